@@ -1,0 +1,4 @@
+//! Pure media logic: value types in, value types out, no I/O and no clock reads.
+
+pub mod caps;
+pub mod codec;
