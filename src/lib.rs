@@ -2,4 +2,23 @@
 //!
 //! `moqsink` publishes a broadcast to a MoQ relay, `moqsrc` subscribes to one.
 
+use gst::glib;
+
 pub mod media;
+mod session;
+
+fn plugin_init(_plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
+    Ok(())
+}
+
+gst::plugin_define!(
+    moq,
+    env!("CARGO_PKG_DESCRIPTION"),
+    plugin_init,
+    concat!(env!("CARGO_PKG_VERSION"), "-", env!("COMMIT_ID")),
+    "MIT/X11",
+    env!("CARGO_PKG_NAME"),
+    env!("CARGO_PKG_NAME"),
+    "https://datatracker.ietf.org/wg/moq/",
+    env!("BUILD_REL_DATE")
+);

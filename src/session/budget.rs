@@ -1,0 +1,156 @@
+//! The byte and time budget that travels beside a channel.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+/// How much media may wait in a channel.
+///
+/// The channel itself never refuses: whoever finds the budget spent waits for room, or drops.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    /// In bytes; 0 means unlimited.
+    max_bytes: u64,
+    /// Between the first and the last frame of the channel; zero means unlimited.
+    max_time: gst::ClockTime,
+    level: Mutex<Level>,
+    blocking: Condvar,
+    asynchronous: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Level {
+    frames: u64,
+    bytes: u64,
+    last_in: gst::ClockTime,
+    last_out: gst::ClockTime,
+}
+
+/// One frame's share of a [`Budget`], given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Charge {
+    budget: Arc<Budget>,
+    bytes: u64,
+    time: gst::ClockTime,
+}
+
+impl Budget {
+    pub(crate) fn new(max_bytes: u64, max_time: gst::ClockTime) -> Arc<Self> {
+        Arc::new(Self {
+            max_bytes,
+            max_time,
+            level: Mutex::default(),
+            blocking: Condvar::new(),
+            asynchronous: Notify::new(),
+        })
+    }
+
+    /// Takes the share of a frame of `bytes` at `time`; never waits.
+    pub(crate) fn charge(self: &Arc<Self>, bytes: usize, time: gst::ClockTime) -> Charge {
+        let bytes = bytes as u64;
+        let mut level = self.level();
+        if level.frames == 0 {
+            level.last_out = time;
+        }
+        level.frames += 1;
+        level.bytes += bytes;
+        level.last_in = level.last_in.max(time);
+        Charge {
+            budget: self.clone(),
+            bytes,
+            time,
+        }
+    }
+
+    /// Whether more waits than the budget allows; an empty channel is never over.
+    pub(crate) fn is_over(&self) -> bool {
+        self.over(&self.level())
+    }
+
+    /// Blocks until there is room or `cancelled` says so; [`Budget::wake`] makes it look again.
+    pub(crate) fn wait(&self, cancelled: impl Fn() -> bool) {
+        let level = self.level();
+        drop(
+            self.blocking
+                .wait_while(level, |level| self.over(level) && !cancelled()),
+        );
+    }
+
+    /// Waits until there is room.
+    pub(crate) async fn room(&self) {
+        loop {
+            let notified = self.asynchronous.notified();
+            if !self.is_over() {
+                return;
+            }
+            notified.await;
+        }
+    }
+
+    /// Makes everyone who waits look again.
+    pub(crate) fn wake(&self) {
+        // Taken so that a waiter between its check and its wait cannot miss the signal.
+        drop(self.level());
+        self.blocking.notify_all();
+        self.asynchronous.notify_waiters();
+    }
+
+    fn over(&self, level: &Level) -> bool {
+        let time = level.last_in.saturating_sub(level.last_out);
+        level.frames > 0
+            && ((self.max_bytes > 0 && level.bytes > self.max_bytes)
+                || (!self.max_time.is_zero() && time > self.max_time))
+    }
+
+    fn level(&self) -> MutexGuard<'_, Level> {
+        self.level.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        let mut level = self.budget.level();
+        level.frames -= 1;
+        level.bytes -= self.bytes;
+        level.last_out = level.last_out.max(self.time);
+        drop(level);
+        self.budget.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_and_time_are_bounded_each_by_itself() {
+        let bytes = Budget::new(100, gst::ClockTime::ZERO);
+        let first = bytes.charge(60, gst::ClockTime::ZERO);
+        assert!(!bytes.is_over());
+        let _second = bytes.charge(60, gst::ClockTime::from_seconds(9));
+        assert!(bytes.is_over());
+        drop(first);
+        assert!(!bytes.is_over());
+
+        let time = Budget::new(0, gst::ClockTime::SECOND);
+        let first = time.charge(1 << 30, gst::ClockTime::from_seconds(5));
+        let second = time.charge(1, gst::ClockTime::from_seconds(7));
+        assert!(time.is_over());
+        drop(first);
+        assert!(time.is_over(), "2 s still separate the last two frames");
+        drop(second);
+        assert!(!time.is_over());
+    }
+
+    #[test]
+    fn a_waiter_is_let_go_by_room_and_by_cancelling() {
+        let budget = Budget::new(1, gst::ClockTime::ZERO);
+        let charge = budget.charge(2, gst::ClockTime::ZERO);
+        budget.wait(|| true);
+        std::thread::scope(|scope| {
+            let waiter = scope.spawn(|| budget.wait(|| false));
+            drop(charge);
+            waiter.join().expect("the waiter returns");
+        });
+    }
+}

@@ -1,0 +1,186 @@
+//! Properties that both elements have, and their validated form.
+
+use std::fmt;
+
+use url::Url;
+
+use super::error::Error;
+
+/// The URL schemes that a relay can be reached by, each with its transport.
+const SCHEMES: [&str; 6] = ["https", "http", "moqt", "moql", "wss", "ws"];
+
+/// The query parameter that relays read a token from.
+const TOKEN_PARAMETER: &str = "jwt";
+
+/// Where to connect and what to call the broadcast, as the user set it.
+#[derive(Clone, Default)]
+pub(crate) struct Settings {
+    pub(crate) url: Option<String>,
+    pub(crate) broadcast: Option<String>,
+    pub(crate) token: Option<String>,
+    pub(crate) tls_disable_verify: bool,
+}
+
+impl Settings {
+    /// The `url` property as it reads back: without its query, which may hold a token.
+    pub(crate) fn public_url(&self) -> Option<String> {
+        let url = self.url.as_deref()?;
+        Some(url.split(['?', '#']).next().unwrap_or_default().to_owned())
+    }
+
+    /// Checks the settings once, so that nothing after it has to.
+    pub(crate) fn target(&self) -> Result<Target, Error> {
+        let text = self
+            .url
+            .as_deref()
+            .filter(|url| !url.is_empty())
+            .ok_or_else(|| Error::settings("No relay: set the property \"url\""))?;
+        let mut url = Url::parse(text)
+            .map_err(|err| Error::settings(format!("The property \"url\" is not a URL: {err}")))?;
+        if !SCHEMES.contains(&url.scheme()) {
+            return Err(Error::settings(format!(
+                "The property \"url\" has the scheme \"{}\": use one of {}",
+                url.scheme(),
+                SCHEMES.join(", ")
+            )));
+        }
+        if url.host_str().is_none_or(str::is_empty) {
+            return Err(Error::settings("The property \"url\" has no host"));
+        }
+        let broadcast = self
+            .broadcast
+            .as_deref()
+            .map(|name| name.trim_matches('/'))
+            .filter(|name| !name.is_empty())
+            .ok_or_else(|| Error::settings("No broadcast name: set the property \"broadcast\""))?;
+        if let Some(token) = self.token.as_deref().filter(|token| !token.is_empty()) {
+            set_token(&mut url, token);
+        }
+        Ok(Target {
+            url,
+            broadcast: broadcast.to_owned(),
+            tls_disable_verify: self.tls_disable_verify,
+        })
+    }
+}
+
+fn set_token(url: &mut Url, token: &str) {
+    let others: Vec<(String, String)> = url
+        .query_pairs()
+        .filter(|(name, _)| name != TOKEN_PARAMETER)
+        .map(|(name, value)| (name.into_owned(), value.into_owned()))
+        .collect();
+    url.query_pairs_mut()
+        .clear()
+        .extend_pairs(others)
+        .append_pair(TOKEN_PARAMETER, token);
+}
+
+/// Validated settings of one run.
+#[derive(Clone)]
+pub(crate) struct Target {
+    pub(crate) url: Url,
+    pub(crate) broadcast: String,
+    pub(crate) tls_disable_verify: bool,
+}
+
+impl Target {
+    /// Scheme, host and port: what may be shown and logged of the URL.
+    pub(crate) fn endpoint(&self) -> String {
+        let host = self.url.host_str().unwrap_or_default();
+        match self.url.port() {
+            Some(port) => format!("{}://{host}:{port}", self.url.scheme()),
+            None => format!("{}://{host}", self.url.scheme()),
+        }
+    }
+
+    /// `text` with every secret of the URL blotted out.
+    pub(crate) fn redact(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        let pairs = self.url.query_pairs();
+        let tokens = pairs
+            .filter(|(name, _)| name == TOKEN_PARAMETER)
+            .map(|(_, token)| token.into_owned());
+        let others = [self.url.query(), self.url.password()];
+        for secret in others
+            .into_iter()
+            .flatten()
+            .map(str::to_owned)
+            .chain(tokens)
+        {
+            if !secret.is_empty() {
+                text = text.replace(&secret, "***");
+            }
+        }
+        text
+    }
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}", self.broadcast, self.endpoint())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(url: &str, token: Option<&str>) -> Settings {
+        Settings {
+            url: Some(url.into()),
+            broadcast: Some("room/camera".into()),
+            token: token.map(Into::into),
+            tls_disable_verify: false,
+        }
+    }
+
+    #[test]
+    fn a_url_reads_back_without_its_query() {
+        let settings = settings("https://relay.example/demo?jwt=secret#part", None);
+        assert_eq!(
+            settings.public_url().as_deref(),
+            Some("https://relay.example/demo")
+        );
+    }
+
+    #[test]
+    fn the_token_replaces_the_one_of_the_url() {
+        let target = settings("https://relay.example/?jwt=old&x=1", Some("new"))
+            .target()
+            .expect("valid settings");
+        assert_eq!(target.url.query(), Some("x=1&jwt=new"));
+    }
+
+    #[test]
+    fn no_view_of_a_target_shows_its_token() {
+        let target = settings("https://u:pass@relay.example:4443/?jwt=secret", None)
+            .target()
+            .expect("valid settings");
+        assert_eq!(target.endpoint(), "https://relay.example:4443");
+        assert!(!format!("{target:?}").contains("secret"));
+        assert_eq!(
+            target.redact("GET /?jwt=secret by pass"),
+            "GET /?*** by ***"
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        for (url, hint) in [
+            ("", "set the property \"url\""),
+            ("relay", "not a URL"),
+            ("ftp://relay", "use one of https"),
+            ("https:///", "not a URL"),
+        ] {
+            let err = settings(url, None).target().expect_err(url);
+            assert!(err.to_string().contains(hint), "{url}: {err}");
+        }
+        let unnamed = Settings {
+            broadcast: Some("/".into()),
+            ..settings("https://relay", None)
+        };
+        let err = unnamed.target().expect_err("no name");
+        assert!(err.to_string().contains("broadcast"), "{err}");
+    }
+}
