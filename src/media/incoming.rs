@@ -1,0 +1,365 @@
+//! MoQ timestamp and arrival to running time: one timeline for all tracks of a broadcast.
+//!
+//! The *edge* `E(ts) = ts + offset` says when a frame would arrive if it took the least transit that
+//! any track has shown lately. All tracks share it, so equal timestamps get equal running times, and
+//! neither the age of a cached group nor the order in which tracks arrive sets the delay.
+//!
+//! Nothing here reads a clock: arrivals and the present are handed in, in running time.
+
+mod transit;
+
+use gst::ClockTime;
+
+use self::transit::Transits;
+use super::{codec::Kind, decode_order::DecodeOrder};
+
+/// A smaller transit moves the edge at once for this long after the first frame, then it is slewed.
+const FREE: i64 = 1_000_000_000;
+/// Frames are held until no track has shown a smaller transit for this long.
+const QUIET: i64 = 10_000_000;
+/// How much faster than real time an old group is played up to the edge; 60 fps stay 1 ms apart.
+const CATCH_UP: i64 = 16;
+/// The edge follows a growing transit at 500 ppm, and a shrinking one at 0.5 %.
+const DRIFT: (i64, i64) = (500, 1_000_000);
+const SLEW: (i64, i64) = (5, 1_000);
+/// A track whose frames were all too late for this long is on a longer route.
+const LATE: i64 = 1_000_000_000;
+/// A transit this much smaller than any other is another epoch of timestamps, not a better route.
+const EPOCH: i64 = 1_000_000_000;
+/// The least change of the latency that is worth a new latency distribution.
+const LATENCY_STEP: i64 = 5_000_000;
+
+/// Where a subscription starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Join {
+    /// With the group that is under way: its pictures are played quickly up to the live edge.
+    #[default]
+    Live,
+    /// With the next group of pictures: nothing is compressed.
+    NextGroup,
+}
+
+/// One track's place in a [`Timeline`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TrackId(usize);
+
+/// When a frame is to be shown, in running time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    /// Presentation time.
+    pub pts: ClockTime,
+    /// Decode time, of video alone; increases strictly and is never after `pts`.
+    pub dts: Option<ClockTime>,
+    /// The timeline jumped before this frame.
+    pub discont: bool,
+}
+
+/// What becomes of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is shown.
+    Show(Stamp),
+    /// It lies before the start of the subscription and is dropped.
+    BeforeStart,
+}
+
+/// The map from MoQ timestamps to running time of one subscription.
+#[derive(Debug)]
+pub struct Timeline {
+    latency: i64,
+    join: Join,
+    tracks: Vec<Option<Track>>,
+    anchor: Option<Anchor>,
+    /// What the last answer to a LATENCY query added to `latency`.
+    extra: i64,
+    steps: u64,
+}
+
+/// What the first frame of a subscription, or of its resumption, fixed.
+#[derive(Debug)]
+struct Anchor {
+    /// Running time of the first arrival.
+    start: i64,
+    /// The first timestamp of any video track.
+    first_video: Option<i64>,
+    /// When a smaller transit was last seen.
+    improved: i64,
+    /// `offset` of the edge, and when it was last slewed.
+    offset: i64,
+    slewed: i64,
+    settled: bool,
+}
+
+#[derive(Debug)]
+struct Track {
+    kind: Kind,
+    /// How late the publisher says that this rendition's encoder is.
+    delay: i64,
+    transits: Transits,
+    decode_order: DecodeOrder,
+    last: Option<i64>,
+    discont: bool,
+    /// Since when all frames have been too late.
+    late_since: Option<i64>,
+}
+
+impl Timeline {
+    /// A timeline that answers for `latency` of buffering downstream.
+    pub fn new(latency: ClockTime, join: Join) -> Self {
+        Self {
+            latency: nanos(latency),
+            join,
+            tracks: Vec::new(),
+            anchor: None,
+            extra: 0,
+            steps: 0,
+        }
+    }
+
+    /// Changes the buffering downstream while running.
+    pub fn set_latency(&mut self, latency: ClockTime) {
+        self.latency = nanos(latency);
+    }
+
+    /// Adds a track of `kind` whose encoder is `delay` behind the broadcast's fastest.
+    pub fn add_track(&mut self, kind: Kind, delay: Option<ClockTime>) -> TrackId {
+        let track = Track {
+            kind,
+            delay: delay.map_or(0, nanos),
+            transits: Transits::default(),
+            decode_order: DecodeOrder::default(),
+            last: None,
+            discont: true,
+            late_since: None,
+        };
+        match self.tracks.iter().position(Option::is_none) {
+            Some(free) => {
+                self.tracks[free] = Some(track);
+                TrackId(free)
+            }
+            None => {
+                self.tracks.push(Some(track));
+                TrackId(self.tracks.len() - 1)
+            }
+        }
+    }
+
+    /// Forgets a track that is no longer subscribed.
+    pub fn remove_track(&mut self, id: TrackId) {
+        if let Some(track) = self.tracks.get_mut(id.0) {
+            *track = None;
+        }
+    }
+
+    /// How many frames `id` holds back to bring them into presentation order, where that is known.
+    pub fn set_reorder_depth(&mut self, id: TrackId, depth: u32) {
+        if let Some(track) = self.track(id) {
+            track.decode_order.set_depth(depth as usize);
+        }
+    }
+
+    /// Anchors the edge anew: after a pause, or when a broadcast comes back with other timestamps.
+    pub fn restart(&mut self) {
+        self.anchor = None;
+        for track in self.tracks.iter_mut().flatten() {
+            track.transits = Transits::default();
+            track.decode_order.reset();
+            track.discont = true;
+            track.late_since = None;
+        }
+    }
+
+    /// Takes in that the frame of timestamp `ts` arrived now; comes before its [`Timeline::stamp`].
+    pub fn arrive(&mut self, id: TrackId, ts: ClockTime, now: ClockTime) {
+        let (ts, now) = (nanos(ts), nanos(now));
+        let Some(track) = self.track(id) else { return };
+        let transit = now - ts;
+        track.transits.add(transit, now);
+        let is_video = track.kind == Kind::Video;
+        let anchor = self.anchor.get_or_insert(Anchor {
+            start: now,
+            first_video: None,
+            improved: now,
+            offset: transit,
+            slewed: now,
+            settled: false,
+        });
+        if is_video && !anchor.settled {
+            anchor.first_video = Some(anchor.first_video.map_or(ts, |first| first.min(ts)));
+        }
+        if transit < anchor.offset {
+            anchor.improved = now;
+            let another_epoch = transit < anchor.offset - EPOCH;
+            if another_epoch || now - anchor.start < FREE {
+                anchor.offset = transit;
+            }
+            if another_epoch && anchor.settled {
+                self.jump();
+            }
+        }
+        self.slew(now);
+        self.judge_lateness(id, transit, now);
+        self.update_extra(now);
+    }
+
+    /// When frames may be stamped, judged now; `None` before the first arrival.
+    pub fn settles_at(&self) -> Option<ClockTime> {
+        let anchor = self.anchor.as_ref()?;
+        let at = (anchor.improved + QUIET).min(anchor.start + self.latency / 2);
+        Some(clock_time(at))
+    }
+
+    /// Whether frames may be stamped now.
+    pub fn is_settled(&mut self, now: ClockTime) -> bool {
+        let at = self.settles_at();
+        let Some(anchor) = &mut self.anchor else {
+            return false;
+        };
+        anchor.settled |= at.is_some_and(|at| at <= now);
+        anchor.settled
+    }
+
+    /// When the frame of timestamp `ts`, the next of its track in decode order, is to be shown.
+    pub fn stamp(&mut self, id: TrackId, ts: ClockTime) -> Verdict {
+        let ts = nanos(ts);
+        let join = self.join;
+        let Some(anchor) = &self.anchor else {
+            return Verdict::BeforeStart;
+        };
+        let (start, offset, first_video) = (anchor.start, anchor.offset, anchor.first_video);
+        let Some(track) = self.tracks.get_mut(id.0).and_then(Option::as_mut) else {
+            return Verdict::BeforeStart;
+        };
+        let catches_up = track.kind == Kind::Video && join == Join::Live;
+        if !catches_up && ts + offset < start {
+            // The next frame follows a hole.
+            track.discont = true;
+            return Verdict::BeforeStart;
+        }
+        let map = |ts: i64| {
+            let edge = ts + offset;
+            match first_video.filter(|_| catches_up) {
+                Some(first) => edge.max(start + (ts - first) / CATCH_UP),
+                None => edge,
+            }
+        };
+        let discont = std::mem::take(&mut track.discont);
+        let mut pts = map(ts).max(0);
+        let mut dts = None;
+        if track.kind == Kind::Video {
+            // Strictly increasing whatever the map does; a microsecond is what muxers can tell.
+            let least = track.last.map_or(0, |last| last + 1_000);
+            let decode = map(track.decode_order.next(ts)).max(least);
+            pts = pts.max(decode);
+            dts = Some(clock_time(decode));
+            track.last = Some(decode);
+        } else {
+            pts = pts.max(track.last.unwrap_or(0));
+            track.last = Some(pts);
+        }
+        Verdict::Show(Stamp {
+            pts: clock_time(pts),
+            dts,
+            discont,
+        })
+    }
+
+    /// The least latency of a pipeline that shows every track: what LATENCY queries are answered.
+    pub fn min_latency(&self) -> ClockTime {
+        let delay = self.tracks.iter().flatten().map(|track| track.delay).max();
+        clock_time(self.latency + self.extra.max(delay.unwrap_or(0)))
+    }
+
+    /// How often the edge stepped forward to a longer route.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// Moves the edge towards the least transit of the last seconds.
+    fn slew(&mut self, now: i64) {
+        let least = self.least();
+        let Some(anchor) = &mut self.anchor else {
+            return;
+        };
+        let elapsed = (now - anchor.slewed).max(0);
+        anchor.slewed = now;
+        let Some(least) = least else { return };
+        let most = |(part, whole): (i64, i64)| elapsed.saturating_mul(part) / whole;
+        anchor.offset = least.clamp(anchor.offset - most(SLEW), anchor.offset + most(DRIFT));
+    }
+
+    /// Steps the edge forward when every frame of the track was too late for [`LATE`].
+    fn judge_lateness(&mut self, id: TrackId, transit: i64, now: i64) {
+        let Some(offset) = self.anchor.as_ref().map(|anchor| anchor.offset) else {
+            return;
+        };
+        let allowed = offset + nanos(self.min_latency());
+        let Some(track) = self.track(id) else { return };
+        if transit <= allowed {
+            track.late_since = None;
+            return;
+        }
+        if now - *track.late_since.get_or_insert(now) < LATE {
+            return;
+        }
+        for track in self.tracks.iter_mut().flatten() {
+            track.late_since = None;
+            track.transits.forget_before(now - LATE);
+        }
+        let least = self.least();
+        if let (Some(anchor), Some(least)) = (&mut self.anchor, least)
+            && least > anchor.offset
+        {
+            anchor.offset = least;
+            self.steps += 1;
+            self.jump();
+        }
+    }
+
+    fn jump(&mut self) {
+        for track in self.tracks.iter_mut().flatten() {
+            track.discont = true;
+        }
+    }
+
+    /// How much later than the fastest track the slowest one is.
+    fn update_extra(&mut self, now: i64) {
+        let (Some(anchor), Some(least)) = (&self.anchor, self.least()) else {
+            return;
+        };
+        let transits = self.tracks.iter().flatten().map(|track| &track.transits);
+        let slowest = transits.filter_map(Transits::least).max();
+        let extra = slowest.map_or(0, |slowest| slowest - least);
+        // A group that is still catching up has not shown its least transit yet; later only more
+        // latency is asked for, because less would make sinks jump for nothing.
+        let young = now - anchor.start < FREE;
+        let change = extra - self.extra;
+        if (young && anchor.settled && change.abs() > LATENCY_STEP)
+            || (!young && change > LATENCY_STEP)
+        {
+            self.extra = extra;
+        }
+    }
+
+    /// The least transit of the last seconds over all tracks.
+    fn least(&self) -> Option<i64> {
+        let tracks = self.tracks.iter().flatten();
+        tracks.filter_map(|track| track.transits.least()).min()
+    }
+
+    fn track(&mut self, id: TrackId) -> Option<&mut Track> {
+        self.tracks.get_mut(id.0)?.as_mut()
+    }
+}
+
+/// Signed, so that differences need no care; 2^62 ns are 146 years.
+fn nanos(time: ClockTime) -> i64 {
+    i64::try_from(time.nseconds()).unwrap_or(i64::MAX / 2).min(i64::MAX / 2)
+}
+
+fn clock_time(nanos: i64) -> ClockTime {
+    ClockTime::from_nseconds(u64::try_from(nanos).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests;

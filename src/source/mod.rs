@@ -1,0 +1,55 @@
+//! SECTION:element-moqsrc
+//! @see_also: moqsink
+//!
+//! `moqsrc` subscribes to a broadcast of a MoQ (Media over QUIC) relay and gives a pad for each of
+//! its renditions. It waits for the broadcast to appear and follows its catalog for as long as it
+//! lives. Pictures and sound share one timeline: what was captured together is shown together, and
+//! later than its capture by the transit, the property `latency` and what the decoders add.
+//!
+//! ## Play
+//!
+//! ```sh
+//! gst-launch-1.0 moqsrc url=https://relay.example broadcast=camera name=src \
+//!     src.video_0 ! queue ! decodebin ! autovideosink \
+//!     src.audio_0 ! queue ! decodebin ! autoaudiosink
+//! ```
+//!
+//! ## Record
+//!
+//! ```sh
+//! gst-launch-1.0 -e moqsrc url=https://relay.example broadcast=camera join=next-group name=src \
+//!     src.video_0 ! h264parse ! mux. src.audio_0 ! aacparse ! mux. \
+//!     mp4mux name=mux ! filesink location=camera.mp4
+//! ```
+
+mod catalog;
+mod imp;
+mod pad;
+mod playback;
+mod reader;
+mod stream;
+mod task;
+
+use gst::{glib, prelude::*};
+
+pub use imp::Join;
+
+glib::wrapper! {
+    /// Subscribes to a broadcast of a MoQ relay.
+    pub struct MoqSrc(ObjectSubclass<imp::MoqSrc>) @extends gst::Element, gst::Object;
+}
+
+glib::wrapper! {
+    /// Source pad of one rendition.
+    pub struct MoqSrcPad(ObjectSubclass<pad::MoqSrcPad>) @extends gst::Pad, gst::Object;
+}
+
+/// Registers the element `moqsrc`.
+pub(crate) fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
+    gst::Element::register(
+        Some(plugin),
+        "moqsrc",
+        gst::Rank::NONE,
+        MoqSrc::static_type(),
+    )
+}

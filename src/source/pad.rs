@@ -1,0 +1,221 @@
+//! The source pad of one rendition.
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
+
+use gst::{ClockTime, glib, prelude::*, subclass::prelude::*};
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::{
+    imp::CAT,
+    playback::LatencyAnswer,
+    stream::{self, Message, Pusher, Stream},
+    task::{Control, PadIndex},
+};
+use crate::media::codec::Kind;
+
+/// What a new pad is made of.
+pub(super) struct Config {
+    pub(super) index: PadIndex,
+    pub(super) kind: Kind,
+    /// Name of the pad.
+    pub(super) name: String,
+    /// Name of its track.
+    pub(super) track: String,
+    pub(super) stream: gst::Stream,
+    pub(super) group: gst::GroupId,
+    pub(super) caps: gst::Caps,
+    pub(super) messages: mpsc::Receiver<Message>,
+    pub(super) control: UnboundedSender<Control>,
+    pub(super) latency: Arc<LatencyAnswer>,
+}
+
+/// See [`super::MoqSrcPad`].
+#[derive(Default, glib::Properties)]
+#[properties(wrapper_type = super::MoqSrcPad)]
+pub struct MoqSrcPad {
+    /// Name of the track that the pad gives.
+    #[property(
+        name = "track",
+        nick = "Track",
+        blurb = "Name of the MoQ track that the pad gives; another one when the publisher changes its format",
+        get = |pad: &Self| pad.track.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        type = String
+    )]
+    track: Mutex<String>,
+    session: OnceLock<Session>,
+    stream: Mutex<Option<Stream>>,
+}
+
+/// The pad's way to its session.
+struct Session {
+    index: PadIndex,
+    control: UnboundedSender<Control>,
+    latency: Arc<LatencyAnswer>,
+    /// Taken by the streaming thread when the pad is linked for the first time.
+    messages: Mutex<Option<mpsc::Receiver<Message>>>,
+}
+
+impl super::MoqSrcPad {
+    /// Makes an active pad that has its sticky events already.
+    pub(super) fn new(
+        template: &gst::PadTemplate,
+        config: Config,
+        collection: &gst::StreamCollection,
+    ) -> Self {
+        let pad = gst::PadBuilder::<Self>::from_template(template)
+            .name(config.name)
+            .query_function(|pad, parent, query| {
+                super::imp::MoqSrc::catch_panic_pad_function(
+                    parent,
+                    || false,
+                    |_| pad.imp().query(parent, query),
+                )
+            })
+            .event_function(|pad, parent, event| {
+                super::imp::MoqSrc::catch_panic_pad_function(
+                    parent,
+                    || false,
+                    |_| pad.imp().event(parent, event),
+                )
+            })
+            .build();
+        pad.set_track(&config.track);
+        let session = Session {
+            index: config.index,
+            control: config.control,
+            latency: config.latency,
+            messages: Mutex::new(Some(config.messages)),
+        };
+        // Set here alone, and the pad was just made.
+        let _ = pad.imp().session.set(session);
+        let start = gst::event::StreamStart::builder(&stream_id(&config.stream))
+            .group_id(config.group)
+            .stream(config.stream)
+            .build();
+        let events = [
+            start,
+            gst::event::StreamCollection::new(collection),
+            gst::event::Caps::new(&config.caps),
+            gst::event::Segment::new(stream::segment().as_ref()),
+        ];
+        if let Err(err) = pad.set_active(true) {
+            gst::error!(CAT, obj = pad, "Could not activate: {err}");
+        }
+        for event in &events {
+            if let Err(err) = pad.store_sticky_event(event) {
+                gst::error!(CAT, obj = pad, "Could not store {event:?}: {err:?}");
+            }
+        }
+        pad
+    }
+
+    /// The pad gives another track from now on.
+    pub(super) fn set_track(&self, track: &str) {
+        let imp = self.imp();
+        let mut current = imp.track.lock().unwrap_or_else(PoisonError::into_inner);
+        let changed = *current != track;
+        track.clone_into(&mut current);
+        drop(current);
+        if changed {
+            self.notify("track");
+        }
+    }
+
+    /// Ends the streaming thread; see [`Stream::stop`].
+    pub(super) fn stop(&self) {
+        let stream = self.imp().stream().take();
+        if let Some(stream) = stream {
+            stream.stop(self.upcast_ref());
+        }
+    }
+}
+
+fn stream_id(stream: &gst::Stream) -> glib::GString {
+    stream.stream_id().unwrap_or_default()
+}
+
+impl MoqSrcPad {
+    fn query(&self, parent: Option<&gst::Object>, query: &mut gst::QueryRef) -> bool {
+        match query.view_mut() {
+            gst::QueryViewMut::Latency(query) => {
+                let Some(session) = self.session.get() else {
+                    return false;
+                };
+                query.set(true, session.latency.get(), ClockTime::NONE);
+                true
+            }
+            gst::QueryViewMut::Seeking(query) if query.format() == gst::Format::Time => {
+                query.set(false, ClockTime::NONE, ClockTime::NONE);
+                true
+            }
+            _ => gst::Pad::query_default(&*self.obj(), parent, query),
+        }
+    }
+
+    fn event(&self, parent: Option<&gst::Object>, event: gst::Event) -> bool {
+        match event.view() {
+            gst::EventView::Reconfigure(_) => {
+                // Whoever answered that it wants nothing may want something now.
+                self.tell(Control::Wanted);
+                true
+            }
+            gst::EventView::Latency(_) | gst::EventView::Qos(_) => true,
+            gst::EventView::Seek(_) | gst::EventView::Navigation(_) => false,
+            _ => gst::Pad::event_default(&*self.obj(), parent, event),
+        }
+    }
+
+    fn tell(&self, control: impl FnOnce(PadIndex) -> Control) {
+        if let Some(session) = self.session.get() {
+            // Refused only when the session has ended.
+            let _ = session.control.send(control(session.index));
+        }
+    }
+
+    fn start(&self) {
+        let Some(session) = self.session.get() else {
+            return;
+        };
+        let messages = session.messages.lock();
+        let Some(messages) = messages.unwrap_or_else(PoisonError::into_inner).take() else {
+            return;
+        };
+        let pusher = Pusher::new(
+            self.obj().upcast_ref(),
+            session.index,
+            session.control.clone(),
+            session.latency.clone(),
+        );
+        let stream = Stream::start(pusher, messages);
+        *self.stream() = Some(stream);
+    }
+
+    fn stream(&self) -> std::sync::MutexGuard<'_, Option<Stream>> {
+        self.stream.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[glib::object_subclass]
+impl ObjectSubclass for MoqSrcPad {
+    const NAME: &'static str = "GstMoqSrcPad";
+    type Type = super::MoqSrcPad;
+    type ParentType = gst::Pad;
+}
+
+#[glib::derived_properties]
+impl ObjectImpl for MoqSrcPad {}
+
+impl GstObjectImpl for MoqSrcPad {}
+
+impl PadImpl for MoqSrcPad {
+    fn linked(&self, peer: &gst::Pad) {
+        self.parent_linked(peer);
+        self.start();
+        self.tell(Control::Linked);
+    }
+
+    fn unlinked(&self, peer: &gst::Pad) {
+        self.parent_unlinked(peer);
+        self.tell(Control::Unlinked);
+    }
+}

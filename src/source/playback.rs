@@ -1,0 +1,99 @@
+//! What all tracks share while the element plays: the clock, the timeline, the latency.
+
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
+
+use gst::{ClockTime, prelude::*};
+
+use crate::{
+    media::incoming::{Join, Timeline},
+    session::{courier::Courier, status},
+};
+
+/// The element's clock while it plays.
+#[derive(Debug, Clone)]
+pub(super) struct RunningClock {
+    pub(super) clock: gst::Clock,
+    pub(super) base_time: ClockTime,
+}
+
+impl RunningClock {
+    /// The running time now.
+    pub(super) fn now(&self) -> ClockTime {
+        self.clock.time().saturating_sub(self.base_time)
+    }
+}
+
+/// What a LATENCY query is answered, in nanoseconds; written by the session, read by the pads.
+#[derive(Debug, Default)]
+pub(super) struct LatencyAnswer(AtomicU64);
+
+impl LatencyAnswer {
+    pub(super) fn get(&self) -> ClockTime {
+        ClockTime::from_nseconds(self.0.load(Ordering::Relaxed))
+    }
+
+    /// Returns whether the answer is another one now.
+    pub(super) fn set(&self, latency: ClockTime) -> bool {
+        self.0.swap(latency.nseconds(), Ordering::Relaxed) != latency.nseconds()
+    }
+}
+
+/// One stay in PLAYING.
+pub(super) struct Playback {
+    pub(super) clock: RunningClock,
+    /// Shared by the readers alone, all on the runtime's one worker.
+    timeline: Mutex<Timeline>,
+    answer: Arc<LatencyAnswer>,
+    courier: Arc<Courier>,
+}
+
+impl Playback {
+    pub(super) fn new(
+        clock: RunningClock,
+        latency: ClockTime,
+        join: Join,
+        answer: Arc<LatencyAnswer>,
+        courier: Arc<Courier>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            clock,
+            timeline: Mutex::new(Timeline::new(latency, join)),
+            answer,
+            courier,
+        })
+    }
+
+    pub(super) fn timeline(&self) -> MutexGuard<'_, Timeline> {
+        self.timeline.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does `change` to the timeline and tells what followed from it.
+    pub(super) fn update<T>(&self, change: impl FnOnce(&mut Timeline) -> T) -> T {
+        let mut timeline = self.timeline();
+        let steps = timeline.steps();
+        let result = change(&mut timeline);
+        let (latency, stepped) = (timeline.min_latency(), timeline.steps() != steps);
+        drop(timeline);
+        if self.answer.set(latency) {
+            post_latency(&self.courier);
+        }
+        if stepped {
+            status::post(&self.courier, "moq-transit-step", |s| {
+                s.field("reason", "every frame was later than the latency for a second")
+            });
+        }
+        result
+    }
+}
+
+/// Has the pipeline distribute its latency anew.
+pub(super) fn post_latency(courier: &Arc<Courier>) {
+    courier.send(|element| {
+        let message = gst::message::Latency::builder().src(element).build();
+        // Refused only without a bus: then nobody distributes latency.
+        let _ = element.post_message(message);
+    });
+}

@@ -1,0 +1,324 @@
+//! Reads one track: groups in order, frames stamped and sent to their pad.
+
+use std::{
+    collections::VecDeque,
+    future::Future,
+    pin::pin,
+    sync::{Arc, mpsc},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use gst::ClockTime;
+use moq_mux::{catalog::hang::Container, container::Container as _};
+use moq_net::{broadcast, group, track};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    playback::Playback,
+    stream::{Frame, Message},
+};
+use crate::{
+    media::{
+        caps::{self, Rendition},
+        codec::Kind,
+        duration,
+        incoming::{TrackId, Verdict},
+    },
+    session::{budget::Budget, error},
+};
+
+/// How long the tail of a track that is gone from the catalog is waited for.
+const TAIL: Duration = Duration::from_millis(500);
+
+/// How a track ended.
+#[derive(Debug)]
+pub(super) enum End {
+    /// The publisher finished it, or it was retired and its tail has come.
+    Finished,
+    /// It broke off.
+    Lost(String),
+}
+
+/// What a reader is made of.
+pub(super) struct Config {
+    pub(super) name: String,
+    pub(super) rendition: Arc<Rendition>,
+    pub(super) container: Container,
+    /// How long a late group is waited for.
+    pub(super) max_age: Duration,
+    pub(super) priority: u8,
+    pub(super) messages: mpsc::Sender<Message>,
+    pub(super) budget: Arc<Budget>,
+    /// Cancelled when the catalog no longer lists the track: only its tail is still wanted.
+    pub(super) retired: CancellationToken,
+}
+
+/// The reader of one track.
+pub(super) struct Reader {
+    config: Config,
+    output: Output,
+}
+
+impl Reader {
+    pub(super) fn new(config: Config, playback: Arc<Playback>) -> Self {
+        let output = Output::new(&config, playback);
+        Self { config, output }
+    }
+
+    /// Reads until the track ends.
+    pub(super) async fn run(mut self, broadcast: broadcast::Consumer) -> End {
+        match self.read(&broadcast).await {
+            Ok(()) => {
+                self.output.finish().await;
+                End::Finished
+            }
+            Err(err) => End::Lost(error::chain(&err)),
+        }
+    }
+
+    async fn read(&mut self, broadcast: &broadcast::Consumer) -> Result<(), moq_net::Error> {
+        let subscription = track::Subscription::default()
+            .with_priority(self.config.priority)
+            .with_max_age(self.config.max_age);
+        let subscribing = broadcast
+            .track(&self.config.name)?
+            .subscribe(subscription);
+        let Some(subscriber) = until_retired(&self.config.retired, subscribing).await else {
+            return Ok(());
+        };
+        let mut groups = subscriber?.ordered();
+        let mut expected = None;
+        loop {
+            let next = until_retired(&self.config.retired, groups.next_group());
+            let Some(next) = self.output.settling(next).await else {
+                return Ok(());
+            };
+            let Some(mut group) = next? else {
+                return Ok(());
+            };
+            if expected.is_some_and(|expected| expected != group.sequence) {
+                self.output.discont = true;
+            }
+            expected = Some(group.sequence + 1);
+            self.read_group(&mut group).await;
+        }
+    }
+
+    /// A group that breaks off is no error of its track: it came too late, or was given up.
+    async fn read_group(&mut self, group: &mut group::Consumer) {
+        let mut first = true;
+        loop {
+            let read = until_retired(&self.config.retired, self.config.container.read(group));
+            let frames = match self.output.settling(read).await {
+                Some(Ok(Some(frames))) => frames,
+                Some(Err(_)) => {
+                    self.output.discont = true;
+                    return;
+                }
+                Some(Ok(None)) | None => return,
+            };
+            for frame in frames {
+                // An empty payload marks an end; it is no picture and no sound.
+                if frame.payload.is_empty() {
+                    continue;
+                }
+                let key = std::mem::take(&mut first) || frame.keyframe;
+                if !self.output.take(frame, key).await {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// The result of `future`; once the track is retired, `None` after [`TAIL`] of silence.
+async fn until_retired<T>(retired: &CancellationToken, future: impl Future<Output = T>) -> Option<T> {
+    let silence = async {
+        retired.cancelled().await;
+        tokio::time::sleep(TAIL).await;
+    };
+    tokio::select! {
+        biased;
+        result = future => Some(result),
+        () = silence => None,
+    }
+}
+
+/// Stamps the frames of one track and sends them to its pad.
+struct Output {
+    rendition: Arc<Rendition>,
+    messages: mpsc::Sender<Message>,
+    budget: Arc<Budget>,
+    max_age: Duration,
+    playback: Arc<Playback>,
+    track: TrackId,
+    /// Frames that wait for the timeline to settle.
+    held: VecDeque<Held>,
+    /// The next frame does not follow the one before it.
+    discont: bool,
+    /// Deltas are of no use until a key frame comes.
+    needs_key: bool,
+    /// Pictures before this one refer to a group that was not received.
+    first_shown: Option<ClockTime>,
+}
+
+struct Held {
+    timestamp: ClockTime,
+    key: bool,
+    payload: Bytes,
+}
+
+impl Output {
+    fn new(config: &Config, playback: Arc<Playback>) -> Self {
+        let delay = match &*config.rendition {
+            Rendition::Video(video) => video.delay,
+            Rendition::Audio(audio) => audio.delay,
+        };
+        let delay = delay.and_then(|delay| ClockTime::try_from(delay).ok());
+        let kind = config.rendition.kind();
+        let track = playback.update(|timeline| {
+            let track = timeline.add_track(kind, delay);
+            if let Some(depth) = caps::reorder_depth(&config.rendition) {
+                timeline.set_reorder_depth(track, depth);
+            }
+            track
+        });
+        Self {
+            rendition: config.rendition.clone(),
+            messages: config.messages.clone(),
+            budget: config.budget.clone(),
+            max_age: config.max_age,
+            playback,
+            track,
+            held: VecDeque::new(),
+            discont: true,
+            needs_key: kind == Kind::Video,
+            first_shown: None,
+        }
+    }
+
+    /// The result of `future`; meanwhile the held frames are let go when the timeline settles.
+    async fn settling<T>(&mut self, future: impl Future<Output = T>) -> T {
+        let mut future = pin!(future);
+        loop {
+            let until_settled = self.until_settled();
+            tokio::select! {
+                biased;
+                result = &mut future => return result,
+                () = tokio::time::sleep(until_settled), if !self.held.is_empty() => {
+                    self.release_if_settled();
+                }
+            }
+        }
+    }
+
+    /// Lets everything go that is held.
+    async fn finish(&mut self) {
+        while !self.held.is_empty() {
+            tokio::time::sleep(self.until_settled()).await;
+            self.release_if_settled();
+        }
+    }
+
+    /// Takes in a frame; `false` says that its group is too old to go on with.
+    async fn take(&mut self, frame: moq_mux::container::Frame, key: bool) -> bool {
+        let waited = self.wait_for_room().await;
+        if waited > self.max_age {
+            self.discont = true;
+            self.needs_key = self.rendition.kind() == Kind::Video;
+            return false;
+        }
+        let micros = u64::try_from(frame.timestamp.as_micros()).unwrap_or(u64::MAX);
+        let timestamp = ClockTime::from_nseconds(micros.saturating_mul(1_000));
+        // A frame that waited here did not arrive now.
+        if waited.is_zero() {
+            let now = self.playback.clock.now();
+            self.playback
+                .update(|timeline| timeline.arrive(self.track, timestamp, now));
+        }
+        self.held.push_back(Held {
+            timestamp,
+            key,
+            payload: frame.payload,
+        });
+        self.release_if_settled();
+        true
+    }
+
+    async fn wait_for_room(&self) -> Duration {
+        if !self.budget.is_over() {
+            return Duration::ZERO;
+        }
+        let begun = tokio::time::Instant::now();
+        self.budget.room().await;
+        begun.elapsed()
+    }
+
+    fn until_settled(&self) -> Duration {
+        let at = self.playback.timeline().settles_at();
+        let now = self.playback.clock.now();
+        at.map_or(Duration::ZERO, |at| at.saturating_sub(now).into())
+    }
+
+    fn release_if_settled(&mut self) {
+        let now = self.playback.clock.now();
+        if !self.playback.timeline().is_settled(now) {
+            return;
+        }
+        while let Some(held) = self.held.pop_front() {
+            self.show(held);
+        }
+    }
+
+    fn show(&mut self, held: Held) {
+        if !self.is_decodable(&held) {
+            self.discont = true;
+            return;
+        }
+        let mut timeline = self.playback.timeline();
+        let verdict = timeline.stamp(self.track, held.timestamp);
+        drop(timeline);
+        let Verdict::Show(stamp) = verdict else {
+            self.discont = true;
+            self.needs_key = self.rendition.kind() == Kind::Video;
+            return;
+        };
+        let is_video = self.rendition.kind() == Kind::Video;
+        let frame = Frame {
+            pts: stamp.pts,
+            dts: stamp.dts,
+            duration: duration::of(&self.rendition, &held.payload),
+            discont: std::mem::take(&mut self.discont) | stamp.discont,
+            delta: is_video && !held.key,
+            charge: self.budget.charge(held.payload.len(), stamp.pts),
+            payload: held.payload,
+        };
+        // Refused only when the pad has gone.
+        let _ = self.messages.send(Message::Frame(frame));
+    }
+
+    /// Whether what the picture refers to was received, too.
+    fn is_decodable(&mut self, held: &Held) -> bool {
+        if held.key {
+            self.first_shown = self.needs_key.then_some(held.timestamp);
+            if self.needs_key
+                && let Some(depth) = caps::reorder_depth_in_band(&self.rendition, &held.payload)
+            {
+                self.playback
+                    .timeline()
+                    .set_reorder_depth(self.track, depth);
+            }
+            self.needs_key = false;
+            return true;
+        }
+        let leading = self.first_shown.is_some_and(|first| held.timestamp < first);
+        !self.needs_key && !(leading && self.rendition.kind() == Kind::Video)
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        self.playback.timeline().remove_track(self.track);
+    }
+}

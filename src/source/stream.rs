@@ -1,0 +1,325 @@
+//! The streaming thread of one pad: takes messages in order, pushes, and fills silence with GAPs.
+
+use std::{
+    ops::ControlFlow,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc},
+    thread::{self, ThreadId},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use gst::{ClockTime, prelude::*};
+
+use super::{
+    imp::CAT,
+    playback::{LatencyAnswer, RunningClock},
+    task::{Control, PadIndex},
+};
+use crate::session::{budget::Charge, runtime::STOP_BOUND};
+
+/// After a first silence of the latency, how often a GAP says that there is still nothing.
+const GAP_INTERVAL: Duration = Duration::from_millis(100);
+/// How long a stop waits for the thread by itself before it flushes downstream.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// What a pad has to do, in this order.
+pub(super) enum Message {
+    /// The element plays; times are of this clock.
+    Play(RunningClock),
+    /// The element no longer plays: silence is no gap.
+    Pause,
+    /// The streams of the element have changed.
+    Collection(gst::StreamCollection),
+    /// The format changes, or the pad's stream begins anew after its end.
+    Caps(gst::Caps),
+    Frame(Frame),
+    /// The stream has ended; `None` takes a new seqnum.
+    Eos(Option<gst::Seqnum>),
+}
+
+/// One frame, stamped.
+pub(super) struct Frame {
+    pub(super) payload: Bytes,
+    pub(super) pts: ClockTime,
+    pub(super) dts: Option<ClockTime>,
+    pub(super) duration: Option<ClockTime>,
+    pub(super) discont: bool,
+    pub(super) delta: bool,
+    pub(super) charge: Charge,
+}
+
+/// The thread behind a pad, and how to end it.
+pub(super) struct Stream {
+    task: gst::Task,
+    state: Arc<State>,
+}
+
+#[derive(Default)]
+struct State {
+    thread: Mutex<Thread>,
+    idle: Condvar,
+}
+
+#[derive(Default)]
+struct Thread {
+    /// The thread that is in the loop.
+    id: Option<ThreadId>,
+    /// The loop has nothing more to do.
+    ended: bool,
+}
+
+impl Stream {
+    /// Starts to take `messages`.
+    pub(super) fn start(pusher: Pusher, messages: mpsc::Receiver<Message>) -> Self {
+        let state = Arc::new(State::default());
+        let mut pusher = pusher;
+        let shared = state.clone();
+        let lock = gst::TaskLock::new();
+        let task = gst::Task::builder(move |task| {
+            shared.enter();
+            if pusher.iterate(&messages).is_break() {
+                shared.end();
+                // Only the state: the thread leaves its loop and waits to be stopped.
+                let _ = task.pause();
+            }
+        })
+        .lock(&lock)
+        .build();
+        // A pool that has no thread left shows in the GST_TASKS log; the pad stays silent.
+        let _ = task.start();
+        Self { task, state }
+    }
+
+    /// Ends the thread, whose messages have ended already; bounded by [`STOP_BOUND`].
+    ///
+    /// A push that is stuck downstream is let go by a flush of `pad`. From the thread itself nothing
+    /// can be waited for: it ends when it returns.
+    pub(super) fn stop(self, pad: &gst::Pad) {
+        if self.state.is_own_thread() {
+            let _ = self.task.stop();
+            return;
+        }
+        let mut ended = self.state.wait(PATIENCE);
+        if !ended {
+            pad.push_event(gst::event::FlushStart::new());
+            ended = self.state.wait(STOP_BOUND);
+            pad.push_event(gst::event::FlushStop::new(true));
+        }
+        let _ = self.task.stop();
+        if ended {
+            let _ = self.task.join();
+        }
+    }
+}
+
+impl State {
+    fn enter(&self) {
+        self.thread().id = Some(thread::current().id());
+    }
+
+    fn end(&self) {
+        self.thread().ended = true;
+        self.idle.notify_all();
+    }
+
+    fn is_own_thread(&self) -> bool {
+        self.thread().id == Some(thread::current().id())
+    }
+
+    fn wait(&self, bound: Duration) -> bool {
+        let waited = self
+            .idle
+            .wait_timeout_while(self.thread(), bound, |thread| !thread.ended);
+        waited.is_ok_and(|(thread, _)| thread.ended)
+    }
+
+    fn thread(&self) -> MutexGuard<'_, Thread> {
+        self.thread.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the thread pushes with.
+pub(super) struct Pusher {
+    pad: gst::glib::WeakRef<gst::Pad>,
+    index: PadIndex,
+    control: tokio::sync::mpsc::UnboundedSender<Control>,
+    latency: Arc<LatencyAnswer>,
+    clock: Option<RunningClock>,
+    /// Up to where buffers and gaps have been pushed.
+    position: Option<ClockTime>,
+    /// When silence becomes a gap.
+    gap_due: Instant,
+    /// Downstream flushed: deltas are of no use until a key frame.
+    needs_key: bool,
+    discont: bool,
+    ended: bool,
+}
+
+impl Pusher {
+    pub(super) fn new(
+        pad: &gst::Pad,
+        index: PadIndex,
+        control: tokio::sync::mpsc::UnboundedSender<Control>,
+        latency: Arc<LatencyAnswer>,
+    ) -> Self {
+        Self {
+            pad: pad.downgrade(),
+            index,
+            control,
+            latency,
+            clock: None,
+            position: None,
+            gap_due: Instant::now(),
+            needs_key: false,
+            discont: false,
+            ended: false,
+        }
+    }
+
+    /// Does the next thing; breaks when no message will come any more.
+    fn iterate(&mut self, messages: &mpsc::Receiver<Message>) -> ControlFlow<()> {
+        let message = match self.clock {
+            Some(_) if !self.ended => {
+                match messages.recv_timeout(self.gap_due.saturating_duration_since(Instant::now()))
+                {
+                    Err(mpsc::RecvTimeoutError::Timeout) => None,
+                    Err(mpsc::RecvTimeoutError::Disconnected) => return ControlFlow::Break(()),
+                    Ok(message) => Some(message),
+                }
+            }
+            _ => match messages.recv() {
+                Err(_) => return ControlFlow::Break(()),
+                Ok(message) => Some(message),
+            },
+        };
+        let Some(pad) = self.pad.upgrade() else {
+            return ControlFlow::Break(());
+        };
+        match message {
+            None => self.push_gap(&pad),
+            Some(Message::Play(clock)) => {
+                self.clock = Some(clock);
+                // One gap at once lets a sink preroll, so that no pad holds up the pipeline.
+                self.push_gap(&pad);
+                self.gap_due = Instant::now() + self.silence();
+            }
+            Some(Message::Pause) => self.clock = None,
+            Some(Message::Collection(collection)) => {
+                pad.push_event(gst::event::StreamCollection::new(&collection));
+            }
+            Some(Message::Caps(caps)) => self.push_caps(&pad, &caps),
+            Some(Message::Frame(frame)) => self.push_frame(&pad, frame),
+            Some(Message::Eos(seqnum)) => self.push_eos(&pad, seqnum),
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn push_frame(&mut self, pad: &gst::Pad, frame: Frame) {
+        if self.ended || (self.needs_key && frame.delta) {
+            return;
+        }
+        self.needs_key = false;
+        let Frame { charge, pts, .. } = frame;
+        let mut buffer = gst::Buffer::from_slice(frame.payload);
+        // Just made: nobody else holds it.
+        if let Some(buffer) = buffer.get_mut() {
+            buffer.set_pts(pts);
+            buffer.set_dts(frame.dts);
+            buffer.set_duration(frame.duration);
+            if std::mem::take(&mut self.discont) | frame.discont {
+                buffer.set_flags(gst::BufferFlags::DISCONT);
+            }
+            if frame.delta {
+                buffer.set_flags(gst::BufferFlags::DELTA_UNIT);
+            }
+        }
+        // The frame has left the channel, however long downstream takes.
+        drop(charge);
+        let result = pad.push(buffer);
+        let end = pts + frame.duration.unwrap_or(ClockTime::ZERO);
+        self.position = Some(self.position.map_or(end, |position| position.max(end)));
+        self.gap_due = Instant::now() + self.silence();
+        if let Err(error) = result {
+            self.refused(pad, error);
+        }
+    }
+
+    fn refused(&mut self, pad: &gst::Pad, error: gst::FlowError) {
+        self.needs_key = true;
+        self.discont = true;
+        match error {
+            gst::FlowError::Flushing => {}
+            gst::FlowError::Eos => self.tell(Control::Finished(self.index)),
+            gst::FlowError::NotLinked => self.tell(Control::Unwanted(self.index)),
+            error => {
+                self.ended = true;
+                self.tell(Control::Finished(self.index));
+                if let Some(element) = pad.parent_element() {
+                    gst::error!(CAT, obj = pad, "Downstream failed: {error:?}");
+                    gst::element_error!(
+                        element,
+                        gst::StreamError::Failed,
+                        ["Downstream of the pad {} failed: {error}", pad.name()]
+                    );
+                }
+            }
+        }
+    }
+
+    fn push_gap(&mut self, pad: &gst::Pad) {
+        self.gap_due = Instant::now() + GAP_INTERVAL;
+        let Some(clock) = &self.clock else { return };
+        if self.ended {
+            return;
+        }
+        let until = clock.now().saturating_sub(self.latency.get());
+        let from = self.position.unwrap_or(until);
+        if self.position.is_some() && until <= from {
+            return;
+        }
+        let duration = until.saturating_sub(from);
+        self.position = Some(from.max(until));
+        pad.push_event(gst::event::Gap::builder(from).duration(duration).build());
+    }
+
+    fn push_caps(&mut self, pad: &gst::Pad, caps: &gst::Caps) {
+        let revived = std::mem::take(&mut self.ended);
+        let start = pad.sticky_event::<gst::event::StreamStart>(0);
+        // A STREAM_START takes back the EOS, and asks for all that follows it.
+        if let Some(start) = start.filter(|_| revived) {
+            pad.push_event(start);
+        }
+        pad.push_event(gst::event::Caps::new(caps));
+        if revived {
+            pad.push_event(gst::event::Segment::new(segment().as_ref()));
+        }
+        self.discont = true;
+    }
+
+    fn push_eos(&mut self, pad: &gst::Pad, seqnum: Option<gst::Seqnum>) {
+        if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
+        let eos = gst::event::Eos::builder();
+        let eos = match seqnum {
+            Some(seqnum) => eos.seqnum(seqnum),
+            None => eos,
+        };
+        pad.push_event(eos.build());
+    }
+
+    /// How long nothing may come before a gap says so.
+    fn silence(&self) -> Duration {
+        self.latency.get().into()
+    }
+
+    fn tell(&self, control: Control) {
+        // Refused only when the session has ended.
+        let _ = self.control.send(control);
+    }
+}
+
+/// Buffers carry running time: the segment begins with it.
+pub(super) fn segment() -> gst::FormattedSegment<ClockTime> {
+    gst::FormattedSegment::new()
+}
