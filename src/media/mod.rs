@@ -1,4 +1,5 @@
 //! Pure media logic: value types in, value types out, no I/O and no clock reads.
 
+pub mod annexb;
 pub mod caps;
 pub mod codec;
