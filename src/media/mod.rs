@@ -3,3 +3,4 @@
 pub mod annexb;
 pub mod caps;
 pub mod codec;
+mod rendition;
