@@ -1,5 +1,8 @@
 //! Caps to catalog entry, and catalog entry to caps.
 
+#[cfg(test)]
+mod tests;
+
 use bytes::Bytes;
 use gst::prelude::MulDiv;
 use hang::catalog::Container;
