@@ -68,7 +68,10 @@ mod tests {
     fn run(depth: usize, order: &[i64]) -> Vec<i64> {
         let mut decode = DecodeOrder::default();
         decode.set_depth(depth);
-        order.iter().map(|ts| decode.next(ts * 1_000_000_000)).collect()
+        order
+            .iter()
+            .map(|ts| decode.next(ts * 1_000_000_000))
+            .collect()
     }
 
     fn check(order: &[i64], times: &[i64]) {

@@ -1,6 +1,6 @@
 //! How long a frame lasts, where its codec or its catalog entry tells.
 
-use gst::ClockTime;
+use gst::{ClockTime, prelude::*};
 use hang::catalog::{AudioCodec, AudioConfig};
 
 use super::caps::Rendition;
@@ -21,7 +21,11 @@ fn audio_packet(audio: &AudioConfig, payload: &[u8]) -> Option<ClockTime> {
         AudioCodec::AAC(aac) => {
             // ISO/IEC 14496-3, 4.5.1.1: 1024 samples of the core, which SBR doubles
             // (object types 5 and 29).
-            let samples = if matches!(aac.profile, 5 | 29) { 2048 } else { 1024 };
+            let samples = if matches!(aac.profile, 5 | 29) {
+                2048
+            } else {
+                1024
+            };
             samples_to_time(samples, audio.sample_rate)
         }
         AudioCodec::Opus => opus_packet(payload),
@@ -57,14 +61,23 @@ mod tests {
     fn opus_packets_say_how_long_they_last() {
         // 20 ms CELT fullband, one frame; the same with two; three 60 ms SILK frames.
         assert_eq!(opus_packet(&[31 << 3]), Some(ClockTime::from_mseconds(20)));
-        assert_eq!(opus_packet(&[31 << 3 | 1]), Some(ClockTime::from_mseconds(40)));
-        assert_eq!(opus_packet(&[3 << 3 | 3, 3]), Some(ClockTime::from_mseconds(180)));
+        assert_eq!(
+            opus_packet(&[31 << 3 | 1]),
+            Some(ClockTime::from_mseconds(40))
+        );
+        assert_eq!(
+            opus_packet(&[3 << 3 | 3, 3]),
+            Some(ClockTime::from_mseconds(180))
+        );
         assert_eq!(opus_packet(&[3]), None);
         assert_eq!(opus_packet(&[]), None);
     }
 
     #[test]
     fn aac_lasts_1024_samples() {
-        assert_eq!(samples_to_time(1024, 48_000), Some(ClockTime::from_nseconds(21_333_333)));
+        assert_eq!(
+            samples_to_time(1024, 48_000),
+            Some(ClockTime::from_nseconds(21_333_333))
+        );
     }
 }

@@ -316,7 +316,11 @@ impl Timeline {
         }
     }
 
+    /// What follows stands by itself: no group is caught up with across a jump.
     fn jump(&mut self) {
+        if let Some(anchor) = &mut self.anchor {
+            anchor.first_video = None;
+        }
         for track in self.tracks.iter_mut().flatten() {
             track.discont = true;
         }
@@ -354,7 +358,9 @@ impl Timeline {
 
 /// Signed, so that differences need no care; 2^62 ns are 146 years.
 fn nanos(time: ClockTime) -> i64 {
-    i64::try_from(time.nseconds()).unwrap_or(i64::MAX / 2).min(i64::MAX / 2)
+    i64::try_from(time.nseconds())
+        .unwrap_or(i64::MAX / 2)
+        .min(i64::MAX / 2)
 }
 
 fn clock_time(nanos: i64) -> ClockTime {

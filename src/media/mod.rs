@@ -1,4 +1,10 @@
 //! Pure media logic: value types in, value types out, no I/O and no clock reads.
 
+pub mod annexb;
 pub mod caps;
 pub mod codec;
+pub mod decode_order;
+pub mod duration;
+pub mod incoming;
+pub mod reconcile;
+mod rendition;

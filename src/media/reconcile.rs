@@ -35,7 +35,10 @@ pub fn plan<A: Rendition<Kind = D::Kind>, D: Rendition>(active: &[A], desired: &
     let mut steps = Vec::with_capacity(desired.len());
     for (d, rendition) in desired.iter().enumerate() {
         if let Some(a) = active.iter().position(|a| same(a, rendition)) {
-            steps.push(Step::Keep { active: a, desired: d });
+            steps.push(Step::Keep {
+                active: a,
+                desired: d,
+            });
             continue;
         }
         let place = active
@@ -45,7 +48,10 @@ pub fn plan<A: Rendition<Kind = D::Kind>, D: Rendition>(active: &[A], desired: &
         match place {
             Some(a) => {
                 free[a] = false;
-                steps.push(Step::Move { active: a, desired: d });
+                steps.push(Step::Move {
+                    active: a,
+                    desired: d,
+                });
             }
             None => steps.push(Step::Add { desired: d }),
         }
@@ -91,8 +97,14 @@ mod tests {
     fn a_fresh_name_takes_the_place_of_a_gone_one_of_its_kind() {
         let steps = plan(&[('v', "a"), ('a', "b")], &[('v', "a-2"), ('a', "b")]);
         let expected = [
-            Step::Move { active: 0, desired: 0 },
-            Step::Keep { active: 1, desired: 1 },
+            Step::Move {
+                active: 0,
+                desired: 0,
+            },
+            Step::Keep {
+                active: 1,
+                desired: 1,
+            },
         ];
         assert_eq!(steps, expected);
     }
@@ -101,7 +113,10 @@ mod tests {
     fn what_is_gone_ends() {
         let steps = plan(&[('v', "a"), ('a', "b")], &[('v', "a")]);
         let expected = [
-            Step::Keep { active: 0, desired: 0 },
+            Step::Keep {
+                active: 0,
+                desired: 0,
+            },
             Step::End { active: 1 },
         ];
         assert_eq!(steps, expected);

@@ -123,7 +123,10 @@ impl Broadcast {
                     }
                     Ok(entry) => entries.push(entry),
                     Err(reason) => {
-                        problems.push(format!("The {kind} track \"{name}\" is left out: {reason}"));
+                        problems.push(format!(
+                            "The {} track \"{name}\" is left out: {reason}",
+                            kind.name()
+                        ));
                     }
                 }
             }

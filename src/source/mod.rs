@@ -32,8 +32,6 @@ mod task;
 
 use gst::{glib, prelude::*};
 
-pub use imp::Join;
-
 glib::wrapper! {
     /// Subscribes to a broadcast of a MoQ relay.
     pub struct MoqSrc(ObjectSubclass<imp::MoqSrc>) @extends gst::Element, gst::Object;

@@ -82,7 +82,10 @@ impl Playback {
         }
         if stepped {
             status::post(&self.courier, "moq-transit-step", |s| {
-                s.field("reason", "every frame was later than the latency for a second")
+                s.field(
+                    "reason",
+                    "every frame was later than the latency for a second",
+                )
             });
         }
         result

@@ -32,11 +32,11 @@ use crate::{
 const TAIL: Duration = Duration::from_millis(500);
 
 /// How a track ended.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(super) enum End {
-    /// The publisher finished it, or it was retired and its tail has come.
+    #[error("the publisher finished it, or it was retired and its tail has come")]
     Finished,
-    /// It broke off.
+    #[error("it broke off: {0}")]
     Lost(String),
 }
 
@@ -81,9 +81,7 @@ impl Reader {
         let subscription = track::Subscription::default()
             .with_priority(self.config.priority)
             .with_max_age(self.config.max_age);
-        let subscribing = broadcast
-            .track(&self.config.name)?
-            .subscribe(subscription);
+        let subscribing = broadcast.track(&self.config.name)?.subscribe(subscription);
         let Some(subscriber) = until_retired(&self.config.retired, subscribing).await else {
             return Ok(());
         };
@@ -133,7 +131,10 @@ impl Reader {
 }
 
 /// The result of `future`; once the track is retired, `None` after [`TAIL`] of silence.
-async fn until_retired<T>(retired: &CancellationToken, future: impl Future<Output = T>) -> Option<T> {
+async fn until_retired<T>(
+    retired: &CancellationToken,
+    future: impl Future<Output = T>,
+) -> Option<T> {
     let silence = async {
         retired.cancelled().await;
         tokio::time::sleep(TAIL).await;

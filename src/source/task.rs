@@ -5,7 +5,8 @@ use std::{
     time::Duration,
 };
 
-use gst::{ClockTime, prelude::*};
+use gst::ClockTime;
+use moq_mux::catalog::hang::Container;
 use moq_net::{cache, origin};
 use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender},
@@ -47,6 +48,9 @@ const CACHE_TIME: Duration = Duration::from_secs(5);
 /// What may wait in one pad's channel before its reader stops reading.
 const PAD_BYTES: u64 = 16 << 20;
 const PAD_TIME: ClockTime = ClockTime::from_seconds(2);
+/// Markers at the end of a group are ours to tell by their empty payload: a publisher whose markers
+/// claim a rewind cannot make us stumble.
+const CONTENT: moq_mux::container::Kind = moq_mux::container::Kind::Data;
 /// The pause after a broadcast that could not be opened, or a track that broke off.
 const RETRY: Duration = Duration::from_millis(100);
 
@@ -202,6 +206,7 @@ impl Session {
             tokio::time::sleep_until(find_at).await;
             Broadcast::find(origin, name).await
         };
+        let lost = self.broadcast.is_none() && !self.ended;
         let follow = async {
             match &mut self.broadcast {
                 Some(broadcast) => broadcast.next().await,
@@ -216,7 +221,6 @@ impl Session {
                 None => std::future::pending().await,
             }
         };
-        let lost = self.broadcast.is_none() && !self.ended;
         tokio::select! {
             biased;
             event = self.link.next() => Ok(Event::Link(event?)),
@@ -385,7 +389,7 @@ impl Session {
         if pad.generation != generation || pad.reader.take().is_none() {
             return;
         }
-        gst::debug!(CAT, "Track {} ended: {end:?}", pad.entry.name);
+        gst::debug!(CAT, "Track {} ended: {end}", pad.entry.name);
         if let Some(next) = pad.next.take() {
             pad.entry = next;
             return;
@@ -435,7 +439,7 @@ impl Session {
             Kind::Video => (self.config.video_max_age, priorities.video),
             Kind::Audio => (self.config.audio_max_age, priorities.audio),
         };
-        let container = match pad.entry.container() {
+        let container = match Container::new(pad.entry.rendition.container(), CONTENT) {
             Ok(container) => container,
             Err(err) => {
                 gst::warning!(CAT, "Track {} cannot be read: {err}", pad.entry.name);
@@ -499,7 +503,10 @@ impl Pad {
     }
 
     fn awaits_retry(&self) -> bool {
-        self.is_wanted() && self.reader.is_none() && !self.delisted && self.retry_at > Instant::now()
+        self.is_wanted()
+            && self.reader.is_none()
+            && !self.delisted
+            && self.retry_at > Instant::now()
     }
 
     /// The catalog lists `entry` for this pad: the same track, or the one that follows it.

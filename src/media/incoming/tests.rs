@@ -1,0 +1,289 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const MS: i64 = 1_000_000;
+const S: i64 = 1_000 * MS;
+
+fn at(nanos: i64) -> ClockTime {
+    clock_time(nanos)
+}
+
+fn timeline(join: Join) -> Timeline {
+    Timeline::new(ClockTime::from_mseconds(100), join)
+}
+
+/// Hands in a frame and stamps it at once; `None` when it was dropped.
+fn pass(timeline: &mut Timeline, id: TrackId, ts: i64, now: i64) -> Option<Stamp> {
+    timeline.arrive(id, at(ts), at(now));
+    timeline.is_settled(at(now + 50 * MS));
+    match timeline.stamp(id, at(ts)) {
+        Verdict::Show(stamp) => Some(stamp),
+        Verdict::BeforeStart => None,
+    }
+}
+
+fn pts(stamp: Option<Stamp>) -> i64 {
+    nanos(stamp.expect("the frame is shown").pts)
+}
+
+#[test]
+fn the_live_edge_and_not_the_first_frame_sets_the_delay() {
+    let mut timeline = timeline(Join::Live);
+    let video = timeline.add_track(Kind::Video, None);
+    // A group that began 1.9 s ago arrives in a burst at 5 s.
+    for frame in 0..48 {
+        let ts = 100 * S + frame * 40 * MS;
+        timeline.arrive(video, at(ts), at(5 * S + frame * MS / 10));
+    }
+    // The catching up is over a fifteenth of that age after the edge.
+    for frame in 48..60 {
+        let now = 5 * S + (frame - 47) * 40 * MS;
+        let shown = pts(pass(&mut timeline, video, 100 * S + frame * 40 * MS, now));
+        let delay = shown - now;
+        assert!(frame < 52 || delay.abs() < 10 * MS, "frame {frame}: {delay}");
+    }
+}
+
+#[test]
+fn frames_are_held_until_transits_no_longer_shrink() {
+    let mut timeline = timeline(Join::Live);
+    let video = timeline.add_track(Kind::Video, None);
+    assert!(!timeline.is_settled(at(5 * S)), "nothing has arrived");
+    timeline.arrive(video, at(S), at(5 * S));
+    timeline.arrive(video, at(S + 40 * MS), at(5 * S + 5 * MS));
+    assert_eq!(timeline.settles_at(), Some(at(5 * S + 15 * MS)));
+    // Ever better transits hold nothing for more than half the latency.
+    for frame in 2..20 {
+        timeline.arrive(video, at(S + frame * 40 * MS), at(5 * S + frame * 5 * MS));
+    }
+    assert_eq!(timeline.settles_at(), Some(at(5 * S + 50 * MS)));
+    assert!(timeline.is_settled(at(5 * S + 50 * MS)));
+}
+
+#[test]
+fn an_old_group_is_played_in_order_up_to_the_edge() {
+    let mut timeline = timeline(Join::Live);
+    let video = timeline.add_track(Kind::Video, None);
+    let frames: Vec<i64> = (0..120).map(|frame| 100 * S + frame * 16_666_667).collect();
+    let now = 5 * S;
+    for ts in &frames {
+        timeline.arrive(video, at(*ts), at(now));
+    }
+    assert!(timeline.is_settled(at(now + 50 * MS)));
+    let mut last = None;
+    for ts in &frames {
+        let Verdict::Show(stamp) = timeline.stamp(video, at(*ts)) else {
+            panic!("video is never dropped at a live join");
+        };
+        let shown = nanos(stamp.pts);
+        assert!(shown >= now, "nothing lies before the start");
+        assert!(last.is_none_or(|last| shown - last >= MS), "1 ms apart");
+        last = Some(shown);
+    }
+}
+
+#[test]
+fn sound_before_the_start_is_dropped_and_not_compressed() {
+    let mut timeline = timeline(Join::Live);
+    let video = timeline.add_track(Kind::Video, None);
+    let audio = timeline.add_track(Kind::Audio, None);
+    timeline.arrive(video, at(98 * S), at(5 * S));
+    timeline.arrive(audio, at(99 * S), at(5 * S));
+    timeline.arrive(audio, at(100 * S), at(5 * S));
+    assert!(timeline.is_settled(at(6 * S)));
+    assert_eq!(timeline.stamp(audio, at(99 * S)), Verdict::BeforeStart);
+    let Verdict::Show(stamp) = timeline.stamp(audio, at(100 * S)) else {
+        panic!("the edge is shown");
+    };
+    assert_eq!(stamp.pts, at(5 * S));
+    assert!(stamp.discont, "what came before it was dropped");
+}
+
+#[test]
+fn joining_at_the_next_group_compresses_nothing() {
+    let mut timeline = timeline(Join::NextGroup);
+    let video = timeline.add_track(Kind::Video, None);
+    timeline.arrive(video, at(98 * S), at(5 * S));
+    timeline.arrive(video, at(100 * S), at(5 * S));
+    assert!(timeline.is_settled(at(6 * S)));
+    assert_eq!(timeline.stamp(video, at(98 * S)), Verdict::BeforeStart);
+    assert!(matches!(
+        timeline.stamp(video, at(100 * S)),
+        Verdict::Show(stamp) if stamp.pts == at(5 * S)
+    ));
+}
+
+#[test]
+fn a_slower_encoder_raises_the_latency_and_not_the_skew() {
+    let mut timeline = timeline(Join::Live);
+    let video = timeline.add_track(Kind::Video, None);
+    let audio = timeline.add_track(Kind::Audio, None);
+    for tick in 0..200 {
+        let now = 5 * S + tick * 20 * MS;
+        let sound = pts(pass(&mut timeline, audio, now - 10 * MS, now));
+        let picture = pts(pass(&mut timeline, video, now - 285 * MS, now));
+        if tick > 60 {
+            assert_eq!(
+                sound - picture,
+                275 * MS,
+                "capture times keep their distance"
+            );
+        }
+    }
+    let latency = nanos(timeline.min_latency());
+    assert!((latency - 375 * MS).abs() <= 5 * MS, "{latency}");
+}
+
+#[test]
+fn the_catalog_tells_of_a_slow_encoder_before_its_first_frame() {
+    let mut timeline = timeline(Join::Live);
+    timeline.add_track(Kind::Audio, None);
+    let slow = timeline.add_track(Kind::Video, Some(ClockTime::from_mseconds(275)));
+    assert_eq!(timeline.min_latency(), ClockTime::from_mseconds(375));
+    timeline.remove_track(slow);
+    assert_eq!(timeline.min_latency(), ClockTime::from_mseconds(100));
+}
+
+#[test]
+fn a_longer_route_is_stepped_to_once() {
+    let mut timeline = timeline(Join::Live);
+    let video = timeline.add_track(Kind::Video, None);
+    let mut discontinuities = 0;
+    for tick in 0..400 {
+        let capture = 5 * S + tick * 20 * MS;
+        let transit = if tick < 200 { 10 * MS } else { 285 * MS };
+        let stamp = pass(&mut timeline, video, capture, capture + transit);
+        discontinuities += u32::from(stamp.is_some_and(|stamp| stamp.discont));
+        if tick > 260 {
+            assert!(capture + transit - pts(stamp) < 5 * MS, "at the new edge");
+        }
+    }
+    assert_eq!(timeline.steps(), 1);
+    assert_eq!(discontinuities, 2, "one at the start, one at the step");
+}
+
+#[test]
+fn a_pause_anchors_anew() {
+    let mut timeline = timeline(Join::Live);
+    let video = timeline.add_track(Kind::Video, None);
+    pass(&mut timeline, video, 100 * S, 5 * S);
+    timeline.restart();
+    assert_eq!(timeline.stamp(video, at(101 * S)), Verdict::BeforeStart);
+    let stamp = pass(&mut timeline, video, 160 * S, 6 * S);
+    assert_eq!(pts(stamp), 6 * S);
+    assert!(stamp.is_some_and(|stamp| stamp.discont));
+}
+
+#[test]
+fn another_epoch_of_timestamps_is_followed_at_once() {
+    let mut timeline = timeline(Join::Live);
+    let video = timeline.add_track(Kind::Video, None);
+    pass(&mut timeline, video, 100 * S, 5 * S);
+    let stamp = pass(&mut timeline, video, 9_000 * S, 8 * S);
+    assert_eq!(pts(stamp), 8 * S);
+}
+
+#[test]
+fn absurd_timestamps_do_no_harm() {
+    let mut timeline = timeline(Join::Live);
+    let video = timeline.add_track(Kind::Video, None);
+    for ts in [0, 1 << 62, u64::MAX, 5, 0, 0] {
+        timeline.arrive(video, ClockTime::from_nseconds(ts.min(u64::MAX - 1)), at(S));
+        timeline.is_settled(at(2 * S));
+        timeline.stamp(video, ClockTime::from_nseconds(ts.min(u64::MAX - 1)));
+    }
+}
+
+/// Plays an hour of frames through a clock that is `ppm` off, with `jitter` on every arrival.
+fn drift(ppm: i64, jitter: &[i64]) -> i64 {
+    let mut timeline = timeline(Join::Live);
+    let audio = timeline.add_track(Kind::Audio, None);
+    let mut worst = 0;
+    for frame in 0..36_000_i64 {
+        let capture = frame * 100 * MS;
+        let ts = capture + capture / 1_000_000 * ppm;
+        let transit = 20 * MS + jitter[frame as usize % jitter.len()];
+        let now = 10 * S + capture + transit;
+        let shown = pts(pass(&mut timeline, audio, 10 * S + ts, now));
+        worst = worst.max((shown - (now - transit + 20 * MS)).abs());
+    }
+    assert_eq!(timeline.steps(), 0, "a drift is followed, not stepped");
+    worst
+}
+
+#[test]
+fn drift_over_an_hour_adds_no_delay() {
+    for ppm in [-200, 0, 200] {
+        let worst = drift(ppm, &[0, 3 * MS, 9 * MS, MS]);
+        assert!(worst < 5 * MS, "{ppm} ppm: {} us off", worst / 1_000);
+    }
+}
+
+/// An arrival order of one second of frames: B-frames, two tracks, random transits.
+fn arrivals() -> impl Strategy<Value = Vec<(bool, i64, i64)>> {
+    let frame = (any::<bool>(), 0..40_i64, 0..200_i64);
+    prop::collection::vec(frame, 1..200).prop_map(|frames| {
+        let mut now = 5 * S;
+        frames
+            .into_iter()
+            .enumerate()
+            .map(|(i, (video, shuffle, wait))| {
+                now += wait * MS / 4;
+                (video, (i as i64 * 20 + shuffle) * MS, now)
+            })
+            .collect()
+    })
+}
+
+proptest! {
+    #[test]
+    fn decode_times_rise_and_never_pass_presentation(frames in arrivals(), depth in 0..4_u32) {
+        let mut timeline = timeline(Join::Live);
+        let video = timeline.add_track(Kind::Video, None);
+        timeline.set_reorder_depth(video, depth);
+        let mut last = None;
+        for (_, ts, now) in frames {
+            timeline.arrive(video, at(ts), at(now));
+            timeline.is_settled(at(now));
+            let Verdict::Show(stamp) = timeline.stamp(video, at(ts)) else {
+                panic!("video is never dropped at a live join");
+            };
+            let dts = stamp.dts.expect("video has decode times");
+            prop_assert!(dts <= stamp.pts);
+            prop_assert!(last.is_none_or(|last| dts > last));
+            last = Some(dts);
+        }
+    }
+
+    #[test]
+    fn sound_never_goes_backwards(frames in arrivals()) {
+        let mut timeline = timeline(Join::Live);
+        let audio = timeline.add_track(Kind::Audio, None);
+        let mut last = ClockTime::ZERO;
+        for (i, (_, _, now)) in frames.into_iter().enumerate() {
+            if let Some(stamp) = pass(&mut timeline, audio, i as i64 * 20 * MS, now) {
+                prop_assert!(stamp.pts >= last);
+                last = stamp.pts;
+            }
+        }
+    }
+
+    #[test]
+    fn equal_timestamps_get_equal_running_times(transits in prop::collection::vec(0..60_i64, 60..120)) {
+        let mut timeline = timeline(Join::Live);
+        let video = timeline.add_track(Kind::Video, None);
+        let audio = timeline.add_track(Kind::Audio, None);
+        for (i, transit) in transits.into_iter().enumerate() {
+            let (ts, now) = (S + i as i64 * 20 * MS, 5 * S + (i as i64 * 20 + transit) * MS);
+            timeline.arrive(video, at(ts), at(now));
+            timeline.arrive(audio, at(ts), at(now));
+            timeline.is_settled(at(now));
+            let (picture, sound) = (timeline.stamp(video, at(ts)), timeline.stamp(audio, at(ts)));
+            // Once the start is behind: the first frames of a join are compressed, or dropped.
+            if let (Verdict::Show(picture), Verdict::Show(sound), true) = (picture, sound, i >= 55) {
+                prop_assert!(nanos(picture.pts).abs_diff(nanos(sound.pts)) <= 1_000);
+            }
+        }
+    }
+}

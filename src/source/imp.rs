@@ -1,0 +1,428 @@
+//! The element shell: properties, state changes, pads.
+
+use std::{
+    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use gst::{ClockTime, glib, prelude::*, subclass::prelude::*};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+
+use super::{
+    MoqSrcPad, pad,
+    playback::{LatencyAnswer, RunningClock},
+    task::{self, Control},
+};
+use crate::{
+    media::{
+        codec::{self, Kind},
+        incoming,
+    },
+    session::{
+        courier::Courier,
+        error::Error,
+        log,
+        runtime::Task,
+        settings,
+        status::{Connection, Status},
+    },
+};
+
+pub(super) static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
+    gst::DebugCategory::new("moqsrc", gst::DebugColorFlags::empty(), Some("MoQ source"))
+});
+
+const DEFAULT_LATENCY: u32 = 100;
+/// A group that is 100 ms late at 1 % loss and 25 ms each way is complete; sound takes more, because
+/// a missing packet is heard where a missing picture is hardly seen.
+const DEFAULT_VIDEO_MAX_AGE: u32 = 100;
+const DEFAULT_AUDIO_MAX_AGE: u32 = 500;
+
+/// Where a subscription starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, glib::Enum)]
+#[repr(u32)]
+#[enum_type(name = "GstMoqJoin")]
+pub enum Join {
+    /// With the group of pictures that is under way, played quickly up to the live edge.
+    #[default]
+    #[enum_value(name = "With the group that is under way", nick = "live")]
+    Live,
+    /// With the next key frame, for recorders and slow decoders.
+    #[enum_value(name = "With the next group", nick = "next-group")]
+    NextGroup,
+}
+
+#[derive(Clone)]
+struct Settings {
+    session: settings::Settings,
+    join: Join,
+    latency: u32,
+    video_max_age: u32,
+    audio_max_age: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            session: settings::Settings::default(),
+            join: Join::default(),
+            latency: DEFAULT_LATENCY,
+            video_max_age: DEFAULT_VIDEO_MAX_AGE,
+            audio_max_age: DEFAULT_AUDIO_MAX_AGE,
+        }
+    }
+}
+
+/// What exists from READY to PAUSED and back.
+struct Run {
+    task: Task,
+    control: UnboundedSender<Control>,
+    courier: Arc<Courier>,
+}
+
+/// See [`super::MoqSrc`].
+#[derive(Default, glib::Properties)]
+#[properties(wrapper_type = super::MoqSrc)]
+pub struct MoqSrc {
+    #[property(
+        name = "url",
+        nick = "URL",
+        blurb = "URL of the relay (https, http for local development, moqt, moql, wss, ws) with the path to subscribe under; reads back without its query, which may hold a token",
+        get = Self::url, set = Self::set_url, type = Option<String>, mutable_ready
+    )]
+    #[property(
+        name = "broadcast",
+        nick = "Broadcast",
+        blurb = "Name of the broadcast to subscribe to; it is waited for",
+        get = |this: &Self| this.settings().session.broadcast.clone(),
+        set = |this: &Self, name| this.settings().session.broadcast = name,
+        type = Option<String>, mutable_ready
+    )]
+    #[property(
+        name = "token",
+        nick = "Token",
+        blurb = "Token (JWT) for the relay, sent as the query parameter jwt; cannot be read back",
+        set = |this: &Self, token| this.settings().session.token = token,
+        type = Option<String>, mutable_ready
+    )]
+    #[property(
+        name = "tls-disable-verify",
+        nick = "Disable TLS verification",
+        blurb = "Accept any certificate of the relay: for tests alone, anyone can pretend to be it",
+        get = |this: &Self| this.settings().session.tls_disable_verify,
+        set = |this: &Self, disable| this.settings().session.tls_disable_verify = disable,
+        type = bool, mutable_ready
+    )]
+    #[property(
+        name = "join",
+        nick = "Join",
+        blurb = "Where a subscription starts",
+        get = |this: &Self| this.settings().join,
+        set = |this: &Self, join| this.settings().join = join,
+        type = Join, mutable_ready, builder(Join::default())
+    )]
+    #[property(
+        name = "latency",
+        nick = "Latency",
+        blurb = "Buffering that hides the network's jitter, in ms; a slower track adds what it is slower",
+        get = |this: &Self| this.settings().latency,
+        set = Self::set_latency,
+        type = u32, maximum = 60_000, default = DEFAULT_LATENCY, mutable_playing
+    )]
+    #[property(
+        name = "video-max-age",
+        nick = "Video maximum age",
+        blurb = "How long a late group of pictures is waited for when a newer one has come, in ms",
+        get = |this: &Self| this.settings().video_max_age,
+        set = |this: &Self, age| this.settings().video_max_age = age,
+        type = u32, maximum = 60_000, default = DEFAULT_VIDEO_MAX_AGE, mutable_ready
+    )]
+    #[property(
+        name = "audio-max-age",
+        nick = "Audio maximum age",
+        blurb = "How long a late group of sound is waited for when a newer one has come, in ms",
+        get = |this: &Self| this.settings().audio_max_age,
+        set = |this: &Self, age| this.settings().audio_max_age = age,
+        type = u32, maximum = 60_000, default = DEFAULT_AUDIO_MAX_AGE, mutable_ready
+    )]
+    settings: Mutex<Settings>,
+    #[property(
+        name = "status",
+        nick = "Status",
+        blurb = "State of the connection to the relay",
+        get = |this: &Self| this.connection.status(),
+        type = Status, builder(Status::default())
+    )]
+    #[property(
+        name = "connected",
+        nick = "Connected",
+        blurb = "Whether the session with the relay is up",
+        get = |this: &Self| this.connection.is_connected(),
+        type = bool
+    )]
+    #[property(
+        name = "moq-version",
+        nick = "MoQ version",
+        blurb = "MoQ version of the live session; NULL without one",
+        get = |this: &Self| this.connection.version(),
+        type = Option<String>
+    )]
+    connection: Arc<Connection>,
+    answer: Arc<LatencyAnswer>,
+    run: Mutex<Option<Run>>,
+}
+
+impl MoqSrc {
+    fn url(&self) -> Option<String> {
+        self.settings().session.public_url()
+    }
+
+    fn set_url(&self, url: Option<String>) {
+        self.settings().session.url = url;
+    }
+
+    fn set_latency(&self, latency: u32) {
+        self.settings().latency = latency;
+        self.tell(Control::Latency(ClockTime::from_mseconds(latency.into())));
+    }
+
+    /// Makes the run: nothing here waits for the network.
+    fn start(&self) -> Result<(), Error> {
+        let settings = self.settings().clone();
+        let target = settings.session.target()?;
+        let element = self.obj().clone().upcast::<gst::Element>();
+        let courier = Courier::new(&element);
+        let (control, commands) = unbounded_channel();
+        let latency = ClockTime::from_mseconds(settings.latency.into());
+        self.answer.set(latency);
+        let config = task::Config {
+            target: target.clone(),
+            latency,
+            join: match settings.join {
+                Join::Live => incoming::Join::Live,
+                Join::NextGroup => incoming::Join::NextGroup,
+            },
+            video_max_age: Duration::from_millis(settings.video_max_age.into()),
+            audio_max_age: Duration::from_millis(settings.audio_max_age.into()),
+            answer: self.answer.clone(),
+            connection: self.connection.clone(),
+            courier: courier.clone(),
+            control: control.clone(),
+        };
+        let (connection, reporter) = (self.connection.clone(), courier.clone());
+        let task = Task::spawn(|cancel| async move {
+            if let Err(err) = task::run(config, commands, cancel).await {
+                connection.fail(&target.redact(&err.to_string()), &reporter);
+                reporter.send(move |element| err.post(element, |text| target.redact(text)));
+            }
+        })?;
+        *self.run() = Some(Run {
+            task,
+            control,
+            courier,
+        });
+        Ok(())
+    }
+
+    /// Ends the run: bounded, also on a dead network and with a push blocked.
+    fn stop(&self) {
+        let Some(run) = self.run().take() else { return };
+        run.task.stop();
+        run.courier.close();
+        for pad in self.pads() {
+            pad.stop();
+            // Only a pad that was removed by somebody else is not there any more.
+            let _ = pad.set_active(false);
+            let _ = self.obj().remove_pad(&pad);
+        }
+        self.connection.reset(self.obj().upcast_ref());
+    }
+
+    fn play(&self) {
+        let element = self.obj();
+        let (Some(clock), Some(base_time)) = (element.clock(), element.base_time()) else {
+            gst::error!(CAT, imp = self, "No clock in PLAYING");
+            return;
+        };
+        self.tell(Control::Play(RunningClock { clock, base_time }));
+    }
+
+    fn tell(&self, control: Control) {
+        if let Some(run) = &*self.run() {
+            // Refused only when the session has failed.
+            let _ = run.control.send(control);
+        }
+    }
+
+    fn pads(&self) -> Vec<MoqSrcPad> {
+        let pads = self.obj().src_pads().into_iter();
+        pads.filter_map(|pad| pad.downcast().ok()).collect()
+    }
+
+    fn settings(&self) -> MutexGuard<'_, Settings> {
+        self.settings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn run(&self) -> MutexGuard<'_, Option<Run>> {
+        self.run.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Adds the pads of new renditions and tells of all streams; a job of the courier.
+pub(super) fn expose(
+    element: &gst::Element,
+    added: Vec<pad::Config>,
+    collection: &gst::StreamCollection,
+    first: bool,
+    courier: &Courier,
+) {
+    for config in added {
+        let template = template_name(config.kind);
+        let Some(template) = element.pad_template(&template) else {
+            continue;
+        };
+        let pad = MoqSrcPad::new(&template, config, collection);
+        if courier.is_closed() || element.add_pad(&pad).is_err() {
+            continue;
+        }
+        // The run may have ended while the pad was added: it goes with its run.
+        if courier.is_closed() {
+            pad.stop();
+            let _ = element.remove_pad(&pad);
+        }
+    }
+    if courier.is_closed() {
+        return;
+    }
+    let message = gst::message::StreamCollection::builder(collection)
+        .src(element)
+        .build();
+    // Refused only without a bus: then nobody asks.
+    let _ = element.post_message(message);
+    if first {
+        element.no_more_pads();
+    }
+}
+
+/// The pad gives another track; a job of the courier.
+pub(super) fn rename(element: &gst::Element, pad: &str, track: &str) {
+    let pad = element.static_pad(pad).and_downcast::<MoqSrcPad>();
+    if let Some(pad) = pad {
+        pad.set_track(track);
+    }
+}
+
+fn template_name(kind: Kind) -> String {
+    format!("{}_%u", kind.name())
+}
+
+#[glib::object_subclass]
+impl ObjectSubclass for MoqSrc {
+    const NAME: &'static str = "GstMoqSrc";
+    type Type = super::MoqSrc;
+    type ParentType = gst::Element;
+}
+
+#[glib::derived_properties]
+impl ObjectImpl for MoqSrc {
+    fn constructed(&self) {
+        self.parent_constructed();
+        // Without it `gst-launch-1.0 -e` has nobody to send its EOS to.
+        self.obj().set_element_flags(gst::ElementFlags::SOURCE);
+    }
+}
+
+impl GstObjectImpl for MoqSrc {}
+
+impl ElementImpl for MoqSrc {
+    fn metadata() -> Option<&'static gst::subclass::ElementMetadata> {
+        static METADATA: LazyLock<gst::subclass::ElementMetadata> = LazyLock::new(|| {
+            gst::subclass::ElementMetadata::new(
+                "MoQ source",
+                "Source/Network",
+                "Subscribes to a broadcast of a MoQ (Media over QUIC) relay",
+                "the gst-plugin-moq authors",
+            )
+        });
+        Some(&METADATA)
+    }
+
+    fn pad_templates() -> &'static [gst::PadTemplate] {
+        static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| {
+            let template = |kind| {
+                gst::PadTemplate::with_gtype(
+                    &template_name(kind),
+                    gst::PadDirection::Src,
+                    gst::PadPresence::Sometimes,
+                    &codec::src_caps(kind),
+                    MoqSrcPad::static_type(),
+                )
+            };
+            // Refused only for a name or caps that are wrong for everyone.
+            [Kind::Video, Kind::Audio]
+                .into_iter()
+                .filter_map(|kind| template(kind).ok())
+                .collect()
+        });
+        &TEMPLATES
+    }
+
+    fn change_state(
+        &self,
+        transition: gst::StateChange,
+    ) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
+        match transition {
+            gst::StateChange::NullToReady => log::init(),
+            gst::StateChange::ReadyToPaused => {
+                if let Err(err) = self.start() {
+                    err.post(self.obj().upcast_ref(), str::to_owned);
+                    return Err(gst::StateChangeError);
+                }
+            }
+            gst::StateChange::PlayingToPaused => self.tell(Control::Pause),
+            gst::StateChange::PausedToReady => self.stop(),
+            _ => {}
+        }
+        let result = self.parent_change_state(transition);
+        match (transition, result) {
+            (gst::StateChange::ReadyToPaused, Err(err)) => {
+                self.stop();
+                Err(err)
+            }
+            (gst::StateChange::PausedToPlaying, Ok(success)) => {
+                self.play();
+                Ok(success)
+            }
+            // A live source has nothing to show before PLAYING.
+            (gst::StateChange::ReadyToPaused | gst::StateChange::PlayingToPaused, Ok(_)) => {
+                Ok(gst::StateChangeSuccess::NoPreroll)
+            }
+            (_, result) => result,
+        }
+    }
+
+    fn send_event(&self, event: gst::Event) -> bool {
+        let gst::EventView::Eos(eos) = event.view() else {
+            return self.parent_send_event(event);
+        };
+        if self.pads().is_empty() {
+            gst::element_imp_error!(
+                self,
+                gst::ResourceError::NotFound,
+                ["The broadcast was not found before the stream was ended"]
+            );
+        }
+        self.tell(Control::Eos(eos.seqnum()));
+        true
+    }
+
+    fn query(&self, query: &mut gst::QueryRef) -> bool {
+        match query.view_mut() {
+            gst::QueryViewMut::Latency(query) => {
+                query.set(true, self.answer.get(), ClockTime::NONE);
+                true
+            }
+            _ => ElementImplExt::parent_query(self, query),
+        }
+    }
+}
