@@ -28,6 +28,7 @@ mod pad;
 mod playback;
 mod reader;
 mod stream;
+mod subscription;
 mod task;
 
 use gst::{glib, prelude::*};

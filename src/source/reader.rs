@@ -314,7 +314,8 @@ impl Output {
             return true;
         }
         let leading = self.first_shown.is_some_and(|first| held.timestamp < first);
-        !self.needs_key && !(leading && self.rendition.kind() == Kind::Video)
+        let is_video = self.rendition.kind() == Kind::Video;
+        !(self.needs_key || (leading && is_video))
     }
 }
 

@@ -22,6 +22,7 @@ use super::{
     playback::{self, LatencyAnswer, Playback, RunningClock},
     reader::{self, End, Reader},
     stream::Message,
+    subscription::{Running, Subscription},
 };
 use crate::{
     media::{
@@ -30,7 +31,6 @@ use crate::{
         reconcile::{self, Step},
     },
     session::{
-        budget::Budget,
         courier::Courier,
         error::Error,
         link::{self, Link},
@@ -45,9 +45,6 @@ pub(super) type PadIndex = usize;
 /// Bound of what the library keeps for retransmission and late reads.
 const CACHE_BYTES: u64 = 16 << 20;
 const CACHE_TIME: Duration = Duration::from_secs(5);
-/// What may wait in one pad's channel before its reader stops reading.
-const PAD_BYTES: u64 = 16 << 20;
-const PAD_TIME: ClockTime = ClockTime::from_seconds(2);
 /// Markers at the end of a group are ours to tell by their empty payload: a publisher whose markers
 /// claim a rewind cannot make us stumble.
 const CONTENT: moq_mux::container::Kind = moq_mux::container::Kind::Data;
@@ -120,6 +117,9 @@ pub(super) async fn run(
         () = cancel.cancelled() => Ok(()),
         result = session.work() => result,
     };
+    // The pads' threads end when nobody is left who could send to them.
+    session.readers.shutdown().await;
+    session.pads.clear();
     session.link.close().await;
     result
 }
@@ -132,7 +132,7 @@ struct Session {
     broadcast: Option<Broadcast>,
     /// When the broadcast may be looked for again.
     find_at: Instant,
-    pads: Vec<Pad>,
+    pads: Vec<Subscription>,
     /// Pads so far of each kind.
     counts: [usize; 2],
     group: gst::GroupId,
@@ -143,37 +143,10 @@ struct Session {
     ended: bool,
 }
 
-/// The session's side of a pad.
-struct Pad {
-    entry: Entry,
-    name: String,
-    stream: gst::Stream,
-    messages: mpsc::Sender<Message>,
-    budget: Arc<Budget>,
-    linked: bool,
-    wanted: bool,
-    /// EOS was sent, or downstream takes nothing more.
-    ended: bool,
-    reader: Option<Running>,
-    /// Counts the pad's readers, so that the end of an earlier one is not taken for the present's.
-    generation: u64,
-    /// What follows when the present reader has ended.
-    next: Option<Entry>,
-    /// The track is no longer in the catalog.
-    delisted: bool,
-    /// A broken track is not subscribed again before.
-    retry_at: Instant,
-}
-
-struct Running {
-    abort: tokio::task::AbortHandle,
-    retired: CancellationToken,
-}
-
 enum Event {
     Link(link::Event),
     Control(Control),
-    Found(Result<Broadcast, moq_net::Error>),
+    Found(Box<Result<Broadcast, moq_net::Error>>),
     Catalog(Update),
     Reader(PadIndex, u64, End),
     Retry,
@@ -185,11 +158,7 @@ impl Session {
             match self.next().await? {
                 Event::Link(event) => self.config.connection.apply(&event, &self.config.courier),
                 Event::Control(control) => self.on_control(control),
-                Event::Found(Ok(broadcast)) => self.broadcast = Some(broadcast),
-                Event::Found(Err(err)) => {
-                    gst::debug!(CAT, "Could not open {:?}: {err}", self.config.target);
-                    self.find_at = Instant::now() + RETRY;
-                }
+                Event::Found(found) => self.on_found(*found),
                 Event::Catalog(update) => self.on_catalog(update),
                 Event::Reader(index, generation, end) => self.on_end(index, generation, end),
                 Event::Retry => {}
@@ -226,7 +195,7 @@ impl Session {
             event = self.link.next() => Ok(Event::Link(event?)),
             Some(control) = self.commands.recv() => Ok(Event::Control(control)),
             update = follow, if !self.ended => Ok(Event::Catalog(update)),
-            found = find, if lost => Ok(Event::Found(found)),
+            found = find, if lost => Ok(Event::Found(Box::new(found))),
             Some(Ok((index, generation, end))) = self.readers.join_next() => {
                 Ok(Event::Reader(index, generation, end))
             }
@@ -285,6 +254,27 @@ impl Session {
         }
     }
 
+    /// A broadcast that comes back may have other timestamps, and other tracks of the same names.
+    fn on_found(&mut self, found: Result<Broadcast, moq_net::Error>) {
+        let broadcast = match found {
+            Ok(broadcast) => broadcast,
+            Err(err) => {
+                gst::debug!(CAT, "Could not open {:?}: {err}", self.config.target);
+                self.find_at = Instant::now() + RETRY;
+                return;
+            }
+        };
+        self.broadcast = Some(broadcast);
+        for pad in &mut self.pads {
+            pad.abort();
+            pad.finished = false;
+            pad.next = None;
+        }
+        if let Some(playback) = &self.playback {
+            playback.update(|timeline| timeline.restart());
+        }
+    }
+
     fn on_catalog(&mut self, update: Update) {
         match update {
             Update::Renditions { entries, warnings } => {
@@ -302,8 +292,7 @@ impl Session {
                 gst::info!(CAT, "Lost {:?}: {reason}", self.config.target);
                 self.broadcast = None;
                 self.find_at = Instant::now() + RETRY;
-                // Another session of the publisher has other timestamps.
-                for pad in &mut self.pads {
+                for pad in &self.pads {
                     pad.retire();
                 }
             }
@@ -376,7 +365,7 @@ impl Session {
             control: self.config.control.clone(),
             latency: self.config.answer.clone(),
         };
-        let pad = Pad::new(entry, name, stream, messages);
+        let pad = Subscription::new(entry, name, stream, messages);
         if let Some(playback) = &self.playback {
             pad.send(Message::Play(playback.clock.clone()));
         }
@@ -390,14 +379,11 @@ impl Session {
             return;
         }
         gst::debug!(CAT, "Track {} ended: {end}", pad.entry.name);
-        if let Some(next) = pad.next.take() {
-            pad.entry = next;
-            return;
-        }
-        match end {
-            End::Finished if pad.delisted => pad.end(None),
-            // The catalog, which is read all the time, says whether the broadcast has ended.
-            End::Finished | End::Lost(_) => pad.retry_at = Instant::now() + RETRY,
+        match (pad.next.take(), end) {
+            (Some(next), _) => pad.entry = next,
+            // The catalog, which is read all the time, says whether the stream has ended, too.
+            (None, End::Finished) => pad.finished = true,
+            (None, End::Lost(_)) => pad.retry_at = Instant::now() + RETRY,
         }
     }
 
@@ -408,17 +394,13 @@ impl Session {
             let pad = &mut self.pads[index];
             if !pad.is_wanted() {
                 pad.abort();
-                if pad.delisted && self.ended {
-                    pad.end(None);
-                }
-                continue;
             }
             if pad.reader.is_some() {
                 continue;
             }
             if pad.delisted {
                 pad.end(None);
-            } else if pad.retry_at <= now {
+            } else if pad.is_wanted() && !pad.finished && pad.retry_at <= now {
                 self.start(index);
             }
         }
@@ -428,10 +410,6 @@ impl Session {
         let (Some(playback), Some(broadcast)) = (&self.playback, &self.broadcast) else {
             return;
         };
-        // Nobody else reads: a broadcast that has come back has other timestamps.
-        if self.pads.iter().all(|pad| pad.reader.is_none()) {
-            playback.update(|timeline| timeline.restart());
-        }
         let pad = &mut self.pads[index];
         let kind = pad.entry.rendition.kind();
         let priorities = hang::catalog::PRIORITY;
@@ -466,100 +444,6 @@ impl Session {
             .readers
             .spawn(async move { (index, generation, reader.run(consumer).await) });
         pad.reader = Some(Running { abort, retired });
-    }
-}
-
-impl Pad {
-    fn new(
-        entry: Entry,
-        name: String,
-        stream: gst::Stream,
-        messages: mpsc::Sender<Message>,
-    ) -> Self {
-        Self {
-            entry,
-            name,
-            stream,
-            messages,
-            budget: Budget::new(PAD_BYTES, PAD_TIME),
-            linked: false,
-            wanted: true,
-            ended: false,
-            reader: None,
-            generation: 0,
-            next: None,
-            delisted: false,
-            retry_at: Instant::now(),
-        }
-    }
-
-    fn link(&mut self) {
-        self.linked = true;
-        self.wanted = true;
-    }
-
-    fn is_wanted(&self) -> bool {
-        self.linked && self.wanted && !self.ended
-    }
-
-    fn awaits_retry(&self) -> bool {
-        self.is_wanted()
-            && self.reader.is_none()
-            && !self.delisted
-            && self.retry_at > Instant::now()
-    }
-
-    /// The catalog lists `entry` for this pad: the same track, or the one that follows it.
-    fn go_on(&mut self, entry: Entry, courier: &Arc<Courier>) {
-        let revived = std::mem::take(&mut self.delisted) && std::mem::take(&mut self.ended);
-        let same_track = entry.name == self.entry.name;
-        if revived || entry.caps != self.entry.caps {
-            self.send(Message::Caps(entry.caps.clone()));
-            self.stream.set_caps(Some(&entry.caps));
-        }
-        if !same_track {
-            let (pad, track) = (self.name.clone(), entry.name.clone());
-            courier.send(move |element| imp::rename(element, &pad, &track));
-        }
-        let running = self.reader.as_ref();
-        if !same_track && let Some(running) = running {
-            // The tail of the old track comes first.
-            running.retired.cancel();
-            self.next = Some(entry);
-        } else {
-            self.entry = entry;
-        }
-    }
-
-    /// The catalog no longer lists the track: what is under way is still taken.
-    fn delist(&mut self) {
-        self.delisted = true;
-        self.next = None;
-        self.retire();
-    }
-
-    fn retire(&self) {
-        if let Some(running) = &self.reader {
-            running.retired.cancel();
-        }
-    }
-
-    fn end(&mut self, seqnum: Option<gst::Seqnum>) {
-        self.abort();
-        if !std::mem::replace(&mut self.ended, true) {
-            self.send(Message::Eos(seqnum));
-        }
-    }
-
-    fn abort(&mut self) {
-        if let Some(running) = self.reader.take() {
-            running.abort.abort();
-        }
-    }
-
-    fn send(&self, message: Message) {
-        // Refused only when the pad has gone.
-        let _ = self.messages.send(message);
     }
 }
 

@@ -41,7 +41,10 @@ fn the_live_edge_and_not_the_first_frame_sets_the_delay() {
         let now = 5 * S + (frame - 47) * 40 * MS;
         let shown = pts(pass(&mut timeline, video, 100 * S + frame * 40 * MS, now));
         let delay = shown - now;
-        assert!(frame < 52 || delay.abs() < 10 * MS, "frame {frame}: {delay}");
+        assert!(
+            frame < 52 || delay.abs() < 10 * MS,
+            "frame {frame}: {delay}"
+        );
     }
 }
 

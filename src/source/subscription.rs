@@ -1,0 +1,139 @@
+//! The session's side of a pad: the track that it gives, and who reads it.
+
+use std::sync::{Arc, mpsc};
+
+use gst::ClockTime;
+use tokio::{task::AbortHandle, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use super::{catalog::Entry, imp, stream::Message};
+use crate::session::{budget::Budget, courier::Courier};
+
+/// What may wait in one pad's channel before its reader stops reading.
+const PAD_BYTES: u64 = 16 << 20;
+const PAD_TIME: ClockTime = ClockTime::from_seconds(2);
+
+/// The session's side of a pad.
+pub(super) struct Subscription {
+    pub(super) entry: Entry,
+    pub(super) name: String,
+    pub(super) stream: gst::Stream,
+    pub(super) messages: mpsc::Sender<Message>,
+    pub(super) budget: Arc<Budget>,
+    pub(super) linked: bool,
+    pub(super) wanted: bool,
+    /// EOS was sent, or downstream takes nothing more.
+    pub(super) ended: bool,
+    pub(super) reader: Option<Running>,
+    /// Counts the pad's readers, so that the end of an earlier one is not taken for the present's.
+    pub(super) generation: u64,
+    /// What follows when the present reader has ended.
+    pub(super) next: Option<Entry>,
+    /// The track is no longer in the catalog.
+    pub(super) delisted: bool,
+    /// The publisher finished the track; reading it again would repeat its last group.
+    pub(super) finished: bool,
+    /// A broken track is not subscribed again before.
+    pub(super) retry_at: Instant,
+}
+
+pub(super) struct Running {
+    pub(super) abort: AbortHandle,
+    pub(super) retired: CancellationToken,
+}
+
+impl Subscription {
+    pub(super) fn new(
+        entry: Entry,
+        name: String,
+        stream: gst::Stream,
+        messages: mpsc::Sender<Message>,
+    ) -> Self {
+        Self {
+            entry,
+            name,
+            stream,
+            messages,
+            budget: Budget::new(PAD_BYTES, PAD_TIME),
+            linked: false,
+            wanted: true,
+            ended: false,
+            reader: None,
+            generation: 0,
+            next: None,
+            delisted: false,
+            finished: false,
+            retry_at: Instant::now(),
+        }
+    }
+
+    pub(super) fn link(&mut self) {
+        self.linked = true;
+        self.wanted = true;
+    }
+
+    pub(super) fn is_wanted(&self) -> bool {
+        self.linked && self.wanted && !self.ended
+    }
+
+    pub(super) fn awaits_retry(&self) -> bool {
+        self.is_wanted()
+            && self.reader.is_none()
+            && !self.delisted
+            && self.retry_at > Instant::now()
+    }
+
+    /// The catalog lists `entry` for this pad: the same track, or the one that follows it.
+    pub(super) fn go_on(&mut self, entry: Entry, courier: &Arc<Courier>) {
+        let revived = std::mem::take(&mut self.delisted) && std::mem::take(&mut self.ended);
+        let same_track = entry.name == self.entry.name;
+        self.finished &= same_track;
+        if revived || entry.caps != self.entry.caps {
+            self.send(Message::Caps(entry.caps.clone()));
+            self.stream.set_caps(Some(&entry.caps));
+        }
+        if !same_track {
+            let (pad, track) = (self.name.clone(), entry.name.clone());
+            courier.send(move |element| imp::rename(element, &pad, &track));
+        }
+        let running = self.reader.as_ref();
+        if !same_track && let Some(running) = running {
+            // The tail of the old track comes first.
+            running.retired.cancel();
+            self.next = Some(entry);
+        } else {
+            self.entry = entry;
+        }
+    }
+
+    /// The catalog no longer lists the track: what is under way is still taken.
+    pub(super) fn delist(&mut self) {
+        self.delisted = true;
+        self.next = None;
+        self.retire();
+    }
+
+    pub(super) fn retire(&self) {
+        if let Some(running) = &self.reader {
+            running.retired.cancel();
+        }
+    }
+
+    pub(super) fn end(&mut self, seqnum: Option<gst::Seqnum>) {
+        self.abort();
+        if !std::mem::replace(&mut self.ended, true) {
+            self.send(Message::Eos(seqnum));
+        }
+    }
+
+    pub(super) fn abort(&mut self) {
+        if let Some(running) = self.reader.take() {
+            running.abort.abort();
+        }
+    }
+
+    pub(super) fn send(&self, message: Message) {
+        // Refused only when the pad has gone.
+        let _ = self.messages.send(message);
+    }
+}
