@@ -59,7 +59,7 @@ pub struct Stamp {
 pub enum Verdict {
     /// It is shown.
     Show(Stamp),
-    /// It lies before the start of the subscription and is dropped.
+    /// It is older than the start of the subscription and is dropped.
     BeforeStart,
 }
 
@@ -231,7 +231,10 @@ impl Timeline {
             return Verdict::BeforeStart;
         };
         let catches_up = track.kind == Kind::Video && join == Join::Live;
-        if !catches_up && ts + offset < start {
+        // What is due half the latency before the start is still in time, though the timeline may
+        // take as long to settle.
+        let least = (start - self.latency / 2).max(0);
+        if !catches_up && ts + offset < least {
             // The next frame follows a hole.
             track.discont = true;
             return Verdict::BeforeStart;
