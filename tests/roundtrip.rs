@@ -7,8 +7,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use gst::prelude::*;
-
 use common::{
     Packet, Packets, Relay, Running,
     media::{CLIP_FRAMES, clip, moqsrc, publish_clip},
