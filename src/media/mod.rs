@@ -2,3 +2,6 @@
 
 pub mod caps;
 pub mod codec;
+pub mod name;
+pub mod outgoing;
+pub mod timing;
