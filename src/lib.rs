@@ -6,9 +6,10 @@ use gst::glib;
 
 pub mod media;
 mod session;
+mod sink;
 
-fn plugin_init(_plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
-    Ok(())
+fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
+    sink::register(plugin)
 }
 
 gst::plugin_define!(

@@ -88,10 +88,8 @@ impl Timing {
             (Some(_), Some(dts)) => dts,
             _ => time,
         });
-        let presentation = running(segment, time)
-            .positive()
-            .ok_or(Untimed::BeforeStart)?;
-        let departure = dts.and_then(|dts| running(segment, dts).positive());
+        let presentation = running(segment, time).ok_or(Untimed::BeforeStart)?;
+        let departure = dts.and_then(|dts| running(segment, dts));
         Ok(Times {
             presentation,
             departure: match dts {
@@ -104,28 +102,23 @@ impl Timing {
         })
     }
 
-    /// The running time at which a gap that begins at `time` is over.
-    pub fn gap_end(
-        &self,
-        time: gst::ClockTime,
-        duration: Option<gst::ClockTime>,
-    ) -> Option<gst::ClockTime> {
-        let segment = self.segment.as_ref()?;
-        running(segment, time + duration.unwrap_or_default()).positive()
+    /// The running time of a time in the segment, unless it lies before zero.
+    pub fn running_time(&self, time: gst::ClockTime) -> Option<gst::ClockTime> {
+        running(self.segment.as_ref()?, time)
+    }
+
+    /// The stream time of a time in the segment.
+    pub fn stream_time(&self, time: gst::ClockTime) -> Option<gst::ClockTime> {
+        self.segment.as_ref()?.to_stream_time(time)
     }
 }
 
-/// A running time that may lie before zero, or outside of the segment altogether.
-struct Running(Option<gst::Signed<gst::ClockTime>>);
-
-impl Running {
-    fn positive(self) -> Option<gst::ClockTime> {
-        self.0.and_then(gst::Signed::positive)
-    }
-}
-
-fn running(segment: &gst::FormattedSegment<gst::ClockTime>, time: gst::ClockTime) -> Running {
-    Running(segment.to_running_time_full(time))
+/// A running time before zero is none.
+fn running(
+    segment: &gst::FormattedSegment<gst::ClockTime>,
+    time: gst::ClockTime,
+) -> Option<gst::ClockTime> {
+    segment.to_running_time_full(time)?.positive()
 }
 
 #[cfg(test)]

@@ -30,18 +30,18 @@ mod chain;
 mod events;
 mod gate;
 mod imp;
+mod messages;
 mod pad;
 mod publication;
 mod report;
 mod run;
+mod stream;
 mod task;
 mod track;
 
 use std::sync::LazyLock;
 
 use gst::{glib, prelude::*};
-
-pub use pad::TrackStatus;
 
 static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     gst::DebugCategory::new(

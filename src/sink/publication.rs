@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use hang::container::track_info;
 use moq_mux::{Clock, catalog};
-use moq_net::{Route, broadcast, origin};
+use moq_net::{broadcast, origin};
 use tokio::{task::JoinSet, time::Instant};
 
 use super::{
@@ -93,9 +93,7 @@ impl Publication {
             Message::Pad(id, PadMessage::Release) => return self.release(id),
             Message::Pad(id, PadMessage::Frame(frame)) => return self.frame(id, frame),
             Message::Pad(id, message) => {
-                if let Some(pad) = self.pads.get_mut(&id) {
-                    return self.change(id, message);
-                }
+                return self.change(id, message);
             }
         }
         Ok(())
@@ -141,7 +139,7 @@ impl Publication {
         {
             broadcast
                 .producer
-                .announce(Route::default())
+                .announce(origin::Route::default())
                 .map_err(Error::Publish)?;
             broadcast.announce = None;
         }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use gst::{glib, prelude::*};
+use gst::glib;
 use moq_mux::Clock;
 use tokio::sync::mpsc;
 
@@ -92,7 +92,7 @@ pub(super) struct Run {
 
 #[derive(Default)]
 struct Stage {
-    playing: bool,
+    playing: Option<Playing>,
     started: bool,
     /// Everything was sent, but the pipeline pauses.
     held_eos: Option<gst::Seqnum>,
@@ -155,7 +155,7 @@ impl Run {
         timelines.stored.start(playing.base_time);
         drop(timelines);
         let mut stage = lock(&self.stage);
-        stage.playing = true;
+        stage.playing = Some(playing.clone());
         let first = !std::mem::replace(&mut stage.started, true);
         let eos = stage.held_eos.take();
         drop(stage);
@@ -166,16 +166,22 @@ impl Run {
     }
 
     pub(super) fn pause(&self) {
-        lock(&self.stage).playing = false;
+        lock(&self.stage).playing = None;
+    }
+
+    /// The pipeline's time, unless it is paused.
+    pub(super) fn playing(&self) -> Option<Playing> {
+        lock(&self.stage).playing.clone()
     }
 
     /// Everything was sent: whether EOS may be posted now; if not, it is held.
     pub(super) fn ended(&self, seqnum: gst::Seqnum) -> bool {
         let mut stage = lock(&self.stage);
-        if !stage.playing {
+        let now = stage.playing.is_some();
+        if !now {
             stage.held_eos = Some(seqnum);
         }
-        stage.playing
+        now
     }
 
     /// A stream goes on after all.
