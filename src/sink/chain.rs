@@ -138,7 +138,7 @@ impl MoqSinkPad {
             payload,
             live: place.live,
             transit: place.live.then(|| playing.now().saturating_sub(due)),
-            charge,
+            _charge: charge,
         }));
         self.set_position(times.position);
         Ok(())

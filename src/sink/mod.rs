@@ -30,6 +30,7 @@ mod chain;
 mod events;
 mod gate;
 mod imp;
+mod member;
 mod messages;
 mod pad;
 mod publication;

@@ -8,12 +8,12 @@ use moq_net::{broadcast, origin};
 use tokio::{task::JoinSet, time::Instant};
 
 use super::{
-    report::{self, Report},
-    run::{Frame, Message, PadId, PadMessage, Peer, Run},
+    member::Member,
+    run::{Frame, Message, PadId, PadMessage, Run},
     track::{Refused, Track},
 };
 use crate::{
-    media::{caps::Rendition, codec::Kind, name::Names},
+    media::{codec::Kind, name::Names},
     session::error::Error,
 };
 
@@ -21,10 +21,10 @@ use crate::{
 pub(super) const CACHE_TIME: Duration = Duration::from_secs(5);
 /// How long the announcement waits for the catalog to be complete.
 const ANNOUNCE_WAIT: Duration = Duration::from_millis(500);
-/// How long a track's frames are watched before its delay is stated.
-const DELAY_WINDOW: Duration = Duration::from_secs(1);
 /// The least delay that is worth to be told.
 const MIN_DELAY: gst::ClockTime = gst::ClockTime::from_mseconds(5);
+/// How many tracks may wait for their delivery after a change of format.
+const MAX_RETIRED: usize = 8;
 
 /// All that one element publishes during a run.
 pub(super) struct Publication {
@@ -32,10 +32,10 @@ pub(super) struct Publication {
     origin: origin::Producer,
     run: Arc<Run>,
     clock: Option<Clock>,
-    pads: BTreeMap<PadId, Pad>,
+    members: BTreeMap<PadId, Member>,
     /// From the first frame to the end of all streams.
     broadcast: Option<Broadcast>,
-    /// Tracks that go on only until they are delivered.
+    /// Tracks that go on only until they are delivered, the oldest first.
     retired: Vec<Track>,
     watchers: JoinSet<()>,
     /// The last EOS of a pad, until the end of all streams was told.
@@ -50,25 +50,6 @@ struct Broadcast {
     announce: Option<Instant>,
 }
 
-struct Pad {
-    peer: Peer,
-    kind: Option<Kind>,
-    /// The name that the user wants.
-    wanted: Option<String>,
-    /// The base name of the pad's tracks in this broadcast.
-    base: Option<String>,
-    rendition: Option<Rendition>,
-    bitrate: Option<u64>,
-    track: Option<Track>,
-    ended: bool,
-    failed: bool,
-    /// Over the budget: frames go until there is room and a key frame comes.
-    skipping: bool,
-    transit: Option<gst::ClockTime>,
-    /// When the delay is evaluated; `None` before the first frame and afterwards.
-    evaluate: Option<Instant>,
-}
-
 impl Publication {
     pub(super) fn new(name: String, origin: origin::Producer, run: Arc<Run>) -> Self {
         Self {
@@ -76,7 +57,7 @@ impl Publication {
             origin,
             run,
             clock: None,
-            pads: BTreeMap::new(),
+            members: BTreeMap::new(),
             broadcast: None,
             retired: Vec::new(),
             watchers: JoinSet::new(),
@@ -85,27 +66,64 @@ impl Publication {
     }
 
     pub(super) fn apply(&mut self, message: Message) -> Result<(), Error> {
-        match message {
-            Message::Clock(clock) => self.clock = Some(clock),
-            Message::Pad(id, PadMessage::Open(peer)) => {
-                self.pads.insert(id, Pad::new(peer));
+        let (id, message) = match message {
+            Message::Clock(clock) => {
+                self.clock = Some(clock);
+                return Ok(());
             }
-            Message::Pad(id, PadMessage::Release) => return self.release(id),
-            Message::Pad(id, PadMessage::Frame(frame)) => return self.frame(id, frame),
-            Message::Pad(id, message) => {
-                return self.change(id, message);
+            Message::Pad(id, PadMessage::Open(peer)) => {
+                self.members.insert(id, Member::new(peer));
+                return Ok(());
+            }
+            Message::Pad(id, message) => (id, message),
+        };
+        let Some(member) = self.members.get_mut(&id) else {
+            return Ok(());
+        };
+        match message {
+            PadMessage::Open(_) => {}
+            PadMessage::Kind(kind) => {
+                member.kind = Some(kind);
+                member.failed = false;
+            }
+            PadMessage::Rendition(rendition, wanted) => {
+                member.wanted = wanted;
+                if member.rendition.replace(*rendition.clone()) != Some(*rendition) {
+                    return self.retire(id);
+                }
+            }
+            PadMessage::Frame(frame) => return self.frame(id, frame),
+            PadMessage::Bitrate(bitrate) => {
+                if member.set_bitrate(bitrate) {
+                    return self.list(id, None);
+                }
+            }
+            PadMessage::Flush | PadMessage::Revive => return self.revive(id),
+            PadMessage::Eos(seqnum) => {
+                member.ended = true;
+                member.cut();
+                self.eos = Some(seqnum);
+            }
+            PadMessage::Failed => {
+                member.failed = true;
+                member.rendition = None;
+                return self.retire(id);
+            }
+            PadMessage::Release => {
+                self.retire(id)?;
+                self.members.remove(&id);
             }
         }
         Ok(())
     }
 
-    /// The EOS to tell once all is delivered: every pad has ended, and at least one by EOS.
+    /// The EOS to tell once all is delivered: every pad is over, and at least one by EOS.
     pub(super) fn ended(&self) -> Option<gst::Seqnum> {
         self.eos
-            .filter(|_| self.pads.values().all(|pad| pad.ended || pad.failed))
+            .filter(|_| self.members.values().all(Member::is_over))
     }
 
-    /// When [`Publication::settle`] is next due without anything happening.
+    /// When the broadcast has to be announced.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.broadcast.as_ref()?.announce
     }
@@ -117,68 +135,61 @@ impl Publication {
         }
     }
 
-    /// Announces the broadcast when it is time, and ends tracks that are delivered.
-    pub(super) fn settle(&mut self) -> Result<(), Error> {
-        while self.watchers.try_join_next().is_some() {}
-        self.retired.retain_mut(|track| {
-            let delivered = track.is_delivered();
-            if delivered {
-                track.finish();
-            }
-            !delivered
-        });
-        let complete = self
-            .pads
-            .values()
-            .all(|pad| pad.track.is_some() || pad.ended || pad.failed);
-        let Some(broadcast) = &mut self.broadcast else {
-            return Ok(());
-        };
-        if let Some(due) = broadcast.announce
+    /// Announces the broadcast when it is time.
+    pub(super) fn announce(&mut self) -> Result<(), Error> {
+        let mut members = self.members.values();
+        let complete = members.all(|member| member.track.is_some() || member.is_over());
+        if let Some(broadcast) = &mut self.broadcast
+            && let Some(due) = broadcast.announce
             && (complete || Instant::now() >= due)
         {
-            broadcast
-                .producer
-                .announce(origin::Route::default())
-                .map_err(Error::Publish)?;
+            let route = origin::Route::default();
+            broadcast.producer.announce(route).map_err(Error::Publish)?;
             broadcast.announce = None;
         }
         Ok(())
     }
 
+    /// Ends the tracks that are over and delivered; only sensible while the link is up.
+    pub(super) fn settle(&mut self) {
+        while self.watchers.try_join_next().is_some() {}
+        self.retired.retain_mut(|track| !track.finish_delivered());
+        for member in self.members.values_mut().filter(|member| member.ended) {
+            if let Some(track) = &mut member.track {
+                track.finish_delivered();
+            }
+        }
+    }
+
     /// Whether all that anyone asked for has reached the next hop.
     pub(super) fn is_delivered(&mut self) -> bool {
-        self.tracks().all(|track| track.is_delivered())
+        let current = self
+            .members
+            .values_mut()
+            .filter_map(|member| member.track.as_mut());
+        current
+            .chain(&mut self.retired)
+            .all(|track| track.is_delivered())
     }
 
     /// The connection was lost: what counted as delivered may have to be sent again.
     pub(super) fn redeliver(&mut self) {
-        let Self {
-            pads,
-            retired,
-            watchers,
-            ..
-        } = self;
-        let current = pads.values_mut().filter_map(|pad| pad.track.as_mut());
-        for track in current.chain(retired) {
-            track.redeliver(watchers);
+        let members = self.members.values_mut();
+        let current = members.filter_map(|member| member.track.as_mut());
+        for track in current.chain(&mut self.retired) {
+            track.redeliver(&mut self.watchers);
         }
     }
 
     /// Ends tracks, catalog and broadcast, in the order in which viewers understand it.
     pub(super) fn finish(&mut self) {
         self.eos = None;
-        for track in self.tracks() {
+        for mut track in self.retired.drain(..) {
             track.finish();
         }
-        for pad in self.pads.values_mut() {
-            pad.track = None;
-            pad.base = None;
-            if pad.ended {
-                report::send(&self.run, &pad.peer, Report::Ended);
-            }
+        for member in self.members.values_mut() {
+            member.finish(&self.run);
         }
-        self.retired.clear();
         if let Some(mut broadcast) = self.broadcast.take() {
             // Refused only when the catalog is over anyway.
             let _ = broadcast.catalog.finish();
@@ -186,58 +197,24 @@ impl Publication {
         }
     }
 
-    fn tracks(&mut self) -> impl Iterator<Item = &mut Track> {
-        let current = self.pads.values_mut().filter_map(|pad| pad.track.as_mut());
-        current.chain(&mut self.retired)
-    }
-
-    fn change(&mut self, id: PadId, message: PadMessage) -> Result<(), Error> {
-        let Some(pad) = self.pads.get_mut(&id) else {
+    /// The stream begins anew: after an end, under a new name.
+    fn revive(&mut self, id: PadId) -> Result<(), Error> {
+        self.run.revived();
+        let Some(member) = self.members.get_mut(&id) else {
             return Ok(());
         };
-        match message {
-            PadMessage::Kind(kind) => {
-                pad.kind = Some(kind);
-                pad.failed = false;
-            }
-            PadMessage::Rendition(rendition, wanted) => {
-                pad.wanted = wanted;
-                if pad.rendition.as_ref() != Some(&*rendition) {
-                    pad.rendition = Some(*rendition);
-                    return self.retire(id);
-                }
-            }
-            PadMessage::Bitrate(bitrate) => return self.bitrate(id, bitrate),
-            PadMessage::Flush | PadMessage::Revive => {
-                pad.revive();
-                self.run.revived();
-            }
-            PadMessage::Eos(seqnum) => {
-                pad.ended = true;
-                self.eos = Some(seqnum);
-                if let Some(track) = &mut pad.track {
-                    track.cut();
-                }
-            }
-            PadMessage::Failed => {
-                pad.failed = true;
-                pad.rendition = None;
-                return self.retire(id);
-            }
-            PadMessage::Open(_) | PadMessage::Frame(_) | PadMessage::Release => {}
+        member.ended = false;
+        member.cut();
+        match member.track.as_ref().is_some_and(Track::is_finished) {
+            true => self.retire(id),
+            false => Ok(()),
         }
-        Ok(())
-    }
-
-    fn release(&mut self, id: PadId) -> Result<(), Error> {
-        self.retire(id)?;
-        self.pads.remove(&id);
-        Ok(())
     }
 
     /// Takes the pad's track out of the catalog; it ends when it is delivered.
     fn retire(&mut self, id: PadId) -> Result<(), Error> {
-        let Some(mut track) = self.pads.get_mut(&id).and_then(|pad| pad.track.take()) else {
+        let member = self.members.get_mut(&id);
+        let Some(mut track) = member.and_then(|member| member.track.take()) else {
             return Ok(());
         };
         track.cut();
@@ -246,100 +223,103 @@ impl Publication {
             catalog.audio.renditions.remove(track.name());
         })?;
         self.retired.push(track);
+        if self.retired.len() > MAX_RETIRED {
+            self.retired.remove(0).finish();
+        }
         Ok(())
     }
 
     fn frame(&mut self, id: PadId, frame: Frame) -> Result<(), Error> {
-        let Some(pad) = self.pads.get_mut(&id) else {
+        let Some(member) = self.members.get_mut(&id) else {
             return Ok(());
         };
-        if pad.failed || !pad.takes(&frame, &self.run) {
+        if member.failed || !member.takes(&frame, &self.run) {
             return Ok(());
         }
-        pad.measure(&frame);
-        if pad.track.is_none() && !self.publish(id)? {
-            return Ok(());
+        member.measure(&frame);
+        if member.track.is_none() {
+            self.publish(id)?;
         }
-        let Some(pad) = self.pads.get_mut(&id) else {
+        let Some(member) = self.members.get_mut(&id) else {
             return Ok(());
         };
-        let Some(track) = &mut pad.track else {
+        let Some(track) = &mut member.track else {
             return Ok(());
         };
-        let result = track.write(
-            frame.timestamp,
-            frame.key,
-            frame.payload,
-            &mut self.watchers,
-        );
-        match result {
-            Ok(()) | Err(Refused::NoKeyFrame) => {}
-            Err(Refused::Failed(err)) => return Err(Error::Catalog(err)),
-            Err(refused) => {
-                report::send(&self.run, &pad.peer, Report::Dropped(refused.to_string()));
-            }
+        let Frame {
+            timestamp,
+            key,
+            payload,
+            ..
+        } = frame;
+        match track.write(timestamp, key, payload, &mut self.watchers) {
+            Ok(()) => {}
+            Err(Refused::Failed(error)) => return Err(Error::Catalog(error)),
+            Err(refused) => member.refused(&self.run, &refused),
         }
-        self.evaluate(id)
+        if member.evaluates() {
+            return self.evaluate(id);
+        }
+        Ok(())
     }
 
     /// Gives the pad a track, unless its name is taken.
-    fn publish(&mut self, id: PadId) -> Result<bool, Error> {
-        let Some(rendition) = self.pads.get(&id).and_then(|pad| pad.rendition.clone()) else {
-            return Ok(false);
+    fn publish(&mut self, id: PadId) -> Result<(), Error> {
+        let rendition = self.members.get(&id).and_then(|pad| pad.rendition.as_ref());
+        let Some(kind) = rendition.map(|rendition| rendition.kind()) else {
+            return Ok(());
         };
-        let base = match self.base(id, rendition.kind()) {
+        let base = match self.base(id, kind) {
             Ok(base) => base,
             Err(reason) => {
-                if let Some(pad) = self.pads.get_mut(&id) {
-                    pad.failed = true;
-                    report::send(&self.run, &pad.peer, Report::Failed(reason));
+                if let Some(member) = self.members.get_mut(&id) {
+                    member.fail(&self.run, reason);
                 }
-                return Ok(false);
+                return Ok(());
             }
         };
         let broadcast = self.broadcast()?;
         let name = broadcast.names.take(&base);
-        let info = track_info(rendition.kind().priority()).with_max_age(CACHE_TIME);
+        let info = track_info(kind.priority()).with_max_age(CACHE_TIME);
         let producer = broadcast
             .producer
             .create_track(name.as_str(), info)
             .map_err(Error::Publish)?;
-        let track = Track::new(producer, rendition.kind());
-        if let Some(pad) = self.pads.get_mut(&id) {
-            pad.base = Some(base);
-            pad.track = Some(track);
-            pad.evaluate = Some(Instant::now() + DELAY_WINDOW);
-            report::send(&self.run, &pad.peer, Report::Published(name));
+        if let Some(member) = self.members.get_mut(&id) {
+            member.publish(&self.run, base, Track::new(producer, kind));
         }
-        self.list(id, None)?;
-        Ok(true)
+        self.list(id, None)
     }
 
     /// The base name of a pad's tracks, or why it can have none.
     fn base(&self, id: PadId, kind: Kind) -> Result<String, String> {
-        let Some(pad) = self.pads.get(&id) else {
+        let Some(member) = self.members.get(&id) else {
             return Err("The pad is gone".into());
         };
-        if let Some(base) = &pad.base {
+        if let Some(base) = &member.base {
             return Ok(base.clone());
         }
         let taken = |base: &str| {
-            let mut others = self.pads.iter().filter(|(other, _)| **other != id);
-            others.any(|(_, pad)| pad.base.as_deref() == Some(base))
+            let mut others = self.members.iter().filter(|(other, _)| **other != id);
+            others.any(|(_, member)| member.base.as_deref() == Some(base))
         };
-        if let Some(wanted) = &pad.wanted {
+        if let Some(wanted) = &member.wanted {
             if let Some(reason) = Names::refuse(wanted) {
                 return Err(format!("The track name \"{wanted}\" {reason}"));
             }
             return match taken(wanted) {
-                true => Err(format!("Another pad has the track name \"{wanted}\" already")),
+                true => Err(format!(
+                    "Another pad has the track name \"{wanted}\" already"
+                )),
                 false => Ok(wanted.clone()),
             };
         }
-        let earlier = self.pads.range(..id);
-        let like = |pad: &&Pad| pad.kind == Some(kind) && pad.wanted.is_none();
-        let first = earlier.map(|(_, pad)| pad).filter(like).count() + 1;
-        let mut bases = (first..).map(|number| match number {
+        // In the order of requests, whichever pad's first frame comes first.
+        let earlier = self.members.range(..id).map(|(_, member)| member);
+        let number = 1 + earlier
+            .filter(|other| other.kind == Some(kind) && other.wanted.is_none())
+            .count();
+        let mut bases = (number..).map(|number| match number {
             1 => kind.name().to_owned(),
             number => format!("{}-{number}", kind.name()),
         });
@@ -349,143 +329,56 @@ impl Publication {
     }
 
     fn broadcast(&mut self) -> Result<&mut Broadcast, Error> {
-        if self.broadcast.is_none() {
-            let mut producer = self
-                .origin
-                .create_broadcast(self.name.as_str())
-                .map_err(Error::Publish)?;
-            let config = catalog::Config::default().with_clock(self.clock.unwrap_or_default());
-            let catalog =
-                catalog::Producer::new(&mut producer, config).map_err(Error::Publish)?;
-            self.broadcast = Some(Broadcast {
-                producer,
-                catalog,
-                names: Names::default(),
-                announce: Some(Instant::now() + ANNOUNCE_WAIT),
-            });
-        }
-        self.broadcast
-            .as_mut()
-            .ok_or_else(|| Error::Internal("no broadcast".into()))
+        let broadcast = match self.broadcast.take() {
+            Some(broadcast) => broadcast,
+            None => {
+                let mut producer = self
+                    .origin
+                    .create_broadcast(self.name.as_str())
+                    .map_err(Error::Publish)?;
+                let config = catalog::Config::default().with_clock(self.clock.unwrap_or_default());
+                let catalog =
+                    catalog::Producer::new(&mut producer, config).map_err(Error::Publish)?;
+                Broadcast {
+                    producer,
+                    catalog,
+                    names: Names::default(),
+                    announce: Some(Instant::now() + ANNOUNCE_WAIT),
+                }
+            }
+        };
+        Ok(self.broadcast.insert(broadcast))
     }
 
     /// Writes the pad's entry into the catalog.
-    fn list(&mut self, id: PadId, delay: Option<gst::ClockTime>) -> Result<(), Error> {
-        let Some(pad) = self.pads.get(&id) else {
+    fn list(&mut self, id: PadId, delay: Option<Duration>) -> Result<(), Error> {
+        let Some((broadcast, member)) = self.broadcast.as_mut().zip(self.members.get(&id)) else {
             return Ok(());
         };
-        let (Some(track), Some(rendition)) = (&pad.track, pad.rendition.clone()) else {
+        if member.track.is_none() {
             return Ok(());
-        };
-        let name = track.name().to_owned();
-        let bitrate = pad.bitrate;
-        self.edit(|catalog| match rendition {
-            Rendition::Video(mut config) => {
-                let listed = catalog.video.renditions.get(&name);
-                config.bitrate = bitrate.or(config.bitrate);
-                config.delay = delay.map(Into::into).or(listed.and_then(|old| old.delay));
-                catalog.video.renditions.insert(name, config);
-            }
-            Rendition::Audio(mut config) => {
-                let listed = catalog.audio.renditions.get(&name);
-                config.bitrate = bitrate.or(config.bitrate);
-                config.delay = delay.map(Into::into).or(listed.and_then(|old| old.delay));
-                catalog.audio.renditions.insert(name, config);
-            }
-        })
+        }
+        broadcast
+            .catalog
+            .mutate(|catalog| member.list(catalog, delay))
+            .map_err(Error::Catalog)
     }
 
     fn edit(&mut self, edit: impl FnOnce(&mut hang::Catalog)) -> Result<(), Error> {
         match &mut self.broadcast {
-            Some(broadcast) => broadcast
-                .catalog
-                .mutate(|catalog| edit(catalog))
-                .map_err(Error::Catalog),
+            Some(broadcast) => broadcast.catalog.mutate(edit).map_err(Error::Catalog),
             None => Ok(()),
         }
     }
 
-    fn bitrate(&mut self, id: PadId, bitrate: u64) -> Result<(), Error> {
-        let Some(pad) = self.pads.get_mut(&id) else {
-            return Ok(());
-        };
-        // Parsers correct their average for ever: small changes are not worth a catalog.
-        let near = pad
-            .bitrate
-            .is_some_and(|old| old.abs_diff(bitrate) <= old / 10);
-        if near {
-            return Ok(());
-        }
-        pad.bitrate = Some(bitrate);
-        self.list(id, None)
-    }
-
-    /// States how much later than the earliest track this one comes, once.
+    /// States how much later than the earliest track this one comes.
     fn evaluate(&mut self, id: PadId) -> Result<(), Error> {
-        let Some(pad) = self.pads.get_mut(&id) else {
-            return Ok(());
-        };
-        if pad.evaluate.is_none_or(|due| Instant::now() < due) {
-            return Ok(());
-        }
-        pad.evaluate = None;
-        let own = pad.transit;
-        let least = self.pads.values().filter_map(|pad| pad.transit).min();
-        let delay = own.zip(least).map(|(own, least)| own - least);
+        let own = self.members.get(&id).and_then(|member| member.transit);
+        let transits = self.members.values().filter_map(|member| member.transit);
+        let delay = own.zip(transits.min()).map(|(own, least)| own - least);
         match delay.filter(|delay| *delay >= MIN_DELAY) {
-            Some(delay) => self.list(id, Some(delay)),
+            Some(delay) => self.list(id, Some(delay.into())),
             None => Ok(()),
         }
-    }
-}
-
-impl Pad {
-    fn new(peer: Peer) -> Self {
-        Self {
-            peer,
-            kind: None,
-            wanted: None,
-            base: None,
-            rendition: None,
-            bitrate: None,
-            track: None,
-            ended: false,
-            failed: false,
-            skipping: false,
-            transit: None,
-            evaluate: None,
-        }
-    }
-
-    fn revive(&mut self) {
-        self.ended = false;
-        if let Some(track) = &mut self.track {
-            track.cut();
-        }
-    }
-
-    /// Whether the frame fits the budget: live input loses its oldest frames, up to a key frame.
-    fn takes(&mut self, frame: &Frame, run: &Run) -> bool {
-        if !frame.live {
-            return true;
-        }
-        let over = self.peer.budget.is_over();
-        let begins = over && !self.skipping;
-        self.skipping = over || (self.skipping && !frame.key);
-        if begins {
-            if let Some(track) = &mut self.track {
-                track.cut();
-            }
-            let reason = "more waits than max-bytes and max-time allow";
-            report::send(run, &self.peer, Report::Dropped(reason.into()));
-        }
-        !self.skipping
-    }
-
-    fn measure(&mut self, frame: &Frame) {
-        self.transit = match (self.transit, frame.transit) {
-            (Some(least), Some(transit)) => Some(least.min(transit)),
-            (least, transit) => least.or(transit),
-        };
     }
 }

@@ -76,7 +76,8 @@ pub(super) struct Frame {
     pub(super) live: bool,
     /// How much later than its running time a live frame came.
     pub(super) transit: Option<gst::ClockTime>,
-    pub(super) charge: Charge,
+    /// Given back when the frame is written or dropped.
+    pub(super) _charge: Charge,
 }
 
 /// What the element and its pads share for the length of a run.

@@ -39,12 +39,6 @@ pub(super) struct Session {
     pub(super) element: glib::WeakRef<gst::Element>,
 }
 
-/// The end of all streams, on its way to the next hop.
-struct Drain {
-    seqnum: gst::Seqnum,
-    deadline: Instant,
-}
-
 /// Publishes until `cancel` says stop, and reports the error that ends it before.
 pub(super) async fn run(session: Session, cancel: CancellationToken) {
     let run = session.run.clone();
@@ -91,9 +85,14 @@ impl Session {
         let mut drain = None;
         let mut connected: Option<Instant> = None;
         loop {
-            publication.settle()?;
+            publication.announce()?;
             self.drain(&mut drain, connected, publication);
-            let wake = wake(&drain, connected, publication.deadline());
+            let settled = connected.map(|since| since + SETTLE);
+            let wake = [drain, settled, publication.deadline()]
+                .into_iter()
+                .flatten()
+                .filter(|due| *due > Instant::now())
+                .min();
             tokio::select! {
                 event = link.next() => {
                     let event = event?;
@@ -122,30 +121,28 @@ impl Session {
         }
     }
 
-    /// Begins, gives up, or completes the end of all streams.
+    /// Begins, gives up, or completes the end of all streams, which lasts until `deadline`.
     fn drain(
         &self,
-        drain: &mut Option<Drain>,
+        deadline: &mut Option<Instant>,
         connected: Option<Instant>,
         publication: &mut Publication,
     ) {
+        let now = Instant::now();
+        let settled = connected.is_some_and(|since| now >= since + SETTLE);
+        if settled {
+            publication.settle();
+        }
         let Some(seqnum) = publication.ended() else {
-            *drain = None;
+            *deadline = None;
             return;
         };
-        let now = Instant::now();
-        let deadline = drain
-            .get_or_insert_with(|| Drain {
-                seqnum,
-                deadline: now + self.drain_timeout,
-            })
-            .deadline;
-        let settled = connected.is_some_and(|since| now >= since + SETTLE);
-        if now < deadline && !(settled && publication.is_delivered()) {
+        let due = *deadline.get_or_insert(now + self.drain_timeout);
+        if now < due && !(settled && publication.is_delivered()) {
             return;
         }
         publication.finish();
-        *drain = None;
+        *deadline = None;
         let run = self.run.clone();
         self.run.courier.send(move |element| {
             if run.ended(seqnum) {
@@ -170,19 +167,6 @@ pub(super) fn post_eos(element: &gst::Element, seqnum: gst::Seqnum) {
         .build();
     // Refused only without a bus: then nobody asks.
     let _ = element.post_message(message);
-}
-
-/// When to look again although nothing has happened.
-fn wake(
-    drain: &Option<Drain>,
-    connected: Option<Instant>,
-    announce: Option<Instant>,
-) -> Option<Instant> {
-    let drain = drain.as_ref().map(|drain| drain.deadline);
-    let settled = connected
-        .map(|since| since + SETTLE)
-        .filter(|due| drain.is_some() && *due > Instant::now());
-    [drain, settled, announce].into_iter().flatten().min()
 }
 
 async fn wait(until: Option<Instant>) {

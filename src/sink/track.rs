@@ -154,6 +154,19 @@ impl Track {
         !moving && (newest || !wanted)
     }
 
+    /// Finishes the track if it is delivered; whether it is.
+    pub(super) fn finish_delivered(&mut self) -> bool {
+        let delivered = self.is_delivered();
+        if delivered {
+            self.finish();
+        }
+        delivered
+    }
+
+    pub(super) fn is_finished(&self) -> bool {
+        self.finished
+    }
+
     /// Says that no group follows; before [`Track::is_delivered`] this may lose the tail.
     pub(super) fn finish(&mut self) {
         self.cut();
