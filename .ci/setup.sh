@@ -1,0 +1,83 @@
+# What the demo and the tests need on a Debian machine; sourced by both.
+
+RUST_NEEDED=1.95
+PACKAGES=(
+    libgstreamer1.0-dev
+    libgstreamer-plugins-base1.0-dev
+    libgstreamer-plugins-bad1.0-dev
+    gstreamer1.0-tools
+    gstreamer1.0-plugins-base
+    gstreamer1.0-plugins-base-apps
+    gstreamer1.0-plugins-good
+    gstreamer1.0-plugins-bad
+    gstreamer1.0-plugins-ugly
+    gstreamer1.0-libav
+    pkg-config
+    cmake
+    clang
+    build-essential
+)
+# Windows and loudspeakers; without a display nobody sees or hears them.
+DISPLAY_PACKAGES=(gstreamer1.0-x gstreamer1.0-gl gstreamer1.0-alsa gstreamer1.0-pulseaudio)
+
+say() {
+    printf '==> %s\n' "$*"
+}
+
+fail() {
+    printf '==> %s\n' "$*" >&2
+    exit 1
+}
+
+# Ends with advice unless rustc is there and recent enough.
+require_rust() {
+    # A new shell may not have read what rustup wrote into the profile.
+    PATH="$PATH:${CARGO_HOME:-$HOME/.cargo}/bin"
+    if ! command -v rustc >/dev/null || ! command -v cargo >/dev/null; then
+        fail "Rust $RUST_NEEDED or later is missing. Install it as https://rustup.rs says, then run this again."
+    fi
+    local found oldest
+    if ! found=$(rustc --version); then
+        fail "rustc does not run. 'rustup default stable' may help; then run this again."
+    fi
+    found=${found#rustc }
+    found=${found%% *}
+    oldest=$(printf '%s\n' "$RUST_NEEDED" "${found%%-*}" | sort -V | head -n 1)
+    if [ "$oldest" != "$RUST_NEEDED" ]; then
+        fail "Rust $RUST_NEEDED or later is needed, this is $found. Run 'rustup update stable', then run this again."
+    fi
+    say "Rust $found"
+}
+
+# Runs a command as root.
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then
+        "$@"
+    elif command -v sudo >/dev/null; then
+        sudo "$@"
+    else
+        fail "Root is needed and sudo is missing. As root, run: $*"
+    fi
+}
+
+# Installs those of the named Debian packages that are missing.
+install_packages() {
+    local package missing=()
+    if ! command -v dpkg-query >/dev/null; then
+        say "This is no Debian; what these packages hold must be there: $*"
+        return
+    fi
+    for package in "$@"; do
+        if ! dpkg-query -W -f '${db:Status-Status}\n' "$package" 2>/dev/null | grep -qx installed; then
+            missing+=("$package")
+        fi
+    done
+    if [ "${#missing[@]}" -eq 0 ]; then
+        say "Debian packages: all there"
+        return
+    fi
+    say "Installing Debian packages: ${missing[*]}"
+    as_root apt-get update -qq
+    as_root env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+}

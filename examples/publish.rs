@@ -1,0 +1,74 @@
+//! Publishes a test picture and a test tone, as this line does:
+//!
+//! ```sh
+//! gst-launch-1.0 -e \
+//!   videotestsrc is-live=true ! video/x-raw,width=1280,height=720,framerate=30/1 ! \
+//!     x264enc tune=zerolatency key-int-max=60 bitrate=2000 ! h264parse ! moq.sink_0 \
+//!   audiotestsrc is-live=true ! audioconvert ! avenc_aac ! aacparse ! moq.sink_1 \
+//!   moqsink name=moq url=https://127.0.0.1:4443/ broadcast=test.hang tls-disable-verify=true
+//! ```
+//!
+//! Run it with `cargo run --release --example publish [URL [BROADCAST]]`; Ctrl-C ends it.
+
+#[path = "demo/interrupt.rs"]
+mod interrupt;
+
+use std::env;
+
+use anyhow::{Context, anyhow, bail};
+use gst::prelude::*;
+
+/// How long the broadcast may take to end after Ctrl-C.
+const END_BOUND: gst::ClockTime = gst::ClockTime::from_seconds(10);
+
+fn main() -> anyhow::Result<()> {
+    gst::init().context("initialize GStreamer")?;
+    gstmoq::plugin_register_static().context("register the plugin")?;
+
+    let pipeline = gst::parse::launch(
+        "videotestsrc is-live=true ! video/x-raw,width=1280,height=720,framerate=30/1 ! \
+           x264enc tune=zerolatency key-int-max=60 bitrate=2000 ! h264parse ! moq.sink_0 \
+         audiotestsrc is-live=true ! audioconvert ! avenc_aac ! aacparse ! moq.sink_1 \
+         moqsink name=moq tls-disable-verify=true",
+    )
+    .context("build the pipeline")?
+    .downcast::<gst::Pipeline>()
+    .map_err(|_| anyhow!("the launch line is one element, not a pipeline"))?;
+
+    let mut args = env::args().skip(1);
+    let url = args.next().unwrap_or("https://127.0.0.1:4443/".into());
+    let broadcast = args.next().unwrap_or("test.hang".into());
+    let sink = pipeline.by_name("moq").context("find moqsink")?;
+    sink.set_property("url", &url);
+    sink.set_property("broadcast", &broadcast);
+
+    // Read back, because what the user gave may hold a token.
+    let url = sink.property::<String>("url");
+    println!("Publishing {broadcast} to {url}; Ctrl-C ends it.");
+    let result = play(&pipeline);
+    pipeline.set_state(gst::State::Null).context("stop")?;
+    result
+}
+
+/// Plays until the end, an error, or Ctrl-C, which ends the broadcast with EOS.
+fn play(pipeline: &gst::Pipeline) -> anyhow::Result<()> {
+    use gst::{MessageType::*, MessageView};
+
+    interrupt::on_bus_of(pipeline)?;
+    let bus = pipeline.bus().context("get the pipeline's bus")?;
+    // The reason of a failure is the error on the bus.
+    let _ = pipeline.set_state(gst::State::Playing);
+    let mut patience = gst::ClockTime::NONE;
+    while let Some(message) = bus.timed_pop_filtered(patience, &[Eos, Error, Application]) {
+        match message.view() {
+            MessageView::Application(_) => {
+                println!("Ending the broadcast.");
+                pipeline.send_event(gst::event::Eos::new());
+                patience = Some(END_BOUND);
+            }
+            MessageView::Error(error) => bail!("{}", error.error()),
+            _ => return Ok(()),
+        }
+    }
+    bail!("the broadcast did not end within {END_BOUND}");
+}

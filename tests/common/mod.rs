@@ -1,0 +1,18 @@
+//! What the integration tests share: a real relay, a bad network, pipelines that are always
+//! taken down again, and measurements from capture to render.
+
+// Each test binary uses a part of these helpers.
+#![allow(dead_code, unused_imports)]
+
+pub(crate) mod media;
+pub(crate) mod packets;
+pub(crate) mod pipeline;
+pub(crate) mod probe;
+pub(crate) mod proxy;
+pub(crate) mod relay;
+
+pub(crate) use packets::{Packet, Packets};
+pub(crate) use pipeline::{Running, init, unique_broadcast, wait_message, watchdog};
+pub(crate) use probe::{Delays, Sample, median};
+pub(crate) use proxy::{Path, Proxy};
+pub(crate) use relay::Relay;

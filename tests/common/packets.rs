@@ -1,0 +1,147 @@
+//! What passes a pad: the encoded buffers with their times, and the events between them.
+
+use std::{
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use gst::prelude::*;
+
+/// One buffer as it passed the pad.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Packet {
+    pub(crate) pts: Option<gst::ClockTime>,
+    pub(crate) dts: Option<gst::ClockTime>,
+    pub(crate) duration: Option<gst::ClockTime>,
+    /// The PTS in running time.
+    pub(crate) running_time: Option<gst::ClockTime>,
+    pub(crate) flags: gst::BufferFlags,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Packet {
+    /// Whether it begins a group of pictures.
+    pub(crate) fn is_key(&self) -> bool {
+        !self.flags.contains(gst::BufferFlags::DELTA_UNIT)
+    }
+}
+
+/// Everything that passes a pad, collected by a probe from its creation on.
+#[derive(Clone)]
+pub(crate) struct Packets(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    passed: Mutex<Passed>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Passed {
+    packets: Vec<Packet>,
+    events: Vec<gst::Event>,
+}
+
+impl Passed {
+    fn ended(&self) -> bool {
+        let last = self.events.last();
+        last.is_some_and(|event| event.type_() == gst::EventType::Eos)
+    }
+}
+
+impl Packets {
+    /// Collects the buffers and serialized events that pass `pad`.
+    pub(crate) fn of(pad: &gst::Pad) -> Self {
+        let shared = Arc::new(Shared::default());
+        let collector = Arc::clone(&shared);
+        let types = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
+        pad.add_probe(types, move |pad, info| {
+            let mut passed = lock(&collector.passed);
+            match &info.data {
+                Some(gst::PadProbeData::Buffer(buffer)) => passed.packets.push(packet(pad, buffer)),
+                Some(gst::PadProbeData::Event(event)) => passed.events.push(event.clone()),
+                _ => (),
+            }
+            collector.changed.notify_all();
+            gst::PadProbeReturn::Ok
+        });
+        Self(shared)
+    }
+
+    /// Collects what reaches the element's `sink` pad, an appsink's or a fakesink's.
+    pub(crate) fn into_sink(element: &gst::Element) -> Self {
+        let pad = element.static_pad("sink");
+        Self::of(&pad.expect("a sink element has a pad named sink"))
+    }
+
+    /// What has passed so far.
+    pub(crate) fn so_far(&self) -> Vec<Packet> {
+        lock(&self.0.passed).packets.clone()
+    }
+
+    /// The serialized events so far.
+    pub(crate) fn events(&self) -> Vec<gst::Event> {
+        lock(&self.0.passed).events.clone()
+    }
+
+    /// How many have passed so far.
+    pub(crate) fn count(&self) -> usize {
+        lock(&self.0.passed).packets.len()
+    }
+
+    /// Waits for `count` packets and returns what has passed then.
+    pub(crate) fn wait_count(&self, count: usize, deadline: Duration) -> Vec<Packet> {
+        let claim = format!("{count} packets pass the pad");
+        self.wait(&claim, deadline, |passed| passed.packets.len() >= count)
+    }
+
+    /// Waits for EOS and returns everything that passed before it.
+    pub(crate) fn wait_eos(&self, deadline: Duration) -> Vec<Packet> {
+        self.wait("EOS passes the pad", deadline, Passed::ended)
+    }
+
+    fn wait(
+        &self,
+        claim: &str,
+        deadline: Duration,
+        reached: impl Fn(&Passed) -> bool,
+    ) -> Vec<Packet> {
+        let end = Instant::now() + deadline;
+        let mut passed = lock(&self.0.passed);
+        while !reached(&passed) {
+            let left = end.saturating_duration_since(Instant::now());
+            assert!(
+                !left.is_zero(),
+                "within {deadline:?} {claim}; {} packets and {} events did",
+                passed.packets.len(),
+                passed.events.len()
+            );
+            let waited = self.0.changed.wait_timeout(passed, left);
+            passed = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        passed.packets.clone()
+    }
+}
+
+fn packet(pad: &gst::Pad, buffer: &gst::Buffer) -> Packet {
+    let bytes = buffer.map_readable().expect("a buffer maps for reading");
+    Packet {
+        pts: buffer.pts(),
+        dts: buffer.dts(),
+        duration: buffer.duration(),
+        running_time: running_time(pad, buffer),
+        flags: buffer.flags(),
+        bytes: bytes.to_vec(),
+    }
+}
+
+/// The buffer's PTS in the running time of the pad's segment.
+fn running_time(pad: &gst::Pad, buffer: &gst::BufferRef) -> Option<gst::ClockTime> {
+    let segment = pad.sticky_event::<gst::event::Segment>(0)?;
+    let segment = segment.segment().downcast_ref::<gst::ClockTime>()?;
+    segment.to_running_time(buffer.pts()?)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

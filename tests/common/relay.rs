@@ -1,0 +1,213 @@
+//! A real `moq-relay` inside this process, on loopback.
+
+use std::{
+    future::Future,
+    net::{Ipv4Addr, SocketAddr, UdpSocket},
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context, anyhow};
+use moq_auth::{Grant, Pattern, Patterns, lease};
+use moq_relay::{Config, auth};
+use tokio::sync::oneshot;
+
+/// How long a relay may take to come up, and to go down.
+const BOUND: Duration = Duration::from_secs(10);
+
+/// Who may publish and subscribe.
+enum Access {
+    /// Everyone without a token; a token is refused, because nothing here could verify it.
+    Public,
+    /// Only sessions whose URL carries this token as `?jwt=`.
+    Token(String),
+}
+
+/// A running relay, stopped when it is dropped.
+///
+/// Its certificate is self-signed, so clients set `tls-disable-verify=true`.
+pub(crate) struct Relay {
+    addr: SocketAddr,
+    stop: Option<oneshot::Sender<Goodbye>>,
+    stopped: mpsc::Receiver<()>,
+}
+
+/// Whether clients are told that the relay goes away.
+enum Goodbye {
+    Said,
+    Unsaid,
+}
+
+impl Relay {
+    /// Starts a relay on a free port: whoever comes without a token may do everything.
+    pub(crate) fn start() -> anyhow::Result<Self> {
+        Self::start_at(0)
+    }
+
+    /// Starts a relay on `port`, so that it can come up where clients look for it already.
+    pub(crate) fn start_at(port: u16) -> anyhow::Result<Self> {
+        Self::launch(port, Access::Public)
+    }
+
+    /// Starts a relay that refuses every session without `token`.
+    pub(crate) fn start_with_token(token: &str) -> anyhow::Result<Self> {
+        Self::launch(0, Access::Token(token.to_owned()))
+    }
+
+    /// A UDP port of loopback on which nobody listens at this moment.
+    pub(crate) fn free_port() -> anyhow::Result<u16> {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).context("bind a UDP port")?;
+        Ok(socket.local_addr()?.port())
+    }
+
+    /// The URL that a relay on `port` has.
+    pub(crate) fn url_at(port: u16) -> String {
+        format!("https://127.0.0.1:{port}/")
+    }
+
+    /// The URL for `moqsink` and `moqsrc`.
+    pub(crate) fn url(&self) -> String {
+        Self::url_at(self.addr.port())
+    }
+
+    /// The address of its QUIC socket.
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Ends the relay and waits until its sockets are closed; clients are told.
+    pub(crate) fn stop(mut self) {
+        self.end(Goodbye::Said);
+    }
+
+    /// Ends the relay as a crash does: clients hear nothing more.
+    pub(crate) fn kill(mut self) {
+        self.end(Goodbye::Unsaid);
+    }
+
+    fn launch(port: u16, access: Access) -> anyhow::Result<Self> {
+        // The relay's web server wants a process-wide provider; a second install is refused and harmless.
+        let _ = moq_tokio::crypto::install_default();
+        let (ready, readiness) = mpsc::channel();
+        let (stop, stop_asked) = oneshot::channel();
+        let (ended, stopped) = mpsc::channel();
+        thread::Builder::new()
+            .name("relay".to_owned())
+            .spawn(move || {
+                run(serve(port, access, ready, stop_asked));
+                // Nobody listens any more once the bound of the stop has passed.
+                let _ = ended.send(());
+            })
+            .context("start the relay's thread")?;
+        let addr = readiness
+            .recv_timeout(BOUND)
+            .context("the relay did not come up in time")?
+            .context("the relay did not start")?;
+        Ok(Self {
+            addr,
+            stop: Some(stop),
+            stopped,
+        })
+    }
+
+    fn end(&mut self, goodbye: Goodbye) {
+        let Some(stop) = self.stop.take() else {
+            return;
+        };
+        // A relay that failed has dropped its receiver and its end is announced already.
+        let _ = stop.send(goodbye);
+        if self.stopped.recv_timeout(BOUND).is_err() {
+            eprintln!("the relay at {} did not stop in {BOUND:?}", self.addr);
+        }
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.end(Goodbye::Said);
+    }
+}
+
+/// Runs `serving` on a runtime of its own, so that it shares no thread with the elements.
+fn run(serving: impl Future<Output = anyhow::Result<()>>) {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("relay-worker")
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => return eprintln!("the relay has no runtime: {error}"),
+    };
+    if let Err(error) = runtime.block_on(serving) {
+        eprintln!("the relay failed: {error:#}");
+    }
+    runtime.shutdown_timeout(BOUND / 2);
+}
+
+/// Brings the relay up, reports its address to `ready`, and serves until `stop` fires.
+async fn serve(
+    port: u16,
+    access: Access,
+    ready: mpsc::Sender<anyhow::Result<SocketAddr>>,
+    stop: oneshot::Receiver<Goodbye>,
+) -> anyhow::Result<()> {
+    let (relay, addr) = match load(port, access).await {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            // The starter has the error; it gave up waiting only if it is gone itself.
+            let _ = ready.send(Err(error));
+            return Ok(());
+        }
+    };
+    let trigger = relay.shutdown_trigger().clone();
+    let up = relay.ready();
+    // Ctrl-C belongs to the program around the relay.
+    let running = tokio::spawn(relay.with_signals(false).run());
+    let _ = ready.send(up.wait().await.map(|()| addr));
+    match stop.await {
+        Ok(Goodbye::Unsaid) => running.abort(),
+        // A dropped handle is a stop too.
+        Ok(Goodbye::Said) | Err(_) => {
+            trigger.start();
+            running.await.context("join the relay")??;
+        }
+    }
+    Ok(())
+}
+
+/// Binds the sockets and decides who is admitted.
+async fn load(port: u16, access: Access) -> anyhow::Result<(moq_relay::Relay, SocketAddr)> {
+    let mut config = Config::default();
+    config.drain_timeout = Duration::ZERO;
+    config.listen.bind = Some(format!("127.0.0.1:{port}").parse()?);
+    config.listen.tls.generate = vec!["localhost".into()];
+    config.web.http.listen = Some("127.0.0.1:0".parse()?);
+    if matches!(access, Access::Public) {
+        config.auth.public = vec![Pattern::all()];
+    }
+    let mut relay = moq_relay::Relay::load(config).await?;
+    if let Access::Token(token) = access {
+        let admissions = relay.admissions().ok_or_else(|| {
+            anyhow!("a relay without auth settings leaves admission to its owner")
+        })?;
+        tokio::spawn(admit(admissions, format!("jwt={token}")));
+    }
+    let addr = relay.quic_addr()?;
+    Ok((relay, addr))
+}
+
+/// Admits the sessions whose query has `proof` and refuses the others.
+async fn admit(mut admissions: auth::Admissions, proof: String) {
+    while let Some(admission) = admissions.next().await {
+        let query = admission.request.query.as_deref().unwrap_or_default();
+        if query.split('&').any(|pair| pair == proof) {
+            let everything = || Patterns::from(Pattern::all());
+            let grant = Grant::new(everything(), everything());
+            admission.grant(lease::Consumer::fixed(grant));
+        } else {
+            admission.refuse(auth::Error::Refused);
+        }
+    }
+}
