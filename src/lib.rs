@@ -6,9 +6,11 @@ use gst::glib;
 
 pub mod media;
 mod session;
+mod sink;
 mod source;
 
 fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
+    sink::register(plugin)?;
     source::register(plugin)
 }
 

@@ -6,5 +6,8 @@ pub mod codec;
 pub mod decode_order;
 pub mod duration;
 pub mod incoming;
+pub mod name;
+pub mod outgoing;
 pub mod reconcile;
 mod rendition;
+pub mod timing;

@@ -67,6 +67,11 @@ impl Budget {
         self.over(&self.level())
     }
 
+    /// Whether more waits than twice the budget.
+    pub(crate) fn is_far_over(&self) -> bool {
+        self.exceeds(&self.level(), 2)
+    }
+
     /// Blocks until there is room or `cancelled` says so; [`Budget::wake`] makes it look again.
     pub(crate) fn wait(&self, cancelled: impl Fn() -> bool) {
         let level = self.level();
@@ -96,10 +101,14 @@ impl Budget {
     }
 
     fn over(&self, level: &Level) -> bool {
+        self.exceeds(level, 1)
+    }
+
+    fn exceeds(&self, level: &Level, times: u64) -> bool {
         let time = level.last_in.saturating_sub(level.last_out);
         level.frames > 0
-            && ((self.max_bytes > 0 && level.bytes > self.max_bytes)
-                || (!self.max_time.is_zero() && time > self.max_time))
+            && ((self.max_bytes > 0 && level.bytes / times > self.max_bytes)
+                || (!self.max_time.is_zero() && time / times > self.max_time))
     }
 
     fn level(&self) -> MutexGuard<'_, Level> {

@@ -1,0 +1,123 @@
+use gst::ClockTime;
+use proptest::prelude::*;
+
+use super::*;
+
+const BASE: ClockTime = ClockTime::from_seconds(1000);
+
+fn ms(ms: u64) -> ClockTime {
+    ClockTime::from_mseconds(ms)
+}
+
+fn started() -> Outgoing {
+    let mut outgoing = Outgoing::default();
+    outgoing.start(BASE);
+    outgoing
+}
+
+fn stored(running: u64, elapsed: u64) -> Arrival {
+    Arrival {
+        due: BASE + ms(running),
+        now: BASE + ms(elapsed),
+        live: false,
+        published: None,
+    }
+}
+
+#[test]
+fn a_file_that_starts_in_time_keeps_its_running_time() {
+    let mut outgoing = started();
+    let anchor = outgoing.anchor(stored(0, 90));
+    assert_eq!(outgoing.stamp(anchor, BASE + ms(40)), ms(40));
+}
+
+#[test]
+fn a_file_that_starts_late_goes_on_with_the_clock() {
+    let mut outgoing = started();
+    let anchor = outgoing.anchor(stored(0, 3000));
+    assert_eq!(outgoing.stamp(anchor, BASE), ms(3000));
+    assert_eq!(outgoing.offset(anchor), ms(3000));
+}
+
+#[test]
+fn a_late_second_pad_takes_the_first_one_along() {
+    let mut outgoing = started();
+    let video = outgoing.anchor(stored(0, 0));
+    let audio = outgoing.anchor(stored(0, 250));
+    let due = BASE + ms(400);
+    assert_eq!(outgoing.stamp(video, due), outgoing.stamp(audio, due));
+}
+
+#[test]
+fn live_input_is_never_shifted_at_its_start() {
+    let mut outgoing = started();
+    let arrival = Arrival {
+        live: true,
+        ..stored(10, 5000)
+    };
+    let anchor = outgoing.anchor(arrival);
+    assert_eq!(outgoing.stamp(anchor, BASE + ms(10)), ms(10));
+}
+
+#[test]
+fn a_flush_that_restarts_running_time_does_not_rewind() {
+    let mut outgoing = started();
+    let anchor = outgoing.anchor(stored(0, 0));
+    let published = outgoing.stamp(anchor, BASE + ms(8000));
+    let after = outgoing.anchor(Arrival {
+        published: Some(published),
+        live: true,
+        ..stored(0, 8500)
+    });
+    assert_eq!(outgoing.stamp(after, BASE), ms(8500));
+    // The other pad goes on with the old running times until its own flush comes.
+    assert_eq!(outgoing.stamp(anchor, BASE + ms(8040)), ms(8040));
+    let other = outgoing.anchor(Arrival {
+        published: Some(ms(8040)),
+        ..stored(0, 8510)
+    });
+    assert_eq!(outgoing.stamp(other, BASE), ms(8500));
+}
+
+#[test]
+fn a_pause_keeps_time_going_on() {
+    let mut outgoing = started();
+    let anchor = outgoing.anchor(stored(0, 0));
+    assert_eq!(outgoing.stamp(anchor, BASE + ms(1000)), ms(1000));
+    // 5 s of pause moved the base time.
+    let resumed = BASE + ms(5000);
+    outgoing.start(resumed);
+    assert_eq!(outgoing.stamp(anchor, resumed + ms(1040)), ms(6040));
+}
+
+proptest! {
+    #[test]
+    fn the_offset_only_grows_and_pads_stay_aligned(
+        steps in prop::collection::vec((0u64..10_000, 0u64..2_000, any::<bool>()), 1..50)
+    ) {
+        let mut outgoing = started();
+        let mut now = 0;
+        let mut before = ClockTime::ZERO;
+        let mut newest = [None; 2];
+        for (index, (running, elapsed, live)) in steps.into_iter().enumerate() {
+            now += elapsed;
+            let pad = index % 2;
+            let arrival = Arrival {
+                live,
+                published: newest[pad],
+                ..stored(running, now)
+            };
+            let anchor = outgoing.anchor(arrival);
+            let offset = outgoing.offset(anchor);
+            prop_assert!(offset >= before);
+            before = offset;
+
+            let time = outgoing.stamp(anchor, arrival.due);
+            prop_assert!(newest[pad].is_none_or(|newest| time >= newest));
+            newest[pad] = Some(time);
+
+            let other = outgoing.anchor(Arrival { published: None, live: true, ..arrival });
+            prop_assert_eq!(outgoing.stamp(other, arrival.due), time);
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Events and queries of the request pad.
+
+use gst::{prelude::*, subclass::prelude::*};
+
+use super::{
+    CAT,
+    imp::MoqSink,
+    pad::{MoqSinkPad, lock},
+    run::PadMessage,
+};
+use crate::media::caps::{self, CapsError};
+
+impl MoqSinkPad {
+    pub(super) fn event(&self, sink: &MoqSink, event: gst::Event) -> bool {
+        gst::debug!(CAT, imp = self, "{event:?}");
+        match event.view() {
+            gst::EventView::FlushStart(_) => self.flush_start(),
+            gst::EventView::FlushStop(event) => self.flush_stop(sink, event),
+            _ if self.gate.is_shut() => return false,
+            gst::EventView::StreamStart(event) => self.stream_start(sink, event),
+            gst::EventView::Caps(event) => return self.caps(event.caps()),
+            gst::EventView::Segment(event) => self.segment(event.segment()),
+            gst::EventView::Tag(event) => self.tag(event.tag()),
+            gst::EventView::Gap(event) => return self.gap(sink, event),
+            gst::EventView::SegmentDone(event) => {
+                let position = event.get();
+                self.receive(|received| received.segment_done = Some(position));
+                sink.messages.check(&sink.obj());
+            }
+            gst::EventView::Eos(event) => self.eos(event.seqnum()),
+            _ => {}
+        }
+        // Nothing comes after a sink: what means nothing to it ends here.
+        true
+    }
+
+    pub(super) fn query(&self, sink: &MoqSink, query: &mut gst::QueryRef) -> bool {
+        gst::Pad::query_default(&*self.obj(), Some(&*sink.obj()), query)
+    }
+
+    fn flush_start(&self) {
+        self.gate.set_flushing(true);
+        if let Some(part) = self.part() {
+            part.budget.wake();
+        }
+    }
+
+    fn flush_stop(&self, sink: &MoqSink, event: &gst::event::FlushStop) {
+        lock(&self.stream).flush();
+        self.reset_position();
+        self.forget_segment_done();
+        if let Some(part) = self.part() {
+            part.send(PadMessage::Flush);
+        }
+        self.gate.set_flushing(false);
+        if event.resets_time() {
+            let element = sink.obj();
+            let message = gst::message::ResetTime::builder(gst::ClockTime::ZERO)
+                .src(&*element)
+                .build();
+            // Refused only without a bus: then nobody asks.
+            let _ = element.post_message(message);
+        }
+    }
+
+    fn stream_start(&self, sink: &MoqSink, event: &gst::event::StreamStart) {
+        let revived = lock(&self.stream).begin();
+        if let Some(part) = self.part().filter(|_| revived) {
+            part.send(PadMessage::Revive);
+        }
+        let group = event.group_id();
+        self.receive(|received| received.group = Some(group));
+        sink.messages.check(&sink.obj());
+    }
+
+    fn caps(&self, caps: &gst::CapsRef) -> bool {
+        let Some(part) = self.part() else {
+            return false;
+        };
+        if !lock(&self.stream).is_news(caps) {
+            return true;
+        }
+        match caps::Stream::from_caps(caps) {
+            Ok(codec) => {
+                let kind = codec.kind();
+                lock(&self.stream).set_codec(caps.to_owned(), codec);
+                self.retry();
+                part.send(PadMessage::Kind(kind));
+                true
+            }
+            Err(CapsError::Unsupported(reason)) => {
+                gst::warning!(CAT, imp = self, "Refused: {reason}");
+                false
+            }
+            Err(CapsError::Broken(reason)) => {
+                lock(&self.stream).fail();
+                part.send(PadMessage::Failed);
+                self.failed(&reason);
+                true
+            }
+        }
+    }
+
+    fn segment(&self, segment: &gst::Segment) {
+        let mut stream = lock(&self.stream);
+        stream.timing.set_segment(segment);
+        let segment_seek = stream.timing.is_segment_seek();
+        drop(stream);
+        self.receive(|received| received.segment_seek = segment_seek);
+    }
+
+    fn tag(&self, tags: &gst::TagListRef) {
+        let bitrate = tags
+            .get::<gst::tags::MaximumBitrate>()
+            .map(|tag| tag.get())
+            .or_else(|| tags.get::<gst::tags::NominalBitrate>().map(|tag| tag.get()))
+            .or_else(|| tags.get::<gst::tags::Bitrate>().map(|tag| tag.get()))
+            .filter(|bitrate| *bitrate > 0);
+        if let Some((part, bitrate)) = self.part().zip(bitrate) {
+            part.send(PadMessage::Bitrate(bitrate.into()));
+        }
+    }
+
+    fn gap(&self, sink: &MoqSink, event: &gst::event::Gap) -> bool {
+        let (start, duration) = event.get();
+        let stream = lock(&self.stream);
+        let due = stream.timing.running_time(start);
+        let position = stream.timing.stream_time(start + duration.unwrap_or_default());
+        drop(stream);
+        let Some(due) = due else {
+            return true;
+        };
+        if self.pass_gap(sink, due).is_err() {
+            return false;
+        }
+        self.set_position(position);
+        true
+    }
+
+    fn eos(&self, seqnum: gst::Seqnum) {
+        lock(&self.stream).end();
+        if let Some(part) = self.part() {
+            part.send(PadMessage::Eos(seqnum));
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! Where a pad's streaming thread waits, and what lets it go.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use gst::prelude::*;
+
+/// Holds back one streaming thread until the pipeline plays, or until a time of its clock.
+#[derive(Debug, Default)]
+pub(super) struct Gate {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// A run is on and the pad is not released.
+    open: bool,
+    flushing: bool,
+    playing: Option<Playing>,
+    /// What the streaming thread waits for at this moment.
+    waiting: Option<gst::ClockId>,
+}
+
+/// The pipeline's time while it plays.
+#[derive(Debug, Clone)]
+pub(super) struct Playing {
+    pub(super) clock: Option<gst::Clock>,
+    pub(super) base_time: gst::ClockTime,
+}
+
+impl Playing {
+    /// What `element` was told before it went to PLAYING.
+    pub(super) fn of(element: &impl IsA<gst::Element>) -> Self {
+        Self {
+            clock: element.clock(),
+            base_time: element.base_time().unwrap_or_default(),
+        }
+    }
+
+    /// The clock's time; without a clock, nothing is ever late.
+    pub(super) fn now(&self) -> gst::ClockTime {
+        match &self.clock {
+            Some(clock) => clock.time(),
+            None => self.base_time,
+        }
+    }
+}
+
+impl Gate {
+    /// A run begins.
+    pub(super) fn open(&self) {
+        *self.state() = State {
+            open: true,
+            ..State::default()
+        };
+    }
+
+    /// The run ends or the pad is released: whoever waits is let go, and nobody waits any more.
+    pub(super) fn close(&self) {
+        self.change(|state| state.open = false);
+    }
+
+    pub(super) fn set_flushing(&self, flushing: bool) {
+        self.change(|state| state.flushing = flushing);
+    }
+
+    /// The pipeline plays, or with `None`, pauses.
+    pub(super) fn set_playing(&self, playing: Option<Playing>) {
+        self.change(|state| state.playing = playing);
+    }
+
+    /// Whether nothing may pass: flushing, released, or no run.
+    pub(super) fn is_shut(&self) -> bool {
+        self.state().is_shut()
+    }
+
+    /// The pipeline's time, unless it is paused.
+    pub(super) fn playing(&self) -> Option<Playing> {
+        self.state().playing.clone()
+    }
+
+    /// Waits until the pipeline plays.
+    pub(super) fn wait_playing(&self) -> Result<Playing, gst::FlowError> {
+        let state = self
+            .changed
+            .wait_while(self.state(), |state| {
+                !state.is_shut() && state.playing.is_none()
+            })
+            .unwrap_or_else(PoisonError::into_inner);
+        match &state.playing {
+            Some(playing) if !state.is_shut() => Ok(playing.clone()),
+            _ => Err(gst::FlowError::Flushing),
+        }
+    }
+
+    /// Waits until `running` after the base time; a pause in between moves the base time.
+    pub(super) fn wait_until(&self, running: gst::ClockTime) -> Result<Playing, gst::FlowError> {
+        loop {
+            let playing = self.wait_playing()?;
+            let Some(clock) = &playing.clock else {
+                return Ok(playing);
+            };
+            let id = clock.new_single_shot_id(playing.base_time + running);
+            let mut state = self.state();
+            let current = state.playing.as_ref().map(|playing| playing.base_time);
+            if state.is_shut() || current != Some(playing.base_time) {
+                continue;
+            }
+            state.waiting = Some(id.clone().into());
+            drop(state);
+            let (result, _) = id.wait();
+            self.state().waiting = None;
+            if result != Err(gst::ClockError::Unscheduled) {
+                return Ok(playing);
+            }
+        }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        let mut state = self.state();
+        change(&mut state);
+        let stale = state.waiting.take();
+        drop(state);
+        if let Some(id) = stale {
+            id.unschedule();
+        }
+        self.changed.notify_all();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn is_shut(&self) -> bool {
+        !self.open || self.flushing
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, thread};
+
+    use super::*;
+
+    fn playing(clock: &gst::Clock) -> Option<Playing> {
+        Some(Playing {
+            clock: Some(clock.clone()),
+            base_time: clock.time(),
+        })
+    }
+
+    fn waiting(gate: &Gate) -> bool {
+        gate.state().waiting.is_some()
+    }
+
+    #[test]
+    fn a_closed_gate_lets_nobody_wait() {
+        let gate = Gate::default();
+        assert!(gate.is_shut());
+        assert!(gate.wait_playing().is_err());
+    }
+
+    #[test]
+    fn a_wait_for_the_clock_ends_at_a_flush_and_outlives_a_pause() {
+        gst::init().expect("GStreamer initializes");
+        let clock = gst::SystemClock::obtain();
+        let gate = Arc::new(Gate::default());
+        gate.open();
+        gate.set_playing(playing(&clock));
+        let waiter = {
+            let gate = gate.clone();
+            thread::spawn(move || gate.wait_until(gst::ClockTime::from_seconds(3600)))
+        };
+        while !waiting(&gate) {
+            thread::yield_now();
+        }
+        gate.set_playing(None);
+        gate.set_playing(playing(&clock));
+        while !waiting(&gate) {
+            thread::yield_now();
+        }
+        gate.set_flushing(true);
+        let result = waiter.join().expect("no panic");
+        assert!(matches!(result, Err(gst::FlowError::Flushing)));
+    }
+}

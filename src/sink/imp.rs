@@ -1,0 +1,409 @@
+//! The element: properties, states, request pads, and what it answers as a sink.
+
+use std::{
+    sync::{
+        Arc, LazyLock, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use gst::{glib, prelude::*, subclass::prelude::*};
+use tokio::sync::mpsc;
+
+use super::{
+    CAT, MoqSinkPad,
+    gate::Playing,
+    messages::Messages,
+    run::Run,
+    task::{self, Session},
+};
+use crate::{
+    media::codec,
+    session::{
+        self,
+        error::Error,
+        runtime::Task,
+        settings::Target,
+        status::{Connection, Status},
+    },
+};
+
+/// The defaults of the properties.
+const MAX_BYTES: u32 = 10 << 20;
+const MAX_TIME: gst::ClockTime = gst::ClockTime::SECOND;
+const DRAIN_TIMEOUT: u32 = 5000;
+
+#[derive(glib::Properties, Default)]
+#[properties(wrapper_type = super::MoqSink)]
+pub struct MoqSink {
+    #[property(name = "url", type = Option<String>, get = Self::url, set = Self::set_url,
+        nick = "URL", blurb = "URL of the relay, such as https://relay.example/room; reads back without its query", mutable_ready)]
+    #[property(name = "broadcast", type = Option<String>, get = Self::broadcast, set = Self::set_broadcast,
+        nick = "Broadcast", blurb = "Name of the broadcast at the relay", mutable_ready)]
+    #[property(name = "token", type = Option<String>, set = Self::set_token,
+        nick = "Token", blurb = "Access token for the relay; replaces the one in the URL and cannot be read back", mutable_ready)]
+    #[property(name = "tls-disable-verify", type = bool, get = |imp: &Self| imp.settings().session.tls_disable_verify, set = Self::set_tls_disable_verify,
+        nick = "Disable TLS verification", blurb = "Accept any certificate of the relay; for tests only", mutable_ready)]
+    #[property(name = "sync", type = bool, get, set, member = sync, default = true,
+        nick = "Sync", blurb = "Pace input that comes faster than real time by the clock; live input passes at once", mutable_playing)]
+    #[property(name = "max-bytes", type = u32, get, set, member = max_bytes, default = MAX_BYTES,
+        nick = "Max. bytes", blurb = "How many bytes of a track may wait to be sent: a file waits then, live input loses its oldest group (0 = unlimited)", mutable_ready)]
+    #[property(name = "max-time", type = u64, get, set, member = max_time, default = MAX_TIME.nseconds(),
+        nick = "Max. time", blurb = "How many nanoseconds of a track may wait to be sent (0 = unlimited)", mutable_ready)]
+    #[property(name = "drain-timeout", type = u32, get, set, member = drain_timeout, default = DRAIN_TIMEOUT,
+        nick = "Drain timeout", blurb = "How many milliseconds EOS waits at most until all was delivered to the relay (0 = not at all)", mutable_ready)]
+    settings: Mutex<Settings>,
+    #[property(name = "status", type = Status, get = |imp: &Self| imp.connection.status(),
+        nick = "Status", blurb = "State of the connection to the relay", builder(Status::default()))]
+    #[property(name = "connected", type = bool, get = |imp: &Self| imp.connection.is_connected(),
+        nick = "Connected", blurb = "Whether the connection to the relay is up")]
+    #[property(name = "moq-version", type = Option<String>, get = |imp: &Self| imp.connection.version(),
+        nick = "MoQ version", blurb = "MoQ version of the connection, or none while it is down")]
+    connection: Arc<Connection>,
+    run: Mutex<Option<Arc<Run>>>,
+    next_pad: AtomicU32,
+    pub(super) messages: Messages,
+}
+
+#[derive(Clone)]
+pub(super) struct Settings {
+    session: session::settings::Settings,
+    pub(super) sync: bool,
+    pub(super) max_bytes: u32,
+    pub(super) max_time: u64,
+    drain_timeout: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            session: session::settings::Settings::default(),
+            sync: true,
+            max_bytes: MAX_BYTES,
+            max_time: MAX_TIME.nseconds(),
+            drain_timeout: DRAIN_TIMEOUT,
+        }
+    }
+}
+
+#[glib::object_subclass]
+impl ObjectSubclass for MoqSink {
+    const NAME: &'static str = "GstMoqSink";
+    type Type = super::MoqSink;
+    type ParentType = gst::Element;
+    type Interfaces = (gst::ChildProxy,);
+}
+
+#[glib::derived_properties]
+impl ObjectImpl for MoqSink {
+    fn constructed(&self) {
+        self.parent_constructed();
+        self.obj().set_element_flags(gst::ElementFlags::SINK);
+    }
+}
+
+impl GstObjectImpl for MoqSink {}
+
+impl ChildProxyImpl for MoqSink {
+    fn child_by_index(&self, index: u32) -> Option<glib::Object> {
+        let pads = self.obj().sink_pads();
+        pads.get(index as usize).map(|pad| pad.clone().upcast())
+    }
+
+    fn child_by_name(&self, name: &str) -> Option<glib::Object> {
+        self.obj().static_pad(name).map(Cast::upcast)
+    }
+
+    fn children_count(&self) -> u32 {
+        u32::from(self.obj().num_sink_pads())
+    }
+}
+
+impl ElementImpl for MoqSink {
+    fn metadata() -> Option<&'static gst::subclass::ElementMetadata> {
+        static METADATA: LazyLock<gst::subclass::ElementMetadata> = LazyLock::new(|| {
+            gst::subclass::ElementMetadata::new(
+                "MoQ sink",
+                "Sink/Network",
+                "Publishes a broadcast with Media over QUIC (MoQ)",
+                "gst-plugin-moq contributors",
+            )
+        });
+        Some(&METADATA)
+    }
+
+    fn pad_templates() -> &'static [gst::PadTemplate] {
+        static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| {
+            let template = gst::PadTemplate::with_gtype(
+                "sink_%u",
+                gst::PadDirection::Sink,
+                gst::PadPresence::Request,
+                &codec::sink_caps(),
+                MoqSinkPad::static_type(),
+            );
+            template.into_iter().collect()
+        });
+        &TEMPLATES
+    }
+
+    fn change_state(
+        &self,
+        transition: gst::StateChange,
+    ) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
+        match transition {
+            gst::StateChange::NullToReady => session::log::init(),
+            gst::StateChange::ReadyToPaused => self.start()?,
+            gst::StateChange::PlayingToPaused => self.pause(),
+            gst::StateChange::PausedToReady => self.stop(),
+            _ => {}
+        }
+        let result = self.parent_change_state(transition);
+        match transition {
+            gst::StateChange::ReadyToPaused if result.is_err() => self.stop(),
+            gst::StateChange::PausedToPlaying if result.is_ok() => self.play(),
+            _ => {}
+        }
+        result
+    }
+
+    fn request_new_pad(
+        &self,
+        template: &gst::PadTemplate,
+        name: Option<&str>,
+        _caps: Option<&gst::Caps>,
+    ) -> Option<gst::Pad> {
+        let element = self.obj();
+        let name = match name {
+            Some(name) => name.to_owned(),
+            None => (0u32..)
+                .map(|index| format!("sink_{index}"))
+                .find(|name| element.static_pad(name).is_none())?,
+        };
+        let pad = MoqSinkPad::new(template, &name, self.next_pad.fetch_add(1, Ordering::Relaxed));
+        if self.run().is_some() && pad.set_active(true).is_err() {
+            gst::warning!(CAT, imp = self, "The pad {name} cannot be activated");
+            return None;
+        }
+        if element.add_pad(&pad).is_err() {
+            gst::warning!(CAT, imp = self, "There is a pad {name} already");
+            return None;
+        }
+        // Only now, so that a start at the same moment finds the pad or is found here.
+        if let Some(run) = self.run() {
+            pad.imp().join(&run, &self.settings());
+        }
+        element.child_added(&pad, &name);
+        Some(pad.upcast())
+    }
+
+    fn release_pad(&self, pad: &gst::Pad) {
+        let Some(sink_pad) = pad.downcast_ref::<MoqSinkPad>() else {
+            return;
+        };
+        // The streaming thread is let go first: deactivating waits for it.
+        sink_pad.imp().leave();
+        let _ = pad.set_active(false);
+        sink_pad.imp().part_from_run();
+        let element = self.obj();
+        // Refused only when it was removed before.
+        let _ = element.remove_pad(pad);
+        element.child_removed(pad, &pad.name());
+        self.messages.check(&element);
+    }
+
+    fn send_event(&self, event: gst::Event) -> bool {
+        if !event.is_upstream() {
+            gst::debug!(CAT, imp = self, "No element comes after this one: {event:?}");
+            return false;
+        }
+        let mut pads = self.linked_pads();
+        match event.type_() {
+            // One seek is enough: pads of one source share it.
+            gst::EventType::Seek => pads.any(|pad| pad.push_event(event.clone())),
+            _ => pads.fold(false, |taken, pad| pad.push_event(event.clone()) || taken),
+        }
+    }
+
+    fn query(&self, query: &mut gst::QueryRef) -> bool {
+        match query.view_mut() {
+            gst::QueryViewMut::Latency(query) => {
+                self.latency(query);
+                true
+            }
+            gst::QueryViewMut::Position(query) if query.format() == gst::Format::Time => {
+                match self.position() {
+                    Some(position) => {
+                        query.set(position);
+                        true
+                    }
+                    None => self.ask_upstream(query.query_mut()),
+                }
+            }
+            _ => self.ask_upstream(query),
+        }
+    }
+}
+
+impl MoqSink {
+    pub(super) fn settings(&self) -> MutexGuard<'_, Settings> {
+        self.settings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn run(&self) -> Option<Arc<Run>> {
+        let run = self.run.lock().unwrap_or_else(PoisonError::into_inner);
+        run.clone()
+    }
+
+    fn pads(&self) -> impl Iterator<Item = MoqSinkPad> + use<> {
+        let pads = self.obj().sink_pads();
+        pads.into_iter().filter_map(|pad| pad.downcast().ok())
+    }
+
+    fn linked_pads(&self) -> impl Iterator<Item = MoqSinkPad> + use<> {
+        self.pads().filter(MoqSinkPad::is_linked)
+    }
+
+    fn start(&self) -> Result<(), gst::StateChangeError> {
+        let settings = self.settings().clone();
+        let started = settings
+            .session
+            .target()
+            .and_then(|target| self.launch(target, &settings));
+        started.map_err(|error| {
+            gst::error!(CAT, imp = self, "{error}");
+            error.post(self.obj().upcast_ref(), str::to_owned);
+            gst::StateChangeError
+        })
+    }
+
+    fn launch(&self, target: Target, settings: &Settings) -> Result<(), Error> {
+        gst::info!(CAT, imp = self, "Publishing {target:?}");
+        let element = self.obj();
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let run = Run::new(element.upcast_ref(), sender);
+        let session = Session {
+            target,
+            drain_timeout: Duration::from_millis(settings.drain_timeout.into()),
+            run: run.clone(),
+            connection: self.connection.clone(),
+            messages: receiver,
+            element: element.upcast_ref::<gst::Element>().downgrade(),
+        };
+        run.adopt(Task::spawn(|cancel| task::run(session, cancel))?);
+        self.messages.reset();
+        *self.run.lock().unwrap_or_else(PoisonError::into_inner) = Some(run.clone());
+        for pad in self.pads() {
+            pad.imp().join(&run, settings);
+        }
+        Ok(())
+    }
+
+    fn play(&self) {
+        let Some(run) = self.run() else {
+            return;
+        };
+        let element = self.obj();
+        let playing = Playing::of(&*element);
+        let held_eos = run.play(&playing);
+        for pad in self.pads() {
+            pad.imp().set_playing(Some(playing.clone()));
+        }
+        if let Some(seqnum) = held_eos {
+            task::post_eos(element.upcast_ref(), seqnum);
+        }
+    }
+
+    fn pause(&self) {
+        if let Some(run) = self.run() {
+            run.pause();
+        }
+        for pad in self.pads() {
+            pad.imp().set_playing(None);
+        }
+    }
+
+    fn stop(&self) {
+        let run = self.run.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(run) = run else {
+            return;
+        };
+        // Deactivating the pads waits for their streaming threads: these are let go first.
+        for pad in self.pads() {
+            pad.imp().leave();
+        }
+        run.stop();
+        for pad in self.pads() {
+            pad.imp().rest();
+        }
+        self.connection.reset(self.obj().upcast_ref());
+    }
+
+    fn latency(&self, query: &mut gst::query::Latency) {
+        let mut live = false;
+        let mut min = gst::ClockTime::ZERO;
+        let mut max = gst::ClockTime::NONE;
+        for pad in self.linked_pads() {
+            let mut peer = gst::query::Latency::new();
+            if !pad.peer_query(&mut peer) {
+                continue;
+            }
+            let (peer_live, peer_min, peer_max) = peer.result();
+            if peer_live {
+                live = true;
+                min = min.max(peer_min);
+                max = match (max, peer_max) {
+                    (Some(max), Some(peer_max)) => Some(max.min(peer_max)),
+                    (max, peer_max) => max.or(peer_max),
+                };
+            }
+        }
+        query.set(live, min, max);
+    }
+
+    fn position(&self) -> Option<gst::ClockTime> {
+        self.pads().filter_map(|pad| pad.imp().position()).max()
+    }
+
+    fn ask_upstream(&self, query: &mut gst::QueryRef) -> bool {
+        self.linked_pads().any(|pad| pad.peer_query(query))
+    }
+
+    fn url(&self) -> Option<String> {
+        self.settings().session.public_url()
+    }
+
+    fn set_url(&self, url: Option<String>) {
+        self.settings().session.url = url;
+        self.too_late("url");
+    }
+
+    fn broadcast(&self) -> Option<String> {
+        self.settings().session.broadcast.clone()
+    }
+
+    fn set_broadcast(&self, broadcast: Option<String>) {
+        self.settings().session.broadcast = broadcast;
+        self.too_late("broadcast");
+    }
+
+    fn set_token(&self, token: Option<String>) {
+        self.settings().session.token = token;
+        self.too_late("token");
+    }
+
+    fn set_tls_disable_verify(&self, disable: bool) {
+        self.settings().session.tls_disable_verify = disable;
+        self.too_late("tls-disable-verify");
+    }
+
+    fn too_late(&self, property: &str) {
+        if self.run().is_some() {
+            gst::warning!(
+                CAT,
+                imp = self,
+                "The property \"{property}\" takes effect after the state READY"
+            );
+        }
+    }
+}

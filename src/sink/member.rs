@@ -1,0 +1,181 @@
+//! One pad as the session task knows it.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{
+    report::{self, Report},
+    run::{Frame, Peer, Run},
+    track::{Refused, Track},
+};
+use crate::media::{caps::Rendition, codec::Kind};
+
+/// How long a track's frames are watched before its delay is stated.
+const DELAY_WINDOW: Duration = Duration::from_secs(1);
+
+/// A pad's stream and the track that it is published as.
+pub(super) struct Member {
+    peer: Peer,
+    pub(super) kind: Option<Kind>,
+    /// The track name that the user wants.
+    pub(super) wanted: Option<String>,
+    /// The base name of the pad's tracks in this broadcast.
+    pub(super) base: Option<String>,
+    pub(super) rendition: Option<Rendition>,
+    bitrate: Option<u64>,
+    pub(super) track: Option<Track>,
+    /// EOS came.
+    pub(super) ended: bool,
+    /// Nothing is published until the next caps.
+    pub(super) failed: bool,
+    /// Over the budget: frames go until there is room and a key frame comes.
+    skipping: bool,
+    /// The least time by which its live frames came later than their running times.
+    pub(super) transit: Option<gst::ClockTime>,
+    /// When the delay is evaluated; `None` before the first frame and afterwards.
+    evaluate: Option<Instant>,
+    /// Reasons for drops that were reported; there are few.
+    told: Vec<String>,
+}
+
+impl Member {
+    pub(super) fn new(peer: Peer) -> Self {
+        Self {
+            peer,
+            kind: None,
+            wanted: None,
+            base: None,
+            rendition: None,
+            bitrate: None,
+            track: None,
+            ended: false,
+            failed: false,
+            skipping: false,
+            transit: None,
+            evaluate: None,
+            told: Vec::new(),
+        }
+    }
+
+    pub(super) fn report(&self, run: &Run, report: Report) {
+        report::send(run, &self.peer, report);
+    }
+
+    /// Nothing more is expected of it.
+    pub(super) fn is_over(&self) -> bool {
+        self.ended || self.failed
+    }
+
+    pub(super) fn publish(&mut self, run: &Run, base: String, track: Track) {
+        self.report(run, Report::Published(track.name().to_owned()));
+        self.base = Some(base);
+        self.track = Some(track);
+        self.evaluate = Some(Instant::now() + DELAY_WINDOW);
+    }
+
+    pub(super) fn fail(&mut self, run: &Run, reason: String) {
+        self.failed = true;
+        self.report(run, Report::Failed(reason));
+    }
+
+    /// Ends its track for good; another broadcast may follow.
+    pub(super) fn finish(&mut self, run: &Run) {
+        if let Some(mut track) = self.track.take() {
+            track.finish();
+        }
+        self.base = None;
+        if self.ended {
+            self.report(run, Report::Ended);
+        }
+    }
+
+    /// What comes next does not continue what came before.
+    pub(super) fn cut(&mut self) {
+        if let Some(track) = &mut self.track {
+            track.cut();
+        }
+    }
+
+    /// Takes a bitrate over, unless it says nothing new.
+    pub(super) fn set_bitrate(&mut self, bitrate: u64) -> bool {
+        // Parsers correct their average for ever: small changes are not worth a catalog.
+        let near = self
+            .bitrate
+            .is_some_and(|old| old.abs_diff(bitrate) <= old / 10);
+        if !near {
+            self.bitrate = Some(bitrate);
+        }
+        !near
+    }
+
+    /// Whether the frame fits the budget: live input loses its oldest frames, up to a key frame.
+    pub(super) fn takes(&mut self, frame: &Frame, run: &Run) -> bool {
+        if !frame.live {
+            return true;
+        }
+        let over = self.peer.budget.is_over();
+        let begins = over && !self.skipping;
+        self.skipping = over || (self.skipping && !frame.key);
+        if begins {
+            self.cut();
+            self.report(run, Report::NeedsKeyFrame);
+            self.tell(run, "more waits than max-bytes and max-time allow".into());
+        }
+        !self.skipping
+    }
+
+    /// Takes in what became of a frame.
+    pub(super) fn refused(&mut self, run: &Run, refused: &Refused) {
+        if matches!(refused, Refused::NoKeyFrame) {
+            return;
+        }
+        self.report(run, Report::NeedsKeyFrame);
+        self.tell(run, refused.to_string());
+    }
+
+    pub(super) fn measure(&mut self, frame: &Frame) {
+        self.transit = match (self.transit, frame.transit) {
+            (Some(least), Some(transit)) => Some(least.min(transit)),
+            (least, transit) => least.or(transit),
+        };
+    }
+
+    /// Whether it is time to state the delay; true once for each track.
+    pub(super) fn evaluates(&mut self) -> bool {
+        let due = self.evaluate.is_some_and(|due| Instant::now() >= due);
+        if due {
+            self.evaluate = None;
+        }
+        due
+    }
+
+    /// Writes its entry into the catalog; without a `delay`, the listed one stays.
+    pub(super) fn list(&self, catalog: &mut hang::Catalog, delay: Option<Duration>) {
+        let (Some(track), Some(rendition)) = (&self.track, self.rendition.clone()) else {
+            return;
+        };
+        let name = track.name();
+        match rendition {
+            Rendition::Video(mut config) => {
+                let entries = &mut catalog.video.renditions;
+                config.bitrate = self.bitrate.or(config.bitrate);
+                config.delay = delay.or(entries.get(name).and_then(|listed| listed.delay));
+                entries.insert(name.to_owned(), config);
+            }
+            Rendition::Audio(mut config) => {
+                let entries = &mut catalog.audio.renditions;
+                config.bitrate = self.bitrate.or(config.bitrate);
+                config.delay = delay.or(entries.get(name).and_then(|listed| listed.delay));
+                entries.insert(name.to_owned(), config);
+            }
+        }
+    }
+
+    fn tell(&mut self, run: &Run, reason: String) {
+        if !self.told.contains(&reason) {
+            self.told.push(reason.clone());
+            self.report(run, Report::Dropped(reason));
+        }
+    }
+}

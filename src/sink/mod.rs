@@ -1,0 +1,75 @@
+/**
+ * SECTION:element-moqsink
+ * @title: moqsink
+ * @short_description: publishes a broadcast with Media over QUIC (MoQ)
+ *
+ * Publishes compressed video and audio as one broadcast to a MoQ relay, where any number of viewers
+ * can subscribe to it. Each track has a request pad of its own.
+ *
+ * Input that comes faster than real time, such as a file, is paced by the clock of the pipeline
+ * (property `sync`). Live input passes at once. A lost connection is tried again for as long as the
+ * element runs.
+ *
+ * ## Publish a file
+ *
+ * |[
+ * gst-launch-1.0 -e filesrc location=clip.mp4 ! qtdemux name=d \
+ *   d.video_0 ! queue ! h264parse ! s.sink_0 \
+ *   d.audio_0 ! queue ! aacparse ! s.sink_1 \
+ *   moqsink name=s url=https://relay.example/ broadcast=clip.hang
+ * ]|
+ *
+ * ## Publish a camera and name its track
+ *
+ * |[
+ * gst-launch-1.0 v4l2src ! videoconvert ! x264enc tune=zerolatency key-int-max=60 ! h264parse ! \
+ *   moqsink url=https://relay.example/ broadcast=door.hang sink_0::track=camera
+ * ]|
+ */
+mod chain;
+mod events;
+mod gate;
+mod imp;
+mod member;
+mod messages;
+mod pad;
+mod publication;
+mod report;
+mod run;
+mod stream;
+mod task;
+mod track;
+
+use std::sync::LazyLock;
+
+use gst::{glib, prelude::*};
+
+static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
+    gst::DebugCategory::new(
+        "moqsink",
+        gst::DebugColorFlags::empty(),
+        Some("MoQ publisher"),
+    )
+});
+
+glib::wrapper! {
+    /// Publishes a broadcast.
+    pub struct MoqSink(ObjectSubclass<imp::MoqSink>)
+        @extends gst::Element, gst::Object,
+        @implements gst::ChildProxy;
+}
+
+glib::wrapper! {
+    /// Takes in one track of a broadcast.
+    pub struct MoqSinkPad(ObjectSubclass<pad::MoqSinkPad>)
+        @extends gst::Pad, gst::Object;
+}
+
+pub(crate) fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
+    gst::Element::register(
+        Some(plugin),
+        "moqsink",
+        gst::Rank::NONE,
+        MoqSink::static_type(),
+    )
+}

@@ -1,0 +1,315 @@
+//! The request pad: its properties, and its part in a run.
+
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use gst::{glib, prelude::*, subclass::prelude::*};
+
+use super::{
+    CAT,
+    gate::{Gate, Playing},
+    imp::Settings,
+    messages::Received,
+    report::Report,
+    run::{PadId, PadMessage, Peer, Run},
+    stream::Stream,
+};
+use crate::session::budget::Budget;
+
+/// State of a pad's track.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
+#[repr(u32)]
+#[enum_type(name = "GstMoqTrackStatus")]
+pub enum TrackStatus {
+    /// Nothing was published yet.
+    #[default]
+    #[enum_value(name = "Nothing published yet", nick = "idle")]
+    Idle,
+    /// The track is in the catalog and its frames go out.
+    #[enum_value(name = "Published", nick = "published")]
+    Published,
+    /// The track failed, see `track-error`; the next caps are another try.
+    #[enum_value(name = "Failed, see track-error", nick = "failed")]
+    Failed,
+    /// All of the track was sent.
+    #[enum_value(name = "Ended", nick = "ended")]
+    Ended,
+}
+
+#[derive(glib::Properties, Default)]
+#[properties(wrapper_type = super::MoqSinkPad)]
+pub struct MoqSinkPad {
+    #[property(name = "track", type = Option<String>, get, set, member = wanted,
+        nick = "Track", blurb = "Name of the track, to be set before the first caps; the default is video, video-2, audio, ... by kind", mutable_ready)]
+    #[property(name = "active-track", type = Option<String>, get, member = active,
+        nick = "Active track", blurb = "Name under which the track is published; it gets a number when the format changes")]
+    #[property(name = "track-status", type = TrackStatus, get, member = status,
+        nick = "Track status", blurb = "State of the track", builder(TrackStatus::default()))]
+    #[property(name = "track-error", type = Option<String>, get, member = error,
+        nick = "Track error", blurb = "Why the track failed, or none")]
+    track: Mutex<Track>,
+    id: OnceLock<PadId>,
+    pub(super) gate: Gate,
+    part: Mutex<Option<Part>>,
+    /// What the streaming thread knows of the stream.
+    pub(super) stream: Mutex<Stream>,
+    received: Mutex<Received>,
+    position: Mutex<Option<gst::ClockTime>>,
+}
+
+#[derive(Default)]
+struct Track {
+    wanted: Option<String>,
+    active: Option<String>,
+    status: TrackStatus,
+    error: Option<String>,
+}
+
+/// The pad's part in a run.
+#[derive(Clone)]
+pub(super) struct Part {
+    pub(super) id: PadId,
+    pub(super) run: Arc<Run>,
+    pub(super) budget: Arc<Budget>,
+}
+
+impl Part {
+    pub(super) fn send(&self, message: PadMessage) {
+        self.run.send(self.id, message);
+    }
+}
+
+#[glib::object_subclass]
+impl ObjectSubclass for MoqSinkPad {
+    const NAME: &'static str = "GstMoqSinkPad";
+    type Type = super::MoqSinkPad;
+    type ParentType = gst::Pad;
+}
+
+#[glib::derived_properties]
+impl ObjectImpl for MoqSinkPad {}
+impl GstObjectImpl for MoqSinkPad {}
+impl PadImpl for MoqSinkPad {}
+
+impl super::MoqSinkPad {
+    pub(super) fn new(template: &gst::PadTemplate, name: &str, id: PadId) -> Self {
+        let pad: Self = gst::PadBuilder::from_template(template)
+            .name(name)
+            .chain_function(|pad: &Self, parent, buffer| {
+                super::imp::MoqSink::catch_panic_pad_function(
+                    parent,
+                    || Err(gst::FlowError::Error),
+                    |sink| pad.imp().chain(sink, buffer),
+                )
+            })
+            .event_function(|pad: &Self, parent, event| {
+                super::imp::MoqSink::catch_panic_pad_function(
+                    parent,
+                    || false,
+                    |sink| pad.imp().event(sink, event),
+                )
+            })
+            .query_function(|pad: &Self, parent, query| {
+                super::imp::MoqSink::catch_panic_pad_function(
+                    parent,
+                    || false,
+                    |sink| pad.imp().query(sink, query),
+                )
+            })
+            .build();
+        let _ = pad.imp().id.set(id);
+        pad
+    }
+}
+
+impl MoqSinkPad {
+    /// Takes part in a run, unless the pad does already.
+    pub(super) fn join(&self, run: &Arc<Run>, settings: &Settings) {
+        let id = self.id.get().copied().unwrap_or_default();
+        let max_time = gst::ClockTime::from_nseconds(settings.max_time);
+        let budget = Budget::new(settings.max_bytes.into(), max_time);
+        let mut part = lock(&self.part);
+        if part.as_ref().is_some_and(|part| Arc::ptr_eq(&part.run, run)) {
+            return;
+        }
+        *part = Some(Part {
+            id,
+            run: run.clone(),
+            budget: budget.clone(),
+        });
+        drop(part);
+        *lock(&self.stream) = Stream::default();
+        *lock(&self.received) = Received::default();
+        *lock(&self.position) = None;
+        self.gate.open();
+        self.gate.set_playing(run.playing());
+        run.send(
+            id,
+            PadMessage::Open(Peer {
+                pad: self.obj().downgrade(),
+                budget,
+            }),
+        );
+    }
+
+    /// Lets the streaming thread go: the run ends or the pad is released.
+    pub(super) fn leave(&self) {
+        self.gate.close();
+        if let Some(part) = self.part() {
+            part.budget.wake();
+        }
+    }
+
+    /// Tells the run that the pad is gone for good.
+    pub(super) fn part_from_run(&self) {
+        if let Some(part) = lock(&self.part).take() {
+            part.send(PadMessage::Release);
+        }
+    }
+
+    /// The run is over: nothing of it stays visible.
+    pub(super) fn rest(&self) {
+        *lock(&self.part) = None;
+        self.set_track(|track| {
+            track.active = None;
+            track.status = TrackStatus::Idle;
+            track.error = None;
+        });
+    }
+
+    pub(super) fn part(&self) -> Option<Part> {
+        lock(&self.part).clone()
+    }
+
+    pub(super) fn set_playing(&self, playing: Option<Playing>) {
+        if playing.is_none() {
+            let mut stream = lock(&self.stream);
+            // What a live source makes meanwhile is lost.
+            if stream.live == Some(true) {
+                stream.interrupt();
+            }
+        }
+        self.gate.set_playing(playing);
+    }
+
+    pub(super) fn wanted_track(&self) -> Option<String> {
+        let wanted = lock(&self.track).wanted.clone();
+        wanted.filter(|name| !name.is_empty())
+    }
+
+    pub(super) fn received(&self) -> Received {
+        lock(&self.received).clone()
+    }
+
+    pub(super) fn receive(&self, change: impl FnOnce(&mut Received)) {
+        change(&mut lock(&self.received));
+    }
+
+    pub(super) fn forget_segment_done(&self) {
+        self.receive(|received| received.segment_done = None);
+    }
+
+    /// The stream time of the newest frame.
+    pub(super) fn position(&self) -> Option<gst::ClockTime> {
+        *lock(&self.position)
+    }
+
+    pub(super) fn set_position(&self, position: Option<gst::ClockTime>) {
+        let mut newest = lock(&self.position);
+        *newest = position.max(*newest);
+    }
+
+    pub(super) fn reset_position(&self) {
+        *lock(&self.position) = None;
+    }
+
+    /// Takes in what the session task has to say.
+    pub(super) fn report(&self, report: Report) {
+        match report {
+            Report::Published(name) => {
+                gst::info!(CAT, imp = self, "Published as {name}");
+                self.set_track(|track| {
+                    track.active = Some(name);
+                    track.status = TrackStatus::Published;
+                    track.error = None;
+                });
+            }
+            Report::Ended => self.set_track(|track| {
+                track.active = None;
+                track.status = TrackStatus::Ended;
+            }),
+            Report::Failed(reason) => {
+                lock(&self.stream).fail();
+                self.failed(&reason);
+            }
+            Report::Dropped(reason) => self.warn(&format!("Frames were dropped: {reason}")),
+            Report::NeedsKeyFrame => self.request_key_frame(),
+        }
+    }
+
+    /// This pad alone has failed, until its next caps.
+    pub(super) fn failed(&self, reason: &str) {
+        self.set_track(|track| {
+            track.active = None;
+            track.status = TrackStatus::Failed;
+            track.error = Some(reason.to_owned());
+        });
+        self.warn(reason);
+    }
+
+    /// A new try begins after a failure.
+    pub(super) fn retry(&self) {
+        if lock(&self.track).status == TrackStatus::Failed {
+            self.set_track(|track| {
+                track.status = TrackStatus::Idle;
+                track.error = None;
+            });
+        }
+    }
+
+    /// Tells the user and the application about trouble of this pad.
+    pub(super) fn warn(&self, text: &str) {
+        let pad = self.obj();
+        gst::warning!(CAT, imp = self, "{text}");
+        if let Some(element) = pad.parent_element() {
+            let name = pad.name();
+            gst::element_warning!(
+                element,
+                gst::StreamError::Failed,
+                ["The pad {name}: {text}"]
+            );
+        }
+    }
+
+    /// Asks the encoder, if there is one, for a picture to begin with.
+    pub(super) fn request_key_frame(&self) {
+        let request = gst::Structure::builder("GstForceKeyUnit")
+            .field("all-headers", true)
+            .build();
+        let taken = self.obj().push_event(gst::event::CustomUpstream::new(request));
+        gst::debug!(CAT, imp = self, "Key frame requested, taken: {taken}");
+    }
+
+    fn set_track(&self, change: impl FnOnce(&mut Track)) {
+        let mut track = lock(&self.track);
+        let before = (track.active.clone(), track.status, track.error.clone());
+        change(&mut track);
+        let active = track.active != before.0;
+        let status = track.status != before.1;
+        let error = track.error != before.2;
+        drop(track);
+        let pad = self.obj();
+        for (property, changed) in [
+            ("active-track", active),
+            ("track-error", error),
+            ("track-status", status),
+        ] {
+            if changed {
+                pad.notify(property);
+            }
+        }
+    }
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

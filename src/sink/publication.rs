@@ -1,0 +1,384 @@
+//! The broadcast: its catalog, its tracks, and their end.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use hang::container::track_info;
+use moq_mux::{Clock, catalog};
+use moq_net::{broadcast, origin};
+use tokio::{task::JoinSet, time::Instant};
+
+use super::{
+    member::Member,
+    run::{Frame, Message, PadId, PadMessage, Run},
+    track::{Refused, Track},
+};
+use crate::{
+    media::{codec::Kind, name::Names},
+    session::error::Error,
+};
+
+/// How long groups stay available to viewers that come or come back.
+pub(super) const CACHE_TIME: Duration = Duration::from_secs(5);
+/// How long the announcement waits for the catalog to be complete.
+const ANNOUNCE_WAIT: Duration = Duration::from_millis(500);
+/// The least delay that is worth to be told.
+const MIN_DELAY: gst::ClockTime = gst::ClockTime::from_mseconds(5);
+/// How many tracks may wait for their delivery after a change of format.
+const MAX_RETIRED: usize = 8;
+
+/// All that one element publishes during a run.
+pub(super) struct Publication {
+    name: String,
+    origin: origin::Producer,
+    run: Arc<Run>,
+    clock: Option<Clock>,
+    members: BTreeMap<PadId, Member>,
+    /// From the first frame to the end of all streams.
+    broadcast: Option<Broadcast>,
+    /// Tracks that go on only until they are delivered, the oldest first.
+    retired: Vec<Track>,
+    watchers: JoinSet<()>,
+    /// The last EOS of a pad, until the end of all streams was told.
+    eos: Option<gst::Seqnum>,
+}
+
+struct Broadcast {
+    producer: broadcast::Producer,
+    catalog: catalog::Producer,
+    names: Names,
+    /// When it is announced at the latest; `None` once it is.
+    announce: Option<Instant>,
+}
+
+impl Publication {
+    pub(super) fn new(name: String, origin: origin::Producer, run: Arc<Run>) -> Self {
+        Self {
+            name,
+            origin,
+            run,
+            clock: None,
+            members: BTreeMap::new(),
+            broadcast: None,
+            retired: Vec::new(),
+            watchers: JoinSet::new(),
+            eos: None,
+        }
+    }
+
+    pub(super) fn apply(&mut self, message: Message) -> Result<(), Error> {
+        let (id, message) = match message {
+            Message::Clock(clock) => {
+                self.clock = Some(clock);
+                return Ok(());
+            }
+            Message::Pad(id, PadMessage::Open(peer)) => {
+                self.members.insert(id, Member::new(peer));
+                return Ok(());
+            }
+            Message::Pad(id, message) => (id, message),
+        };
+        let Some(member) = self.members.get_mut(&id) else {
+            return Ok(());
+        };
+        match message {
+            PadMessage::Open(_) => {}
+            PadMessage::Kind(kind) => {
+                member.kind = Some(kind);
+                member.failed = false;
+            }
+            PadMessage::Rendition(rendition, wanted) => {
+                member.wanted = wanted;
+                if member.rendition.replace(*rendition.clone()) != Some(*rendition) {
+                    return self.retire(id);
+                }
+            }
+            PadMessage::Frame(frame) => return self.frame(id, frame),
+            PadMessage::Bitrate(bitrate) => {
+                if member.set_bitrate(bitrate) {
+                    return self.list(id, None);
+                }
+            }
+            PadMessage::Flush | PadMessage::Revive => return self.revive(id),
+            PadMessage::Eos(seqnum) => {
+                member.ended = true;
+                member.cut();
+                self.eos = Some(seqnum);
+            }
+            PadMessage::Failed => {
+                member.failed = true;
+                member.rendition = None;
+                return self.retire(id);
+            }
+            PadMessage::Release => {
+                self.retire(id)?;
+                self.members.remove(&id);
+            }
+        }
+        Ok(())
+    }
+
+    /// The EOS to tell once all is delivered: every pad is over, and at least one by EOS.
+    pub(super) fn ended(&self) -> Option<gst::Seqnum> {
+        self.eos
+            .filter(|_| self.members.values().all(Member::is_over))
+    }
+
+    /// When the broadcast has to be announced.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.broadcast.as_ref()?.announce
+    }
+
+    /// Returns when something was delivered.
+    pub(super) async fn delivery(&mut self) {
+        if self.watchers.join_next().await.is_none() {
+            std::future::pending().await
+        }
+    }
+
+    /// Announces the broadcast when it is time.
+    pub(super) fn announce(&mut self) -> Result<(), Error> {
+        let mut members = self.members.values();
+        let complete = members.all(|member| member.track.is_some() || member.is_over());
+        if let Some(broadcast) = &mut self.broadcast
+            && let Some(due) = broadcast.announce
+            && (complete || Instant::now() >= due)
+        {
+            let route = origin::Route::default();
+            broadcast.producer.announce(route).map_err(Error::Publish)?;
+            broadcast.announce = None;
+        }
+        Ok(())
+    }
+
+    /// Ends the tracks that are over and delivered; only sensible while the link is up.
+    pub(super) fn settle(&mut self) {
+        while self.watchers.try_join_next().is_some() {}
+        self.retired.retain_mut(|track| !track.finish_delivered());
+        for member in self.members.values_mut().filter(|member| member.ended) {
+            if let Some(track) = &mut member.track {
+                track.finish_delivered();
+            }
+        }
+    }
+
+    /// Whether all that anyone asked for has reached the next hop.
+    pub(super) fn is_delivered(&mut self) -> bool {
+        let current = self
+            .members
+            .values_mut()
+            .filter_map(|member| member.track.as_mut());
+        current
+            .chain(&mut self.retired)
+            .all(|track| track.is_delivered())
+    }
+
+    /// The connection was lost: what counted as delivered may have to be sent again.
+    pub(super) fn redeliver(&mut self) {
+        let members = self.members.values_mut();
+        let current = members.filter_map(|member| member.track.as_mut());
+        for track in current.chain(&mut self.retired) {
+            track.redeliver(&mut self.watchers);
+        }
+    }
+
+    /// Ends tracks, catalog and broadcast, in the order in which viewers understand it.
+    pub(super) fn finish(&mut self) {
+        self.eos = None;
+        for mut track in self.retired.drain(..) {
+            track.finish();
+        }
+        for member in self.members.values_mut() {
+            member.finish(&self.run);
+        }
+        if let Some(mut broadcast) = self.broadcast.take() {
+            // Refused only when the catalog is over anyway.
+            let _ = broadcast.catalog.finish();
+            broadcast.producer.close();
+        }
+    }
+
+    /// The stream begins anew: after an end, under a new name.
+    fn revive(&mut self, id: PadId) -> Result<(), Error> {
+        self.run.revived();
+        let Some(member) = self.members.get_mut(&id) else {
+            return Ok(());
+        };
+        member.ended = false;
+        member.cut();
+        match member.track.as_ref().is_some_and(Track::is_finished) {
+            true => self.retire(id),
+            false => Ok(()),
+        }
+    }
+
+    /// Takes the pad's track out of the catalog; it ends when it is delivered.
+    fn retire(&mut self, id: PadId) -> Result<(), Error> {
+        let member = self.members.get_mut(&id);
+        let Some(mut track) = member.and_then(|member| member.track.take()) else {
+            return Ok(());
+        };
+        track.cut();
+        self.edit(|catalog| {
+            catalog.video.renditions.remove(track.name());
+            catalog.audio.renditions.remove(track.name());
+        })?;
+        self.retired.push(track);
+        if self.retired.len() > MAX_RETIRED {
+            self.retired.remove(0).finish();
+        }
+        Ok(())
+    }
+
+    fn frame(&mut self, id: PadId, frame: Frame) -> Result<(), Error> {
+        let Some(member) = self.members.get_mut(&id) else {
+            return Ok(());
+        };
+        if member.failed || !member.takes(&frame, &self.run) {
+            return Ok(());
+        }
+        member.measure(&frame);
+        if member.track.is_none() {
+            self.publish(id)?;
+        }
+        let Some(member) = self.members.get_mut(&id) else {
+            return Ok(());
+        };
+        let Some(track) = &mut member.track else {
+            return Ok(());
+        };
+        let Frame {
+            timestamp,
+            key,
+            payload,
+            ..
+        } = frame;
+        match track.write(timestamp, key, payload, &mut self.watchers) {
+            Ok(()) => {}
+            Err(Refused::Failed(error)) => return Err(Error::Catalog(error)),
+            Err(refused) => member.refused(&self.run, &refused),
+        }
+        if member.evaluates() {
+            return self.evaluate(id);
+        }
+        Ok(())
+    }
+
+    /// Gives the pad a track, unless its name is taken.
+    fn publish(&mut self, id: PadId) -> Result<(), Error> {
+        let rendition = self.members.get(&id).and_then(|pad| pad.rendition.as_ref());
+        let Some(kind) = rendition.map(|rendition| rendition.kind()) else {
+            return Ok(());
+        };
+        let base = match self.base(id, kind) {
+            Ok(base) => base,
+            Err(reason) => {
+                if let Some(member) = self.members.get_mut(&id) {
+                    member.fail(&self.run, reason);
+                }
+                return Ok(());
+            }
+        };
+        let broadcast = self.broadcast()?;
+        let name = broadcast.names.take(&base);
+        let info = track_info(kind.priority()).with_max_age(CACHE_TIME);
+        let producer = broadcast
+            .producer
+            .create_track(name.as_str(), info)
+            .map_err(Error::Publish)?;
+        if let Some(member) = self.members.get_mut(&id) {
+            member.publish(&self.run, base, Track::new(producer, kind));
+        }
+        self.list(id, None)
+    }
+
+    /// The base name of a pad's tracks, or why it can have none.
+    fn base(&self, id: PadId, kind: Kind) -> Result<String, String> {
+        let Some(member) = self.members.get(&id) else {
+            return Err("The pad is gone".into());
+        };
+        if let Some(base) = &member.base {
+            return Ok(base.clone());
+        }
+        let taken = |base: &str| {
+            let mut others = self.members.iter().filter(|(other, _)| **other != id);
+            others.any(|(_, member)| member.base.as_deref() == Some(base))
+        };
+        if let Some(wanted) = &member.wanted {
+            if let Some(reason) = Names::refuse(wanted) {
+                return Err(format!("The track name \"{wanted}\" {reason}"));
+            }
+            return match taken(wanted) {
+                true => Err(format!(
+                    "Another pad has the track name \"{wanted}\" already"
+                )),
+                false => Ok(wanted.clone()),
+            };
+        }
+        // In the order of requests, whichever pad's first frame comes first.
+        let earlier = self.members.range(..id).map(|(_, member)| member);
+        let number = 1 + earlier
+            .filter(|other| other.kind == Some(kind) && other.wanted.is_none())
+            .count();
+        let mut bases = (number..).map(|number| match number {
+            1 => kind.name().to_owned(),
+            number => format!("{}-{number}", kind.name()),
+        });
+        bases
+            .find(|base| !taken(base))
+            .ok_or_else(|| "No track name is left".to_owned())
+    }
+
+    fn broadcast(&mut self) -> Result<&mut Broadcast, Error> {
+        let broadcast = match self.broadcast.take() {
+            Some(broadcast) => broadcast,
+            None => {
+                let mut producer = self
+                    .origin
+                    .create_broadcast(self.name.as_str())
+                    .map_err(Error::Publish)?;
+                let config = catalog::Config::default().with_clock(self.clock.unwrap_or_default());
+                let catalog =
+                    catalog::Producer::new(&mut producer, config).map_err(Error::Publish)?;
+                Broadcast {
+                    producer,
+                    catalog,
+                    names: Names::default(),
+                    announce: Some(Instant::now() + ANNOUNCE_WAIT),
+                }
+            }
+        };
+        Ok(self.broadcast.insert(broadcast))
+    }
+
+    /// Writes the pad's entry into the catalog.
+    fn list(&mut self, id: PadId, delay: Option<Duration>) -> Result<(), Error> {
+        let Some((broadcast, member)) = self.broadcast.as_mut().zip(self.members.get(&id)) else {
+            return Ok(());
+        };
+        if member.track.is_none() {
+            return Ok(());
+        }
+        broadcast
+            .catalog
+            .mutate(|catalog| member.list(catalog, delay))
+            .map_err(Error::Catalog)
+    }
+
+    fn edit(&mut self, edit: impl FnOnce(&mut hang::Catalog)) -> Result<(), Error> {
+        match &mut self.broadcast {
+            Some(broadcast) => broadcast.catalog.mutate(edit).map_err(Error::Catalog),
+            None => Ok(()),
+        }
+    }
+
+    /// States how much later than the earliest track this one comes.
+    fn evaluate(&mut self, id: PadId) -> Result<(), Error> {
+        let own = self.members.get(&id).and_then(|member| member.transit);
+        let transits = self.members.values().filter_map(|member| member.transit);
+        let delay = own.zip(transits.min()).map(|(own, least)| own - least);
+        match delay.filter(|delay| *delay >= MIN_DELAY) {
+            Some(delay) => self.list(id, Some(delay.into())),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! What the session task tells a pad, by way of the courier.
+
+use gst::subclass::prelude::*;
+
+use super::run::{Peer, Run};
+
+/// News about a pad's track.
+#[derive(Debug)]
+pub(super) enum Report {
+    /// Its frames go out under this name.
+    Published(String),
+    /// All of it was sent and its end was told.
+    Ended,
+    /// Nothing is published until the next caps, for this reason.
+    Failed(String),
+    /// Frames were dropped for a reason that is new.
+    Dropped(String),
+    /// Frames are dropped until a key frame comes.
+    NeedsKeyFrame,
+}
+
+/// Has `report` taken to the pad of `peer`.
+pub(super) fn send(run: &Run, peer: &Peer, report: Report) {
+    let pad = peer.pad.clone();
+    run.courier.send(move |_| {
+        if let Some(pad) = pad.upgrade() {
+            pad.imp().report(report);
+        }
+    });
+}

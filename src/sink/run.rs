@@ -1,0 +1,228 @@
+//! What lives from READY->PAUSED to PAUSED->READY, and the messages to its session task.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Instant, SystemTime},
+};
+
+use bytes::Bytes;
+use gst::glib;
+use moq_mux::Clock;
+use tokio::sync::mpsc;
+
+use super::{MoqSinkPad, gate::Playing};
+use crate::{
+    media::{
+        caps::Rendition,
+        codec::Kind,
+        outgoing::{Anchor, Arrival, Outgoing},
+    },
+    session::{
+        budget::{Budget, Charge},
+        courier::Courier,
+        runtime::Task,
+    },
+};
+
+/// Names a pad within its element; pads that were requested earlier have smaller ones.
+pub(super) type PadId = u32;
+
+/// What the pads tell the session task.
+pub(super) enum Message {
+    /// Which wall-clock time MoQ time 0 is; comes before the first frame.
+    Clock(Clock),
+    Pad(PadId, PadMessage),
+}
+
+/// What happens on one pad, in order.
+pub(super) enum PadMessage {
+    /// The pad exists.
+    Open(Peer),
+    /// A new stream of this kind, after which nothing of the old one is valid.
+    Kind(Kind),
+    /// The catalog entry of the frames that follow.
+    Rendition(Box<Rendition>, Option<String>),
+    Frame(Frame),
+    /// The bitrate in bits per second that upstream states.
+    Bitrate(u64),
+    /// Frames after this do not continue the ones before.
+    Flush,
+    /// The stream is over, until it goes on after all.
+    Eos(gst::Seqnum),
+    /// More comes after an EOS.
+    Revive,
+    /// Nothing comes until the next caps.
+    Failed,
+    /// The pad is gone.
+    Release,
+}
+
+/// What the session task keeps of a pad.
+pub(super) struct Peer {
+    pub(super) pad: glib::WeakRef<MoqSinkPad>,
+    pub(super) budget: Arc<Budget>,
+}
+
+/// One frame on its way out.
+pub(super) struct Frame {
+    /// MoQ time in microseconds.
+    pub(super) timestamp: u64,
+    pub(super) key: bool,
+    pub(super) payload: Bytes,
+    /// Live input does not wait for the budget: it loses frames.
+    pub(super) live: bool,
+    /// How much later than its running time a live frame came.
+    pub(super) transit: Option<gst::ClockTime>,
+    /// Given back when the frame is written or dropped.
+    pub(super) _charge: Charge,
+}
+
+/// What the element and its pads share for the length of a run.
+pub(super) struct Run {
+    pub(super) courier: Arc<Courier>,
+    messages: mpsc::UnboundedSender<Message>,
+    stage: Mutex<Stage>,
+    task: Mutex<Option<Task>>,
+    timelines: Mutex<Timelines>,
+    /// The session ended with an error.
+    failed: AtomicBool,
+}
+
+#[derive(Default)]
+struct Stage {
+    playing: Option<Playing>,
+    started: bool,
+    /// Everything was sent, but the pipeline pauses.
+    held_eos: Option<gst::Seqnum>,
+}
+
+/// Live input follows the clock by itself, so it never shares the offset of a late file.
+#[derive(Default)]
+struct Timelines {
+    live: Outgoing,
+    stored: Outgoing,
+}
+
+impl Run {
+    pub(super) fn new(
+        element: &gst::Element,
+        messages: mpsc::UnboundedSender<Message>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            courier: Courier::new(element),
+            messages,
+            stage: Mutex::default(),
+            task: Mutex::default(),
+            timelines: Mutex::default(),
+            failed: AtomicBool::new(false),
+        })
+    }
+
+    /// Keeps the session task, whose life this run bounds.
+    pub(super) fn adopt(&self, task: Task) {
+        *lock(&self.task) = Some(task);
+    }
+
+    /// Ends the session task and everything that it still has to tell; bounded.
+    pub(super) fn stop(&self) {
+        let task = lock(&self.task).take();
+        if let Some(task) = task {
+            task.stop();
+        }
+        self.courier.close();
+    }
+
+    /// Sends a pad's message; after a failure it goes nowhere.
+    pub(super) fn send(&self, pad: PadId, message: PadMessage) {
+        // Refused only when the session has ended, which is reported elsewhere.
+        let _ = self.messages.send(Message::Pad(pad, message));
+    }
+
+    pub(super) fn fail(&self) {
+        self.failed.store(true, Ordering::Release);
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire)
+    }
+
+    /// The pipeline plays; returns an EOS that was held for it.
+    pub(super) fn play(&self, playing: &Playing) -> Option<gst::Seqnum> {
+        let mut timelines = lock(&self.timelines);
+        timelines.live.start(playing.base_time);
+        timelines.stored.start(playing.base_time);
+        drop(timelines);
+        let mut stage = lock(&self.stage);
+        stage.playing = Some(playing.clone());
+        let first = !std::mem::replace(&mut stage.started, true);
+        let eos = stage.held_eos.take();
+        drop(stage);
+        if first {
+            let _ = self.messages.send(Message::Clock(clock(playing)));
+        }
+        eos
+    }
+
+    pub(super) fn pause(&self) {
+        lock(&self.stage).playing = None;
+    }
+
+    /// The pipeline's time, unless it is paused.
+    pub(super) fn playing(&self) -> Option<Playing> {
+        lock(&self.stage).playing.clone()
+    }
+
+    /// Everything was sent: whether EOS may be posted now; if not, it is held.
+    pub(super) fn ended(&self, seqnum: gst::Seqnum) -> bool {
+        let mut stage = lock(&self.stage);
+        let now = stage.playing.is_some();
+        if !now {
+            stage.held_eos = Some(seqnum);
+        }
+        now
+    }
+
+    /// A stream goes on after all.
+    pub(super) fn revived(&self) {
+        lock(&self.stage).held_eos = None;
+    }
+
+    pub(super) fn anchor(&self, arrival: Arrival) -> Anchor {
+        lock(&self.timelines).of(arrival.live).anchor(arrival)
+    }
+
+    pub(super) fn offset(&self, live: bool, anchor: Anchor) -> gst::ClockTime {
+        lock(&self.timelines).of(live).offset(anchor)
+    }
+
+    pub(super) fn stamp(&self, live: bool, anchor: Anchor, due: gst::ClockTime) -> gst::ClockTime {
+        lock(&self.timelines).of(live).stamp(anchor, due)
+    }
+}
+
+impl Timelines {
+    fn of(&mut self, live: bool) -> &mut Outgoing {
+        match live {
+            true => &mut self.live,
+            false => &mut self.stored,
+        }
+    }
+}
+
+/// The wall-clock time of MoQ time 0, which is the base time of the first PLAYING.
+fn clock(playing: &Playing) -> Clock {
+    let elapsed = playing.now().saturating_sub(playing.base_time).into();
+    Instant::now()
+        .checked_sub(elapsed)
+        .zip(SystemTime::now().checked_sub(elapsed))
+        .and_then(|(instant, wall)| Clock::at(instant, wall).ok())
+        // A host whose clock is not set advertises none.
+        .unwrap_or_default()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

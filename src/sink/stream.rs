@@ -1,0 +1,196 @@
+//! What a pad's streaming thread knows of its stream, and what it lets pass.
+
+use bytes::Bytes;
+
+use crate::media::{
+    caps::{self, FrameError, Rendition},
+    codec::Kind,
+    outgoing::Anchor,
+    timing::{Format, Times, Timing, Untimed},
+};
+
+/// The stream of one pad during a run.
+#[derive(Default)]
+pub(super) struct Stream {
+    caps: Option<gst::Caps>,
+    codec: Option<caps::Stream>,
+    pub(super) timing: Timing,
+    /// Whether upstream follows the clock by itself; asked for again with each stream.
+    pub(super) live: Option<bool>,
+    /// `None` until the first frame after a start, a flush, or a new stream.
+    pub(super) anchor: Option<Anchor>,
+    /// The newest MoQ time that was published.
+    pub(super) published: Option<gst::ClockTime>,
+    /// The rendition that the session task has.
+    sent: Option<Rendition>,
+    /// A key frame came and no frame was lost since.
+    flowing: bool,
+    key_requested: bool,
+    eos: bool,
+    failed: bool,
+    dropped: u64,
+    /// Reasons that were told already.
+    told: Vec<String>,
+}
+
+/// A buffer that may be published.
+pub(super) struct Admitted {
+    pub(super) times: Times,
+    pub(super) key: bool,
+}
+
+/// Why a buffer goes no further.
+pub(super) enum Halt {
+    Flow(gst::FlowError),
+    /// As it should be.
+    Skip,
+    /// A video frame that nobody can decode yet; whether upstream is to be asked for a key frame.
+    NoKeyFrame(bool),
+    Drop(String),
+}
+
+impl From<Untimed> for Halt {
+    fn from(untimed: Untimed) -> Self {
+        Self::Drop(untimed.to_string())
+    }
+}
+
+impl Stream {
+    /// A STREAM_START event; whether the stream had ended before.
+    pub(super) fn begin(&mut self) -> bool {
+        self.live = None;
+        self.anchor = None;
+        std::mem::take(&mut self.eos)
+    }
+
+    /// Whether a CAPS event says something new.
+    pub(super) fn is_news(&self, caps: &gst::CapsRef) -> bool {
+        self.failed || self.caps.as_deref() != Some(caps)
+    }
+
+    pub(super) fn set_codec(&mut self, caps: gst::Caps, codec: caps::Stream) {
+        self.caps = Some(caps);
+        self.codec = Some(codec);
+        self.live = None;
+        self.failed = false;
+        self.interrupt();
+    }
+
+    /// Nothing passes until the next caps.
+    pub(super) fn fail(&mut self) {
+        self.failed = true;
+        self.sent = None;
+        self.interrupt();
+    }
+
+    pub(super) fn end(&mut self) {
+        self.eos = true;
+    }
+
+    pub(super) fn flush(&mut self) {
+        self.timing.reset();
+        self.anchor = None;
+        self.eos = false;
+        self.interrupt();
+    }
+
+    /// Frames were or will be lost: video begins again with a key frame.
+    pub(super) fn interrupt(&mut self) {
+        self.flowing = false;
+        self.key_requested = false;
+    }
+
+    /// Checks a buffer and finds out when it is due.
+    pub(super) fn admit(&mut self, buffer: &gst::BufferRef) -> Result<Admitted, Halt> {
+        if self.eos {
+            return Err(Halt::Flow(gst::FlowError::Eos));
+        }
+        if self.failed {
+            return Err(Halt::Skip);
+        }
+        let codec = self
+            .codec
+            .as_ref()
+            .ok_or(Halt::Flow(gst::FlowError::NotNegotiated))?;
+        let flags = buffer.flags();
+        let untimed = buffer.pts().is_none() && buffer.dts().is_none();
+        if untimed && flags.contains(gst::BufferFlags::HEADER) {
+            return Err(Halt::Skip);
+        }
+        if buffer.size() == 0 || flags.contains(gst::BufferFlags::GAP) {
+            return Err(Halt::Drop("it is empty".into()));
+        }
+        let video = codec.kind() == Kind::Video;
+        let key = !video || !flags.contains(gst::BufferFlags::DELTA_UNIT);
+        let format = Format {
+            in_order: !video || codec.reorder_depth() == Some(0),
+            step: codec.frame_duration(),
+        };
+        let times = self.timing.times(buffer.pts(), buffer.dts(), format);
+        if !key && !self.flowing {
+            self.dropped += 1;
+            let ask = !std::mem::replace(&mut self.key_requested, true);
+            return Err(Halt::NoKeyFrame(ask));
+        }
+        if key && times.is_err() {
+            self.interrupt();
+        }
+        Ok(Admitted { times: times?, key })
+    }
+
+    /// The bytes to publish, with the catalog entry if the session task does not have it yet.
+    pub(super) fn prepare(
+        &mut self,
+        payload: Bytes,
+        key: bool,
+    ) -> Result<(Bytes, Option<Rendition>), Halt> {
+        let codec = self.codec.as_mut().ok_or(Halt::Skip)?;
+        let prepared = codec.prepare(payload, key);
+        let rendition = codec.rendition().cloned();
+        let (payload, rendition) = match (prepared, rendition) {
+            (Ok(payload), Some(rendition)) => (payload, rendition),
+            (Ok(_), None) => {
+                self.interrupt();
+                return Err(Halt::from(FrameError::NoParameterSets));
+            }
+            (Err(error), _) => {
+                self.interrupt();
+                return Err(error.into());
+            }
+        };
+        self.flowing = true;
+        let news = self.sent.as_ref() != Some(&rendition);
+        if news {
+            self.sent = Some(rendition.clone());
+        }
+        Ok((payload, news.then_some(rendition)))
+    }
+
+    /// Counts a dropped buffer; whether the reason is new.
+    pub(super) fn count(&mut self, reason: &str) -> bool {
+        self.dropped += 1;
+        self.is_new(reason)
+    }
+
+    /// Whether the user was not told `text` before.
+    pub(super) fn is_new(&mut self, text: &str) -> bool {
+        /// There are fewer reasons; a bound all the same.
+        const MAX: usize = 32;
+        let new = self.told.len() < MAX && !self.told.iter().any(|told| told == text);
+        if new {
+            self.told.push(text.to_owned());
+        }
+        new
+    }
+
+    /// How many buffers were dropped in this run.
+    pub(super) fn dropped(&self) -> u64 {
+        self.dropped
+    }
+}
+
+impl From<FrameError> for Halt {
+    fn from(error: FrameError) -> Self {
+        Self::Drop(error.to_string())
+    }
+}

@@ -1,0 +1,177 @@
+//! The session task: one connection, one publication, and the messages of the pads.
+
+use std::{sync::Arc, time::Duration};
+
+use gst::{glib, prelude::*};
+use moq_net::{cache, origin};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    CAT,
+    publication::{CACHE_TIME, Publication},
+    run::{Message, Run},
+};
+use crate::session::{
+    error::Error,
+    link::{Event, Link},
+    settings::Target,
+    status::Connection,
+};
+
+/// How much media the cache for viewers that come or come back may hold.
+const CACHE_BYTES: u64 = 64 << 20;
+/// How many messages are taken in at once, before the network gets its turn.
+const BATCH: usize = 64;
+/// How long the relay has to ask for tracks again after a new connection.
+const SETTLE: Duration = Duration::from_millis(300);
+
+/// Everything that a session needs, handed over at its start.
+pub(super) struct Session {
+    pub(super) target: Target,
+    pub(super) drain_timeout: Duration,
+    pub(super) run: Arc<Run>,
+    pub(super) connection: Arc<Connection>,
+    pub(super) messages: mpsc::UnboundedReceiver<Message>,
+    pub(super) element: glib::WeakRef<gst::Element>,
+}
+
+/// Publishes until `cancel` says stop, and reports the error that ends it before.
+pub(super) async fn run(session: Session, cancel: CancellationToken) {
+    let run = session.run.clone();
+    let connection = session.connection.clone();
+    let target = session.target.clone();
+    let Err(error) = publish(session, cancel).await else {
+        return;
+    };
+    run.fail();
+    connection.fail(&target.redact(&error.to_string()), &run.courier);
+    run.courier
+        .send(move |element| error.post(element, |text| target.redact(text)));
+}
+
+async fn publish(mut session: Session, cancel: CancellationToken) -> Result<(), Error> {
+    let pool = cache::Config::default()
+        .with_capacity(CACHE_BYTES)
+        .with_expiry(CACHE_TIME);
+    let mut config = origin::Config::default();
+    config.pool = cache::Pool::new(pool);
+    let origin = moq_tokio::origin::spawn_config(config);
+    let consumer = origin.consume();
+    let mut link = Link::new(session.target.clone(), |client| {
+        client.with_publisher(consumer)
+    })?;
+    let name = session.target.broadcast.clone();
+    let mut publication = Publication::new(name, origin, session.run.clone());
+    let result = tokio::select! {
+        () = cancel.cancelled() => Ok(()),
+        result = session.drive(&mut link, &mut publication) => result,
+    };
+    publication.finish();
+    link.close().await;
+    result
+}
+
+impl Session {
+    async fn drive(
+        &mut self,
+        link: &mut Link,
+        publication: &mut Publication,
+    ) -> Result<(), Error> {
+        let mut batch = Vec::with_capacity(BATCH);
+        let mut drain = None;
+        let mut connected: Option<Instant> = None;
+        loop {
+            publication.announce()?;
+            self.drain(&mut drain, connected, publication);
+            let settled = connected.map(|since| since + SETTLE);
+            let wake = [drain, settled, publication.deadline()]
+                .into_iter()
+                .flatten()
+                .filter(|due| *due > Instant::now())
+                .min();
+            tokio::select! {
+                event = link.next() => {
+                    let event = event?;
+                    self.log(&event);
+                    self.connection.apply(&event, &self.run.courier);
+                    connected = match event {
+                        Event::Connected { .. } => Some(Instant::now()),
+                        Event::Connecting { .. } => connected,
+                        Event::Lost { .. } => {
+                            publication.redeliver();
+                            None
+                        }
+                    };
+                }
+                count = self.messages.recv_many(&mut batch, BATCH) => {
+                    if count == 0 {
+                        return Ok(());
+                    }
+                    for message in batch.drain(..) {
+                        publication.apply(message)?;
+                    }
+                }
+                () = publication.delivery() => {}
+                () = wait(wake) => {}
+            }
+        }
+    }
+
+    /// Begins, gives up, or completes the end of all streams, which lasts until `deadline`.
+    fn drain(
+        &self,
+        deadline: &mut Option<Instant>,
+        connected: Option<Instant>,
+        publication: &mut Publication,
+    ) {
+        let now = Instant::now();
+        let settled = connected.is_some_and(|since| now >= since + SETTLE);
+        if settled {
+            publication.settle();
+        }
+        let Some(seqnum) = publication.ended() else {
+            *deadline = None;
+            return;
+        };
+        let due = *deadline.get_or_insert(now + self.drain_timeout);
+        if now < due && !(settled && publication.is_delivered()) {
+            return;
+        }
+        publication.finish();
+        *deadline = None;
+        let run = self.run.clone();
+        self.run.courier.send(move |element| {
+            if run.ended(seqnum) {
+                post_eos(element, seqnum);
+            }
+        });
+    }
+
+    fn log(&self, event: &Event) {
+        if let Some(element) = self.element.upgrade() {
+            gst::debug!(CAT, obj = &element, "{event:?}");
+        }
+    }
+}
+
+/// Posts the EOS message of the element.
+pub(super) fn post_eos(element: &gst::Element, seqnum: gst::Seqnum) {
+    gst::info!(CAT, obj = element, "All streams have ended");
+    let message = gst::message::Eos::builder()
+        .src(element)
+        .seqnum(seqnum)
+        .build();
+    // Refused only without a bus: then nobody asks.
+    let _ = element.post_message(message);
+}
+
+async fn wait(until: Option<Instant>) {
+    match until {
+        Some(until) => sleep_until(until).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,233 @@
+//! One published track: its groups, their limits and their delivery.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use bytes::Bytes;
+use moq_mux::{
+    catalog::hang::Container,
+    container::{self, Container as _},
+};
+use moq_net::{Timestamp, group, track};
+use tokio::task::JoinSet;
+
+use crate::media::codec::Kind;
+
+/// How much sound one group holds, in microseconds.
+///
+/// Each group is a QUIC stream: one for each packet would cost more than the sound itself. Frames
+/// leave as they are written, so a longer group adds no delay.
+const AUDIO_GROUP: u64 = 100_000;
+/// The library destroys a group at 8192 frames; it is closed before.
+const MAX_FRAMES: usize = 8000;
+/// The library destroys a group at 32 MiB; it is closed before.
+const MAX_BYTES: usize = 24 << 20;
+/// The largest frame that the library carries, less room for its header.
+const MAX_FRAME: usize = (32 << 20) - 64;
+
+/// A track under one name, which it never changes.
+pub(super) struct Track {
+    producer: track::Producer,
+    kind: Kind,
+    container: Container,
+    open: Option<Open>,
+    /// The first timestamp of the newest group: the next group may not begin before it.
+    edge: u64,
+    latest: Option<group::Producer>,
+    deliveries: Vec<Arc<Delivery>>,
+    finished: bool,
+}
+
+struct Open {
+    group: group::Producer,
+    begin: u64,
+    frames: usize,
+    bytes: usize,
+}
+
+/// How far a group came on its way to the next hop.
+#[derive(Default)]
+struct Delivery {
+    /// A session has begun to send it.
+    taken: AtomicBool,
+    /// All of it was acknowledged, or it was given up.
+    done: AtomicBool,
+}
+
+/// Why a frame was not written.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Refused {
+    #[error("it cannot be decoded without the key frame before it")]
+    NoKeyFrame,
+    #[error("its time lies before what was published already")]
+    Rewinds,
+    #[error("it is larger than 32 MiB")]
+    TooLarge,
+    #[error("{MAX_FRAMES} frames or 24 MiB came without a key frame: let the encoder make one at least every few seconds")]
+    GroupFull,
+    #[error(transparent)]
+    Failed(#[from] moq_mux::Error),
+}
+
+impl Track {
+    pub(super) fn new(producer: track::Producer, kind: Kind) -> Self {
+        // Kind::Video would end each group with a marker that open GOPs cannot have.
+        let framing = match kind {
+            Kind::Video => container::Kind::Data,
+            Kind::Audio => container::Kind::Audio,
+        };
+        Self {
+            producer,
+            kind,
+            container: Container::Legacy(framing),
+            open: None,
+            edge: 0,
+            latest: None,
+            deliveries: Vec::new(),
+            finished: false,
+        }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        self.producer.name()
+    }
+
+    /// Writes one frame, into a new group where one is due; `watchers` see to its delivery.
+    pub(super) fn write(
+        &mut self,
+        timestamp: u64,
+        key: bool,
+        payload: Bytes,
+        watchers: &mut JoinSet<()>,
+    ) -> Result<(), Refused> {
+        if payload.len() > MAX_FRAME {
+            self.cut();
+            return Err(Refused::TooLarge);
+        }
+        let begins = self.begins_group(timestamp, key, payload.len())?;
+        if begins {
+            self.begin(timestamp, watchers)?;
+        }
+        let open = self.open.as_mut().ok_or(Refused::NoKeyFrame)?;
+        open.frames += 1;
+        open.bytes += payload.len();
+        let frame = container::Frame {
+            timestamp: Timestamp::from_micros(timestamp)
+                .map_err(|_| moq_mux::Error::from(moq_net::Error::TimestampMismatch))?,
+            duration: None,
+            payload,
+            keyframe: key,
+        };
+        self.container.write(&mut open.group, &[frame])?;
+        Ok(())
+    }
+
+    /// Ends the open group: what follows begins another one.
+    pub(super) fn cut(&mut self) {
+        if let Some(open) = self.open.take() {
+            // Refused only when the group is over anyway.
+            let _ = open.group.finish();
+        }
+    }
+
+    /// Has the newest group delivered again: the connection was lost.
+    pub(super) fn redeliver(&mut self, watchers: &mut JoinSet<()>) {
+        if let Some(group) = self.latest.clone().filter(|_| !self.finished) {
+            self.deliveries.clear();
+            self.watch(group, watchers);
+        }
+    }
+
+    /// Whether all that anyone asked for has reached the next hop.
+    pub(super) fn is_delivered(&mut self) -> bool {
+        let done = |delivery: &Arc<Delivery>| delivery.done.load(Ordering::Acquire);
+        let wanted = self.producer.subscription().is_some();
+        let newest = self.deliveries.last().is_none_or(done);
+        self.deliveries.retain(|delivery| !done(delivery));
+        // Older groups that nobody took are older than what the subscriber began with.
+        let moving = self
+            .deliveries
+            .iter()
+            .any(|delivery| delivery.taken.load(Ordering::Acquire));
+        !moving && (newest || !wanted)
+    }
+
+    /// Finishes the track if it is delivered; whether it is.
+    pub(super) fn finish_delivered(&mut self) -> bool {
+        let delivered = self.is_delivered();
+        if delivered {
+            self.finish();
+        }
+        delivered
+    }
+
+    pub(super) fn is_finished(&self) -> bool {
+        self.finished
+    }
+
+    /// Says that no group follows; before [`Track::is_delivered`] this may lose the tail.
+    pub(super) fn finish(&mut self) {
+        self.cut();
+        if !std::mem::replace(&mut self.finished, true) {
+            // Refused only when the track is over anyway.
+            let _ = self.producer.finish();
+        }
+    }
+
+    fn begins_group(&mut self, timestamp: u64, key: bool, bytes: usize) -> Result<bool, Refused> {
+        let Some(open) = &self.open else {
+            return match key {
+                true => Ok(true),
+                false => Err(Refused::NoKeyFrame),
+            };
+        };
+        let full = open.frames >= MAX_FRAMES || open.bytes + bytes > MAX_BYTES;
+        match self.kind {
+            Kind::Video if !key && full => {
+                self.cut();
+                Err(Refused::GroupFull)
+            }
+            Kind::Video => Ok(key),
+            Kind::Audio => Ok(full || timestamp >= open.begin + AUDIO_GROUP),
+        }
+    }
+
+    fn begin(&mut self, timestamp: u64, watchers: &mut JoinSet<()>) -> Result<(), Refused> {
+        self.cut();
+        if timestamp < self.edge {
+            return Err(Refused::Rewinds);
+        }
+        self.edge = timestamp;
+        let group = self
+            .producer
+            .append_group()
+            .map_err(moq_mux::Error::from)?;
+        self.watch(group.clone(), watchers);
+        self.latest = Some(group.clone());
+        self.open = Some(Open {
+            group,
+            begin: timestamp,
+            frames: 0,
+            bytes: 0,
+        });
+        Ok(())
+    }
+
+    fn watch(&mut self, group: group::Producer, watchers: &mut JoinSet<()>) {
+        self.deliveries
+            .retain(|delivery| !delivery.done.load(Ordering::Acquire));
+        let delivery = Arc::new(Delivery::default());
+        self.deliveries.push(delivery.clone());
+        // Ends by itself when nobody ever asks: the cache gives the group up.
+        watchers.spawn(async move {
+            if group.used().await.is_ok() {
+                delivery.taken.store(true, Ordering::Release);
+                // An error says that the group was given up.
+                let _ = group.unused().await;
+            }
+            delivery.done.store(true, Ordering::Release);
+        });
+    }
+}
