@@ -69,8 +69,8 @@ struct Shown {
     first_frame: f64,
 }
 
-/// Joins now, and shows pictures and sound at clock-synced sinks.
-fn watch(relay: &Relay, publisher: &Publisher) -> Shown {
+/// Joins now, `frames` into a group, and shows pictures and sound at clock-synced sinks.
+fn watch(relay: &Relay, publisher: &Publisher, frames: usize) -> Shown {
     let subscriber = Running::launch(&format!(
         "{} moq.video_0 ! queue ! avdec_h264 ! fakesink name=video sync=true signal-handoffs=true \
          moq.audio_0 ! queue ! avdec_aac ! fakesink name=audio sync=true signal-handoffs=true",
@@ -91,7 +91,7 @@ fn watch(relay: &Relay, publisher: &Publisher) -> Shown {
     subscriber.start();
     video.receive(&wait_pad(&source, "video_0", DEADLINE));
     audio.receive(&wait_pad(&source, "audio_0", DEADLINE));
-    shown.wait_count(SETTLING + JUDGED, DEADLINE);
+    shown.wait_count(frames + SETTLING + JUDGED, DEADLINE);
     let (live, least, _) = latency(&subscriber);
     assert!(live);
     let rendered = |samples: &[Sample]| samples.first().map(|sample| sample.rendered);
@@ -147,7 +147,7 @@ fn whenever_one_joins_the_delay_is_the_latency_and_nothing_is_skewed() {
     // 0.2, 0.9, 1.5 and 1.9 s into a group of 2 s.
     for frames in [6, 27, 45, 57] {
         publisher.wait_into_group(frames);
-        let shown = watch(&relay, &publisher);
+        let shown = watch(&relay, &publisher, frames);
         judge(
             &shown,
             &format!("{:.1} s into the group", frames as f64 / 30.0),
@@ -163,7 +163,7 @@ fn a_picture_encoder_that_is_275_ms_slower_is_waited_for() {
         "queue max-size-time=0 max-size-bytes=0 max-size-buffers=0 min-threshold-time=275000000";
     let publisher = Publisher::start(&relay, slow);
     publisher.wait_into_group(27);
-    let shown = watch(&relay, &publisher);
+    let shown = watch(&relay, &publisher, 27);
     assert!(shown.latency > 340.0, "{} ms of latency", shown.latency);
     let start = shown.video[0].rendered + gst::ClockTime::from_mseconds(500);
     let late = |samples: &[Sample]| {

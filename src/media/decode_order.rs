@@ -2,17 +2,19 @@
 
 /// No codec holds back more (H.264, table A-1: a DPB has at most 16 frames).
 const MAX_DEPTH: usize = 16;
-/// Distance of the first frames' decode times, in the unit of the timestamps (ns).
-const FIRST_STEP: i64 = 1_000_000;
+/// The frame duration (ns) of a stream that does not tell; longer than usual, because MP4 files end as
+/// much too early as the first decode time is too late.
+const FRAME: i64 = 50_000_000;
 
 /// Gives each frame the least timestamp that is still to be shown.
 ///
 /// With a reorder depth of n, the n+1 newest frames contain the one to be shown next; its time is the
 /// newest frame's decode time. So decode times rise, none is after its presentation time, and no
 /// frame waits.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct DecodeOrder {
     depth: usize,
+    frame: i64,
     /// Timestamps that are not yet a decode time, ascending; at most `depth` between two frames.
     waiting: Vec<i64>,
     /// The first timestamp, and how many frames have passed while filling up.
@@ -20,7 +22,29 @@ pub struct DecodeOrder {
     newest: i64,
 }
 
+impl Default for DecodeOrder {
+    fn default() -> Self {
+        Self {
+            depth: 0,
+            frame: FRAME,
+            waiting: Vec::new(),
+            first: None,
+            newest: 0,
+        }
+    }
+}
+
 impl DecodeOrder {
+    /// The duration of a frame (ns), where the stream tells.
+    pub fn set_frame(&mut self, frame: i64) {
+        self.frame = frame;
+    }
+
+    /// How far (ns) the decode time of the first frame is before its presentation time.
+    pub fn lag(&self) -> i64 {
+        self.depth as i64 * self.frame
+    }
+
     /// The number of frames that precede a frame in decode order and follow it in presentation.
     pub fn set_depth(&mut self, depth: usize) {
         if self.first.is_none() {
@@ -50,7 +74,7 @@ impl DecodeOrder {
         if self.waiting.len() <= self.depth {
             self.first = Some((first, filled + 1));
             let missing = (self.depth - filled.min(self.depth)) as i64;
-            return (first - missing * FIRST_STEP).min(ts);
+            return (first - missing * self.frame).min(ts);
         }
         self.first = Some((first, filled.max(1)));
         self.waiting.remove(0)

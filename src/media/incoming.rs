@@ -26,6 +26,8 @@ const SLEW: (i64, i64) = (5, 1_000);
 const LATE: i64 = 1_000_000_000;
 /// A transit this much smaller than any other is another epoch of timestamps, not a better route.
 const EPOCH: i64 = 1_000_000_000;
+/// What Matroska and FLV, whose time base is 1 ms, can tell apart.
+const LEAST_STEP: i64 = 1_000_000;
 /// The least change of the latency that is worth a new latency distribution.
 const LATENCY_STEP: i64 = 5_000_000;
 
@@ -158,6 +160,13 @@ impl Timeline {
         }
     }
 
+    /// How long one frame of `id` lasts, where that is known.
+    pub fn set_frame_duration(&mut self, id: TrackId, duration: ClockTime) {
+        if let Some(track) = self.track(id) {
+            track.decode_order.set_frame(nanos(duration));
+        }
+    }
+
     /// Anchors the edge anew: after a pause, or when a broadcast comes back with other timestamps.
     pub fn restart(&mut self) {
         self.anchor = None;
@@ -239,9 +248,12 @@ impl Timeline {
             track.discont = true;
             return Verdict::BeforeStart;
         }
+        // Decode times that begin before the first picture must not be negative.
+        let start = start.max(track.decode_order.lag());
         let map = |ts: i64| {
             let edge = ts + offset;
             match first_video.filter(|_| catches_up) {
+                Some(first) if ts < first => edge.max(start + (ts - first)),
                 Some(first) => edge.max(start + (ts - first) / CATCH_UP),
                 None => edge,
             }
@@ -250,8 +262,8 @@ impl Timeline {
         let mut pts = map(ts).max(0);
         let mut dts = None;
         if track.kind == Kind::Video {
-            // Strictly increasing whatever the map does; a microsecond is what muxers can tell.
-            let least = track.last.map_or(0, |last| last + 1_000);
+            // Strictly increasing whatever the map does.
+            let least = track.last.map_or(0, |last| last + LEAST_STEP);
             let decode = map(track.decode_order.next(ts)).max(least);
             pts = pts.max(decode);
             dts = Some(clock_time(decode));

@@ -183,6 +183,9 @@ impl Output {
             if let Some(depth) = caps::reorder_depth(&config.rendition) {
                 timeline.set_reorder_depth(track, depth);
             }
+            if let Some(frame) = duration::of(&config.rendition, &[]) {
+                timeline.set_frame_duration(track, frame);
+            }
             track
         });
         Self {
