@@ -81,9 +81,7 @@ impl Timing {
             // The first one of them: whatever reorders later, it starts here.
             None => dts,
         };
-        let time = own
-            .or_else(|| guess(format.step?))
-            .ok_or(Untimed::NoTime)?;
+        let time = own.or_else(|| guess(format.step?)).ok_or(Untimed::NoTime)?;
         self.previous = Some(match (own, dts) {
             (Some(_), Some(dts)) => dts,
             _ => time,

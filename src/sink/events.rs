@@ -125,7 +125,9 @@ impl MoqSinkPad {
         let (start, duration) = event.get();
         let stream = lock(&self.stream);
         let due = stream.timing.running_time(start);
-        let position = stream.timing.stream_time(start + duration.unwrap_or_default());
+        let position = stream
+            .timing
+            .stream_time(start + duration.unwrap_or_default());
         drop(stream);
         let Some(due) = due else {
             return true;

@@ -180,7 +180,11 @@ impl ElementImpl for MoqSink {
                 .map(|index| format!("sink_{index}"))
                 .find(|name| element.static_pad(name).is_none())?,
         };
-        let pad = MoqSinkPad::new(template, &name, self.next_pad.fetch_add(1, Ordering::Relaxed));
+        let pad = MoqSinkPad::new(
+            template,
+            &name,
+            self.next_pad.fetch_add(1, Ordering::Relaxed),
+        );
         if self.run().is_some() && pad.set_active(true).is_err() {
             gst::warning!(CAT, imp = self, "The pad {name} cannot be activated");
             return None;
@@ -214,7 +218,11 @@ impl ElementImpl for MoqSink {
 
     fn send_event(&self, event: gst::Event) -> bool {
         if !event.is_upstream() {
-            gst::debug!(CAT, imp = self, "No element comes after this one: {event:?}");
+            gst::debug!(
+                CAT,
+                imp = self,
+                "No element comes after this one: {event:?}"
+            );
             return false;
         }
         let mut pads = self.linked_pads();
@@ -324,7 +332,11 @@ impl MoqSink {
     }
 
     fn stop(&self) {
-        let run = self.run.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let run = self
+            .run
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         let Some(run) = run else {
             return;
         };

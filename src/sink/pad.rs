@@ -128,7 +128,10 @@ impl MoqSinkPad {
         let max_time = gst::ClockTime::from_nseconds(settings.max_time);
         let budget = Budget::new(settings.max_bytes.into(), max_time);
         let mut part = lock(&self.part);
-        if part.as_ref().is_some_and(|part| Arc::ptr_eq(&part.run, run)) {
+        if part
+            .as_ref()
+            .is_some_and(|part| Arc::ptr_eq(&part.run, run))
+        {
             return;
         }
         *part = Some(Part {
@@ -285,7 +288,9 @@ impl MoqSinkPad {
         let request = gst::Structure::builder("GstForceKeyUnit")
             .field("all-headers", true)
             .build();
-        let taken = self.obj().push_event(gst::event::CustomUpstream::new(request));
+        let taken = self
+            .obj()
+            .push_event(gst::event::CustomUpstream::new(request));
         gst::debug!(CAT, imp = self, "Key frame requested, taken: {taken}");
     }
 

@@ -76,11 +76,7 @@ async fn publish(mut session: Session, cancel: CancellationToken) -> Result<(), 
 }
 
 impl Session {
-    async fn drive(
-        &mut self,
-        link: &mut Link,
-        publication: &mut Publication,
-    ) -> Result<(), Error> {
+    async fn drive(&mut self, link: &mut Link, publication: &mut Publication) -> Result<(), Error> {
         let mut batch = Vec::with_capacity(BATCH);
         let mut drain = None;
         let mut connected: Option<Instant> = None;

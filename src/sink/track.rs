@@ -65,7 +65,9 @@ pub(super) enum Refused {
     Rewinds,
     #[error("it is larger than 32 MiB")]
     TooLarge,
-    #[error("{MAX_FRAMES} frames or 24 MiB came without a key frame: let the encoder make one at least every few seconds")]
+    #[error(
+        "{MAX_FRAMES} frames or 24 MiB came without a key frame: let the encoder make one at least every few seconds"
+    )]
     GroupFull,
     #[error(transparent)]
     Failed(#[from] moq_mux::Error),
@@ -200,10 +202,7 @@ impl Track {
             return Err(Refused::Rewinds);
         }
         self.edge = timestamp;
-        let group = self
-            .producer
-            .append_group()
-            .map_err(moq_mux::Error::from)?;
+        let group = self.producer.append_group().map_err(moq_mux::Error::from)?;
         self.watch(group.clone(), watchers);
         self.latest = Some(group.clone());
         self.open = Some(Open {

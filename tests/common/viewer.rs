@@ -36,7 +36,11 @@ impl Seen {
     /// The frames of a track in the order of its groups.
     pub(crate) fn frames(&self, track: &str) -> Vec<Frame> {
         let groups = self.tracks.get(track).into_iter();
-        groups.flat_map(|groups| groups.values()).flatten().cloned().collect()
+        groups
+            .flat_map(|groups| groups.values())
+            .flatten()
+            .cloned()
+            .collect()
     }
 
     pub(crate) fn catalog(&self) -> Catalog {
@@ -130,7 +134,9 @@ async fn watch(url: String, name: String, shared: Arc<Shared>) -> anyhow::Result
     let client = config.init(moq_tokio::quic::Config::default())?;
     let origin = moq_tokio::origin::spawn();
     let consumer = origin.consume();
-    let _connection = client.with_subscriber(origin).connect(url::Url::parse(&url)?);
+    let _connection = client
+        .with_subscriber(origin)
+        .connect(url::Url::parse(&url)?);
     loop {
         let broadcast = consumer.routed_broadcast(name.as_str()).await?;
         // An error says that the broadcast was lost: it may come again.
@@ -170,7 +176,10 @@ async fn read(
     let preferences = Subscription::default()
         .with_max_age(Duration::from_secs(30))
         .with_groups(0..);
-    let mut track = broadcast.track(name.as_str())?.subscribe(preferences).await?;
+    let mut track = broadcast
+        .track(name.as_str())?
+        .subscribe(preferences)
+        .await?;
     let mut groups = JoinSet::new();
     while let Some(mut group) = track.recv_group().await? {
         let (name, shared) = (name.clone(), shared.clone());
