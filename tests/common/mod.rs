@@ -10,9 +10,11 @@ pub(crate) mod pipeline;
 pub(crate) mod probe;
 pub(crate) mod proxy;
 pub(crate) mod relay;
+pub(crate) mod viewer;
 
 pub(crate) use packets::{Packet, Packets};
 pub(crate) use pipeline::{Running, init, unique_broadcast, wait_message, watchdog};
 pub(crate) use probe::{Delays, Sample, median};
 pub(crate) use proxy::{Path, Proxy};
 pub(crate) use relay::Relay;
+pub(crate) use viewer::Viewer;

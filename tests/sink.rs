@@ -1,0 +1,336 @@
+//! `moqsink` against a real relay, watched by a subscriber that knows nothing of GStreamer.
+
+mod common;
+
+use std::time::Duration;
+
+use common::{
+    Packets, Relay, Running, Viewer, init, media,
+    pipeline::{DEADLINE, try_wait_message, wait_property},
+    unique_broadcast, wait_message, watchdog,
+};
+use gst::prelude::*;
+
+#[test]
+fn a_file_arrives_byte_for_byte_and_ends_once() {
+    init();
+    let relay = Relay::start().expect("a relay");
+    let broadcast = unique_broadcast("file");
+    let viewer = Viewer::start(&relay.url(), &broadcast);
+    let publisher = Running::launch(&media::publish_clip(&relay.url(), &broadcast));
+    let sink = publisher.element("moq");
+    let video = Packets::of(&sink.static_pad("sink_0").expect("a pad"));
+    let audio = Packets::of(&sink.static_pad("sink_1").expect("a pad"));
+    publisher.start();
+    publisher.wait_eos();
+
+    let seen = viewer.wait("the broadcast ends", DEADLINE, |seen| {
+        seen.broadcasts_ended == 1
+    });
+    let catalog = seen.catalog();
+    assert_eq!(
+        catalog.video.renditions.keys().collect::<Vec<_>>(),
+        ["video"]
+    );
+    assert_eq!(
+        catalog.audio.renditions.keys().collect::<Vec<_>>(),
+        ["audio"]
+    );
+    assert!(catalog.clock.is_some());
+    for (track, sent) in [("video", video.so_far()), ("audio", audio.so_far())] {
+        let frames = seen.frames(track);
+        assert_eq!(frames.len(), sent.len(), "{track}");
+        for (frame, packet) in frames.iter().zip(&sent) {
+            assert!(
+                frame.payload == packet.bytes,
+                "{track} at {}",
+                frame.timestamp
+            );
+            let running = packet.running_time.expect("a running time").useconds();
+            // One offset for both: 0, or how late the file began.
+            assert_eq!(
+                frame.timestamp - running,
+                seen.frames("video")[0].timestamp
+                    - video.so_far()[0].running_time.expect("a time").useconds(),
+                "{track}"
+            );
+        }
+    }
+    assert_eq!(seen.frames("video").len(), media::CLIP_FRAMES);
+    assert!(
+        publisher
+            .bus()
+            .pop_filtered(&[gst::MessageType::Eos, gst::MessageType::Error])
+            .is_none(),
+        "EOS comes once"
+    );
+}
+
+#[test]
+fn starting_without_a_relay_takes_no_time_and_stopping_is_bounded() {
+    init();
+    let port = Relay::free_port().expect("a port");
+    let broadcast = unique_broadcast("nobody");
+    let publisher = Running::launch(&media::publish_clip(&Relay::url_at(port), &broadcast));
+    watchdog("to PAUSED and back", Duration::from_secs(5), || {
+        let change = publisher.set_state(gst::State::Paused);
+        assert_ne!(change, Err(gst::StateChangeError));
+        let (result, state, _) = publisher.state(gst::ClockTime::from_seconds(5));
+        assert!(result.is_ok());
+        assert_eq!(state, gst::State::Paused);
+        assert!(publisher.set_state(gst::State::Null).is_ok());
+    });
+}
+
+#[test]
+fn a_missing_setting_is_an_error_message_and_a_failed_state_change() {
+    init();
+    for (properties, hint) in [
+        ("broadcast=room", "url"),
+        ("url=https://relay.example", "broadcast"),
+        ("url=ftp://relay.example broadcast=room", "scheme"),
+    ] {
+        let pipeline = Running::launch(&format!(
+            "fakesrc ! queue ! fakesink moqsink name=moq {properties}"
+        ));
+        assert!(
+            pipeline.set_state(gst::State::Paused).is_err(),
+            "{properties}"
+        );
+        let message = pipeline
+            .bus()
+            .timed_pop_filtered(gst::ClockTime::from_seconds(10), &[gst::MessageType::Error])
+            .expect("an error message");
+        let gst::MessageView::Error(error) = message.view() else {
+            unreachable!("only errors were asked for")
+        };
+        assert!(error.error().matches(gst::ResourceError::Settings));
+        assert!(
+            error.error().to_string().contains(hint),
+            "{}",
+            error.error()
+        );
+    }
+}
+
+#[test]
+fn pads_are_named_requested_and_configured_as_users_expect() {
+    init();
+    let pipeline = Running::launch(
+        "moqsink name=moq url=https://relay.example broadcast=x sink_0::track=camera \
+         videotestsrc ! x264enc ! moq.sink_0",
+    );
+    let sink = pipeline.element("moq");
+    let pad = sink.static_pad("sink_0").expect("a pad");
+    assert_eq!(
+        pad.property::<Option<String>>("track").as_deref(),
+        Some("camera")
+    );
+
+    let fifth = sink.request_pad_simple("sink_5").expect("a free name");
+    assert_eq!(fifth.name(), "sink_5");
+    let next = sink.request_pad_simple("sink_%u").expect("a pad");
+    assert_eq!(next.name(), "sink_1");
+    sink.release_request_pad(&fifth);
+    assert!(sink.static_pad("sink_5").is_none());
+}
+
+#[test]
+fn every_property_reads_back_its_default() {
+    init();
+    let sink = gst::ElementFactory::make("moqsink")
+        .build()
+        .expect("moqsink");
+    let pad = sink.request_pad_simple("sink_%u").expect("a pad");
+    for object in [sink.upcast_ref::<gst::glib::Object>(), pad.upcast_ref()] {
+        for spec in object.list_properties() {
+            let inherited = [gst::Object::static_type(), gst::Pad::static_type()];
+            if inherited.contains(&spec.owner_type())
+                || !spec.flags().contains(gst::glib::ParamFlags::READABLE)
+            {
+                continue;
+            }
+            let value = object.property_value(spec.name());
+            assert_eq!(
+                format!("{value:?}"),
+                format!("{:?}", spec.default_value()),
+                "{}",
+                spec.name()
+            );
+        }
+    }
+}
+
+#[test]
+fn a_secret_in_the_url_does_not_read_back() {
+    init();
+    let sink = gst::ElementFactory::make("moqsink")
+        .property("url", "https://relay.example/room?jwt=secret")
+        .property("token", "other")
+        .build()
+        .expect("moqsink");
+    assert_eq!(sink.property::<String>("url"), "https://relay.example/room");
+}
+
+/// A live publisher of video into `sink_0`, and of whatever `more` adds.
+fn live(relay: &Relay, broadcast: &str, more: &str) -> Running {
+    Running::launch(&format!(
+        "{} ! moq.sink_0 {more} {}",
+        media::Video::default().live(),
+        media::moqsink(&relay.url(), broadcast)
+    ))
+}
+
+#[test]
+fn live_frames_keep_their_running_time_and_the_clock_is_right() {
+    init();
+    let relay = Relay::start().expect("a relay");
+    let broadcast = unique_broadcast("live");
+    let viewer = Viewer::start(&relay.url(), &broadcast);
+    let publisher = live(&relay, &broadcast, "");
+    let sent = Packets::of(
+        &publisher
+            .element("moq")
+            .static_pad("sink_0")
+            .expect("a pad"),
+    );
+    publisher.start();
+    let seen = viewer.wait("10 frames", DEADLINE, |seen| {
+        seen.frames("video").len() >= 10
+    });
+    let sent = sent.so_far();
+    for frame in seen.frames("video") {
+        let packet = sent
+            .iter()
+            .find(|packet| packet.bytes == frame.payload)
+            .expect("it was sent");
+        assert_eq!(
+            packet.running_time.map(|time| time.useconds()),
+            Some(frame.timestamp)
+        );
+    }
+    let clock = seen.catalog().clock.expect("a clock");
+    let zero = moq_net::Timestamp::from_micros(0).expect("zero");
+    let wall = clock.wall_clock(zero).expect("a time");
+    let base = publisher.element("moq").base_time().expect("a base time");
+    let elapsed = publisher.clock().expect("a clock").time() - base;
+    let expected = std::time::SystemTime::now() - Duration::from(elapsed);
+    let error = match wall.duration_since(expected) {
+        Ok(ahead) => ahead,
+        Err(behind) => behind.duration(),
+    };
+    assert!(error < Duration::from_millis(100), "{error:?}");
+}
+
+#[test]
+fn eos_waits_for_all_pads_but_not_for_a_released_one() {
+    init();
+    let relay = Relay::start().expect("a relay");
+    let broadcast = unique_broadcast("release");
+    let publisher = Running::launch(&format!(
+        "{} ! moq.sink_0 {}",
+        media::finite_aac(20),
+        media::moqsink(&relay.url(), &broadcast)
+    ));
+    let sink = publisher.element("moq");
+    let idle = sink.request_pad_simple("sink_%u").expect("a pad");
+    publisher.start();
+    let pad = sink.static_pad("sink_0").expect("a pad");
+    wait_property(
+        &pad,
+        "track-status",
+        DEADLINE,
+        |status: &gst::glib::Value| nick(status) == "published",
+    );
+    assert!(
+        try_wait_message(
+            &publisher.bus(),
+            &[gst::MessageType::Eos],
+            Duration::from_millis(1500)
+        )
+        .is_none(),
+        "a pad has not ended"
+    );
+    sink.release_request_pad(&idle);
+    publisher.wait_eos();
+}
+
+#[test]
+fn eos_is_held_while_the_pipeline_pauses() {
+    init();
+    let relay = Relay::start().expect("a relay");
+    let broadcast = unique_broadcast("held");
+    let publisher = Running::launch(&format!(
+        "appsrc name=src format=time caps=audio/x-opus,rate=48000,channels=2,channel-mapping-family=0 ! moq.sink_0 {}",
+        media::moqsink(&relay.url(), &broadcast)
+    ));
+    assert!(publisher.set_state(gst::State::Paused).is_ok());
+    let pad = publisher
+        .element("moq")
+        .static_pad("sink_0")
+        .expect("a pad");
+    let events = Packets::of(&pad);
+    let source = publisher.element("src");
+    let source = source.downcast_ref::<gst_app::AppSrc>().expect("an appsrc");
+    source.end_of_stream().expect("EOS");
+    events.wait_eos(DEADLINE);
+    assert!(
+        try_wait_message(
+            &publisher.bus(),
+            &[gst::MessageType::Eos],
+            Duration::from_secs(1)
+        )
+        .is_none(),
+        "no EOS in PAUSED"
+    );
+    publisher.start();
+    publisher.wait_eos();
+}
+
+#[test]
+fn broken_caps_fail_one_pad_and_unsupported_caps_are_refused() {
+    init();
+    let relay = Relay::start().expect("a relay");
+    let broadcast = unique_broadcast("caps");
+    let viewer = Viewer::start(&relay.url(), &broadcast);
+    let publisher = live(
+        &relay,
+        &broadcast,
+        "appsrc name=broken is-live=true format=time \
+         caps=audio/mpeg,mpegversion=4,stream-format=raw,rate=48000,channels=2 ! moq.sink_1",
+    );
+    publisher.start();
+    let source = publisher.element("broken");
+    let source = source.downcast_ref::<gst_app::AppSrc>().expect("an appsrc");
+    source
+        .push_buffer(gst::Buffer::from_slice([1, 2, 3]))
+        .expect("a push");
+    let pad = publisher
+        .element("moq")
+        .static_pad("sink_1")
+        .expect("a pad");
+    wait_property(
+        &pad,
+        "track-status",
+        DEADLINE,
+        |status: &gst::glib::Value| nick(status) == "failed",
+    );
+    assert!(pad.property::<Option<String>>("track-error").is_some());
+    wait_message(&publisher.bus(), &[gst::MessageType::Warning], DEADLINE);
+    viewer.wait("video goes on", DEADLINE, |seen| {
+        seen.frames("video").len() > 10
+    });
+
+    let other = publisher
+        .element("moq")
+        .request_pad_simple("sink_%u")
+        .expect("a pad");
+    other.send_event(gst::event::StreamStart::new("x"));
+    let caps = gst::Caps::builder("video/x-raw").build();
+    assert!(!other.send_event(gst::event::Caps::new(&caps)));
+}
+
+fn nick(value: &gst::glib::Value) -> String {
+    let (_, value) = gst::glib::EnumValue::from_value(value).expect("an enumeration");
+    value.nick().to_owned()
+}
