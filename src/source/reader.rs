@@ -34,8 +34,10 @@ const TAIL: Duration = Duration::from_millis(500);
 /// How a track ended.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum End {
-    #[error("the publisher finished it, or it was retired and its tail has come")]
+    #[error("the publisher finished it")]
     Finished,
+    #[error("it was retired, and its tail has come")]
+    Retired,
     #[error("it broke off: {0}")]
     Lost(String),
 }
@@ -69,31 +71,31 @@ impl Reader {
     /// Reads until the track ends.
     pub(super) async fn run(mut self, broadcast: broadcast::Consumer) -> End {
         match self.read(&broadcast).await {
-            Ok(()) => {
+            Ok(end) => {
                 self.output.finish().await;
-                End::Finished
+                end
             }
             Err(err) => End::Lost(error::chain(&err)),
         }
     }
 
-    async fn read(&mut self, broadcast: &broadcast::Consumer) -> Result<(), moq_net::Error> {
+    async fn read(&mut self, broadcast: &broadcast::Consumer) -> Result<End, moq_net::Error> {
         let subscription = track::Subscription::default()
             .with_priority(self.config.priority)
             .with_max_age(self.config.max_age);
         let subscribing = broadcast.track(&self.config.name)?.subscribe(subscription);
         let Some(subscriber) = until_retired(&self.config.retired, subscribing).await else {
-            return Ok(());
+            return Ok(End::Retired);
         };
         let mut groups = subscriber?.ordered();
         let mut expected = None;
         loop {
             let next = until_retired(&self.config.retired, groups.next_group());
             let Some(next) = self.output.settling(next).await else {
-                return Ok(());
+                return Ok(End::Retired);
             };
             let Some(mut group) = next? else {
-                return Ok(());
+                return Ok(End::Finished);
             };
             if expected.is_some_and(|expected| expected != group.sequence) {
                 self.output.discont = true;

@@ -285,9 +285,11 @@ impl Pusher {
     fn push_caps(&mut self, pad: &gst::Pad, caps: &gst::Caps) {
         let revived = std::mem::take(&mut self.ended);
         let start = pad.sticky_event::<gst::event::StreamStart>(0);
-        // A STREAM_START takes back the EOS, and asks for all that follows it.
         if let Some(start) = start.filter(|_| revived) {
-            pad.push_event(start);
+            // Only a flush makes GStreamer's base sink forget an EOS.
+            pad.push_event(gst::event::FlushStart::new());
+            pad.push_event(gst::event::FlushStop::new(false));
+            pad.push_event(again(&start));
         }
         pad.push_event(gst::event::Caps::new(caps));
         if revived {
@@ -317,6 +319,14 @@ impl Pusher {
         // Refused only when the session has ended.
         let _ = self.control.send(control);
     }
+}
+
+/// The same STREAM_START as an event of its own: the very same one would not be pushed twice.
+fn again(start: &gst::event::StreamStart) -> gst::Event {
+    gst::event::StreamStart::builder(start.stream_id())
+        .group_id_if_some(start.group_id())
+        .stream_if_some(start.stream())
+        .build()
 }
 
 /// Buffers carry running time: the segment begins with it.

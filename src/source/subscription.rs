@@ -87,7 +87,7 @@ impl Subscription {
     pub(super) fn go_on(&mut self, entry: Entry, courier: &Arc<Courier>) {
         let revived = std::mem::take(&mut self.delisted) && std::mem::take(&mut self.ended);
         let same_track = entry.name == self.entry.name;
-        self.finished &= same_track;
+        self.finished &= same_track && !revived;
         if revived || entry.caps != self.entry.caps {
             self.send(Message::Caps(entry.caps.clone()));
             self.stream.set_caps(Some(&entry.caps));

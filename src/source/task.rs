@@ -383,6 +383,7 @@ impl Session {
             (Some(next), _) => pad.entry = next,
             // The catalog, which is read all the time, says whether the stream has ended, too.
             (None, End::Finished) => pad.finished = true,
+            (None, End::Retired) => {}
             (None, End::Lost(_)) => pad.retry_at = Instant::now() + RETRY,
         }
     }

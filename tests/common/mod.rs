@@ -9,6 +9,7 @@ pub(crate) mod packets;
 pub(crate) mod pipeline;
 pub(crate) mod probe;
 pub(crate) mod proxy;
+pub(crate) mod publisher;
 pub(crate) mod relay;
 pub(crate) mod viewer;
 
@@ -16,5 +17,6 @@ pub(crate) use packets::{Packet, Packets};
 pub(crate) use pipeline::{Running, init, unique_broadcast, wait_message, watchdog};
 pub(crate) use probe::{Delays, Sample, median};
 pub(crate) use proxy::{Path, Proxy};
+pub(crate) use publisher::Publisher;
 pub(crate) use relay::Relay;
 pub(crate) use viewer::Viewer;

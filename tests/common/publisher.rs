@@ -1,0 +1,109 @@
+//! A publisher that knows nothing of GStreamer, for catalogs and tracks that `moqsink` never writes.
+
+use std::time::Duration;
+
+use moq_net::{Timestamp, broadcast, track};
+use tokio::runtime::Runtime;
+
+/// How long the relay may take to answer, and the goodbye at the end.
+const BOUND: Duration = Duration::from_secs(10);
+
+/// A broadcast of tracks that are written by hand, withdrawn without a goodbye when it is dropped.
+pub(crate) struct Publisher {
+    runtime: Runtime,
+    broadcast: broadcast::Producer,
+    catalog: track::Producer,
+    _origin: moq_net::origin::Producer,
+    _connection: moq_tokio::Connection,
+}
+
+impl Publisher {
+    /// Announces `broadcast` with this text as its catalog.
+    pub(crate) fn start(url: &str, broadcast: &str, catalog: &str) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("the publisher's runtime starts");
+        let guard = runtime.enter();
+        let origin = moq_tokio::origin::spawn();
+        let mut config = moq_tokio::connect::Config::default();
+        config.once = Some(true);
+        config.tls.insecure = Some(true);
+        config.websocket.enabled = Some(false);
+        let client = config
+            .init(moq_tokio::quic::Config::default())
+            .expect("the client starts")
+            .with_publisher(origin.consume());
+        let producer = origin
+            .create_broadcast(broadcast)
+            .expect("the name is free");
+        let track = producer
+            .create_track(
+                hang::Catalog::DEFAULT_NAME,
+                hang::Catalog::default_track_info(),
+            )
+            .expect("the catalog's name is free");
+        producer
+            .announce(moq_net::origin::Route::default())
+            .expect("the broadcast is announced");
+        let url: url::Url = url.parse().expect("a URL");
+        let connection = runtime
+            .block_on(async {
+                tokio::time::timeout(BOUND, client.connect(url).established()).await
+            })
+            .expect("the relay answers in time")
+            .expect("the relay accepts the publisher");
+        drop(guard);
+        let mut this = Self {
+            runtime,
+            broadcast: producer,
+            catalog: track,
+            _origin: origin,
+            _connection: connection,
+        };
+        this.update(catalog);
+        this
+    }
+
+    /// Publishes another text as the catalog.
+    pub(crate) fn update(&mut self, catalog: &str) {
+        let text = catalog.to_owned().into_bytes();
+        self.catalog
+            .write_frame(Timestamp::now(), text)
+            .expect("the catalog takes a group");
+    }
+
+    /// A new track in hang's framing.
+    pub(crate) fn track(&self, name: &str) -> track::Producer {
+        self.broadcast
+            .create_track(name, hang::container::track_info(60))
+            .expect("the track's name is free")
+    }
+
+    /// Ends the broadcast on purpose.
+    pub(crate) fn finish(&self) {
+        self.catalog.finish().expect("the catalog ends");
+        self.broadcast.close();
+    }
+
+    /// Waits until somebody reads the track.
+    pub(crate) fn wait_used(&self, track: &track::Producer) {
+        self.runtime
+            .block_on(async { tokio::time::timeout(BOUND, track.used()).await })
+            .expect("the track is asked for in time")
+            .expect("the track lives");
+    }
+}
+
+/// One group of one frame of `payload` at `micros`.
+pub(crate) fn write(track: &track::Producer, micros: u64, payload: &[u8]) {
+    let mut group = track.append_group().expect("the track takes a group");
+    hang::container::Frame {
+        timestamp: Timestamp::from_micros(micros).expect("a timestamp"),
+        payload: payload.to_vec().into(),
+    }
+    .write_to(&mut group)
+    .expect("the group takes a frame");
+    group.finish().expect("the group ends");
+}
