@@ -195,7 +195,8 @@ impl ElementImpl for MoqSink {
         }
         // Only now, so that a start at the same moment finds the pad or is found here.
         if let Some(run) = self.run() {
-            pad.imp().join(&run, &self.settings());
+            let settings = self.settings().clone();
+            pad.imp().join(&run, &settings);
         }
         element.child_added(&pad, &name);
         Some(pad.upcast())
@@ -225,12 +226,15 @@ impl ElementImpl for MoqSink {
             );
             return false;
         }
-        let mut pads = self.linked_pads();
-        match event.type_() {
+        let mut taken = false;
+        for pad in self.linked_pads() {
+            taken |= pad.push_event(event.clone());
             // One seek is enough: pads of one source share it.
-            gst::EventType::Seek => pads.any(|pad| pad.push_event(event.clone())),
-            _ => pads.fold(false, |taken, pad| pad.push_event(event.clone()) || taken),
+            if taken && event.type_() == gst::EventType::Seek {
+                break;
+            }
         }
+        taken
     }
 
     fn query(&self, query: &mut gst::QueryRef) -> bool {

@@ -119,18 +119,19 @@ impl Member {
         self.skipping = over || (self.skipping && !frame.key);
         if begins {
             self.cut();
-            self.report(run, Report::NeedsKeyFrame);
             self.tell(run, "more waits than max-bytes and max-time allow".into());
         }
         !self.skipping
     }
 
-    /// Takes in what became of a frame.
+    /// Takes in that a frame was not written.
     pub(super) fn refused(&mut self, run: &Run, refused: &Refused) {
         if matches!(refused, Refused::NoKeyFrame) {
             return;
         }
-        self.report(run, Report::NeedsKeyFrame);
+        if self.kind == Some(Kind::Video) {
+            self.report(run, Report::NeedsKeyFrame);
+        }
         self.tell(run, refused.to_string());
     }
 

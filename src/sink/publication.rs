@@ -46,8 +46,13 @@ struct Broadcast {
     producer: broadcast::Producer,
     catalog: catalog::Producer,
     names: Names,
-    /// When it is announced at the latest; `None` once it is.
-    announce: Option<Instant>,
+    announcement: Announcement,
+}
+
+enum Announcement {
+    /// At this time at the latest.
+    Due(Instant),
+    Made(Instant),
 }
 
 impl Publication {
@@ -125,7 +130,18 @@ impl Publication {
 
     /// When the broadcast has to be announced.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.broadcast.as_ref()?.announce
+        match self.broadcast.as_ref()?.announcement {
+            Announcement::Due(due) => Some(due),
+            Announcement::Made(_) => None,
+        }
+    }
+
+    /// Since when viewers could know of the broadcast.
+    pub(super) fn announced(&self) -> Option<Instant> {
+        match self.broadcast.as_ref()?.announcement {
+            Announcement::Due(_) => None,
+            Announcement::Made(since) => Some(since),
+        }
     }
 
     /// Returns when something was delivered.
@@ -136,16 +152,16 @@ impl Publication {
     }
 
     /// Announces the broadcast when it is time.
-    pub(super) fn announce(&mut self) -> Result<(), Error> {
+    pub(super) fn announce(&mut self, now: Instant) -> Result<(), Error> {
         let mut members = self.members.values();
         let complete = members.all(|member| member.track.is_some() || member.is_over());
         if let Some(broadcast) = &mut self.broadcast
-            && let Some(due) = broadcast.announce
-            && (complete || Instant::now() >= due)
+            && let Announcement::Due(due) = broadcast.announcement
+            && (complete || now >= due)
         {
             let route = origin::Route::default();
             broadcast.producer.announce(route).map_err(Error::Publish)?;
-            broadcast.announce = None;
+            broadcast.announcement = Announcement::Made(now);
         }
         Ok(())
     }
@@ -343,7 +359,7 @@ impl Publication {
                     producer,
                     catalog,
                     names: Names::default(),
-                    announce: Some(Instant::now() + ANNOUNCE_WAIT),
+                    announcement: Announcement::Due(Instant::now() + ANNOUNCE_WAIT),
                 }
             }
         };

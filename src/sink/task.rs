@@ -26,7 +26,7 @@ use crate::session::{
 const CACHE_BYTES: u64 = 64 << 20;
 /// How many messages are taken in at once, before the network gets its turn.
 const BATCH: usize = 64;
-/// How long the relay has to ask for tracks again after a new connection.
+/// How long viewers have to ask for tracks after a new connection or announcement.
 const SETTLE: Duration = Duration::from_millis(300);
 
 /// Everything that a session needs, handed over at its start.
@@ -81,13 +81,15 @@ impl Session {
         let mut drain = None;
         let mut connected: Option<Instant> = None;
         loop {
-            publication.announce()?;
-            self.drain(&mut drain, connected, publication);
-            let settled = connected.map(|since| since + SETTLE);
+            // One reading of the clock, so that no time passes between a look and its wake-up.
+            let now = Instant::now();
+            publication.announce(now)?;
+            self.drain(now, &mut drain, connected, publication);
+            let settled = settling(connected, publication);
             let wake = [drain, settled, publication.deadline()]
                 .into_iter()
                 .flatten()
-                .filter(|due| *due > Instant::now())
+                .filter(|due| *due > now)
                 .min();
             tokio::select! {
                 event = link.next() => {
@@ -120,12 +122,12 @@ impl Session {
     /// Begins, gives up, or completes the end of all streams, which lasts until `deadline`.
     fn drain(
         &self,
+        now: Instant,
         deadline: &mut Option<Instant>,
         connected: Option<Instant>,
         publication: &mut Publication,
     ) {
-        let now = Instant::now();
-        let settled = connected.is_some_and(|since| now >= since + SETTLE);
+        let settled = settling(connected, publication).is_some_and(|due| now >= due);
         if settled {
             publication.settle();
         }
@@ -163,6 +165,12 @@ pub(super) fn post_eos(element: &gst::Element, seqnum: gst::Seqnum) {
         .build();
     // Refused only without a bus: then nobody asks.
     let _ = element.post_message(message);
+}
+
+/// When whoever wants tracks has asked for them, as far as one can know.
+fn settling(connected: Option<Instant>, publication: &Publication) -> Option<Instant> {
+    let announced = publication.announced();
+    Some(connected?.max(announced.or(connected)?) + SETTLE)
 }
 
 async fn wait(until: Option<Instant>) {

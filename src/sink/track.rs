@@ -230,3 +230,6 @@ impl Track {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;
