@@ -15,6 +15,7 @@ use moq_net::{broadcast, group, track};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    imp::CAT,
     playback::Playback,
     stream::{Frame, Message},
 };
@@ -164,6 +165,8 @@ struct Output {
     needs_key: bool,
     /// Pictures before this one refer to a group that was not received.
     first_shown: Option<ClockTime>,
+    /// Frames that were older than the start of the subscription.
+    before_start: u64,
 }
 
 struct Held {
@@ -201,6 +204,7 @@ impl Output {
             discont: true,
             needs_key: kind == Kind::Video,
             first_shown: None,
+            before_start: 0,
         }
     }
 
@@ -286,6 +290,7 @@ impl Output {
         let verdict = timeline.stamp(self.track, held.timestamp);
         drop(timeline);
         let Verdict::Show(stamp) = verdict else {
+            self.before_start += 1;
             self.discont = true;
             self.needs_key = self.rendition.kind() == Kind::Video;
             return;
@@ -327,5 +332,6 @@ impl Output {
 impl Drop for Output {
     fn drop(&mut self) {
         self.playback.timeline().remove_track(self.track);
+        gst::debug!(CAT, "{} frames lay before the start", self.before_start);
     }
 }

@@ -85,6 +85,18 @@ impl Subscription {
 
     /// The catalog lists `entry` for this pad: the same track, or the one that follows it.
     pub(super) fn go_on(&mut self, entry: Entry, courier: &Arc<Courier>) {
+        let follows = entry.name != self.entry.name;
+        if let Some(running) = self.reader.as_ref().filter(|_| follows) {
+            // The tail of the old track comes first.
+            running.retired.cancel();
+            self.next = Some(entry);
+            return;
+        }
+        self.switch(entry, courier);
+    }
+
+    /// The pad gives `entry` from here on.
+    pub(super) fn switch(&mut self, entry: Entry, courier: &Arc<Courier>) {
         let revived = std::mem::take(&mut self.delisted) && std::mem::take(&mut self.ended);
         let same_track = entry.name == self.entry.name;
         self.finished &= same_track && !revived;
@@ -96,14 +108,7 @@ impl Subscription {
             let (pad, track) = (self.name.clone(), entry.name.clone());
             courier.send(move |element| imp::rename(element, &pad, &track));
         }
-        let running = self.reader.as_ref();
-        if !same_track && let Some(running) = running {
-            // The tail of the old track comes first.
-            running.retired.cancel();
-            self.next = Some(entry);
-        } else {
-            self.entry = entry;
-        }
+        self.entry = entry;
     }
 
     /// The catalog no longer lists the track: what is under way is still taken.

@@ -380,7 +380,7 @@ impl Session {
         }
         gst::debug!(CAT, "Track {} ended: {end}", pad.entry.name);
         match (pad.next.take(), end) {
-            (Some(next), _) => pad.entry = next,
+            (Some(next), _) => pad.switch(next, &self.config.courier),
             // The catalog, which is read all the time, says whether the stream has ended, too.
             (None, End::Finished) => pad.finished = true,
             (None, End::Retired) => {}
