@@ -278,7 +278,7 @@ impl MoqSinkPad {
             gst::element_warning!(
                 element,
                 gst::StreamError::Failed,
-                ["The pad {name}: {text}"]
+                ("The pad {name}: {text}")
             );
         }
     }

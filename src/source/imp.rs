@@ -409,7 +409,7 @@ impl ElementImpl for MoqSrc {
             gst::element_imp_error!(
                 self,
                 gst::ResourceError::NotFound,
-                ["The broadcast was not found before the stream was ended"]
+                ("The broadcast was not found before the stream was ended")
             );
         }
         self.tell(Control::Eos(eos.seqnum()));

@@ -259,7 +259,7 @@ impl Pusher {
                     gst::element_error!(
                         element,
                         gst::StreamError::Failed,
-                        ["Downstream of the pad {} failed: {error}", pad.name()]
+                        ("Downstream of the pad {} failed: {error}", pad.name())
                     );
                 }
             }

@@ -302,7 +302,7 @@ impl Session {
     fn warn(&self, warnings: Vec<String>) {
         for warning in warnings {
             self.config.courier.send(move |element| {
-                gst::element_warning!(element, gst::StreamError::Format, ["{warning}"]);
+                gst::element_warning!(element, gst::StreamError::Format, ("{warning}"));
             });
         }
     }
