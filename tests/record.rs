@@ -2,10 +2,10 @@
 
 mod common;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use common::{
-    Packet, Packets, Relay, Running,
+    Packet, Packets, Relay, Running, init,
     media::{Video, moqsink, moqsrc},
     pipeline::{DEADLINE, wait_pad},
     unique_broadcast,
@@ -15,27 +15,83 @@ const FRAMES: usize = 120;
 
 /// The muxers that recorders use, each with the demuxer that reads it.
 ///
-/// qtdemux ends a fragmented file at its duration in decode order, whoever wrote it: the last pictures
-/// are in the file, as many as B-frames in a row, and are not shown.
+/// qtdemux ends an MP4 file at its duration in decode order, whoever wrote it. The last pictures of a
+/// fragmented one, as many as B-frames in a row, are in the file and are not shown; nor are they in any
+/// other if the stream was cut off between a picture and the B-frames before it.
 const MUXERS: [(&str, &str); 4] = [
-    ("h264parse ! mp4mux", "qtdemux"),
-    ("h264parse ! mp4mux fragment-duration=500", "qtdemux"),
-    ("h264parse ! matroskamux", "matroskademux"),
-    ("h264parse ! mpegtsmux", "tsdemux"),
+    ("mp4mux", "qtdemux"),
+    ("mp4mux fragment-duration=500", "qtdemux"),
+    ("matroskamux", "matroskademux"),
+    ("mpegtsmux", "tsdemux"),
 ];
 
-/// A live publisher with `b_frames`, and a subscriber that records with `muxer` until `frames` have come.
-fn record(relay: &Relay, broadcast: &str, muxer: &str, file: &Path) -> Vec<Packet> {
-    let recorder = Running::play(&format!(
-        "{} moq.video_0 ! queue ! {muxer} ! filesink location=\"{}\"",
-        moqsrc(&relay.url(), broadcast),
-        file.display()
-    ));
-    let pad = wait_pad(&recorder.element("moq"), "video_0", DEADLINE);
-    let packets = Packets::of(&pad);
-    packets.wait_count(FRAMES, DEADLINE);
-    recorder.end();
-    packets.so_far()
+/// A subscriber that records one broadcast with every muxer.
+struct Recorder {
+    pipeline: Running,
+    packets: Packets,
+    files: Vec<PathBuf>,
+}
+
+impl Recorder {
+    fn start(url: &str, broadcast: &str, folder: &Path) -> Self {
+        let files: Vec<PathBuf> = (0..MUXERS.len())
+            .map(|i| folder.join(format!("recording-{i}")))
+            .collect();
+        let branches: Vec<String> = MUXERS
+            .iter()
+            .zip(&files)
+            .map(|((muxer, _), file)| {
+                let file = file.display();
+                format!("t. ! queue ! h264parse ! {muxer} ! filesink location=\"{file}\"")
+            })
+            .collect();
+        let pipeline = Running::play(&format!(
+            "{} moq.video_0 ! tee name=t {}",
+            moqsrc(url, broadcast),
+            branches.join(" ")
+        ));
+        let tee = pipeline.element("t");
+        let packets = Packets::into_sink(&tee);
+        Self {
+            pipeline,
+            packets,
+            files,
+        }
+    }
+
+    /// Checks what was received, and each file against it; `cut_off` says that it ended anywhere.
+    fn judge(&self, b_frames: usize, cut_off: bool) {
+        let received = self.packets.so_far();
+        assert!(received[0].is_key(), "begins with a key frame");
+        for pair in received.windows(2) {
+            assert!(pair[0].dts < pair[1].dts, "decode times rise");
+        }
+        assert!(received.iter().all(|packet| packet.dts <= packet.pts));
+        for ((muxer, demuxer), file) in MUXERS.iter().zip(&self.files) {
+            let pictures = play(file, demuxer);
+            let cut = if muxer.contains("fragment") {
+                b_frames
+            } else {
+                0
+            };
+            assert_eq!(pictures.len() + cut, received.len(), "{muxer}");
+            for pair in pictures.windows(2) {
+                let times = (pair[0].pts, pair[1].pts);
+                assert!(times.0 < times.1, "{muxer}: {times:?}");
+            }
+            // What was caught up with is behind: the stream's own time base.
+            for pair in pictures[pictures.len() - 30..].windows(2) {
+                let step = pair[1]
+                    .pts
+                    .zip(pair[0].pts)
+                    .map(|(b, a)| (b - a).mseconds());
+                assert!(
+                    step.is_some_and(|step| (31..=36).contains(&step)),
+                    "{muxer}: {step:?}"
+                );
+            }
+        }
+    }
 }
 
 /// The pictures of a file with their times, as a player decodes them.
@@ -50,52 +106,69 @@ fn play(file: &Path, demuxer: &str) -> Vec<Packet> {
     pictures.so_far()
 }
 
-fn records_of(b_frames: u32) {
-    common::init();
+/// Records a live stream from each of the given places in its groups of 2 s.
+fn record_live(b_frames: u32, joins: &[usize]) {
+    init();
     let relay = Relay::start().expect("the relay starts");
     let broadcast = unique_broadcast("record");
     let video = Video {
         b_frames,
         ..Video::default()
     };
-    let _publisher = Running::play(&format!(
+    let gop = video.gop as usize;
+    let publisher = Running::play(&format!(
         "{} ! moq.sink_0 {}",
         video.live(),
         moqsink(&relay.url(), &broadcast)
     ));
-    let folder = tempfile::tempdir().expect("a folder");
-    let file = folder.path().join("recording");
-    for (muxer, demuxer) in MUXERS {
-        let received = record(&relay, &broadcast, muxer, &file);
-        assert!(received[0].is_key(), "{muxer}: begins with a key frame");
-        let pictures = play(&file, demuxer);
-        let cut = if muxer.contains("fragment") {
-            b_frames
-        } else {
-            0
-        };
-        assert_eq!(pictures.len() + cut as usize, received.len(), "{muxer}");
-        for pair in pictures.windows(2) {
-            assert!(
-                pair[0].pts < pair[1].pts,
-                "{muxer}: {:?} then {:?}",
-                pair[0].pts,
-                pair[1].pts
-            );
-        }
-        for pair in received.windows(2) {
-            assert!(pair[0].dts < pair[1].dts, "{muxer}: decode times rise");
-        }
-        assert!(received.iter().all(|packet| packet.dts <= packet.pts));
+    let sent = Packets::of(&wait_pad(&publisher.element("moq"), "sink_0", DEADLINE));
+    for join in joins {
+        let folder = tempfile::tempdir().expect("a folder");
+        let next = (sent.count().div_ceil(gop) + 1) * gop;
+        sent.wait_count(next + join, DEADLINE);
+        let recorder = Recorder::start(&relay.url(), &broadcast, folder.path());
+        recorder.packets.wait_count(FRAMES + join, DEADLINE);
+        recorder.pipeline.end();
+        recorder.judge(b_frames as usize, true);
     }
 }
 
 #[test]
-fn a_stream_with_b_frames_is_recorded_whole_and_in_order() {
-    records_of(2);
+fn a_live_stream_is_recorded_whole_whenever_one_joins() {
+    // 0.2, 0.9, 1.5 and 1.9 s into a group.
+    record_live(0, &[6, 27, 45, 57]);
 }
 
 #[test]
-fn a_stream_without_b_frames_is_recorded_whole_and_in_order() {
-    records_of(0);
+fn a_live_stream_with_b_frames_is_recorded_whole_and_in_order() {
+    record_live(2, &[3, 45]);
+}
+
+#[test]
+fn a_file_with_b_frames_is_recorded_whole_and_in_order() {
+    init();
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("film.mp4");
+    let video = Video {
+        b_frames: 2,
+        ..Video::default()
+    };
+    Running::play(&format!(
+        "{} ! mp4mux ! filesink location=\"{}\"",
+        video.finite(FRAMES as u32),
+        file.display()
+    ))
+    .wait_eos();
+    let relay = Relay::start().expect("the relay starts");
+    let broadcast = unique_broadcast("film");
+    let recorder = Recorder::start(&relay.url(), &broadcast, folder.path());
+    let publisher = Running::play(&format!(
+        "filesrc location=\"{}\" ! qtdemux ! h264parse ! moq.sink_0 {}",
+        file.display(),
+        moqsink(&relay.url(), &broadcast)
+    ));
+    publisher.wait_eos();
+    recorder.pipeline.wait_eos();
+    assert_eq!(recorder.packets.count(), FRAMES);
+    recorder.judge(2, false);
 }
