@@ -69,18 +69,24 @@ impl Recorder {
         assert!(received.iter().all(|packet| packet.dts <= packet.pts));
         for ((muxer, demuxer), file) in MUXERS.iter().zip(&self.files) {
             let pictures = play(file, demuxer);
-            let cut = if muxer.contains("fragment") {
-                b_frames
-            } else {
-                0
+            let hidden = match muxer.contains("fragment") {
+                true => b_frames..=b_frames,
+                false if muxer.contains("mp4") && cut_off => 0..=b_frames,
+                false => 0..=0,
             };
-            assert_eq!(pictures.len() + cut, received.len(), "{muxer}");
+            let missing = received.len() - pictures.len();
+            assert!(
+                hidden.contains(&missing),
+                "{muxer}: {missing} pictures missing"
+            );
             for pair in pictures.windows(2) {
                 let times = (pair[0].pts, pair[1].pts);
                 assert!(times.0 < times.1, "{muxer}: {times:?}");
             }
-            // What was caught up with is behind: the stream's own time base.
-            for pair in pictures[pictures.len() - 30..].windows(2) {
+            // What was caught up with is behind: the stream's own time base, but for a tail that was
+            // cut off before its B-frames.
+            let whole = &pictures[pictures.len() - 40..pictures.len() - 3];
+            for pair in whole.windows(2) {
                 let step = pair[1]
                     .pts
                     .zip(pair[0].pts)
