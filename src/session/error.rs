@@ -84,7 +84,7 @@ impl Error {
     }
 }
 
-fn message(code: impl gst::MessageErrorDomain, text: &str, debug: &str) -> gst::ErrorMessage {
+fn message(code: impl MessageErrorDomain, text: &str, debug: &str) -> gst::ErrorMessage {
     gst::ErrorMessage::new(
         &code,
         Some(text),
