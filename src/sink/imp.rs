@@ -218,42 +218,11 @@ impl ElementImpl for MoqSink {
     }
 
     fn send_event(&self, event: gst::Event) -> bool {
-        if !event.is_upstream() {
-            gst::debug!(
-                CAT,
-                imp = self,
-                "No element comes after this one: {event:?}"
-            );
-            return false;
-        }
-        let mut taken = false;
-        for pad in self.linked_pads() {
-            taken |= pad.push_event(event.clone());
-            // One seek is enough: pads of one source share it.
-            if taken && event.type_() == gst::EventType::Seek {
-                break;
-            }
-        }
-        taken
+        self.forward(&event)
     }
 
     fn query(&self, query: &mut gst::QueryRef) -> bool {
-        match query.view_mut() {
-            gst::QueryViewMut::Latency(query) => {
-                self.latency(query);
-                true
-            }
-            gst::QueryViewMut::Position(query) if query.format() == gst::Format::Time => {
-                match self.position() {
-                    Some(position) => {
-                        query.set(position);
-                        true
-                    }
-                    None => self.ask_upstream(query.query_mut()),
-                }
-            }
-            _ => self.ask_upstream(query),
-        }
+        self.answer(query)
     }
 }
 
@@ -267,12 +236,12 @@ impl MoqSink {
         run.clone()
     }
 
-    fn pads(&self) -> impl Iterator<Item = MoqSinkPad> + use<> {
+    pub(super) fn pads(&self) -> impl Iterator<Item = MoqSinkPad> + use<> {
         let pads = self.obj().sink_pads();
         pads.into_iter().filter_map(|pad| pad.downcast().ok())
     }
 
-    fn linked_pads(&self) -> impl Iterator<Item = MoqSinkPad> + use<> {
+    pub(super) fn linked_pads(&self) -> impl Iterator<Item = MoqSinkPad> + use<> {
         self.pads().filter(MoqSinkPad::is_linked)
     }
 
@@ -353,36 +322,6 @@ impl MoqSink {
             pad.imp().rest();
         }
         self.connection.reset(self.obj().upcast_ref());
-    }
-
-    fn latency(&self, query: &mut gst::query::Latency) {
-        let mut live = false;
-        let mut min = gst::ClockTime::ZERO;
-        let mut max = gst::ClockTime::NONE;
-        for pad in self.linked_pads() {
-            let mut peer = gst::query::Latency::new();
-            if !pad.peer_query(&mut peer) {
-                continue;
-            }
-            let (peer_live, peer_min, peer_max) = peer.result();
-            if peer_live {
-                live = true;
-                min = min.max(peer_min);
-                max = match (max, peer_max) {
-                    (Some(max), Some(peer_max)) => Some(max.min(peer_max)),
-                    (max, peer_max) => max.or(peer_max),
-                };
-            }
-        }
-        query.set(live, min, max);
-    }
-
-    fn position(&self) -> Option<gst::ClockTime> {
-        self.pads().filter_map(|pad| pad.imp().position()).max()
-    }
-
-    fn ask_upstream(&self, query: &mut gst::QueryRef) -> bool {
-        self.linked_pads().any(|pad| pad.peer_query(query))
     }
 
     fn url(&self) -> Option<String> {

@@ -26,6 +26,7 @@
  *   moqsink url=https://relay.example/ broadcast=door.hang sink_0::track=camera
  * ]|
  */
+mod answers;
 mod chain;
 mod events;
 mod gate;

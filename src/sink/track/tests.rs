@@ -3,7 +3,7 @@ use super::*;
 /// A track of a broadcast that nobody hears of, with what it needs to live.
 struct Fixture {
     track: Track,
-    reader: moq_net::track::Subscriber,
+    reader: track::Subscriber,
     watchers: JoinSet<()>,
     _broadcast: moq_net::broadcast::Producer,
 }

@@ -1,0 +1,163 @@
+//! What a sink of GStreamer owes its pipeline: pacing, queries, messages.
+
+mod common;
+
+use std::time::Duration;
+
+use common::{
+    Packets, Relay, Running, Viewer, init, media,
+    pipeline::{DEADLINE, latency, wait_message_that},
+    unique_broadcast, wait_message,
+};
+use gst::prelude::*;
+
+const MS: gst::ClockTime = gst::ClockTime::MSECOND;
+
+fn clip_video(relay: &Relay, broadcast: &str) -> Running {
+    Running::launch(&format!(
+        "filesrc location=\"{}\" ! qtdemux ! h264parse ! moq.sink_0 {}",
+        media::clip().display(),
+        media::moqsink(&relay.url(), broadcast)
+    ))
+}
+
+#[test]
+fn a_file_is_paced_by_the_clock_and_nothing_else() {
+    init();
+    let relay = Relay::start().expect("a relay");
+    let publisher = clip_video(&relay, &unique_broadcast("paced"));
+    let clock = gst_check::TestClock::new();
+    publisher.use_clock(Some(&clock));
+    let pad = publisher
+        .element("moq")
+        .static_pad("sink_0")
+        .expect("a pad");
+    let passed = Packets::of(&pad);
+    publisher.start();
+    for frame in 0..20 {
+        let id = clock.wait_for_next_pending_id();
+        assert_eq!(id.time(), 40 * MS * frame);
+        // The frame that waits has reached the pad, the next one has not.
+        assert_eq!(passed.count() as u64, frame + 1);
+        if let Some(before) = frame.checked_sub(1) {
+            let position = publisher.element("moq").query_position::<gst::ClockTime>();
+            assert_eq!(position, Some(40 * MS * before));
+        }
+        assert!(clock.crank());
+    }
+}
+
+#[test]
+fn latency_is_that_of_live_input_and_none_of_a_file() {
+    init();
+    let relay = Relay::start().expect("a relay");
+    let file = clip_video(&relay, &unique_broadcast("file"));
+    file.start();
+    wait_message(&file.bus(), &[gst::MessageType::StreamStart], DEADLINE);
+    assert_eq!(latency(&file), (false, gst::ClockTime::ZERO, None));
+
+    let broadcast = unique_broadcast("live");
+    let live = Running::play(&format!(
+        "{} ! moq.sink_0 {} ! moq.sink_1 {}",
+        media::Video::default().live(),
+        media::live_opus(),
+        media::moqsink(&relay.url(), &broadcast)
+    ));
+    let viewer = Viewer::start(&relay.url(), &broadcast);
+    viewer.wait("both tracks", DEADLINE, |seen| {
+        !seen.frames("video").is_empty() && !seen.frames("audio").is_empty()
+    });
+    let (is_live, min, _) = latency(&live);
+    assert!(is_live);
+    assert!(min >= 20 * MS, "{min}");
+}
+
+#[test]
+fn a_segment_seek_ends_in_segment_done() {
+    init();
+    let relay = Relay::start().expect("a relay");
+    let publisher = clip_video(&relay, &unique_broadcast("segment"));
+    assert!(publisher.set_state(gst::State::Paused).is_ok());
+    wait_message(&publisher.bus(), &[gst::MessageType::StreamStart], DEADLINE);
+    publisher
+        .seek(
+            1.0,
+            gst::SeekFlags::FLUSH | gst::SeekFlags::SEGMENT,
+            gst::SeekType::Set,
+            gst::ClockTime::ZERO,
+            gst::SeekType::Set,
+            500 * MS,
+        )
+        .expect("a file seeks");
+    publisher.start();
+    let done = wait_message(&publisher.bus(), &[gst::MessageType::SegmentDone], DEADLINE);
+    let gst::MessageView::SegmentDone(done) = done.view() else {
+        unreachable!("only that was asked for")
+    };
+    assert_eq!(done.get().format(), gst::Format::Time);
+}
+
+#[test]
+fn progress_and_connection_are_told() {
+    init();
+    let relay = Relay::start().expect("a relay");
+    let publisher = clip_video(&relay, &unique_broadcast("progress"));
+    publisher.start();
+    let complete = wait_message_that(&publisher.bus(), DEADLINE, |message| {
+        matches!(message.view(), gst::MessageView::Progress(progress)
+            if progress.get().0 == gst::ProgressType::Complete)
+    });
+    assert!(complete.is_some());
+    let sink = publisher.element("moq");
+    assert!(sink.property::<bool>("connected"));
+    assert!(sink.property::<Option<String>>("moq-version").is_some());
+}
+
+#[test]
+fn a_later_encoder_is_told_in_the_catalog() {
+    init();
+    let relay = Relay::start().expect("a relay");
+    let broadcast = unique_broadcast("delay");
+    let viewer = Viewer::start(&relay.url(), &broadcast);
+    let _publisher = Running::play(&format!(
+        "{} ! identity sync=true ts-offset=200000000 ! moq.sink_0 {} ! moq.sink_1 {}",
+        media::Video::default().live(),
+        media::live_opus(),
+        media::moqsink(&relay.url(), &broadcast)
+    ));
+    let seen = viewer.wait("the delay is stated", DEADLINE, |seen| {
+        let catalog = seen.catalog();
+        let video = catalog.video.renditions.get("video");
+        video.is_some_and(|video| video.delay.is_some())
+    });
+    let catalog = seen.catalog();
+    let delay = catalog.video.renditions["video"].delay.expect("a delay");
+    assert!(delay >= Duration::from_millis(100), "{delay:?}");
+    assert!(delay <= Duration::from_millis(400), "{delay:?}");
+    assert_eq!(catalog.audio.renditions["audio"].delay, None);
+}
+
+#[test]
+fn live_input_begins_with_a_key_frame_again_after_a_pause() {
+    init();
+    let relay = Relay::start().expect("a relay");
+    let broadcast = unique_broadcast("pause");
+    let viewer = Viewer::start(&relay.url(), &broadcast);
+    let publisher = Running::play(&format!(
+        "{} ! moq.sink_0 {}",
+        media::Video::default().live(),
+        media::moqsink(&relay.url(), &broadcast)
+    ));
+    let before = viewer.wait("frames", DEADLINE, |seen| seen.frames("video").len() > 5);
+    assert!(publisher.set_state(gst::State::Paused).is_ok());
+    let groups = before.tracks["video"].len();
+    publisher.start();
+    let seen = viewer.wait("another group", DEADLINE, |seen| {
+        seen.tracks["video"].len() > groups
+    });
+    // The encoder was asked for a key frame: it comes long before its own next one.
+    let frames = seen.frames("video");
+    let times: Vec<u64> = frames.iter().map(|frame| frame.timestamp).collect();
+    assert!(times.is_sorted(), "{times:?}");
+    assert!(frames.len() < 50, "{} frames", frames.len());
+}
