@@ -140,6 +140,40 @@ fn a_token_opens_the_relay() {
 }
 
 #[test]
+fn an_http_url_trusts_the_certificate_whose_fingerprint_it_gets() {
+    init();
+    let port = Relay::free_port().expect("a port");
+    let _relay = Relay::start_at(port).expect("the relay starts");
+    let url = format!("http://127.0.0.1:{port}/");
+    let broadcast = unique_broadcast("http");
+    let _publisher = Running::play(&format!(
+        "{} ! moqsink url={url} broadcast={broadcast}",
+        live_opus()
+    ));
+    let subscriber = Running::play(&format!(
+        "moqsrc name=moq url={url} broadcast={broadcast} \
+         moq.audio_0 ! fakesink name=out sync=false"
+    ));
+    Packets::into_sink(&subscriber.element("out")).wait_count(10, DEADLINE);
+}
+
+#[test]
+fn an_unknown_certificate_is_refused_with_its_reason() {
+    init();
+    let relay = Relay::start().expect("the relay starts");
+    let subscriber = Running::play(&format!(
+        "fakesrc num-buffers=0 ! fakesink async=false moqsrc url={} broadcast=x",
+        relay.url()
+    ));
+    let told = wait_message_that(&subscriber.bus(), DEADLINE, |message| {
+        let structure = message.structure();
+        let reason = structure.and_then(|s| s.get::<String>("reason").ok());
+        reason.is_some_and(|reason| reason.contains("certificate"))
+    });
+    assert!(told.is_some());
+}
+
+#[test]
 fn pads_have_the_same_names_in_every_run() {
     init();
     let relay = Relay::start().expect("the relay starts");

@@ -117,7 +117,8 @@ impl Stream {
         if untimed && flags.contains(gst::BufferFlags::HEADER) {
             return Err(Halt::Skip);
         }
-        if buffer.size() == 0 || flags.contains(gst::BufferFlags::GAP) {
+        // To viewers an empty frame is an end.
+        if buffer.size() == 0 {
             return Err(Halt::Drop("it is empty".into()));
         }
         let video = codec.kind() == Kind::Video;

@@ -183,7 +183,8 @@ async fn load(port: u16, access: Access) -> anyhow::Result<(moq_relay::Relay, So
     config.drain_timeout = Duration::ZERO;
     config.listen.bind = Some(format!("127.0.0.1:{port}").parse()?);
     config.listen.tls.generate = vec!["localhost".into()];
-    config.web.http.listen = Some("127.0.0.1:0".parse()?);
+    // On the same port, where `http://` looks for the certificate's fingerprint.
+    config.web.http.listen = Some(format!("127.0.0.1:{port}").parse()?);
     if matches!(access, Access::Public) {
         config.auth.public = vec![Pattern::all()];
     }
