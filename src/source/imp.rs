@@ -196,6 +196,7 @@ impl MoqSrc {
         let latency = ClockTime::from_mseconds(settings.latency.into());
         self.answer.set(latency);
         let config = task::Config {
+            name: element.name(),
             target: target.clone(),
             latency,
             join: match settings.join {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use gst::ClockTime;
+use gst::{ClockTime, glib};
 use moq_mux::{catalog::hang::Container, container::Container as _};
 use moq_net::{broadcast, group, track};
 use tokio_util::sync::CancellationToken;
@@ -45,7 +45,10 @@ pub(super) enum End {
 
 /// What a reader is made of.
 pub(super) struct Config {
+    /// The track.
     pub(super) name: String,
+    /// What it is called in the log.
+    pub(super) log: glib::GString,
     pub(super) rendition: Arc<Rendition>,
     pub(super) container: Container,
     /// How long a late group is waited for.
@@ -151,6 +154,7 @@ async fn until_retired<T>(
 
 /// Stamps the frames of one track and sends them to its pad.
 struct Output {
+    log: glib::GString,
     rendition: Arc<Rendition>,
     messages: mpsc::Sender<Message>,
     budget: Arc<Budget>,
@@ -194,6 +198,7 @@ impl Output {
             track
         });
         Self {
+            log: config.log.clone(),
             rendition: config.rendition.clone(),
             messages: config.messages.clone(),
             budget: config.budget.clone(),
@@ -332,6 +337,7 @@ impl Output {
 impl Drop for Output {
     fn drop(&mut self) {
         self.playback.timeline().remove_track(self.track);
-        gst::debug!(CAT, "{} frames lay before the start", self.before_start);
+        let count = self.before_start;
+        gst::debug!(CAT, id = &self.log, "{count} frames lay before the start");
     }
 }

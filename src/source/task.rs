@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use gst::ClockTime;
+use gst::{ClockTime, glib};
 use moq_mux::catalog::hang::Container;
 use moq_net::{cache, origin};
 use tokio::{
@@ -71,6 +71,8 @@ pub(super) enum Control {
 
 /// What a session is made of.
 pub(super) struct Config {
+    /// The element's name, for the log.
+    pub(super) name: glib::GString,
     pub(super) target: Target,
     pub(super) latency: ClockTime,
     pub(super) join: Join,
@@ -259,7 +261,12 @@ impl Session {
         let broadcast = match found {
             Ok(broadcast) => broadcast,
             Err(err) => {
-                gst::debug!(CAT, "Could not open {:?}: {err}", self.config.target);
+                gst::debug!(
+                    CAT,
+                    id = &self.config.name,
+                    "Could not open {:?}: {err}",
+                    self.config.target
+                );
                 self.find_at = Instant::now() + RETRY;
                 return;
             }
@@ -289,7 +296,12 @@ impl Session {
                 }
             }
             Update::Lost(reason) => {
-                gst::info!(CAT, "Lost {:?}: {reason}", self.config.target);
+                gst::info!(
+                    CAT,
+                    id = &self.config.name,
+                    "Lost {:?}: {reason}",
+                    self.config.target
+                );
                 self.broadcast = None;
                 self.find_at = Instant::now() + RETRY;
                 for pad in &self.pads {
@@ -378,7 +390,12 @@ impl Session {
         if pad.generation != generation || pad.reader.take().is_none() {
             return;
         }
-        gst::debug!(CAT, "Track {} ended: {end}", pad.entry.name);
+        gst::debug!(
+            CAT,
+            id = &self.config.name,
+            "Track {} ended: {end}",
+            pad.entry.name
+        );
         match (pad.next.take(), end) {
             (Some(next), _) => pad.switch(next, &self.config.courier),
             // The catalog, which is read all the time, says whether the stream has ended, too.
@@ -421,7 +438,12 @@ impl Session {
         let container = match Container::new(pad.entry.rendition.container(), CONTENT) {
             Ok(container) => container,
             Err(err) => {
-                gst::warning!(CAT, "Track {} cannot be read: {err}", pad.entry.name);
+                gst::warning!(
+                    CAT,
+                    id = &self.config.name,
+                    "Track {} cannot be read: {err}",
+                    pad.entry.name
+                );
                 pad.ended = true;
                 return;
             }
@@ -429,6 +451,7 @@ impl Session {
         let retired = CancellationToken::new();
         let config = reader::Config {
             name: pad.entry.name.clone(),
+            log: glib::gformat!("{}:{}", self.config.name, pad.name),
             rendition: pad.entry.rendition.clone(),
             container,
             max_age,
