@@ -334,3 +334,27 @@ fn nick(value: &gst::glib::Value) -> String {
     let (_, value) = gst::glib::EnumValue::from_value(value).expect("an enumeration");
     value.nick().to_owned()
 }
+
+#[test]
+fn a_refused_token_is_an_error_that_says_so() {
+    init();
+    let relay = Relay::start_with_token("right").expect("a relay");
+    let publisher = live(&relay, &unique_broadcast("token"), "");
+    publisher.element("moq").set_property("token", "wrong");
+    publisher.start();
+    let message = publisher
+        .bus()
+        .timed_pop_filtered(gst::ClockTime::from_seconds(30), &[gst::MessageType::Error])
+        .expect("an error message");
+    let gst::MessageView::Error(error) = message.view() else {
+        unreachable!("only errors were asked for")
+    };
+    assert!(error.error().matches(gst::ResourceError::NotAuthorized));
+    assert!(!format!("{error:?}").contains("wrong"), "no secret");
+
+    let publisher = live(&relay, &unique_broadcast("token"), "");
+    publisher.element("moq").set_property("token", "right");
+    publisher.start();
+    let sink = publisher.element("moq");
+    wait_property(&sink, "connected", DEADLINE, |connected: &bool| *connected);
+}

@@ -180,3 +180,39 @@ impl Member {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use gst::{glib, prelude::*};
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::session::budget::Budget;
+
+    #[test]
+    fn live_input_over_its_budget_loses_its_oldest_frames_up_to_a_key_frame() {
+        gst::init().expect("GStreamer initializes");
+        let element = gst::Bin::new();
+        let (sender, _messages) = mpsc::unbounded_channel();
+        let run = Run::new(element.upcast_ref(), sender);
+        let budget = Budget::new(100, gst::ClockTime::ZERO);
+        let mut member = Member::new(Peer {
+            pad: glib::WeakRef::new(),
+            budget: budget.clone(),
+        });
+        let frame = |key: bool| Frame {
+            timestamp: 0,
+            key,
+            payload: Bytes::new(),
+            live: true,
+            transit: None,
+            _charge: budget.charge(60, gst::ClockTime::ZERO),
+        };
+        let waiting = [true, false, false, true, false].map(frame);
+        let taken = waiting.map(|frame| member.takes(&frame, &run));
+        assert_eq!(taken, [false; 5], "the last one lacks its key frame");
+        let next = [true, false].map(|key| member.takes(&frame(key), &run));
+        assert_eq!(next, [true; 2]);
+    }
+}
