@@ -136,6 +136,34 @@ fn a_publisher_that_restarts_is_followed_on_the_same_pads() {
 }
 
 #[test]
+fn a_publisher_that_is_stopped_without_eos_is_no_end_either() {
+    init();
+    let relay = Relay::start().expect("the relay starts");
+    let broadcast = unique_broadcast("stopped");
+    let publisher = Running::play(&format!(
+        "{} ! moq.sink_0 {}",
+        live_aac(),
+        moqsink(&relay.url(), &broadcast)
+    ));
+    let subscriber = Running::play(&format!(
+        "{} moq.audio_0 ! fakesink name=out sync=false",
+        moqsrc(&relay.url(), &broadcast)
+    ));
+    let packets = Packets::into_sink(&subscriber.element("out"));
+    for _ in 0..2 {
+        packets.wait_count(packets.count() + 30, DEADLINE);
+        assert!(publisher.set_state(gst::State::Null).is_ok());
+        publisher.start();
+    }
+    let events = packets.events();
+    assert!(
+        events
+            .iter()
+            .all(|event| event.type_() != gst::EventType::Eos)
+    );
+}
+
+#[test]
 fn every_try_to_connect_is_told_with_its_reason() {
     init();
     let port = Relay::free_port().expect("a port");

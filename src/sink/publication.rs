@@ -213,6 +213,16 @@ impl Publication {
         }
     }
 
+    /// Goes away without an end, as a stop without EOS does: viewers wait for what comes back.
+    pub(super) fn withdraw(&mut self) {
+        let current = self.members.values_mut();
+        let current = current.filter_map(|member| member.track.take());
+        for track in current.chain(self.retired.drain(..)) {
+            track.withdraw();
+        }
+        self.broadcast = None;
+    }
+
     /// The stream begins anew: after an end, under a new name.
     fn revive(&mut self, id: PadId) -> Result<(), Error> {
         self.run.revived();

@@ -70,7 +70,7 @@ async fn publish(mut session: Session, cancel: CancellationToken) -> Result<(), 
         () = cancel.cancelled() => Ok(()),
         result = session.drive(&mut link, &mut publication) => result,
     };
-    publication.finish();
+    publication.withdraw();
     link.close().await;
     result
 }

@@ -178,6 +178,12 @@ impl Track {
         }
     }
 
+    /// Breaks the track off: its viewers do not take this for its end.
+    pub(super) fn withdraw(self) {
+        // Refused only when the track is over anyway.
+        let _ = self.producer.abort(moq_net::Error::Cancel);
+    }
+
     fn begins_group(&mut self, timestamp: u64, key: bool, bytes: usize) -> Result<bool, Refused> {
         let Some(open) = &self.open else {
             return match key {
