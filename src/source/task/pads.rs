@@ -1,0 +1,187 @@
+//! The session's pads: one for each rendition, with a reader while it is wanted.
+
+use std::sync::mpsc;
+
+use gst::glib;
+use moq_mux::{catalog::hang::Container, container};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::{PadIndex, RETRY, Session};
+use crate::{
+    media::{
+        codec::Kind,
+        reconcile::{self, Step},
+    },
+    source::{
+        catalog::Entry,
+        imp::{self, CAT},
+        pad,
+        reader::{self, End, Reader},
+        stream::Message,
+        subscription::{Running, Subscription},
+    },
+};
+
+/// Markers at the end of a group are ours to tell by their empty payload: a publisher whose markers
+/// claim a rewind cannot make us stumble.
+const CONTENT: container::Kind = container::Kind::Data;
+impl Session {
+    /// Brings the pads in line with the catalog.
+    pub(super) fn reconcile(&mut self, entries: Vec<Entry>) {
+        let active: Vec<Entry> = self.pads.iter().map(|pad| pad.entry.clone()).collect();
+        let mut added = Vec::new();
+        for step in reconcile::plan(&active, &entries) {
+            match step {
+                Step::Keep { active, desired } | Step::Move { active, desired } => {
+                    self.pads[active].go_on(entries[desired].clone(), &self.config.courier);
+                }
+                Step::Add { desired } => added.push(self.add(entries[desired].clone())),
+                Step::End { active } => self.pads[active].delist(),
+            }
+        }
+        let first = std::mem::take(&mut self.first_catalog);
+        if added.is_empty() && !first {
+            return;
+        }
+        let collection = gst::StreamCollection::builder(None)
+            .streams(self.pads.iter().map(|pad| pad.stream.clone()))
+            .build();
+        let known = self.pads.len() - added.len();
+        for pad in &self.pads[..known] {
+            pad.send(Message::Collection(collection.clone()));
+        }
+        let courier = self.config.courier.clone();
+        self.config
+            .courier
+            .send(move |element| imp::expose(element, added, &collection, first, &courier));
+    }
+
+    /// Makes the session's side of a new pad, and what its other side is made of.
+    fn add(&mut self, entry: Entry) -> pad::Config {
+        let kind = entry.rendition.kind();
+        let count = &mut self.counts[kind as usize];
+        let name = format!("{}_{count}", kind.name());
+        *count += 1;
+        let (kind_of_stream, index) = (stream_type(kind), self.pads.len());
+        let target = &self.config.target;
+        let id = format!("{}/{}/{name}", target.endpoint(), target.broadcast);
+        let stream = gst::Stream::new(
+            Some(&id),
+            Some(&entry.caps),
+            kind_of_stream,
+            gst::StreamFlags::empty(),
+        );
+        let (messages, receiver) = mpsc::channel();
+        let config = pad::Config {
+            index,
+            kind,
+            name: name.clone(),
+            track: entry.name.clone(),
+            stream: stream.clone(),
+            group: self.group,
+            caps: entry.caps.clone(),
+            messages: receiver,
+            control: self.config.control.clone(),
+            latency: self.config.answer.clone(),
+        };
+        let pad = Subscription::new(entry, name, stream, messages);
+        if let Some(playback) = &self.playback {
+            pad.send(Message::Play(playback.clock.clone()));
+        }
+        self.pads.push(pad);
+        config
+    }
+
+    pub(super) fn on_end(&mut self, index: PadIndex, generation: u64, end: End) {
+        let pad = &mut self.pads[index];
+        if pad.generation != generation || pad.reader.take().is_none() {
+            return;
+        }
+        gst::debug!(
+            CAT,
+            id = &self.config.name,
+            "Track {} ended: {end}",
+            pad.entry.name
+        );
+        match (pad.next.take(), end) {
+            (Some(next), _) => pad.switch(next, &self.config.courier),
+            // The catalog, which is read all the time, says whether the stream has ended, too.
+            (None, End::Finished) => pad.finished = true,
+            (None, End::Retired) => {}
+            (None, End::Lost(_)) => pad.retry_at = Instant::now() + RETRY,
+        }
+    }
+
+    /// Subscribes each track that is wanted, and no other.
+    pub(super) fn subscribe(&mut self) {
+        let now = Instant::now();
+        for index in 0..self.pads.len() {
+            let pad = &mut self.pads[index];
+            if !pad.is_wanted() {
+                pad.abort();
+            }
+            if pad.reader.is_some() {
+                continue;
+            }
+            if pad.delisted {
+                pad.end(None);
+            } else if pad.is_wanted() && !pad.finished && pad.retry_at <= now {
+                self.start(index);
+            }
+        }
+    }
+
+    fn start(&mut self, index: PadIndex) {
+        let (Some(playback), Some(broadcast)) = (&self.playback, &self.broadcast) else {
+            return;
+        };
+        let pad = &mut self.pads[index];
+        let kind = pad.entry.rendition.kind();
+        let priorities = hang::catalog::PRIORITY;
+        let (max_age, priority) = match kind {
+            Kind::Video => (self.config.video_max_age, priorities.video),
+            Kind::Audio => (self.config.audio_max_age, priorities.audio),
+        };
+        let container = match Container::new(pad.entry.rendition.container(), CONTENT) {
+            Ok(container) => container,
+            Err(err) => {
+                gst::warning!(
+                    CAT,
+                    id = &self.config.name,
+                    "Track {} cannot be read: {err}",
+                    pad.entry.name
+                );
+                pad.ended = true;
+                return;
+            }
+        };
+        let retired = CancellationToken::new();
+        let config = reader::Config {
+            name: pad.entry.name.clone(),
+            log: glib::gformat!("{}:{}", self.config.name, pad.name),
+            rendition: pad.entry.rendition.clone(),
+            container,
+            max_age,
+            priority,
+            messages: pad.messages.clone(),
+            budget: pad.budget.clone(),
+            retired: retired.clone(),
+        };
+        pad.generation += 1;
+        let generation = pad.generation;
+        let reader = Reader::new(config, playback.clone());
+        let consumer = broadcast.consumer.clone();
+        let abort = self
+            .readers
+            .spawn(async move { (index, generation, reader.run(consumer).await) });
+        pad.reader = Some(Running { abort, retired });
+    }
+}
+
+fn stream_type(kind: Kind) -> gst::StreamType {
+    match kind {
+        Kind::Video => gst::StreamType::VIDEO,
+        Kind::Audio => gst::StreamType::AUDIO,
+    }
+}
