@@ -78,9 +78,10 @@ impl Stream {
         let task = gst::Task::builder(move |task| {
             shared.enter();
             if pusher.iterate(&messages).is_break() {
+                // Before anyone is told: a task that is stopped twice is stopped, one that is
+                // stopped and then paused would be joined for ever.
+                let _ = task.stop();
                 shared.end();
-                // Only the state: the thread leaves its loop and waits to be stopped.
-                let _ = task.pause();
             }
         })
         .lock(&lock)

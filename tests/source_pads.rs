@@ -1,0 +1,284 @@
+//! The pads of `moqsrc` follow the catalog, and each lives by itself.
+
+mod common;
+
+use std::sync::mpsc;
+
+use gst::prelude::*;
+
+use common::{
+    Packets, Publisher, Relay, Running, init,
+    media::{Video, live_aac, moqsink, moqsrc},
+    pipeline::{DEADLINE, describe, latency, wait_message_that, wait_pad},
+    publisher, unique_broadcast, wait_message,
+};
+
+/// A catalog entry of Opus, whose packets can be anything.
+const OPUS: &str =
+    r#"{"codec":"opus","sampleRate":48000,"numberOfChannels":2,"container":{"kind":"legacy"}}"#;
+/// An Opus packet of 20 ms of silence.
+const SILENCE: [u8; 3] = [0xf8, 0xff, 0xfe];
+
+fn live(relay: &Relay, broadcast: &str) -> Running {
+    Running::play(&format!(
+        "{} ! moq.sink_0 {} ! moq.sink_1 {}",
+        Video::default().live(),
+        live_aac(),
+        moqsink(&relay.url(), broadcast)
+    ))
+}
+
+#[test]
+fn pads_have_the_same_names_in_every_run() {
+    init();
+    let relay = Relay::start().expect("the relay starts");
+    let broadcast = unique_broadcast("names");
+    let _publisher = live(&relay, &broadcast);
+    let subscriber = Running::launch(&format!(
+        "{} moq.video_0 ! fakesink moq.audio_0 ! fakesink",
+        moqsrc(&relay.url(), &broadcast)
+    ));
+    let source = subscriber.element("moq");
+    for _ in 0..2 {
+        subscriber.start();
+        let video = wait_pad(&source, "video_0", DEADLINE);
+        wait_pad(&source, "audio_0", DEADLINE);
+        assert_eq!(video.property::<String>("track"), "video");
+        assert_eq!(source.num_src_pads(), 2);
+        assert!(subscriber.set_state(gst::State::Ready).is_ok());
+        assert_eq!(source.num_src_pads(), 0);
+    }
+}
+
+#[test]
+fn streams_are_told_as_one_group_and_one_collection() {
+    init();
+    let relay = Relay::start().expect("the relay starts");
+    let broadcast = unique_broadcast("streams");
+    let _publisher = live(&relay, &broadcast);
+    let subscriber = Running::play(
+        &moqsrc(&relay.url(), &broadcast)
+            .replace("moqsrc", "fakesrc num-buffers=0 ! fakesink moqsrc"),
+    );
+    let collection = wait_message(
+        &subscriber.bus(),
+        &[gst::MessageType::StreamCollection],
+        DEADLINE,
+    );
+    let gst::MessageView::StreamCollection(collection) = collection.view() else {
+        unreachable!("only collections were asked for")
+    };
+    let collection = collection.stream_collection();
+    assert_eq!(collection.len(), 2);
+    let source = subscriber.element("moq");
+    let starts = ["video_0", "audio_0"].map(|name| {
+        let pad = wait_pad(&source, name, DEADLINE);
+        let caps = pad.current_caps().expect("caps before any data");
+        assert!(caps.is_fixed());
+        pad.sticky_event::<gst::event::StreamStart>(0)
+            .expect("a stream start")
+    });
+    assert_eq!(starts[0].group_id(), starts[1].group_id());
+    for start in &starts {
+        let id = start.stream_id();
+        assert!(id.ends_with("video_0") || id.ends_with("audio_0"), "{id}");
+        assert!(
+            collection
+                .iter()
+                .any(|stream| stream.stream_id().as_deref() == Some(id))
+        );
+    }
+}
+
+#[test]
+fn a_pad_that_is_linked_later_gets_its_track_then() {
+    init();
+    let relay = Relay::start().expect("the relay starts");
+    let name = unique_broadcast("unlinked");
+    let catalog = format!(r#"{{"audio":{{"renditions":{{"a":{OPUS},"b":{OPUS}}}}}}}"#);
+    let publisher = Publisher::start(&relay.url(), &name, &catalog);
+    let [linked, unlinked] = ["a", "b"].map(|name| publisher.track(name));
+    let subscriber = Running::play(&format!(
+        "{} moq.audio_0 ! fakesink name=out sync=false",
+        moqsrc(&relay.url(), &name)
+    ));
+    publisher.wait_used(&linked);
+    publisher::write(&linked, 0, &SILENCE);
+    Packets::into_sink(&subscriber.element("out")).wait_count(1, DEADLINE);
+    assert!(!unlinked.is_used(), "nobody asks for what is not linked");
+    let pad = wait_pad(&subscriber.element("moq"), "audio_1", DEADLINE);
+    let sink = gst::ElementFactory::make("fakesink")
+        .property("sync", false)
+        .build()
+        .expect("a fakesink");
+    subscriber.add(&sink).expect("the sink is added");
+    sink.sync_state_with_parent().expect("the sink plays");
+    let late = Packets::into_sink(&sink);
+    let sink_pad = sink.static_pad("sink").expect("a pad");
+    pad.link(&sink_pad).expect("the pads link");
+    publisher.wait_used(&unlinked);
+    publisher::write(&unlinked, 20_000, &SILENCE);
+    late.wait_count(1, DEADLINE);
+}
+
+#[test]
+fn a_bad_catalog_entry_is_left_out_with_a_warning_and_harms_no_other() {
+    init();
+    let relay = Relay::start().expect("the relay starts");
+    let name = unique_broadcast("bad");
+    let bad = [
+        r#"{"codec":"avc1.zz","container":{"kind":"legacy"}}"#,
+        r#"{"codec":"avc1.64001f","description":"00","codedWidth":0,"container":{"kind":"legacy"}}"#,
+        r#"{"codec":"quantum","container":{"kind":"legacy"}}"#,
+        r#"{"codec":"avc1.64001f","container":{"kind":"carrier-pigeon"}}"#,
+        "17",
+    ];
+    let entries: Vec<String> = bad
+        .iter()
+        .enumerate()
+        .map(|(i, entry)| format!(r#""bad-{i}":{entry}"#))
+        .collect();
+    let catalog = format!(
+        r#"{{"video":{{"renditions":{{{}}}}},"audio":{{"renditions":{{"good":{OPUS},"mute":{{"codec":"opus"}}}}}},"text":5}}"#,
+        entries.join(",")
+    );
+    let mut publisher = Publisher::start(&relay.url(), &name, "no JSON");
+    let track = publisher.track("good");
+    let subscriber = Running::play(&format!(
+        "{} moq.audio_0 ! fakesink name=out sync=false",
+        moqsrc(&relay.url(), &name)
+    ));
+    let warning = |hint: &str| {
+        let found = wait_message_that(&subscriber.bus(), DEADLINE, |message| {
+            message.type_() == gst::MessageType::Warning && describe(message).contains(hint)
+        });
+        assert!(found.is_some(), "a warning says {hint}");
+    };
+    warning("cannot be read");
+    publisher.update(&catalog);
+    for i in 0..bad.len() {
+        warning(&format!("bad-{i}"));
+    }
+    warning("mute");
+    publisher.wait_used(&track);
+    publisher::write(&track, 0, &SILENCE);
+    Packets::into_sink(&subscriber.element("out")).wait_count(1, DEADLINE);
+    assert_eq!(subscriber.element("moq").num_src_pads(), 1);
+}
+
+#[test]
+fn a_track_that_is_delisted_ends_and_goes_on_when_it_is_listed_again() {
+    init();
+    let relay = Relay::start().expect("the relay starts");
+    let name = unique_broadcast("delisted");
+    let both = format!(r#"{{"audio":{{"renditions":{{"a":{OPUS},"b":{OPUS}}}}}}}"#);
+    let one = format!(r#"{{"audio":{{"renditions":{{"b":{OPUS}}}}}}}"#);
+    let mut publisher = Publisher::start(&relay.url(), &name, &both);
+    let tracks = ["a", "b"].map(|name| publisher.track(name));
+    let subscriber = Running::play(&format!(
+        "{} moq.audio_0 ! fakesink name=a sync=false moq.audio_1 ! fakesink name=b sync=false",
+        moqsrc(&relay.url(), &name)
+    ));
+    let packets = ["a", "b"].map(|name| Packets::into_sink(&subscriber.element(name)));
+    for (track, packets) in tracks.iter().zip(&packets) {
+        publisher.wait_used(track);
+        publisher::write(track, 0, &SILENCE);
+        packets.wait_count(1, DEADLINE);
+    }
+    publisher.update(&one);
+    packets[0].wait_eos(DEADLINE);
+    publisher.update(&both);
+    publisher.wait_used(&tracks[0]);
+    publisher::write(&tracks[0], 900_000, &SILENCE);
+    packets[0].wait_count(2, DEADLINE);
+    publisher::write(&tracks[1], 900_000, &SILENCE);
+    packets[1].wait_count(2, DEADLINE);
+    assert_eq!(subscriber.element("moq").num_src_pads(), 2);
+}
+
+#[test]
+fn a_broadcast_that_ends_on_purpose_is_eos_also_on_a_silent_pad() {
+    init();
+    let relay = Relay::start().expect("the relay starts");
+    let name = unique_broadcast("end");
+    let catalog = format!(r#"{{"audio":{{"renditions":{{"a":{OPUS},"b":{OPUS}}}}}}}"#);
+    let publisher = Publisher::start(&relay.url(), &name, &catalog);
+    let tracks = ["a", "b"].map(|name| publisher.track(name));
+    let subscriber = Running::play(&format!(
+        "{} moq.audio_0 ! fakesink name=a sync=false moq.audio_1 ! fakesink sync=false",
+        moqsrc(&relay.url(), &name)
+    ));
+    publisher.wait_used(&tracks[0]);
+    publisher::write(&tracks[0], 0, &SILENCE);
+    Packets::into_sink(&subscriber.element("a")).wait_count(1, DEADLINE);
+    for track in &tracks {
+        track.finish().expect("the track ends");
+    }
+    publisher.finish();
+    subscriber.wait_eos();
+}
+
+#[test]
+fn a_silent_track_holds_up_no_pipeline() {
+    init();
+    let relay = Relay::start().expect("the relay starts");
+    let name = unique_broadcast("silent");
+    let catalog = format!(r#"{{"audio":{{"renditions":{{"a":{OPUS},"b":{OPUS}}}}}}}"#);
+    let publisher = Publisher::start(&relay.url(), &name, &catalog);
+    let [spoken, _silent] = ["a", "b"].map(|name| publisher.track(name));
+    let subscriber = Running::play(&format!(
+        "{} moq.audio_0 ! fakesink name=a sync=true moq.audio_1 ! fakesink sync=true",
+        moqsrc(&relay.url(), &name)
+    ));
+    publisher.wait_used(&spoken);
+    publisher::write(&spoken, 0, &SILENCE);
+    Packets::into_sink(&subscriber.element("a")).wait_count(1, DEADLINE);
+    let (result, state, _) = subscriber.state(gst::ClockTime::from_seconds(20));
+    assert_eq!((result.is_ok(), state), (true, gst::State::Playing));
+}
+
+#[test]
+fn a_blocked_pad_holds_up_no_other() {
+    init();
+    let relay = Relay::start().expect("the relay starts");
+    let broadcast = unique_broadcast("blocked");
+    let _publisher = live(&relay, &broadcast);
+    let subscriber = Running::play(&format!(
+        "{} moq.video_0 ! fakesink name=blocked sync=false async=false \
+         moq.audio_0 ! fakesink name=free sync=false async=false",
+        moqsrc(&relay.url(), &broadcast)
+    ));
+    let (release, released) = mpsc::channel::<()>();
+    let blocked = subscriber.element("blocked").static_pad("sink");
+    let released = std::sync::Mutex::new(released);
+    blocked
+        .expect("a sink has a pad")
+        .add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+            // Until the test ends, whose sender goes then.
+            let _ = released.lock().expect("one thread at a time").recv();
+            gst::PadProbeReturn::Ok
+        });
+    Packets::into_sink(&subscriber.element("free")).wait_count(100, DEADLINE);
+    drop(release);
+}
+
+#[test]
+fn the_latency_changes_while_playing() {
+    init();
+    let relay = Relay::start().expect("the relay starts");
+    let broadcast = unique_broadcast("latency");
+    let _publisher = live(&relay, &broadcast);
+    let subscriber = Running::play(&format!(
+        "{} moq.video_0 ! fakesink name=out sync=true",
+        moqsrc(&relay.url(), &broadcast)
+    ));
+    Packets::into_sink(&subscriber.element("out")).wait_count(10, DEADLINE);
+    while subscriber.bus().pop().is_some() {}
+    subscriber.element("moq").set_property("latency", 700_u32);
+    wait_message(&subscriber.bus(), &[gst::MessageType::Latency], DEADLINE);
+    let (live, least, _) = latency(&subscriber);
+    assert!(
+        live && least >= gst::ClockTime::from_mseconds(700),
+        "{least}"
+    );
+}
