@@ -8,7 +8,7 @@ use std::{
 
 use tokio::{
     runtime::{Builder, Handle, Runtime},
-    task::AbortHandle,
+    task::{AbortHandle, JoinSet},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -39,10 +39,14 @@ pub(crate) struct Task {
 }
 
 impl Task {
-    /// Starts the future that `session` makes; its token tells it to end.
-    pub(crate) fn spawn<F>(session: impl FnOnce(CancellationToken) -> F) -> Result<Self, Error>
+    /// Starts the future that `session` makes, whose token tells it to end; what it fails with, a
+    /// panic too, is handed to `report`.
+    pub(crate) fn spawn<F>(
+        session: impl FnOnce(CancellationToken) -> F,
+        report: impl FnOnce(Error) + Send + 'static,
+    ) -> Result<Self, Error>
     where
-        F: Future<Output = ()> + Send + 'static,
+        F: Future<Output = Result<(), Error>> + Send + 'static,
     {
         let runtime = RUNTIME
             .as_ref()
@@ -54,7 +58,14 @@ impl Task {
         let future = session(cancel.clone());
         let task = runtime.spawn(async move {
             let _alive: mpsc::Sender<()> = alive;
-            future.await;
+            // A task of its own, so that a panic ends in a value; it goes with its set.
+            let mut session = JoinSet::new();
+            session.spawn(future);
+            match session.join_next().await {
+                Some(Ok(Err(error))) => report(error),
+                Some(Err(error)) => report(Error::Internal(error.to_string())),
+                Some(Ok(Ok(()))) | None => {}
+            }
         });
         Ok(Self {
             cancel,
@@ -92,20 +103,31 @@ mod tests {
     #[test]
     fn stopping_waits_for_the_task_to_clean_up() {
         let (tx, rx) = mpsc::channel();
-        let task = Task::spawn(|cancel| async move {
+        let session = |cancel: CancellationToken| async move {
             cancel.cancelled().await;
             tx.send(()).expect("the test listens");
-        })
-        .expect("a runtime");
+            Ok(())
+        };
+        let task = Task::spawn(session, drop).expect("a runtime");
         task.stop();
         rx.try_recv().expect("the task ended before stop returned");
     }
 
     #[test]
     fn a_task_that_ignores_its_token_is_aborted_after_the_bound() {
-        let task = Task::spawn(|_| std::future::pending()).expect("a runtime");
+        let task = Task::spawn(|_| std::future::pending(), drop).expect("a runtime");
         let begun = Instant::now();
         task.stop();
         assert!(begun.elapsed() >= STOP_BOUND);
+    }
+
+    #[test]
+    fn a_panic_is_reported_as_an_error() {
+        let (tx, rx) = mpsc::channel();
+        let report = move |error: Error| tx.send(error.to_string()).expect("the test listens");
+        let session = |_| async { panic!("for the test") };
+        let _task = Task::spawn(session, report).expect("a runtime");
+        let text = rx.recv().expect("a report");
+        assert!(text.contains("error of this plugin"), "{text}");
     }
 }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use gst::{glib, prelude::*};
 
-use super::{courier::Courier, link::Event};
+use super::{courier::Courier, error::Error, link::Event, settings::Target};
 
 /// State of the connection to the relay.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
@@ -81,10 +81,12 @@ impl Connection {
         }
     }
 
-    /// The run has failed: no try will follow.
-    pub(crate) fn fail(&self, reason: &str, courier: &Arc<Courier>) {
-        self.end(courier, gst::ProgressType::Error, reason);
+    /// The run has failed: no try will follow. The one place where a session's error is told.
+    pub(crate) fn fail(&self, error: Error, target: Target, courier: &Arc<Courier>) {
+        let reason = target.redact(&error.to_string());
+        self.end(courier, gst::ProgressType::Error, &reason);
         self.set(Status::Disconnected, None, Some(courier));
+        courier.send(move |element| error.post(element, |text| target.redact(text)));
     }
 
     /// The run has ended on purpose; called from the state change, which notifies by itself.

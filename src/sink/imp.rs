@@ -264,14 +264,22 @@ impl MoqSink {
         let (sender, receiver) = mpsc::unbounded_channel();
         let run = Run::new(element.upcast_ref(), sender);
         let session = Session {
-            target,
+            target: target.clone(),
             drain_timeout: Duration::from_millis(settings.drain_timeout.into()),
             run: run.clone(),
             connection: self.connection.clone(),
             messages: receiver,
             element: element.upcast_ref::<gst::Element>().downgrade(),
         };
-        run.adopt(Task::spawn(|cancel| task::run(session, cancel))?);
+        let (reporter, connection) = (run.clone(), self.connection.clone());
+        let task = Task::spawn(
+            |cancel| task::run(session, cancel),
+            move |error| {
+                reporter.fail();
+                connection.fail(error, target, &reporter.courier);
+            },
+        )?;
+        run.adopt(task);
         self.messages.reset();
         *self.run.lock().unwrap_or_else(PoisonError::into_inner) = Some(run.clone());
         for pad in self.pads() {

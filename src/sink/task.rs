@@ -39,21 +39,8 @@ pub(super) struct Session {
     pub(super) element: glib::WeakRef<gst::Element>,
 }
 
-/// Publishes until `cancel` says stop, and reports the error that ends it before.
-pub(super) async fn run(session: Session, cancel: CancellationToken) {
-    let run = session.run.clone();
-    let connection = session.connection.clone();
-    let target = session.target.clone();
-    let Err(error) = publish(session, cancel).await else {
-        return;
-    };
-    run.fail();
-    connection.fail(&target.redact(&error.to_string()), &run.courier);
-    run.courier
-        .send(move |element| error.post(element, |text| target.redact(text)));
-}
-
-async fn publish(mut session: Session, cancel: CancellationToken) -> Result<(), Error> {
+/// Publishes until `cancel` says stop, or until nothing can mend it.
+pub(super) async fn run(mut session: Session, cancel: CancellationToken) -> Result<(), Error> {
     let pool = cache::Config::default()
         .with_capacity(CACHE_BYTES)
         .with_expiry(CACHE_TIME);

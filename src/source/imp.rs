@@ -211,12 +211,10 @@ impl MoqSrc {
             control: control.clone(),
         };
         let (connection, reporter) = (self.connection.clone(), courier.clone());
-        let task = Task::spawn(|cancel| async move {
-            if let Err(err) = task::run(config, commands, cancel).await {
-                connection.fail(&target.redact(&err.to_string()), &reporter);
-                reporter.send(move |element| err.post(element, |text| target.redact(text)));
-            }
-        })?;
+        let task = Task::spawn(
+            |cancel| task::run(config, commands, cancel),
+            move |error| connection.fail(error, target, &reporter),
+        )?;
         *self.run() = Some(Run {
             task,
             control,

@@ -2,6 +2,7 @@
 
 use std::{
     ops::ControlFlow,
+    panic::{self, AssertUnwindSafe},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc},
     thread::{self, ThreadId},
     time::{Duration, Instant},
@@ -77,7 +78,7 @@ impl Stream {
         let lock = gst::TaskLock::new();
         let task = gst::Task::builder(move |task| {
             shared.enter();
-            if pusher.iterate(&messages).is_break() {
+            if pusher.iterate_safely(&messages).is_break() {
                 // Before anyone is told: a task that is stopped twice is stopped, one that is
                 // stopped and then paused would be joined for ever.
                 let _ = task.stop();
@@ -175,6 +176,22 @@ impl Pusher {
             discont: false,
             ended: false,
         }
+    }
+
+    /// Does the next thing; a panic becomes the element's error, it must not reach GStreamer.
+    fn iterate_safely(&mut self, messages: &mpsc::Receiver<Message>) -> ControlFlow<()> {
+        let iterate = AssertUnwindSafe(|| self.iterate(messages));
+        panic::catch_unwind(iterate).unwrap_or_else(|_| {
+            let element = self.pad.upgrade().and_then(|pad| pad.parent_element());
+            if let Some(element) = element {
+                gst::element_error!(
+                    element,
+                    gst::CoreError::Failed,
+                    ("The streaming thread panicked, which is an error of this plugin")
+                );
+            }
+            ControlFlow::Break(())
+        })
     }
 
     /// Does the next thing; breaks when no message will come any more.

@@ -188,9 +188,12 @@ impl Session {
             Some(control) = self.commands.recv() => Ok(Event::Control(control)),
             update = follow, if !self.ended => Ok(Event::Catalog(update)),
             found = find, if lost => Ok(Event::Found(Box::new(found))),
-            Some(Ok((index, generation, end))) = self.readers.join_next() => {
-                Ok(Event::Reader(index, generation, end))
-            }
+            Some(ended) = self.readers.join_next() => match ended {
+                Ok((index, generation, end)) => Ok(Event::Reader(index, generation, end)),
+                Err(err) if err.is_panic() => Err(Error::Internal(err.to_string())),
+                // A reader that was given up.
+                Err(_) => Ok(Event::Retry),
+            },
             () = retry => Ok(Event::Retry),
         }
     }
