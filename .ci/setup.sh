@@ -4,7 +4,6 @@ RUST_NEEDED=1.95
 PACKAGES=(
     libgstreamer1.0-dev
     libgstreamer-plugins-base1.0-dev
-    libgstreamer-plugins-bad1.0-dev
     gstreamer1.0-tools
     gstreamer1.0-plugins-base
     gstreamer1.0-plugins-base-apps

@@ -212,11 +212,13 @@ impl<'a> Demo<'a> {
         println!("Time to first frame: {} ms", first.as_millis());
         println!("Picture: {}", file.display());
         let sound = self.options.out.join("sound.wav");
-        println!(
-            "Sound: {} (the first {} s at most)",
-            sound.display(),
-            subscriber::SOUND_KEPT.seconds()
-        );
+        if sound.exists() {
+            println!(
+                "Sound: {} (the first {} s at most)",
+                sound.display(),
+                subscriber::SOUND_KEPT.seconds()
+            );
+        }
         Ok(())
     }
 }

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// What `moqsink` takes as it is; everything else is decoded here and encoded again.
-const PASSED_THROUGH: &str = "video/x-h264; audio/mpeg, mpegversion=(int){ 2, 4 }; \
+const PASSED_THROUGH: &str = "video/x-h264; audio/mpeg, mpegversion=(int)4; \
      audio/x-opus, channel-mapping-family=(int)0; video/x-raw; audio/x-raw";
 
 /// How long opening the clip and reaching the relay may take.

@@ -6,6 +6,9 @@ const MAX_DEPTH: usize = 16;
 /// much too early as the first decode time is too late.
 const FRAME: i64 = 50_000_000;
 
+/// Longer frames (ns) are of no stream that reorders.
+const MAX_FRAME: i64 = 1_000_000_000;
+
 /// Gives each frame the least timestamp that is still to be shown.
 ///
 /// With a reorder depth of n, the n+1 newest frames contain the one to be shown next; its time is the
@@ -37,7 +40,7 @@ impl Default for DecodeOrder {
 impl DecodeOrder {
     /// The duration of a frame (ns), where the stream tells.
     pub fn set_frame(&mut self, frame: i64) {
-        self.frame = frame;
+        self.frame = frame.clamp(0, MAX_FRAME);
     }
 
     /// How far (ns) the decode time of the first frame is before its presentation time.

@@ -9,7 +9,10 @@ use super::caps::Rendition;
 pub fn of(rendition: &Rendition, payload: &[u8]) -> Option<ClockTime> {
     match rendition {
         Rendition::Video(video) => {
-            let rate = video.framerate.filter(|rate| *rate > 0.0)?;
+            // Beyond these it is no rate of pictures, and its inverse may be no time.
+            let rate = video
+                .framerate
+                .filter(|rate| (0.1..=10_000.0).contains(rate))?;
             Some(ClockTime::from_nseconds((1e9 / rate) as u64))
         }
         Rendition::Audio(audio) => audio_packet(audio, payload),

@@ -10,7 +10,7 @@ mod transit;
 
 use gst::ClockTime;
 
-use self::transit::Transits;
+use self::transit::{Transits, WINDOW};
 use super::{codec::Kind, decode_order::DecodeOrder};
 
 /// A smaller transit moves the edge at once for this long after the first frame, then it is slewed.
@@ -26,6 +26,12 @@ const SLEW: (i64, i64) = (5, 1_000);
 const LATE: i64 = 1_000_000_000;
 /// A transit this much smaller than any other is another epoch of timestamps, not a better route.
 const EPOCH: i64 = 1_000_000_000;
+/// More is no slow encoder but another clock; nobody waits for it.
+const MAX_DELAY: i64 = 10_000_000_000;
+/// Nothing is held longer to see whether transits still shrink.
+const MAX_HOLD: i64 = 500_000_000;
+/// A latency that shrinks makes sinks skip: only for a change that is worth it.
+const LESS_LATENCY_STEP: i64 = 20_000_000;
 /// What Matroska and FLV, whose time base is 1 ms, can tell apart.
 const LEAST_STEP: i64 = 1_000_000;
 /// The least change of the latency that is worth a new latency distribution.
@@ -124,13 +130,15 @@ impl Timeline {
     }
 
     /// Adds a track of `kind` whose encoder is `delay` behind the broadcast's fastest.
-    pub fn add_track(&mut self, kind: Kind, delay: Option<ClockTime>) -> TrackId {
+    ///
+    /// What was shown of it up to running time `after` is not gone back behind.
+    pub fn add_track(&mut self, kind: Kind, delay: Option<ClockTime>, after: ClockTime) -> TrackId {
         let track = Track {
             kind,
-            delay: delay.map_or(0, nanos),
+            delay: delay.map_or(0, nanos).min(MAX_DELAY),
             transits: Transits::default(),
             decode_order: DecodeOrder::default(),
-            last: None,
+            last: Some(nanos(after)).filter(|after| *after > 0),
             discont: true,
             late_since: None,
         };
@@ -151,6 +159,7 @@ impl Timeline {
         if let Some(track) = self.tracks.get_mut(id.0) {
             *track = None;
         }
+        self.extra = self.slower().unwrap_or(0);
     }
 
     /// How many frames `id` holds back to bring them into presentation order, where that is known.
@@ -214,7 +223,8 @@ impl Timeline {
     /// When frames may be stamped, judged now; `None` before the first arrival.
     pub fn settles_at(&self) -> Option<ClockTime> {
         let anchor = self.anchor.as_ref()?;
-        let at = (anchor.improved + QUIET).min(anchor.start + self.latency / 2);
+        let longest = (self.latency / 2).min(MAX_HOLD);
+        let at = (anchor.improved + QUIET).min(anchor.start + longest);
         Some(clock_time(at))
     }
 
@@ -243,7 +253,9 @@ impl Timeline {
         // What is due half the latency before the start is still in time, though the timeline may
         // take as long to settle.
         let least = (start - self.latency / 2).max(0);
-        if !catches_up && ts + offset < least {
+        let repeats =
+            track.kind == Kind::Audio && track.last.is_some_and(|last| ts + offset < last - QUIET);
+        if !catches_up && (ts + offset < least || repeats) {
             // The next frame follows a hole.
             track.discont = true;
             return Verdict::BeforeStart;
@@ -292,6 +304,10 @@ impl Timeline {
 
     /// Moves the edge towards the least transit of the last seconds.
     fn slew(&mut self, now: i64) {
+        for track in self.tracks.iter_mut().flatten() {
+            // A silent track says nothing about the route of the others.
+            track.transits.forget_before(now - WINDOW);
+        }
         let least = self.least();
         let Some(anchor) = &mut self.anchor else {
             return;
@@ -338,26 +354,37 @@ impl Timeline {
         }
         for track in self.tracks.iter_mut().flatten() {
             track.discont = true;
+            track.decode_order.reset();
         }
     }
 
-    /// How much later than the fastest track the slowest one is.
+    /// Follows how much later than the fastest track the slowest one is.
     fn update_extra(&mut self, now: i64) {
-        let (Some(anchor), Some(least)) = (&self.anchor, self.least()) else {
+        let (Some(anchor), Some(extra)) = (&self.anchor, self.slower()) else {
             return;
         };
-        let transits = self.tracks.iter().flatten().map(|track| &track.transits);
-        let slowest = transits.filter_map(Transits::least).max();
-        let extra = slowest.map_or(0, |slowest| slowest - least);
-        // A group that is still catching up has not shown its least transit yet; later only more
-        // latency is asked for, because less would make sinks jump for nothing.
+        // A group that is still catching up has not shown its least transit yet.
         let young = now - anchor.start < FREE;
+        let less = if young {
+            LATENCY_STEP
+        } else {
+            LESS_LATENCY_STEP
+        };
         let change = extra - self.extra;
-        if (young && anchor.settled && change.abs() > LATENCY_STEP)
-            || (!young && change > LATENCY_STEP)
-        {
+        if (!young || anchor.settled) && (change > LATENCY_STEP || change < -less) {
             self.extra = extra;
         }
+    }
+
+    /// How much later than the fastest track the slowest one is, of those that share a clock.
+    fn slower(&self) -> Option<i64> {
+        let least = self.least()?;
+        let tracks = self.tracks.iter().flatten();
+        let transits = tracks.filter_map(|track| track.transits.least());
+        transits
+            .map(|transit| transit - least)
+            .filter(|slower| *slower <= MAX_DELAY)
+            .max()
     }
 
     /// The least transit of the last seconds over all tracks.

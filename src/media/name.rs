@@ -1,12 +1,13 @@
 //! Names of tracks within a broadcast.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Hands out track names, each once: viewers never see a finished name come back to life.
 #[derive(Debug, Default)]
 pub struct Names {
-    /// How often each base name was taken.
-    taken: HashMap<String, u32>,
+    /// How often each base name was asked for.
+    asked: HashMap<String, u32>,
+    given: HashSet<String>,
 }
 
 impl Names {
@@ -24,22 +25,17 @@ impl Names {
         None
     }
 
-    /// Whether a name of this base was handed out.
-    pub fn knows(&self, base: &str) -> bool {
-        self.taken.contains_key(base)
-    }
-
     /// The next free name of `base`: `camera`, then `camera-2`, ...
     pub fn take(&mut self, base: &str) -> String {
         loop {
-            let count = self.taken.entry(base.to_owned()).or_default();
+            let count = self.asked.entry(base.to_owned()).or_default();
             *count += 1;
             let name = match *count {
                 1 => base.to_owned(),
                 count => format!("{base}-{count}"),
             };
             // Somebody may have chosen "camera-2" as a base of its own.
-            if name == base || !self.taken.contains_key(&name) {
+            if self.given.insert(name.clone()) {
                 return name;
             }
         }
@@ -57,8 +53,7 @@ mod tests {
         assert_eq!(names.take("camera-3"), "camera-3");
         assert_eq!(names.take("camera"), "camera-2");
         assert_eq!(names.take("camera"), "camera-4");
-        assert!(names.knows("camera"));
-        assert!(!names.knows("screen"));
+        assert_eq!(names.take("camera-2"), "camera-2-2");
     }
 
     #[test]

@@ -6,6 +6,9 @@ mod tests;
 /// How late a file may start before MoQ time is moved on to the clock.
 const LATE: gst::ClockTime = gst::ClockTime::from_mseconds(100);
 
+/// A file that comes this much later than others have got shares no offset with them.
+const OWN: gst::ClockTime = gst::ClockTime::SECOND;
+
 /// The timeline of a run: MoQ time is the clock's time since the run first played, plus an offset.
 ///
 /// The offset only grows, so that groups never rewind: it is moved on when a flush, a seek or a new
@@ -18,6 +21,8 @@ pub struct Outgoing {
     offset: gst::ClockTime,
     /// Counts the restarts of running time.
     generation: u64,
+    /// The newest MoQ time of any pad.
+    newest: gst::ClockTime,
 }
 
 /// Where a pad's stream stands on the timeline, from one restart to the next.
@@ -58,7 +63,9 @@ impl Outgoing {
         } = arrival;
         let restarted = published.is_some_and(|published| self.place(due, self.offset) < published);
         let late = !live && due + self.offset + LATE < now;
-        if restarted {
+        // Others that are well under way go on as they are.
+        let alone = self.newest > self.place(due, self.offset) + OWN;
+        if restarted || (late && alone) {
             self.generation += 1;
         }
         if restarted || late {
@@ -80,8 +87,20 @@ impl Outgoing {
     }
 
     /// The MoQ time of a frame that is due at base time plus running time.
-    pub fn stamp(&self, anchor: Anchor, due: gst::ClockTime) -> gst::ClockTime {
-        self.place(due, self.offset(anchor))
+    pub fn stamp(&mut self, anchor: Anchor, due: gst::ClockTime) -> gst::ClockTime {
+        let time = self.place(due, self.offset(anchor));
+        self.newest = self.newest.max(time);
+        time
+    }
+
+    /// MoQ time at the clock's time `now`.
+    pub fn elapsed(&self, now: gst::ClockTime) -> gst::ClockTime {
+        now.saturating_sub(self.epoch())
+    }
+
+    /// The pipeline has another clock, whose time is `now` at MoQ time `elapsed`.
+    pub fn rebase(&mut self, now: gst::ClockTime, elapsed: gst::ClockTime) {
+        self.epoch = Some(now.saturating_sub(elapsed));
     }
 
     fn place(&self, due: gst::ClockTime, offset: gst::ClockTime) -> gst::ClockTime {

@@ -39,9 +39,9 @@ pub enum Untimed {
     /// It has neither a PTS nor another time that may stand for it.
     #[error("it has no presentation time")]
     NoTime,
-    /// It lies before the start of the segment, where there is no running time.
-    #[error("it lies before the start of its segment")]
-    BeforeStart,
+    /// It lies before the start of the segment, or absurdly far behind it: there is no running time.
+    #[error("it lies outside its segment")]
+    OutsideSegment,
 }
 
 impl Timing {
@@ -77,7 +77,7 @@ impl Timing {
         let segment = self.segment.as_ref().ok_or(Untimed::NoSegment)?;
         let own = pts.or(dts.filter(|_| format.in_order));
         let guess = |step| match self.previous {
-            Some(previous) => Some(previous + step),
+            Some(previous) => Some(previous.saturating_add(step)),
             // The first one of them: whatever reorders later, it starts here.
             None => dts,
         };
@@ -86,7 +86,7 @@ impl Timing {
             (Some(_), Some(dts)) => dts,
             _ => time,
         });
-        let presentation = running(segment, time).ok_or(Untimed::BeforeStart)?;
+        let presentation = running(segment, time).ok_or(Untimed::OutsideSegment)?;
         let departure = dts.and_then(|dts| running(segment, dts));
         Ok(Times {
             presentation,
@@ -111,12 +111,16 @@ impl Timing {
     }
 }
 
-/// A running time before zero is none.
+/// No stream runs for 30 years: sums of times below this cannot overflow.
+const MAX_RUNNING: gst::ClockTime = gst::ClockTime::from_nseconds(1 << 60);
+
+/// A running time before zero is none, nor is one beyond all reason.
 fn running(
     segment: &gst::FormattedSegment<gst::ClockTime>,
     time: gst::ClockTime,
 ) -> Option<gst::ClockTime> {
-    segment.to_running_time_full(time)?.positive()
+    let running = segment.to_running_time_full(time)?.positive()?;
+    Some(running).filter(|running| *running < MAX_RUNNING)
 }
 
 #[cfg(test)]
@@ -146,7 +150,7 @@ mod tests {
     #[test]
     fn what_lies_before_the_segment_is_dropped_and_not_clamped() {
         let times = timing(10).times(Some(SECOND * 9), None, Format::default());
-        assert_eq!(times, Err(Untimed::BeforeStart));
+        assert_eq!(times, Err(Untimed::OutsideSegment));
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! The byte and time budget that travels beside a channel.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{
+    Arc, Condvar, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
 
 use tokio::sync::Notify;
 
@@ -11,8 +14,8 @@ use tokio::sync::Notify;
 pub(crate) struct Budget {
     /// In bytes; 0 means unlimited.
     max_bytes: u64,
-    /// Between the first and the last frame of the channel; zero means unlimited.
-    max_time: gst::ClockTime,
+    /// In ns, between the first and the last frame of the channel; 0 means unlimited.
+    max_time: AtomicU64,
     level: Mutex<Level>,
     blocking: Condvar,
     asynchronous: Notify,
@@ -38,11 +41,16 @@ impl Budget {
     pub(crate) fn new(max_bytes: u64, max_time: gst::ClockTime) -> Arc<Self> {
         Arc::new(Self {
             max_bytes,
-            max_time,
+            max_time: AtomicU64::new(max_time.nseconds()),
             level: Mutex::default(),
             blocking: Condvar::new(),
             asynchronous: Notify::new(),
         })
+    }
+
+    /// Allows another span between the first and the last frame; zero means unlimited.
+    pub(crate) fn set_max_time(&self, max_time: gst::ClockTime) {
+        self.max_time.store(max_time.nseconds(), Ordering::Relaxed);
     }
 
     /// Takes the share of a frame of `bytes` at `time`; never waits.
@@ -51,6 +59,7 @@ impl Budget {
         let mut level = self.level();
         if level.frames == 0 {
             level.last_out = time;
+            level.last_in = time;
         }
         level.frames += 1;
         level.bytes += bytes;
@@ -105,10 +114,11 @@ impl Budget {
     }
 
     fn exceeds(&self, level: &Level, times: u64) -> bool {
-        let time = level.last_in.saturating_sub(level.last_out);
+        let time = level.last_in.saturating_sub(level.last_out).nseconds();
+        let max_time = self.max_time.load(Ordering::Relaxed);
         level.frames > 0
             && ((self.max_bytes > 0 && level.bytes / times > self.max_bytes)
-                || (!self.max_time.is_zero() && time / times > self.max_time))
+                || (max_time > 0 && time / times > max_time))
     }
 
     fn level(&self) -> MutexGuard<'_, Level> {
@@ -149,6 +159,8 @@ mod tests {
         assert!(time.is_over(), "2 s still separate the last two frames");
         drop(second);
         assert!(!time.is_over());
+        let _after_an_outlier = time.charge(1, gst::ClockTime::from_seconds(1));
+        assert!(!time.is_over(), "one frame alone spans no time");
     }
 
     #[test]

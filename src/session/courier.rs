@@ -6,13 +6,13 @@
 
 use std::{
     collections::VecDeque,
+    panic::{self, AssertUnwindSafe},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::{self, ThreadId},
+    time::Instant,
 };
 
 use gst::{glib, prelude::*};
-
-use super::runtime::STOP_BOUND;
 
 type Job = Box<dyn FnOnce(&gst::Element) + Send>;
 
@@ -60,15 +60,17 @@ impl Courier {
         }
     }
 
-    /// Drops what waits and waits for the running job, bounded; a job may itself call this.
-    pub(crate) fn close(&self) {
+    /// Drops what waits and waits for the running job until `deadline`; a job may itself call this.
+    pub(crate) fn close(&self, deadline: Instant) {
         let mut state = self.state();
         state.closed = true;
         state.queue.clear();
         let me = thread::current().id();
-        let wait = self.idle.wait_timeout_while(state, STOP_BOUND, |state| {
-            state.busy.is_some_and(|thread| thread != me)
-        });
+        let wait = self.idle.wait_timeout_while(
+            state,
+            deadline.saturating_duration_since(Instant::now()),
+            |state| state.busy.is_some_and(|thread| thread != me),
+        );
         drop(wait);
     }
 
@@ -89,7 +91,14 @@ impl Courier {
             };
             state.busy = Some(thread::current().id());
             drop(state);
-            job(element);
+            // A panic must not reach GStreamer's pool, and later jobs do not depend on this one.
+            if panic::catch_unwind(AssertUnwindSafe(|| job(element))).is_err() {
+                gst::element_error!(
+                    element,
+                    gst::CoreError::Failed,
+                    ("A message was lost, which is an error of this plugin or of a handler")
+                );
+            }
         }
     }
 

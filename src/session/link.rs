@@ -47,7 +47,8 @@ enum State {
     /// Nothing until the next dial is due.
     Waiting(Instant),
     Dialing(moq_tokio::Connection),
-    Live(moq_tokio::Connection),
+    /// Since when the session is up.
+    Live(moq_tokio::Connection, Instant),
 }
 
 impl Link {
@@ -89,23 +90,29 @@ impl Link {
                         .version()
                         .map(|version| version.to_string())
                         .unwrap_or_default();
-                    self.state = State::Live(connection);
-                    self.pause = MIN_PAUSE;
+                    self.state = State::Live(connection, Instant::now());
                     Ok(Event::Connected { version })
                 }
                 Err(err) => self.lost(Error::terminal(err)?),
             },
-            State::Live(connection) => match connection.closed().await {
-                Ok(()) => self.lost(moq_tokio::Error::Stopped),
-                Err(err) => self.lost(Error::terminal(err)?),
-            },
+            State::Live(connection, since) => {
+                let (closed, since) = (connection.closed().await, *since);
+                // A relay that accepts and closes at once is no better than one that refuses.
+                if since.elapsed() > MAX_PAUSE {
+                    self.pause = MIN_PAUSE;
+                }
+                match closed {
+                    Ok(()) => self.lost(moq_tokio::Error::Stopped),
+                    Err(err) => self.lost(Error::terminal(err)?),
+                }
+            }
         }
     }
 
     /// Ends the session so that the peer knows at once.
     pub(crate) async fn close(self) {
         let goodbye = async {
-            if let State::Dialing(connection) | State::Live(connection) = self.state {
+            if let State::Dialing(connection) | State::Live(connection, _) = self.state {
                 // An error here says that there was nobody left to take leave of.
                 let _ = connection.close().await;
             }

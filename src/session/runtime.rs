@@ -3,7 +3,7 @@
 use std::{
     future::Future,
     sync::{LazyLock, mpsc},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::{
@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::Error;
 
-/// How long a state change waits for a session task to end, on a dead network too.
+/// How long a state change waits at most for all that it ends, on a dead network too.
 pub(crate) const STOP_BOUND: Duration = Duration::from_secs(1);
 
 /// One worker: a QUIC connection is driven by one task, so a second worker only adds wake-ups
@@ -75,13 +75,16 @@ impl Task {
         })
     }
 
-    /// Asks the task to end and waits for it, at most [`STOP_BOUND`]; then it is aborted.
-    pub(crate) fn stop(self) {
+    /// Asks the task to end and waits for it until `deadline`; then it is aborted.
+    pub(crate) fn stop(self, deadline: Instant) {
         self.cancel.cancel();
         let on_runtime = Handle::try_current().is_ok_and(|here| here.id() == self.runtime.id());
         // Nothing is ever sent: the channel closes when the task is gone.
         if !on_runtime
-            && self.ended.recv_timeout(STOP_BOUND) == Err(mpsc::RecvTimeoutError::Timeout)
+            && self
+                .ended
+                .recv_timeout(deadline.saturating_duration_since(Instant::now()))
+                == Err(mpsc::RecvTimeoutError::Timeout)
         {
             self.abort.abort();
         }
@@ -96,8 +99,6 @@ impl Drop for Task {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use super::*;
 
     #[test]
@@ -109,7 +110,7 @@ mod tests {
             Ok(())
         };
         let task = Task::spawn(session, drop).expect("a runtime");
-        task.stop();
+        task.stop(Instant::now() + STOP_BOUND);
         rx.try_recv().expect("the task ended before stop returned");
     }
 
@@ -117,7 +118,7 @@ mod tests {
     fn a_task_that_ignores_its_token_is_aborted_after_the_bound() {
         let task = Task::spawn(|_| std::future::pending(), drop).expect("a runtime");
         let begun = Instant::now();
-        task.stop();
+        task.stop(begun + STOP_BOUND);
         assert!(begun.elapsed() >= STOP_BOUND);
     }
 

@@ -22,10 +22,17 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// The `url` property as it reads back: without its query, which may hold a token.
+    /// The `url` property as it reads back: without its query, which may hold a token, and without
+    /// user and password.
     pub(crate) fn public_url(&self) -> Option<String> {
         let url = self.url.as_deref()?;
-        Some(url.split(['?', '#']).next().unwrap_or_default().to_owned())
+        let url = url.split(['?', '#']).next().unwrap_or_default();
+        let Some((scheme, rest)) = url.split_once("://") else {
+            return Some(url.to_owned());
+        };
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let host = authority.rsplit('@').next().unwrap_or_default();
+        Some(format!("{scheme}://{host}{path}"))
     }
 
     /// Checks the settings once, so that nothing after it has to.
@@ -97,17 +104,16 @@ impl Target {
     /// `text` with every secret of the URL blotted out.
     pub(crate) fn redact(&self, text: &str) -> String {
         let mut text = text.to_owned();
-        let pairs = self.url.query_pairs();
-        let tokens = pairs
-            .filter(|(name, _)| name == TOKEN_PARAMETER)
-            .map(|(_, token)| token.into_owned());
-        let others = [self.url.query(), self.url.password()];
-        for secret in others
-            .into_iter()
-            .flatten()
-            .map(str::to_owned)
-            .chain(tokens)
-        {
+        let query = self.url.query().unwrap_or_default();
+        let is_token = |name: &str| name == TOKEN_PARAMETER;
+        let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+        let encoded = pairs
+            .filter(|(name, _)| is_token(name))
+            .map(|(_, token)| token.to_owned());
+        let decoded = self.url.query_pairs().filter(|(name, _)| is_token(name));
+        let decoded = decoded.map(|(_, token)| token.into_owned());
+        let whole = [query, self.url.password().unwrap_or_default()].map(str::to_owned);
+        for secret in whole.into_iter().chain(encoded).chain(decoded) {
             if !secret.is_empty() {
                 text = text.replace(&secret, "***");
             }
@@ -141,6 +147,11 @@ mod tests {
         assert_eq!(
             settings.public_url().as_deref(),
             Some("https://relay.example/demo")
+        );
+        let settings = self::settings("https://user:pass@relay.example:4443/demo", None);
+        assert_eq!(
+            settings.public_url().as_deref(),
+            Some("https://relay.example:4443/demo")
         );
     }
 

@@ -53,7 +53,7 @@ impl Connection {
     }
 
     /// Takes in what the link reports and has it told to the application.
-    pub(crate) fn apply(&self, event: &Event, courier: &Arc<Courier>) {
+    pub(crate) fn apply(self: &Arc<Self>, event: &Event, courier: &Arc<Courier>) {
         match event {
             Event::Connecting { first } => {
                 if *first {
@@ -82,7 +82,7 @@ impl Connection {
     }
 
     /// The run has failed: no try will follow. The one place where a session's error is told.
-    pub(crate) fn fail(&self, error: Error, target: Target, courier: &Arc<Courier>) {
+    pub(crate) fn fail(self: &Arc<Self>, error: Error, target: Target, courier: &Arc<Courier>) {
         let reason = target.redact(&error.to_string());
         self.end(courier, gst::ProgressType::Error, &reason);
         self.set(Status::Disconnected, None, Some(courier));
@@ -104,16 +104,22 @@ impl Connection {
         }
     }
 
-    fn begin(&self, courier: &Arc<Courier>) {
-        self.state().in_progress = true;
-        courier.send(|element| post_progress(element, gst::ProgressType::Start, "Connecting"));
+    fn begin(self: &Arc<Self>, courier: &Arc<Courier>) {
+        let this = self.clone();
+        // Noted where it is posted: what a stop drops was not begun.
+        courier.send(move |element| {
+            this.state().in_progress = true;
+            post_progress(element, gst::ProgressType::Start, "Connecting");
+        });
     }
 
-    fn end(&self, courier: &Arc<Courier>, kind: gst::ProgressType, text: &str) {
-        if std::mem::take(&mut self.state().in_progress) {
-            let text = text.to_owned();
-            courier.send(move |element| post_progress(element, kind, &text));
-        }
+    fn end(self: &Arc<Self>, courier: &Arc<Courier>, kind: gst::ProgressType, text: &str) {
+        let (this, text) = (self.clone(), text.to_owned());
+        courier.send(move |element| {
+            if std::mem::take(&mut this.state().in_progress) {
+                post_progress(element, kind, &text);
+            }
+        });
     }
 
     fn set(&self, status: Status, version: Option<String>, courier: Option<&Arc<Courier>>) {

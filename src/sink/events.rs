@@ -11,27 +11,31 @@ use super::{
 use crate::media::caps::{self, CapsError};
 
 impl MoqSinkPad {
-    pub(super) fn event(&self, sink: &MoqSink, event: gst::Event) -> bool {
+    pub(super) fn event(
+        &self,
+        sink: &MoqSink,
+        event: gst::Event,
+    ) -> Result<gst::FlowSuccess, gst::FlowError> {
         gst::debug!(CAT, imp = self, "{event:?}");
         match event.view() {
             gst::EventView::FlushStart(_) => self.flush_start(),
             gst::EventView::FlushStop(event) => self.flush_stop(sink, event),
-            _ if self.gate.is_shut() => return false,
+            _ if self.gate.is_shut() => return Err(gst::FlowError::Flushing),
             gst::EventView::StreamStart(event) => self.stream_start(sink, event),
-            gst::EventView::Caps(event) => return self.caps(event.caps()),
+            gst::EventView::Caps(event) => self.caps(event.caps())?,
             gst::EventView::Segment(event) => self.segment(event.segment()),
             gst::EventView::Tag(event) => self.tag(event.tag()),
-            gst::EventView::Gap(event) => return self.gap(sink, event),
+            gst::EventView::Gap(event) => self.gap(sink, event)?,
             gst::EventView::SegmentDone(event) => {
-                let position = event.get();
-                self.receive(|received| received.segment_done = Some(position));
+                let done = (event.get(), event.seqnum());
+                self.receive(|received| received.segment_done = Some(done));
                 sink.messages.check(&sink.obj());
             }
             gst::EventView::Eos(event) => self.eos(event.seqnum()),
             _ => {}
         }
         // Nothing comes after a sink: what means nothing to it ends here.
-        true
+        Ok(gst::FlowSuccess::Ok)
     }
 
     pub(super) fn query(&self, sink: &MoqSink, query: &mut gst::QueryRef) -> bool {
@@ -68,35 +72,31 @@ impl MoqSinkPad {
         if let Some(part) = self.part().filter(|_| revived) {
             part.send(PadMessage::Revive);
         }
-        let group = event.group_id();
+        let group = (event.group_id(), event.seqnum());
         self.receive(|received| received.group = Some(group));
         sink.messages.check(&sink.obj());
     }
 
-    fn caps(&self, caps: &gst::CapsRef) -> bool {
-        let Some(part) = self.part() else {
-            return false;
-        };
+    fn caps(&self, caps: &gst::CapsRef) -> Result<(), gst::FlowError> {
+        let part = self.part().ok_or(gst::FlowError::Flushing)?;
         if !lock(&self.stream).is_news(caps) {
-            return true;
+            return Ok(());
         }
         match caps::Stream::from_caps(caps) {
             Ok(codec) => {
                 let kind = codec.kind();
                 lock(&self.stream).set_codec(caps.to_owned(), codec);
-                self.retry();
                 part.send(PadMessage::Kind(kind));
-                true
+                Ok(())
             }
             Err(CapsError::Unsupported(reason)) => {
                 gst::warning!(CAT, imp = self, "Refused: {reason}");
-                false
+                Err(gst::FlowError::NotNegotiated)
             }
             Err(CapsError::Broken(reason)) => {
                 lock(&self.stream).fail();
-                part.send(PadMessage::Failed);
-                self.failed(&reason);
-                true
+                part.send(PadMessage::Failed(reason));
+                Ok(())
             }
         }
     }
@@ -104,8 +104,11 @@ impl MoqSinkPad {
     fn segment(&self, segment: &gst::Segment) {
         let mut stream = lock(&self.stream);
         stream.timing.set_segment(segment);
+        // Running time may begin anew with it.
+        stream.anchor = None;
         let segment_seek = stream.timing.is_segment_seek();
         drop(stream);
+        self.reset_position();
         self.receive(|received| received.segment_seek = segment_seek);
     }
 
@@ -121,22 +124,19 @@ impl MoqSinkPad {
         }
     }
 
-    fn gap(&self, sink: &MoqSink, event: &gst::event::Gap) -> bool {
+    fn gap(&self, sink: &MoqSink, event: &gst::event::Gap) -> Result<(), gst::FlowError> {
         let (start, duration) = event.get();
         let stream = lock(&self.stream);
         let due = stream.timing.running_time(start);
         let position = stream
             .timing
-            .stream_time(start + duration.unwrap_or_default());
+            .stream_time(start.saturating_add(duration.unwrap_or_default()));
         drop(stream);
-        let Some(due) = due else {
-            return true;
-        };
-        if self.pass_gap(sink, due).is_err() {
-            return false;
+        if let Some(due) = due {
+            self.pass_gap(sink, due)?;
+            self.set_position(position);
         }
-        self.set_position(position);
-        true
+        Ok(())
     }
 
     fn eos(&self, seqnum: gst::Seqnum) {

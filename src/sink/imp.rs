@@ -48,9 +48,9 @@ pub struct MoqSink {
     #[property(name = "sync", type = bool, get, set, member = sync, default = true,
         nick = "Sync", blurb = "Pace input that comes faster than real time by the clock; live input passes at once", mutable_playing)]
     #[property(name = "max-bytes", type = u32, get, set, member = max_bytes, default = MAX_BYTES,
-        nick = "Max. bytes", blurb = "How many bytes of a track may wait to be sent: a file waits then, live input loses its oldest group (0 = unlimited)", mutable_ready)]
+        nick = "Max. bytes", blurb = "How many bytes of a track may wait until they are handed to the network: a file waits then, live input loses its oldest group (0 = unlimited)", mutable_ready)]
     #[property(name = "max-time", type = u64, get, set, member = max_time, default = MAX_TIME.nseconds(),
-        nick = "Max. time", blurb = "How many nanoseconds of a track may wait to be sent (0 = unlimited)", mutable_ready)]
+        nick = "Max. time", blurb = "How many nanoseconds of a track may wait until they are handed to the network, as max-bytes (0 = unlimited)", mutable_ready)]
     #[property(name = "drain-timeout", type = u32, get, set, member = drain_timeout, default = DRAIN_TIMEOUT,
         nick = "Drain timeout", blurb = "How many milliseconds EOS waits at most until all was delivered to the relay (0 = not at all)", mutable_ready)]
     settings: Mutex<Settings>,
@@ -193,10 +193,11 @@ impl ElementImpl for MoqSink {
             gst::warning!(CAT, imp = self, "There is a pad {name} already");
             return None;
         }
-        // Only now, so that a start at the same moment finds the pad or is found here.
-        if let Some(run) = self.run() {
-            let settings = self.settings().clone();
-            pad.imp().join(&run, &settings);
+        // Only now, so that a start at the same moment finds the pad or is found here; under the lock,
+        // so that no pad joins a run that is over.
+        let settings = self.settings().clone();
+        if let Some(run) = &*self.run_lock() {
+            pad.imp().join(run, &settings);
         }
         element.child_added(&pad, &name);
         Some(pad.upcast())
@@ -232,8 +233,11 @@ impl MoqSink {
     }
 
     fn run(&self) -> Option<Arc<Run>> {
-        let run = self.run.lock().unwrap_or_else(PoisonError::into_inner);
-        run.clone()
+        self.run_lock().clone()
+    }
+
+    fn run_lock(&self) -> MutexGuard<'_, Option<Arc<Run>>> {
+        self.run.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn pads(&self) -> impl Iterator<Item = MoqSinkPad> + use<> {
@@ -275,16 +279,19 @@ impl MoqSink {
         let task = Task::spawn(
             |cancel| task::run(session, cancel),
             move |error| {
-                reporter.fail();
                 connection.fail(error, target, &reporter.courier);
+                // After the error, or upstream's complaint of a failed push would come before it.
+                let run = reporter.clone();
+                reporter.courier.send(move |_| run.fail());
             },
         )?;
         run.adopt(task);
         self.messages.reset();
-        *self.run.lock().unwrap_or_else(PoisonError::into_inner) = Some(run.clone());
+        let mut current = self.run_lock();
         for pad in self.pads() {
             pad.imp().join(&run, settings);
         }
+        *current = Some(run);
         Ok(())
     }
 
@@ -294,17 +301,20 @@ impl MoqSink {
         };
         let element = self.obj();
         let playing = Playing::of(&*element);
+        let current = self.run_lock();
         let held_eos = run.play(&playing);
         for pad in self.pads() {
             pad.imp().set_playing(Some(playing.clone()));
         }
+        drop(current);
         if let Some(seqnum) = held_eos {
             task::post_eos(element.upcast_ref(), seqnum);
         }
     }
 
     fn pause(&self) {
-        if let Some(run) = self.run() {
+        let current = self.run_lock();
+        if let Some(run) = &*current {
             run.pause();
         }
         for pad in self.pads() {
@@ -313,18 +323,15 @@ impl MoqSink {
     }
 
     fn stop(&self) {
-        let run = self
-            .run
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        let Some(run) = run else {
+        let mut current = self.run_lock();
+        let Some(run) = current.take() else {
             return;
         };
         // Deactivating the pads waits for their streaming threads: these are let go first.
         for pad in self.pads() {
             pad.imp().leave();
         }
+        drop(current);
         run.stop();
         for pad in self.pads() {
             pad.imp().rest();

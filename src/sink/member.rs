@@ -9,7 +9,11 @@ use super::{
     run::{Frame, Peer, Run},
     track::{Refused, Track},
 };
-use crate::media::{caps::Rendition, codec::Kind};
+use crate::media::{
+    caps::{self, Rendition},
+    codec::Kind,
+    duration,
+};
 
 /// How long a track's frames are watched before its delay is stated.
 const DELAY_WINDOW: Duration = Duration::from_secs(1);
@@ -79,15 +83,26 @@ impl Member {
         self.report(run, Report::Failed(reason));
     }
 
-    /// Ends its track for good; another broadcast may follow.
-    pub(super) fn finish(&mut self, run: &Run) {
-        if let Some(mut track) = self.track.take() {
-            track.finish();
-        }
-        self.base = None;
-        if self.ended {
+    /// Ends a track that is over and delivered.
+    pub(super) fn settle(&mut self, run: &Run) {
+        if let Some(track) = self.track.as_mut().filter(|_| self.ended)
+            && !track.is_finished()
+            && track.finish_delivered()
+        {
             self.report(run, Report::Ended);
         }
+    }
+
+    /// Ends its track for good; another broadcast may follow.
+    pub(super) fn finish(&mut self, run: &Run) {
+        self.base = None;
+        let Some(mut track) = self.track.take() else {
+            return;
+        };
+        if self.ended && !track.is_finished() {
+            self.report(run, Report::Ended);
+        }
+        track.finish();
     }
 
     /// What comes next does not continue what came before.
@@ -119,6 +134,9 @@ impl Member {
         self.skipping = over || (self.skipping && !frame.key);
         if begins {
             self.cut();
+            if self.kind == Some(Kind::Video) {
+                self.report(run, Report::NeedsKeyFrame);
+            }
             self.tell(run, "more waits than max-bytes and max-time allow".into());
         }
         !self.skipping
@@ -142,6 +160,11 @@ impl Member {
         };
     }
 
+    /// Whether its delay is not known yet.
+    pub(super) fn is_watched(&self) -> bool {
+        self.track.is_none() || self.evaluate.is_some()
+    }
+
     /// Whether it is time to state the delay; true once for each track.
     pub(super) fn evaluates(&mut self) -> bool {
         let due = self.evaluate.is_some_and(|due| Instant::now() >= due);
@@ -162,6 +185,7 @@ impl Member {
                 let entries = &mut catalog.video.renditions;
                 config.bitrate = self.bitrate.or(config.bitrate);
                 config.delay = delay.or(entries.get(name).and_then(|listed| listed.delay));
+                config.jitter = reordering(&config);
                 entries.insert(name.to_owned(), config);
             }
             Rendition::Audio(mut config) => {
@@ -179,6 +203,14 @@ impl Member {
             self.report(run, Report::Dropped(reason));
         }
     }
+}
+
+/// How long the encoder may hold a picture back: until the next one, and those that it reorders.
+fn reordering(config: &hang::catalog::VideoConfig) -> Option<Duration> {
+    let rendition = Rendition::Video(config.clone());
+    let frame: Duration = duration::of(&rendition, &[])?.into();
+    let depth = caps::reorder_depth(&rendition).unwrap_or_default();
+    Some(frame * (depth + 1))
 }
 
 #[cfg(test)]

@@ -19,11 +19,11 @@ struct Posted {
 /// What a pad has got of it.
 #[derive(Clone, Default)]
 pub(super) struct Received {
-    /// The group of its STREAM_START event, which may have none.
-    pub(super) group: Option<Option<gst::GroupId>>,
+    /// The group of its STREAM_START event, which may have none, and the event's seqnum.
+    pub(super) group: Option<(Option<gst::GroupId>, gst::Seqnum)>,
     /// It plays a segment that ends in SEGMENT_DONE.
     pub(super) segment_seek: bool,
-    pub(super) segment_done: Option<gst::GenericFormattedValue>,
+    pub(super) segment_done: Option<(gst::GenericFormattedValue, gst::Seqnum)>,
 }
 
 impl Messages {
@@ -40,29 +40,29 @@ impl Messages {
             .filter_map(|pad| pad.downcast().ok())
             .filter(MoqSinkPad::is_linked)
             .collect();
+        // Decided under one lock, so that of two pads that come at once one posts.
+        let mut posted = self.posted();
         let received: Vec<Received> = pads.iter().map(|pad| pad.imp().received()).collect();
-        if let Some(group) = self.stream_start(&received) {
-            let message = gst::message::StreamStart::builder().src(element);
-            post(element, message.group_id_if_some(group).build());
-        }
-        if let Some(position) = segment_done(&received) {
+        let start = posted.stream_start(&received);
+        let done = segment_done(&received);
+        if done.is_some() {
             for pad in &pads {
                 pad.imp().forget_segment_done();
             }
-            let message = gst::message::SegmentDone::builder(position).src(element);
+        }
+        drop(posted);
+        if let Some((group, seqnum)) = start {
+            let message = gst::message::StreamStart::builder()
+                .src(element)
+                .seqnum(seqnum);
+            post(element, message.group_id_if_some(group).build());
+        }
+        if let Some((position, seqnum)) = done {
+            let message = gst::message::SegmentDone::builder(position)
+                .src(element)
+                .seqnum(seqnum);
             post(element, message.build());
         }
-    }
-
-    /// The group to tell: all pads have begun one, and it is the first or all agree on a new one.
-    fn stream_start(&self, received: &[Received]) -> Option<Option<gst::GroupId>> {
-        let groups: Option<Vec<_>> = received.iter().map(|pad| pad.group).collect();
-        let groups = groups?;
-        let newest = *groups.first()?;
-        let mut posted = self.posted();
-        let agreed = groups.iter().all(|group| *group == newest);
-        let due = posted.group.is_none() || (agreed && posted.group != Some(newest));
-        due.then(|| *posted.group.insert(newest))
     }
 
     fn posted(&self) -> MutexGuard<'_, Posted> {
@@ -70,8 +70,23 @@ impl Messages {
     }
 }
 
+impl Posted {
+    /// The group to tell: all pads have begun one, and it is the first or all agree on a new one.
+    fn stream_start(
+        &mut self,
+        received: &[Received],
+    ) -> Option<(Option<gst::GroupId>, gst::Seqnum)> {
+        let groups: Option<Vec<_>> = received.iter().map(|pad| pad.group).collect();
+        let groups = groups?;
+        let (newest, seqnum) = *groups.first()?;
+        let agreed = groups.iter().all(|(group, _)| *group == newest);
+        let due = self.group.is_none() || (agreed && self.group != Some(newest));
+        due.then(|| (*self.group.insert(newest), seqnum))
+    }
+}
+
 /// The end of a segment seek, once all pads that play one are there.
-fn segment_done(received: &[Received]) -> Option<gst::GenericFormattedValue> {
+fn segment_done(received: &[Received]) -> Option<(gst::GenericFormattedValue, gst::Seqnum)> {
     let mut seeking = received.iter().filter(|pad| pad.segment_seek).peekable();
     seeking.peek()?;
     let positions: Option<Vec<_>> = seeking.map(|pad| pad.segment_done).collect();

@@ -101,10 +101,10 @@ impl super::MoqSinkPad {
                     |sink| pad.imp().chain(sink, buffer),
                 )
             })
-            .event_function(|pad: &Self, parent, event| {
+            .event_full_function(|pad: &Self, parent, event| {
                 super::imp::MoqSink::catch_panic_pad_function(
                     parent,
-                    || false,
+                    || Err(gst::FlowError::Error),
                     |sink| pad.imp().event(sink, event),
                 )
             })
@@ -240,33 +240,24 @@ impl MoqSinkPad {
                 track.active = None;
                 track.status = TrackStatus::Ended;
             }),
-            Report::Failed(reason) => {
-                lock(&self.stream).fail();
-                self.failed(&reason);
-            }
+            Report::Failed(reason) => self.failed(&reason),
+            Report::Retries => self.set_track(|track| {
+                track.status = TrackStatus::Idle;
+                track.error = None;
+            }),
             Report::Dropped(reason) => self.warn(&format!("Frames were dropped: {reason}")),
             Report::NeedsKeyFrame => self.request_key_frame(),
         }
     }
 
     /// This pad alone has failed, until its next caps.
-    pub(super) fn failed(&self, reason: &str) {
+    fn failed(&self, reason: &str) {
         self.set_track(|track| {
             track.active = None;
             track.status = TrackStatus::Failed;
             track.error = Some(reason.to_owned());
         });
         self.warn(reason);
-    }
-
-    /// A new try begins after a failure.
-    pub(super) fn retry(&self) {
-        if lock(&self.track).status == TrackStatus::Failed {
-            self.set_track(|track| {
-                track.status = TrackStatus::Idle;
-                track.error = None;
-            });
-        }
     }
 
     /// Tells the user and the application about trouble of this pad.

@@ -9,6 +9,7 @@ use tokio::{task::JoinSet, time::Instant};
 
 use super::{
     member::Member,
+    report::Report,
     run::{Frame, Message, PadId, PadMessage, Run},
     track::{Refused, Track},
 };
@@ -89,7 +90,9 @@ impl Publication {
             PadMessage::Open(_) => {}
             PadMessage::Kind(kind) => {
                 member.kind = Some(kind);
-                member.failed = false;
+                if std::mem::take(&mut member.failed) {
+                    member.report(&self.run, Report::Retries);
+                }
             }
             PadMessage::Rendition(rendition, wanted) => {
                 member.wanted = wanted;
@@ -109,8 +112,8 @@ impl Publication {
                 member.cut();
                 self.eos = Some(seqnum);
             }
-            PadMessage::Failed => {
-                member.failed = true;
+            PadMessage::Failed(reason) => {
+                member.fail(&self.run, reason);
                 member.rendition = None;
                 return self.retire(id);
             }
@@ -170,10 +173,8 @@ impl Publication {
     pub(super) fn settle(&mut self) {
         while self.watchers.try_join_next().is_some() {}
         self.retired.retain_mut(|track| !track.finish_delivered());
-        for member in self.members.values_mut().filter(|member| member.ended) {
-            if let Some(track) = &mut member.track {
-                track.finish_delivered();
-            }
+        for member in self.members.values_mut() {
+            member.settle(&self.run);
         }
     }
 
@@ -239,10 +240,13 @@ impl Publication {
 
     /// Takes the pad's track out of the catalog; it ends when it is delivered.
     fn retire(&mut self, id: PadId) -> Result<(), Error> {
-        let member = self.members.get_mut(&id);
-        let Some(mut track) = member.and_then(|member| member.track.take()) else {
+        let Some(member) = self.members.get_mut(&id) else {
             return Ok(());
         };
+        let Some(mut track) = member.track.take() else {
+            return Ok(());
+        };
+        member.transit = None;
         track.cut();
         self.edit(|catalog| {
             catalog.video.renditions.remove(track.name());
@@ -284,7 +288,7 @@ impl Publication {
             Err(refused) => member.refused(&self.run, &refused),
         }
         if member.evaluates() {
-            return self.evaluate(id);
+            return self.evaluate();
         }
         Ok(())
     }
@@ -307,12 +311,16 @@ impl Publication {
         let broadcast = self.broadcast()?;
         let name = broadcast.names.take(&base);
         let info = track_info(kind.priority()).with_max_age(CACHE_TIME);
-        let producer = broadcast
-            .producer
-            .create_track(name.as_str(), info)
-            .map_err(Error::Publish)?;
-        if let Some(member) = self.members.get_mut(&id) {
-            member.publish(&self.run, base, Track::new(producer, kind));
+        let producer = broadcast.producer.create_track(name.as_str(), info);
+        let Some(member) = self.members.get_mut(&id) else {
+            return Ok(());
+        };
+        match producer {
+            Ok(producer) => member.publish(&self.run, base, Track::new(producer, kind)),
+            Err(err) => {
+                member.fail(&self.run, format!("The track \"{name}\" is refused: {err}"));
+                return Ok(());
+            }
         }
         self.list(id, None)
     }
@@ -397,14 +405,23 @@ impl Publication {
         }
     }
 
-    /// States how much later than the earliest track this one comes.
-    fn evaluate(&mut self, id: PadId) -> Result<(), Error> {
-        let own = self.members.get(&id).and_then(|member| member.transit);
+    /// States how much later than the earliest track each of the others comes.
+    fn evaluate(&mut self) -> Result<(), Error> {
         let transits = self.members.values().filter_map(|member| member.transit);
-        let delay = own.zip(transits.min()).map(|(own, least)| own - least);
-        match delay.filter(|delay| *delay >= MIN_DELAY) {
-            Some(delay) => self.list(id, Some(delay.into())),
-            None => Ok(()),
+        let Some(least) = transits.min() else {
+            return Ok(());
+        };
+        let watched = self
+            .members
+            .iter()
+            .filter(|(_, member)| !member.is_watched());
+        let delays: Vec<(PadId, gst::ClockTime)> = watched
+            .filter_map(|(id, member)| Some((*id, member.transit? - least)))
+            .filter(|(_, delay)| *delay >= MIN_DELAY)
+            .collect();
+        for (id, delay) in delays {
+            self.list(id, Some(delay.into()))?;
         }
+        Ok(())
     }
 }

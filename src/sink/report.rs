@@ -13,6 +13,8 @@ pub(super) enum Report {
     Ended,
     /// Nothing is published until the next caps, for this reason.
     Failed(String),
+    /// New caps came after a failure.
+    Retries,
     /// Frames were dropped for a reason that is new.
     Dropped(String),
     /// Frames are dropped until a key frame comes.

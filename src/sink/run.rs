@@ -5,7 +5,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use bytes::Bytes;
@@ -23,7 +23,7 @@ use crate::{
     session::{
         budget::{Budget, Charge},
         courier::Courier,
-        runtime::Task,
+        runtime::{STOP_BOUND, Task},
     },
 };
 
@@ -54,8 +54,8 @@ pub(super) enum PadMessage {
     Eos(gst::Seqnum),
     /// More comes after an EOS.
     Revive,
-    /// Nothing comes until the next caps.
-    Failed,
+    /// Nothing comes until the next caps, for this reason.
+    Failed(String),
     /// The pad is gone.
     Release,
 }
@@ -95,6 +95,8 @@ pub(super) struct Run {
 struct Stage {
     playing: Option<Playing>,
     started: bool,
+    /// The clock that the pipeline had until it paused, with its time then.
+    paused: Option<(Playing, gst::ClockTime, Instant)>,
     /// Everything was sent, but the pipeline pauses.
     held_eos: Option<gst::Seqnum>,
 }
@@ -128,11 +130,12 @@ impl Run {
 
     /// Ends the session task and everything that it still has to tell; bounded.
     pub(super) fn stop(&self) {
+        let deadline = Instant::now() + STOP_BOUND;
         let task = lock(&self.task).take();
         if let Some(task) = task {
-            task.stop();
+            task.stop(deadline);
         }
-        self.courier.close();
+        self.courier.close(deadline);
     }
 
     /// Sends a pad's message; after a failure it goes nowhere.
@@ -151,9 +154,19 @@ impl Run {
 
     /// The pipeline plays; returns an EOS that was held for it.
     pub(super) fn play(&self, playing: &Playing) -> Option<gst::Seqnum> {
+        let mut stage = lock(&self.stage);
+        let paused = stage.paused.take();
+        drop(stage);
         let mut timelines = lock(&self.timelines);
-        timelines.live.start(playing.base_time);
-        timelines.stored.start(playing.base_time);
+        for timeline in timelines.all() {
+            timeline.start(playing.base_time);
+            if let Some((before, then, at)) = &paused
+                && before.clock != playing.clock
+            {
+                let elapsed = timeline.elapsed(*then) + clock_time(at.elapsed());
+                timeline.rebase(playing.now(), elapsed);
+            }
+        }
         drop(timelines);
         let mut stage = lock(&self.stage);
         stage.playing = Some(playing.clone());
@@ -167,7 +180,11 @@ impl Run {
     }
 
     pub(super) fn pause(&self) {
-        lock(&self.stage).playing = None;
+        let mut stage = lock(&self.stage);
+        if let Some(playing) = stage.playing.take() {
+            let now = playing.now();
+            stage.paused = Some((playing, now, Instant::now()));
+        }
     }
 
     /// The pipeline's time, unless it is paused.
@@ -203,7 +220,15 @@ impl Run {
     }
 }
 
+fn clock_time(duration: Duration) -> gst::ClockTime {
+    gst::ClockTime::try_from(duration).unwrap_or(gst::ClockTime::ZERO)
+}
+
 impl Timelines {
+    fn all(&mut self) -> [&mut Outgoing; 2] {
+        [&mut self.live, &mut self.stored]
+    }
+
     fn of(&mut self, live: bool) -> &mut Outgoing {
         match live {
             true => &mut self.live,
@@ -219,7 +244,7 @@ fn clock(playing: &Playing) -> Clock {
         .checked_sub(elapsed)
         .zip(SystemTime::now().checked_sub(elapsed))
         .and_then(|(instant, wall)| Clock::at(instant, wall).ok())
-        // A host whose clock is not set advertises none.
+        // Only a host whose clock is not set gets here.
         .unwrap_or_default()
 }
 

@@ -149,6 +149,9 @@ impl Stream {
         let prepared = codec.prepare(payload, key);
         let rendition = codec.rendition().cloned();
         let (payload, rendition) = match (prepared, rendition) {
+            (Ok(payload), _) if payload.is_empty() => {
+                return Err(Halt::Drop("it is empty".into()));
+            }
             (Ok(payload), Some(rendition)) => (payload, rendition),
             (Ok(_), None) => {
                 self.interrupt();

@@ -198,6 +198,7 @@ impl Track {
                 Err(Refused::GroupFull)
             }
             Kind::Video => Ok(key),
+            Kind::Audio if timestamp < open.begin => Err(Refused::Rewinds),
             Kind::Audio => Ok(full || timestamp >= open.begin + AUDIO_GROUP),
         }
     }

@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use moq_json::snapshot;
+use moq_mux::{catalog::hang::Container, container};
 use moq_net::{broadcast, origin};
 use serde_json::Value;
 use tokio::time::Instant;
@@ -25,6 +26,17 @@ pub(super) struct Entry {
     pub(super) name: String,
     pub(super) rendition: Arc<Rendition>,
     pub(super) caps: gst::Caps,
+}
+
+/// Markers at the end of a group are ours to tell by their empty payload: a publisher whose markers
+/// claim a rewind cannot make us stumble.
+const CONTENT: container::Kind = container::Kind::Data;
+
+impl Entry {
+    /// How its frames are framed.
+    pub(super) fn container(&self) -> moq_mux::Result<Container> {
+        Container::new(self.rendition.container(), CONTENT)
+    }
 }
 
 impl reconcile::Rendition for Entry {
@@ -74,8 +86,11 @@ impl Broadcast {
         let consumer = origin.routed_broadcast(name).await?;
         let catalog = consumer
             .track(hang::Catalog::DEFAULT_NAME)?
-            .subscribe(hang::Catalog::default_subscription())
-            .await?;
+            .subscribe(hang::Catalog::default_subscription());
+        let catalog = tokio::select! {
+            catalog = catalog => catalog?,
+            err = consumer.closed() => return Err(err),
+        };
         Ok(Self {
             consumer,
             catalog: snapshot::Consumer::new(catalog, snapshot::consumer::Config::default()),
@@ -124,8 +139,10 @@ impl Broadcast {
                     Ok(entry) => entries.push(entry),
                     Err(reason) => {
                         problems.push(format!(
-                            "The {} track \"{name}\" is left out: {reason}",
-                            kind.name()
+                            "The {} track \"{}\" is left out: {}",
+                            kind.name(),
+                            name.escape_debug(),
+                            reason.escape_debug()
                         ));
                     }
                 }
@@ -147,6 +164,9 @@ impl Broadcast {
 }
 
 fn entry(kind: Kind, name: &str, value: &Value) -> Result<Entry, String> {
+    if name.is_empty() || name.chars().any(char::is_control) {
+        return Err("its name has characters that no name has".into());
+    }
     let rendition = match kind {
         Kind::Video => serde_json::from_value(value.clone()).map(Rendition::Video),
         Kind::Audio => serde_json::from_value(value.clone()).map(Rendition::Audio),
@@ -160,9 +180,11 @@ fn entry(kind: Kind, name: &str, value: &Value) -> Result<Entry, String> {
         return Err("it refers to another broadcast".into());
     }
     let caps = caps::from_rendition(&rendition).map_err(|err| err.to_string())?;
-    Ok(Entry {
+    let entry = Entry {
         name: name.to_owned(),
         rendition: Arc::new(rendition),
         caps,
-    })
+    };
+    entry.container().map_err(|err| err.to_string())?;
+    Ok(entry)
 }

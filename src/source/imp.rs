@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use gst::{ClockTime, glib, prelude::*, subclass::prelude::*};
@@ -22,7 +22,7 @@ use crate::{
         courier::Courier,
         error::Error,
         log,
-        runtime::Task,
+        runtime::{STOP_BOUND, Task},
         settings,
         status::{Connection, Status},
     },
@@ -226,10 +226,11 @@ impl MoqSrc {
     /// Ends the run: bounded, also on a dead network and with a push blocked.
     fn stop(&self) {
         let Some(run) = self.run().take() else { return };
-        run.task.stop();
-        run.courier.close();
+        let deadline = Instant::now() + STOP_BOUND;
+        run.task.stop(deadline);
+        run.courier.close(deadline);
         for pad in self.pads() {
-            pad.stop();
+            pad.stop(deadline);
             // Only a pad that was removed by somebody else is not there any more.
             let _ = pad.set_active(false);
             let _ = self.obj().remove_pad(&pad);
@@ -286,7 +287,7 @@ pub(super) fn expose(
         }
         // The run may have ended while the pad was added: it goes with its run.
         if courier.is_closed() {
-            pad.stop();
+            pad.stop(Instant::now());
             let _ = element.remove_pad(&pad);
         }
     }
@@ -404,12 +405,8 @@ impl ElementImpl for MoqSrc {
         let gst::EventView::Eos(eos) = event.view() else {
             return self.parent_send_event(event);
         };
-        if self.pads().is_empty() {
-            gst::element_imp_error!(
-                self,
-                gst::ResourceError::NotFound,
-                ("The broadcast was not found before the stream was ended")
-            );
+        if self.run().is_none() {
+            return false;
         }
         self.tell(Control::Eos(eos.seqnum()));
         true

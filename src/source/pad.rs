@@ -1,6 +1,13 @@
 //! The source pad of one rendition.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU32, Ordering},
+        mpsc,
+    },
+    time::Instant,
+};
 
 use gst::{ClockTime, glib, prelude::*, subclass::prelude::*};
 use tokio::sync::mpsc::UnboundedSender;
@@ -51,8 +58,16 @@ struct Session {
     index: PadIndex,
     control: UnboundedSender<Control>,
     latency: Arc<LatencyAnswer>,
+    /// Counts what downstream wished for.
+    wishes: Arc<AtomicU32>,
     /// Taken by the streaming thread when the pad is linked for the first time.
     messages: Mutex<Option<mpsc::Receiver<Message>>>,
+}
+
+impl Session {
+    fn messages(&self) -> MutexGuard<'_, Option<mpsc::Receiver<Message>>> {
+        self.messages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl super::MoqSrcPad {
@@ -84,6 +99,7 @@ impl super::MoqSrcPad {
             index: config.index,
             control: config.control,
             latency: config.latency,
+            wishes: Arc::default(),
             messages: Mutex::new(Some(config.messages)),
         };
         // Set here alone, and the pad was just made.
@@ -122,10 +138,15 @@ impl super::MoqSrcPad {
     }
 
     /// Ends the streaming thread; see [`Stream::stop`].
-    pub(super) fn stop(&self) {
-        let stream = self.imp().stream().take();
+    pub(super) fn stop(&self, deadline: Instant) {
+        let mut stream = self.imp().stream();
+        if let Some(session) = self.imp().session.get() {
+            // Whoever links it now starts nothing any more.
+            session.messages().take();
+        }
+        let stream = stream.take();
         if let Some(stream) = stream {
-            stream.stop(self.upcast_ref());
+            stream.stop(self.upcast_ref(), deadline);
         }
     }
 }
@@ -156,7 +177,7 @@ impl MoqSrcPad {
         match event.view() {
             gst::EventView::Reconfigure(_) => {
                 // Whoever answered that it wants nothing may want something now.
-                self.tell(Control::Wanted);
+                self.wish(Control::Wanted);
                 true
             }
             gst::EventView::Latency(_) | gst::EventView::Qos(_) => true,
@@ -172,25 +193,32 @@ impl MoqSrcPad {
         }
     }
 
+    fn wish(&self, control: impl FnOnce(PadIndex, u32) -> Control) {
+        if let Some(session) = self.session.get() {
+            let wish = session.wishes.fetch_add(1, Ordering::AcqRel) + 1;
+            self.tell(|index| control(index, wish));
+        }
+    }
+
     fn start(&self) {
         let Some(session) = self.session.get() else {
             return;
         };
-        let messages = session.messages.lock();
-        let Some(messages) = messages.unwrap_or_else(PoisonError::into_inner).take() else {
+        let mut stream = self.stream();
+        let Some(messages) = session.messages().take() else {
             return;
         };
         let pusher = Pusher::new(
             self.obj().upcast_ref(),
             session.index,
             session.control.clone(),
+            session.wishes.clone(),
             session.latency.clone(),
         );
-        let stream = Stream::start(pusher, messages);
-        *self.stream() = Some(stream);
+        *stream = Some(Stream::start(pusher, messages));
     }
 
-    fn stream(&self) -> std::sync::MutexGuard<'_, Option<Stream>> {
+    fn stream(&self) -> MutexGuard<'_, Option<Stream>> {
         self.stream.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -211,7 +239,7 @@ impl PadImpl for MoqSrcPad {
     fn linked(&self, peer: &gst::Pad) {
         self.parent_linked(peer);
         self.start();
-        self.tell(Control::Linked);
+        self.wish(Control::Linked);
     }
 
     fn unlinked(&self, peer: &gst::Pad) {

@@ -70,6 +70,11 @@ impl Playback {
         self.timeline.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What a LATENCY query is answered.
+    pub(super) fn latency(&self) -> ClockTime {
+        self.answer.get()
+    }
+
     /// Does `change` to the timeline and tells what followed from it.
     pub(super) fn update<T>(&self, change: impl FnOnce(&mut Timeline) -> T) -> T {
         let mut timeline = self.timeline();

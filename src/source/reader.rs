@@ -4,7 +4,11 @@ use std::{
     collections::VecDeque,
     future::Future,
     pin::pin,
-    sync::{Arc, mpsc},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
     time::Duration,
 };
 
@@ -12,12 +16,14 @@ use bytes::Bytes;
 use gst::{ClockTime, glib};
 use moq_mux::{catalog::hang::Container, container::Container as _};
 use moq_net::{broadcast, group, track};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     imp::CAT,
     playback::Playback,
     stream::{Frame, Message},
+    subscription::PAD_TIME,
 };
 use crate::{
     media::{
@@ -29,8 +35,23 @@ use crate::{
     session::{budget::Budget, error},
 };
 
-/// How long the tail of a track that is gone from the catalog is waited for.
+/// How long the tail of a track that is gone from the catalog may be silent, and may last.
 const TAIL: Duration = Duration::from_millis(500);
+const LONGEST_TAIL: Duration = Duration::from_secs(10);
+
+/// The latest decode or presentation time that was sent to a pad, whoever read it.
+#[derive(Debug, Default)]
+pub(super) struct Position(AtomicU64);
+
+impl Position {
+    fn get(&self) -> ClockTime {
+        ClockTime::from_nseconds(self.0.load(Ordering::Relaxed))
+    }
+
+    fn advance(&self, time: ClockTime) {
+        self.0.fetch_max(time.nseconds(), Ordering::Relaxed);
+    }
+}
 
 /// How a track ended.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +77,8 @@ pub(super) struct Config {
     pub(super) priority: u8,
     pub(super) messages: mpsc::Sender<Message>,
     pub(super) budget: Arc<Budget>,
+    /// Up to where frames were sent to the pad.
+    pub(super) position: Arc<Position>,
     /// Cancelled when the catalog no longer lists the track: only its tail is still wanted.
     pub(super) retired: CancellationToken,
 }
@@ -93,11 +116,17 @@ impl Reader {
         };
         let mut groups = subscriber?.ordered();
         let mut expected = None;
+        let mut retired_at = None;
         loop {
             let next = until_retired(&self.config.retired, groups.next_group());
             let Some(next) = self.output.settling(next).await else {
                 return Ok(End::Retired);
             };
+            if self.config.retired.is_cancelled()
+                && *retired_at.get_or_insert_with(Instant::now) + LONGEST_TAIL < Instant::now()
+            {
+                return Ok(End::Retired);
+            }
             let Some(mut group) = next? else {
                 return Ok(End::Finished);
             };
@@ -158,6 +187,7 @@ struct Output {
     rendition: Arc<Rendition>,
     messages: mpsc::Sender<Message>,
     budget: Arc<Budget>,
+    position: Arc<Position>,
     max_age: Duration,
     playback: Arc<Playback>,
     track: TrackId,
@@ -179,6 +209,12 @@ struct Held {
     payload: Bytes,
 }
 
+/// The frame's timestamp, unless it is absurd: 2^60 ns are 36 years.
+fn timestamp(frame: &moq_mux::container::Frame) -> Option<ClockTime> {
+    let nanos = u64::try_from(frame.timestamp.as_nanos()).ok()?;
+    (nanos < 1 << 60).then(|| ClockTime::from_nseconds(nanos))
+}
+
 impl Output {
     fn new(config: &Config, playback: Arc<Playback>) -> Self {
         let delay = match &*config.rendition {
@@ -188,7 +224,7 @@ impl Output {
         let delay = delay.and_then(|delay| ClockTime::try_from(delay).ok());
         let kind = config.rendition.kind();
         let track = playback.update(|timeline| {
-            let track = timeline.add_track(kind, delay);
+            let track = timeline.add_track(kind, delay, config.position.get());
             if let Some(depth) = caps::reorder_depth(&config.rendition) {
                 timeline.set_reorder_depth(track, depth);
             }
@@ -202,6 +238,7 @@ impl Output {
             rendition: config.rendition.clone(),
             messages: config.messages.clone(),
             budget: config.budget.clone(),
+            position: config.position.clone(),
             max_age: config.max_age,
             playback,
             track,
@@ -244,14 +281,17 @@ impl Output {
             self.needs_key = self.rendition.kind() == Kind::Video;
             return false;
         }
-        let micros = u64::try_from(frame.timestamp.as_micros()).unwrap_or(u64::MAX);
-        let timestamp = ClockTime::from_nseconds(micros.saturating_mul(1_000));
-        // A frame that waited here did not arrive now.
-        if waited.is_zero() {
-            let now = self.playback.clock.now();
-            self.playback
-                .update(|timeline| timeline.arrive(self.track, timestamp, now));
-        }
+        let Some(timestamp) = timestamp(&frame) else {
+            self.discont = true;
+            return true;
+        };
+        let now = self.playback.clock.now();
+        self.playback.update(|timeline| {
+            // A frame that waited here did not arrive now, but the first one anchors all the same.
+            if waited.is_zero() || timeline.settles_at().is_none() {
+                timeline.arrive(self.track, timestamp, now);
+            }
+        });
         self.held.push_back(Held {
             timestamp,
             key,
@@ -262,10 +302,11 @@ impl Output {
     }
 
     async fn wait_for_room(&self) -> Duration {
+        self.budget.set_max_time(PAD_TIME + self.playback.latency());
         if !self.budget.is_over() {
             return Duration::ZERO;
         }
-        let begun = tokio::time::Instant::now();
+        let begun = Instant::now();
         self.budget.room().await;
         begun.elapsed()
     }
@@ -273,7 +314,8 @@ impl Output {
     fn until_settled(&self) -> Duration {
         let at = self.playback.timeline().settles_at();
         let now = self.playback.clock.now();
-        at.map_or(Duration::ZERO, |at| at.saturating_sub(now).into())
+        // Without an anchor nothing is held for long; never without a pause.
+        at.map_or(TAIL, |at| at.saturating_sub(now).into())
     }
 
     fn release_if_settled(&mut self) {
@@ -310,6 +352,7 @@ impl Output {
             charge: self.budget.charge(held.payload.len(), stamp.pts),
             payload: held.payload,
         };
+        self.position.advance(frame.dts.unwrap_or(frame.pts));
         // Refused only when the pad has gone.
         let _ = self.messages.send(Message::Frame(frame));
     }

@@ -3,7 +3,11 @@
 use std::{
     ops::ControlFlow,
     panic::{self, AssertUnwindSafe},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+        mpsc,
+    },
     thread::{self, ThreadId},
     time::{Duration, Instant},
 };
@@ -16,7 +20,7 @@ use super::{
     playback::{LatencyAnswer, RunningClock},
     task::{Control, PadIndex},
 };
-use crate::session::{budget::Charge, runtime::STOP_BOUND};
+use crate::session::budget::Charge;
 
 /// After a first silence of the latency, how often a GAP says that there is still nothing.
 const GAP_INTERVAL: Duration = Duration::from_millis(100);
@@ -92,11 +96,11 @@ impl Stream {
         Self { task, state }
     }
 
-    /// Ends the thread, whose messages have ended already; bounded by [`STOP_BOUND`].
+    /// Ends the thread, whose messages have ended already, by `deadline`.
     ///
     /// A push that is stuck downstream is let go by a flush of `pad`. From the thread itself nothing
     /// can be waited for: it ends when it returns.
-    pub(super) fn stop(self, pad: &gst::Pad) {
+    pub(super) fn stop(self, pad: &gst::Pad, deadline: Instant) {
         if self.state.is_own_thread() {
             let _ = self.task.stop();
             return;
@@ -104,8 +108,12 @@ impl Stream {
         let mut ended = self.state.wait(PATIENCE);
         if !ended {
             pad.push_event(gst::event::FlushStart::new());
-            ended = self.state.wait(STOP_BOUND);
-            pad.push_event(gst::event::FlushStop::new(true));
+            let left = deadline.saturating_duration_since(Instant::now());
+            ended = self.state.wait(left.max(PATIENCE));
+            // It waits for the stuck push, unlike the start.
+            if ended {
+                pad.push_event(gst::event::FlushStop::new(true));
+            }
         }
         let _ = self.task.stop();
         if ended {
@@ -145,6 +153,8 @@ pub(super) struct Pusher {
     pad: gst::glib::WeakRef<gst::Pad>,
     index: PadIndex,
     control: tokio::sync::mpsc::UnboundedSender<Control>,
+    /// Counts what downstream wished for.
+    wishes: Arc<AtomicU32>,
     latency: Arc<LatencyAnswer>,
     clock: Option<RunningClock>,
     /// Up to where buffers and gaps have been pushed.
@@ -162,12 +172,14 @@ impl Pusher {
         pad: &gst::Pad,
         index: PadIndex,
         control: tokio::sync::mpsc::UnboundedSender<Control>,
+        wishes: Arc<AtomicU32>,
         latency: Arc<LatencyAnswer>,
     ) -> Self {
         Self {
             pad: pad.downgrade(),
             index,
             control,
+            wishes,
             latency,
             clock: None,
             position: None,
@@ -253,22 +265,27 @@ impl Pusher {
         }
         // The frame has left the channel, however long downstream takes.
         drop(charge);
+        let wish = self.wishes.load(Ordering::Acquire);
         let result = pad.push(buffer);
-        let end = pts + frame.duration.unwrap_or(ClockTime::ZERO);
+        let end = pts.saturating_add(frame.duration.unwrap_or(ClockTime::ZERO));
         self.position = Some(self.position.map_or(end, |position| position.max(end)));
         self.gap_due = Instant::now() + self.silence();
         if let Err(error) = result {
-            self.refused(pad, error);
+            self.refused(pad, error, wish);
         }
     }
 
-    fn refused(&mut self, pad: &gst::Pad, error: gst::FlowError) {
+    fn refused(&mut self, pad: &gst::Pad, error: gst::FlowError, wish: u32) {
         self.needs_key = true;
         self.discont = true;
         match error {
             gst::FlowError::Flushing => {}
-            gst::FlowError::Eos => self.tell(Control::Finished(self.index)),
-            gst::FlowError::NotLinked => self.tell(Control::Unwanted(self.index)),
+            gst::FlowError::Eos => {
+                self.tell(Control::Finished(self.index));
+                // As sources do: who takes nothing more may wait for the end all the same.
+                self.push_eos(pad, None);
+            }
+            gst::FlowError::NotLinked => self.tell(Control::Unwanted(self.index, wish)),
             error => {
                 self.ended = true;
                 self.tell(Control::Finished(self.index));

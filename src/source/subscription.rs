@@ -1,17 +1,23 @@
 //! The session's side of a pad: the track that it gives, and who reads it.
 
-use std::sync::{Arc, mpsc};
+use std::{
+    sync::{Arc, mpsc},
+    time::Duration,
+};
 
 use gst::ClockTime;
 use tokio::{task::AbortHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use super::{catalog::Entry, imp, stream::Message};
-use crate::session::{budget::Budget, courier::Courier};
+use super::{catalog::Entry, imp, reader::Position, stream::Message, task::RETRY};
+use crate::{
+    media::caps::Rendition,
+    session::{budget::Budget, courier::Courier},
+};
 
-/// What may wait in one pad's channel before its reader stops reading.
+/// What may wait in one pad's channel before its reader stops reading; sinks hold the latency more.
 const PAD_BYTES: u64 = 16 << 20;
-const PAD_TIME: ClockTime = ClockTime::from_seconds(2);
+pub(super) const PAD_TIME: ClockTime = ClockTime::from_seconds(2);
 
 /// The session's side of a pad.
 pub(super) struct Subscription {
@@ -22,6 +28,8 @@ pub(super) struct Subscription {
     pub(super) budget: Arc<Budget>,
     pub(super) linked: bool,
     pub(super) wanted: bool,
+    /// The newest wish of downstream; a refusal of an older one came too late.
+    pub(super) wish: u32,
     /// EOS was sent, or downstream takes nothing more.
     pub(super) ended: bool,
     pub(super) reader: Option<Running>,
@@ -33,8 +41,11 @@ pub(super) struct Subscription {
     pub(super) delisted: bool,
     /// The publisher finished the track; reading it again would repeat its last group.
     pub(super) finished: bool,
-    /// A broken track is not subscribed again before.
+    /// A broken track is not subscribed again before, and how long after the next failure.
     pub(super) retry_at: Instant,
+    pub(super) retry_pause: Duration,
+    /// Up to where frames were sent to the pad.
+    pub(super) position: Arc<Position>,
 }
 
 pub(super) struct Running {
@@ -57,6 +68,7 @@ impl Subscription {
             budget: Budget::new(PAD_BYTES, PAD_TIME),
             linked: false,
             wanted: true,
+            wish: 0,
             ended: false,
             reader: None,
             generation: 0,
@@ -64,12 +76,23 @@ impl Subscription {
             delisted: false,
             finished: false,
             retry_at: Instant::now(),
+            retry_pause: RETRY,
+            position: Arc::default(),
         }
     }
 
-    pub(super) fn link(&mut self) {
+    pub(super) fn link(&mut self, wish: u32) {
         self.linked = true;
+        self.want(wish);
+    }
+
+    pub(super) fn want(&mut self, wish: u32) {
+        self.wish = self.wish.max(wish);
         self.wanted = true;
+    }
+
+    pub(super) fn refuse(&mut self, wish: u32) {
+        self.wanted &= wish < self.wish;
     }
 
     pub(super) fn is_wanted(&self) -> bool {
@@ -92,6 +115,12 @@ impl Subscription {
             self.next = Some(entry);
             return;
         }
+        // What was to follow is not listed any more, and its like would be read as another format.
+        let other_format =
+            entry.caps != self.entry.caps || !same_framing(&entry.rendition, &self.entry.rendition);
+        if self.next.take().is_some() || other_format {
+            self.abort();
+        }
         self.switch(entry, courier);
     }
 
@@ -100,6 +129,7 @@ impl Subscription {
         let revived = std::mem::take(&mut self.delisted) && std::mem::take(&mut self.ended);
         let same_track = entry.name == self.entry.name;
         self.finished &= same_track && !revived;
+        self.retry_pause = RETRY;
         if revived || entry.caps != self.entry.caps {
             self.send(Message::Caps(entry.caps.clone()));
             self.stream.set_caps(Some(&entry.caps));
@@ -141,4 +171,8 @@ impl Subscription {
         // Refused only when the pad has gone.
         let _ = self.messages.send(message);
     }
+}
+
+fn same_framing(one: &Rendition, other: &Rendition) -> bool {
+    one.container() == other.container()
 }

@@ -39,19 +39,22 @@ pub(super) type PadIndex = usize;
 const CACHE_BYTES: u64 = 16 << 20;
 const CACHE_TIME: Duration = Duration::from_secs(5);
 /// The pause after a broadcast that could not be opened, or a track that broke off.
-const RETRY: Duration = Duration::from_millis(100);
+pub(super) const RETRY: Duration = Duration::from_millis(100);
+/// It doubles with each failure up to this.
+const MAX_RETRY: Duration = Duration::from_secs(5);
 
 /// What the element and its pads tell the session.
 #[derive(Debug)]
 pub(super) enum Control {
     Play(RunningClock),
     Pause,
-    Linked(PadIndex),
+    /// The pad was linked; each wish has a greater number than the one before.
+    Linked(PadIndex, u32),
     Unlinked(PadIndex),
     /// Downstream asks again for what it refused.
-    Wanted(PadIndex),
-    /// Downstream does not want the pad now.
-    Unwanted(PadIndex),
+    Wanted(PadIndex, u32),
+    /// Downstream does not want the pad now; the number tells which wish was answered.
+    Unwanted(PadIndex, u32),
     /// Downstream takes nothing more.
     Finished(PadIndex),
     Latency(ClockTime),
@@ -94,8 +97,12 @@ pub(super) async fn run(
         link,
         commands,
         broadcast: None,
+        listed: false,
         find_at: Instant::now(),
+        find_pause: RETRY,
+        warned: None,
         pads: Vec::new(),
+        streams: Vec::new(),
         counts: [0; 2],
         group: gst::GroupId::next(),
         playback: None,
@@ -122,9 +129,16 @@ struct Session {
     link: Link,
     commands: UnboundedReceiver<Control>,
     broadcast: Option<Broadcast>,
-    /// When the broadcast may be looked for again.
+    /// Its catalog has come: before that its tracks are not known.
+    listed: bool,
+    /// When the broadcast may be looked for again, and how long after the next failure.
     find_at: Instant,
+    find_pause: Duration,
+    /// The last warning about it, said once.
+    warned: Option<String>,
     pads: Vec<Subscription>,
+    /// What the last stream collection told.
+    streams: Vec<gst::Stream>,
     /// Pads so far of each kind.
     counts: [usize; 2],
     group: gst::GroupId,
@@ -202,18 +216,30 @@ impl Session {
         match control {
             Control::Play(clock) => self.play(clock),
             Control::Pause => self.pause(),
-            Control::Linked(index) => self.pads[index].link(),
+            Control::Linked(index, wish) => self.pads[index].link(wish),
             Control::Unlinked(index) => self.pads[index].linked = false,
-            Control::Wanted(index) => self.pads[index].wanted = true,
-            Control::Unwanted(index) => self.pads[index].wanted = false,
+            Control::Wanted(index, wish) => self.pads[index].want(wish),
+            Control::Unwanted(index, wish) => self.pads[index].refuse(wish),
             Control::Finished(index) => self.pads[index].ended = true,
             Control::Latency(latency) => self.set_latency(latency),
-            Control::Eos(seqnum) => {
-                self.ended = true;
-                for pad in &mut self.pads {
-                    pad.end(Some(seqnum));
-                }
-            }
+            Control::Eos(seqnum) => self.on_eos(seqnum),
+        }
+    }
+
+    fn on_eos(&mut self, seqnum: gst::Seqnum) {
+        self.ended = true;
+        for pad in &mut self.pads {
+            pad.end(Some(seqnum));
+        }
+        if self.pads.is_empty() {
+            // Nobody else could end the pipeline.
+            self.config.courier.send(|element| {
+                gst::element_error!(
+                    element,
+                    gst::ResourceError::NotFound,
+                    ("The broadcast was not found before the stream was ended")
+                );
+            });
         }
     }
 
@@ -254,17 +280,17 @@ impl Session {
         let broadcast = match found {
             Ok(broadcast) => broadcast,
             Err(err) => {
-                gst::debug!(
-                    CAT,
-                    id = &self.config.name,
-                    "Could not open {:?}: {err}",
-                    self.config.target
-                );
-                self.find_at = Instant::now() + RETRY;
+                self.find_at = Instant::now() + self.find_pause;
+                self.find_pause = (self.find_pause * 2).min(MAX_RETRY);
+                self.warn_once(format!(
+                    "The broadcast has no catalog that can be read: {err}"
+                ));
                 return;
             }
         };
         self.broadcast = Some(broadcast);
+        self.find_pause = RETRY;
+        self.listed = false;
         for pad in &mut self.pads {
             pad.abort();
             pad.finished = false;
@@ -279,28 +305,37 @@ impl Session {
         match update {
             Update::Renditions { entries, warnings } => {
                 self.warn(warnings);
+                self.listed = true;
                 self.reconcile(entries);
             }
             Update::Unreadable { warnings } => self.warn(warnings),
+            // Without pads there is nothing to end: another publisher may come.
+            Update::Ended if self.pads.is_empty() => self.lose("it ended before it had any track"),
             Update::Ended => {
                 self.ended = true;
                 for pad in &mut self.pads {
                     pad.delist();
                 }
             }
-            Update::Lost(reason) => {
-                gst::info!(
-                    CAT,
-                    id = &self.config.name,
-                    "Lost {:?}: {reason}",
-                    self.config.target
-                );
-                self.broadcast = None;
-                self.find_at = Instant::now() + RETRY;
-                for pad in &self.pads {
-                    pad.retire();
-                }
-            }
+            Update::Lost(reason) => self.lose(&reason),
+        }
+    }
+
+    /// The broadcast is gone; it is looked for again.
+    fn lose(&mut self, reason: &str) {
+        let target = &self.config.target;
+        gst::info!(CAT, id = &self.config.name, "Lost {target:?}: {reason}");
+        self.broadcast = None;
+        self.find_at = Instant::now() + RETRY;
+        for pad in &self.pads {
+            pad.retire();
+        }
+    }
+
+    fn warn_once(&mut self, warning: String) {
+        if self.warned.as_ref() != Some(&warning) {
+            self.warned = Some(warning.clone());
+            self.warn(vec![warning]);
         }
     }
 

@@ -30,7 +30,7 @@ fn pts(stamp: Option<Stamp>) -> i64 {
 #[test]
 fn the_live_edge_and_not_the_first_frame_sets_the_delay() {
     let mut timeline = timeline(Join::Live);
-    let video = timeline.add_track(Kind::Video, None);
+    let video = timeline.add_track(Kind::Video, None, ClockTime::ZERO);
     // A group that began 1.9 s ago arrives in a burst at 5 s.
     for frame in 0..48 {
         let ts = 100 * S + frame * 40 * MS;
@@ -51,7 +51,7 @@ fn the_live_edge_and_not_the_first_frame_sets_the_delay() {
 #[test]
 fn frames_are_held_until_transits_no_longer_shrink() {
     let mut timeline = timeline(Join::Live);
-    let video = timeline.add_track(Kind::Video, None);
+    let video = timeline.add_track(Kind::Video, None, ClockTime::ZERO);
     assert!(!timeline.is_settled(at(5 * S)), "nothing has arrived");
     timeline.arrive(video, at(S), at(5 * S));
     timeline.arrive(video, at(S + 40 * MS), at(5 * S + 5 * MS));
@@ -67,7 +67,7 @@ fn frames_are_held_until_transits_no_longer_shrink() {
 #[test]
 fn an_old_group_is_played_in_order_up_to_the_edge() {
     let mut timeline = timeline(Join::Live);
-    let video = timeline.add_track(Kind::Video, None);
+    let video = timeline.add_track(Kind::Video, None, ClockTime::ZERO);
     let frames: Vec<i64> = (0..120).map(|frame| 100 * S + frame * 16_666_667).collect();
     let now = 5 * S;
     for ts in &frames {
@@ -89,8 +89,8 @@ fn an_old_group_is_played_in_order_up_to_the_edge() {
 #[test]
 fn sound_before_the_start_is_dropped_and_not_compressed() {
     let mut timeline = timeline(Join::Live);
-    let video = timeline.add_track(Kind::Video, None);
-    let audio = timeline.add_track(Kind::Audio, None);
+    let video = timeline.add_track(Kind::Video, None, ClockTime::ZERO);
+    let audio = timeline.add_track(Kind::Audio, None, ClockTime::ZERO);
     timeline.arrive(video, at(98 * S), at(5 * S));
     timeline.arrive(audio, at(99 * S), at(5 * S));
     timeline.arrive(audio, at(100 * S), at(5 * S));
@@ -106,7 +106,7 @@ fn sound_before_the_start_is_dropped_and_not_compressed() {
 #[test]
 fn joining_at_the_next_group_compresses_nothing() {
     let mut timeline = timeline(Join::NextGroup);
-    let video = timeline.add_track(Kind::Video, None);
+    let video = timeline.add_track(Kind::Video, None, ClockTime::ZERO);
     timeline.arrive(video, at(98 * S), at(5 * S));
     timeline.arrive(video, at(100 * S), at(5 * S));
     assert!(timeline.is_settled(at(6 * S)));
@@ -120,8 +120,8 @@ fn joining_at_the_next_group_compresses_nothing() {
 #[test]
 fn a_slower_encoder_raises_the_latency_and_not_the_skew() {
     let mut timeline = timeline(Join::Live);
-    let video = timeline.add_track(Kind::Video, None);
-    let audio = timeline.add_track(Kind::Audio, None);
+    let video = timeline.add_track(Kind::Video, None, ClockTime::ZERO);
+    let audio = timeline.add_track(Kind::Audio, None, ClockTime::ZERO);
     for tick in 0..200 {
         let now = 5 * S + tick * 20 * MS;
         let sound = pts(pass(&mut timeline, audio, now - 10 * MS, now));
@@ -141,8 +141,12 @@ fn a_slower_encoder_raises_the_latency_and_not_the_skew() {
 #[test]
 fn the_catalog_tells_of_a_slow_encoder_before_its_first_frame() {
     let mut timeline = timeline(Join::Live);
-    timeline.add_track(Kind::Audio, None);
-    let slow = timeline.add_track(Kind::Video, Some(ClockTime::from_mseconds(275)));
+    timeline.add_track(Kind::Audio, None, ClockTime::ZERO);
+    let slow = timeline.add_track(
+        Kind::Video,
+        Some(ClockTime::from_mseconds(275)),
+        ClockTime::ZERO,
+    );
     assert_eq!(timeline.min_latency(), ClockTime::from_mseconds(375));
     timeline.remove_track(slow);
     assert_eq!(timeline.min_latency(), ClockTime::from_mseconds(100));
@@ -151,7 +155,7 @@ fn the_catalog_tells_of_a_slow_encoder_before_its_first_frame() {
 #[test]
 fn a_longer_route_is_stepped_to_once() {
     let mut timeline = timeline(Join::Live);
-    let video = timeline.add_track(Kind::Video, None);
+    let video = timeline.add_track(Kind::Video, None, ClockTime::ZERO);
     let mut discontinuities = 0;
     for tick in 0..400 {
         let capture = 5 * S + tick * 20 * MS;
@@ -169,7 +173,7 @@ fn a_longer_route_is_stepped_to_once() {
 #[test]
 fn a_pause_anchors_anew() {
     let mut timeline = timeline(Join::Live);
-    let video = timeline.add_track(Kind::Video, None);
+    let video = timeline.add_track(Kind::Video, None, ClockTime::ZERO);
     pass(&mut timeline, video, 100 * S, 5 * S);
     timeline.restart();
     assert_eq!(timeline.stamp(video, at(101 * S)), Verdict::BeforeStart);
@@ -181,7 +185,7 @@ fn a_pause_anchors_anew() {
 #[test]
 fn another_epoch_of_timestamps_is_followed_at_once() {
     let mut timeline = timeline(Join::Live);
-    let video = timeline.add_track(Kind::Video, None);
+    let video = timeline.add_track(Kind::Video, None, ClockTime::ZERO);
     pass(&mut timeline, video, 100 * S, 5 * S);
     let stamp = pass(&mut timeline, video, 9_000 * S, 8 * S);
     assert_eq!(pts(stamp), 8 * S);
@@ -190,7 +194,7 @@ fn another_epoch_of_timestamps_is_followed_at_once() {
 #[test]
 fn absurd_timestamps_do_no_harm() {
     let mut timeline = timeline(Join::Live);
-    let video = timeline.add_track(Kind::Video, None);
+    let video = timeline.add_track(Kind::Video, None, ClockTime::ZERO);
     for ts in [0, 1 << 62, u64::MAX, 5, 0, 0] {
         timeline.arrive(video, ClockTime::from_nseconds(ts.min(u64::MAX - 1)), at(S));
         timeline.is_settled(at(2 * S));
@@ -198,10 +202,44 @@ fn absurd_timestamps_do_no_harm() {
     }
 }
 
+#[test]
+fn a_track_that_is_read_again_goes_on_where_it_was() {
+    let mut timeline = timeline(Join::Live);
+    let video = timeline.add_track(Kind::Video, None, ClockTime::ZERO);
+    let audio = timeline.add_track(Kind::Audio, None, ClockTime::ZERO);
+    let picture = pass(&mut timeline, video, 100 * S, 5 * S).expect("a picture");
+    let sound = pass(&mut timeline, audio, 100 * S, 5 * S).expect("sound");
+    timeline.remove_track(video);
+    timeline.remove_track(audio);
+    // Both get the group that they had begun with again.
+    let video = timeline.add_track(Kind::Video, None, picture.pts);
+    let audio = timeline.add_track(Kind::Audio, None, sound.pts);
+    let again = pass(&mut timeline, video, 99 * S, 7 * S).expect("the key frame");
+    assert!(again.dts > picture.dts);
+    assert_eq!(pass(&mut timeline, audio, 99 * S, 7 * S), None);
+    assert!(pass(&mut timeline, audio, 102 * S, 7 * S).is_some());
+}
+
+#[test]
+fn a_silent_track_does_not_keep_the_others_from_a_longer_route() {
+    let mut timeline = timeline(Join::Live);
+    let video = timeline.add_track(Kind::Video, None, ClockTime::ZERO);
+    let audio = timeline.add_track(Kind::Audio, None, ClockTime::ZERO);
+    pass(&mut timeline, video, 5 * S, 5 * S);
+    let mut late = 0;
+    for tick in 0..1_000 {
+        let capture = 20 * S + tick * 20 * MS;
+        let arrival = capture + 300 * MS;
+        late = arrival - pts(pass(&mut timeline, audio, capture, arrival));
+    }
+    assert!(late < 5 * MS, "{late}");
+    assert_eq!(timeline.steps(), 1);
+}
+
 /// Plays an hour of frames through a clock that is `ppm` off, with `jitter` on every arrival.
 fn drift(ppm: i64, jitter: &[i64]) -> i64 {
     let mut timeline = timeline(Join::Live);
-    let audio = timeline.add_track(Kind::Audio, None);
+    let audio = timeline.add_track(Kind::Audio, None, ClockTime::ZERO);
     let mut worst = 0;
     for frame in 0..36_000_i64 {
         let capture = frame * 100 * MS;
@@ -243,7 +281,7 @@ proptest! {
     #[test]
     fn decode_times_rise_and_never_pass_presentation(frames in arrivals(), depth in 0..4_u32) {
         let mut timeline = timeline(Join::Live);
-        let video = timeline.add_track(Kind::Video, None);
+        let video = timeline.add_track(Kind::Video, None, ClockTime::ZERO);
         timeline.set_reorder_depth(video, depth);
         let mut last = None;
         for (_, ts, now) in frames {
@@ -262,7 +300,7 @@ proptest! {
     #[test]
     fn sound_never_goes_backwards(frames in arrivals()) {
         let mut timeline = timeline(Join::Live);
-        let audio = timeline.add_track(Kind::Audio, None);
+        let audio = timeline.add_track(Kind::Audio, None, ClockTime::ZERO);
         let mut last = ClockTime::ZERO;
         for (i, (_, _, now)) in frames.into_iter().enumerate() {
             if let Some(stamp) = pass(&mut timeline, audio, i as i64 * 20 * MS, now) {
@@ -275,8 +313,8 @@ proptest! {
     #[test]
     fn equal_timestamps_get_equal_running_times(transits in prop::collection::vec(0..60_i64, 60..120)) {
         let mut timeline = timeline(Join::Live);
-        let video = timeline.add_track(Kind::Video, None);
-        let audio = timeline.add_track(Kind::Audio, None);
+        let video = timeline.add_track(Kind::Video, None, ClockTime::ZERO);
+        let audio = timeline.add_track(Kind::Audio, None, ClockTime::ZERO);
         for (i, transit) in transits.into_iter().enumerate() {
             let (ts, now) = (S + i as i64 * 20 * MS, 5 * S + (i as i64 * 20 + transit) * MS);
             timeline.arrive(video, at(ts), at(now));

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 const BUCKET: i64 = 250_000_000;
 /// How far back the least is looked for. Shorter follows a drift more closely, longer needs fewer
 /// undelayed frames: 200 ppm add 2 ms in 10 s.
-const WINDOW: i64 = 10_000_000_000;
+pub(super) const WINDOW: i64 = 10_000_000_000;
 
 /// A sliding minimum over [`WINDOW`], in steps of [`BUCKET`].
 #[derive(Debug, Default)]
@@ -24,13 +24,14 @@ impl Transits {
         }
     }
 
-    /// Forgets what was seen before `time`, but never the newest bucket.
+    /// Forgets what was seen before `time`.
     pub(super) fn forget_before(&mut self, time: i64) {
-        while self.buckets.len() > 1 && self.buckets[0].0 < time {
+        while self.buckets.front().is_some_and(|(start, _)| *start < time) {
             self.buckets.pop_front();
         }
     }
 
+    /// The least transit that is not forgotten.
     pub(super) fn least(&self) -> Option<i64> {
         self.buckets.iter().map(|(_, least)| *least).min()
     }

@@ -49,6 +49,26 @@ fn a_late_second_pad_takes_the_first_one_along() {
 }
 
 #[test]
+fn a_file_that_comes_much_later_leaves_the_others_alone() {
+    let mut outgoing = started();
+    let first = outgoing.anchor(stored(0, 0));
+    outgoing.stamp(first, BASE + ms(60_000));
+    let second = outgoing.anchor(stored(0, 60_000));
+    assert_eq!(outgoing.stamp(first, BASE + ms(60_040)), ms(60_040));
+    assert_eq!(outgoing.stamp(second, BASE), ms(60_000));
+}
+
+#[test]
+fn another_clock_goes_on_with_the_time() {
+    let mut outgoing = started();
+    let anchor = outgoing.anchor(stored(0, 0));
+    let elapsed = outgoing.elapsed(BASE + ms(5000));
+    outgoing.rebase(ms(77_000), elapsed);
+    // Running time 5000 ms on the other clock.
+    assert_eq!(outgoing.stamp(anchor, ms(77_000)), ms(5000));
+}
+
+#[test]
 fn live_input_is_never_shifted_at_its_start() {
     let mut outgoing = started();
     let arrival = Arrival {

@@ -3,11 +3,10 @@
 use std::sync::mpsc;
 
 use gst::glib;
-use moq_mux::{catalog::hang::Container, container};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{PadIndex, RETRY, Session};
+use super::{MAX_RETRY, PadIndex, Session};
 use crate::{
     media::{
         codec::Kind,
@@ -23,9 +22,6 @@ use crate::{
     },
 };
 
-/// Markers at the end of a group are ours to tell by their empty payload: a publisher whose markers
-/// claim a rewind cannot make us stumble.
-const CONTENT: container::Kind = container::Kind::Data;
 impl Session {
     /// Brings the pads in line with the catalog.
     pub(super) fn reconcile(&mut self, entries: Vec<Entry>) {
@@ -41,12 +37,14 @@ impl Session {
             }
         }
         let first = std::mem::take(&mut self.first_catalog);
-        if added.is_empty() && !first {
+        let streams = self.listed_streams();
+        if streams == self.streams && !first {
             return;
         }
         let collection = gst::StreamCollection::builder(None)
-            .streams(self.pads.iter().map(|pad| pad.stream.clone()))
+            .streams(streams.iter().cloned())
             .build();
+        self.streams = streams;
         let known = self.pads.len() - added.len();
         for pad in &self.pads[..known] {
             pad.send(Message::Collection(collection.clone()));
@@ -55,6 +53,11 @@ impl Session {
         self.config
             .courier
             .send(move |element| imp::expose(element, added, &collection, first, &courier));
+    }
+
+    fn listed_streams(&self) -> Vec<gst::Stream> {
+        let listed = self.pads.iter().filter(|pad| !pad.delisted);
+        listed.map(|pad| pad.stream.clone()).collect()
     }
 
     /// Makes the session's side of a new pad, and what its other side is made of.
@@ -109,7 +112,10 @@ impl Session {
             // The catalog, which is read all the time, says whether the stream has ended, too.
             (None, End::Finished) => pad.finished = true,
             (None, End::Retired) => {}
-            (None, End::Lost(_)) => pad.retry_at = Instant::now() + RETRY,
+            (None, End::Lost(_)) => {
+                pad.retry_at = Instant::now() + pad.retry_pause;
+                pad.retry_pause = (pad.retry_pause * 2).min(MAX_RETRY);
+            }
         }
     }
 
@@ -133,7 +139,8 @@ impl Session {
     }
 
     fn start(&mut self, index: PadIndex) {
-        let (Some(playback), Some(broadcast)) = (&self.playback, &self.broadcast) else {
+        let broadcast = self.broadcast.as_ref().filter(|_| self.listed);
+        let (Some(playback), Some(broadcast)) = (&self.playback, broadcast) else {
             return;
         };
         let pad = &mut self.pads[index];
@@ -143,7 +150,7 @@ impl Session {
             Kind::Video => (self.config.video_max_age, priorities.video),
             Kind::Audio => (self.config.audio_max_age, priorities.audio),
         };
-        let container = match Container::new(pad.entry.rendition.container(), CONTENT) {
+        let container = match pad.entry.container() {
             Ok(container) => container,
             Err(err) => {
                 gst::warning!(
@@ -152,7 +159,7 @@ impl Session {
                     "Track {} cannot be read: {err}",
                     pad.entry.name
                 );
-                pad.ended = true;
+                pad.end(None);
                 return;
             }
         };
@@ -166,6 +173,7 @@ impl Session {
             priority,
             messages: pad.messages.clone(),
             budget: pad.budget.clone(),
+            position: pad.position.clone(),
             retired: retired.clone(),
         };
         pad.generation += 1;
