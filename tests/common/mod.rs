@@ -10,6 +10,7 @@ pub(crate) mod pipeline;
 pub(crate) mod probe;
 pub(crate) mod proxy;
 pub(crate) mod relay;
+pub(crate) mod resources;
 pub(crate) mod viewer;
 
 pub(crate) use packets::{Packet, Packets};
@@ -17,4 +18,5 @@ pub(crate) use pipeline::{Running, init, unique_broadcast, wait_message, watchdo
 pub(crate) use probe::{Delays, Sample, median};
 pub(crate) use proxy::{Path, Proxy};
 pub(crate) use relay::Relay;
+pub(crate) use resources::Resources;
 pub(crate) use viewer::Viewer;
