@@ -11,6 +11,7 @@ pub(crate) mod probe;
 pub(crate) mod proxy;
 pub(crate) mod relay;
 pub(crate) mod resources;
+pub(crate) mod stops;
 pub(crate) mod viewer;
 
 pub(crate) use packets::{Packet, Packets};
