@@ -285,10 +285,12 @@ pub(super) fn expose(
         if courier.is_closed() || element.add_pad(&pad).is_err() {
             continue;
         }
-        // The run may have ended while the pad was added: it goes with its run.
+        // The run may have ended while the pad was added: it goes with its run, if it has not yet.
         if courier.is_closed() {
             pad.stop(Instant::now());
-            let _ = element.remove_pad(&pad);
+            if pad.parent_element().as_ref() == Some(element) {
+                let _ = element.remove_pad(&pad);
+            }
         }
     }
     if courier.is_closed() {

@@ -46,9 +46,9 @@ pub struct MoqSrcPad {
         nick = "Track",
         blurb = "Name of the MoQ track that the pad gives; another one when the publisher changes its format",
         get = |pad: &Self| pad.track.lock().unwrap_or_else(PoisonError::into_inner).clone(),
-        type = String
+        type = Option<String>
     )]
-    track: Mutex<String>,
+    track: Mutex<Option<String>>,
     session: OnceLock<Session>,
     stream: Mutex<Option<Stream>>,
 }
@@ -129,10 +129,9 @@ impl super::MoqSrcPad {
     pub(super) fn set_track(&self, track: &str) {
         let imp = self.imp();
         let mut current = imp.track.lock().unwrap_or_else(PoisonError::into_inner);
-        let changed = *current != track;
-        track.clone_into(&mut current);
+        let before = current.replace(track.to_owned());
         drop(current);
-        if changed {
+        if before.as_deref() != Some(track) {
             self.notify("track");
         }
     }

@@ -71,6 +71,8 @@ struct Thread {
     id: Option<ThreadId>,
     /// The loop has nothing more to do.
     ended: bool,
+    /// Downstream is being flushed.
+    flushing: bool,
 }
 
 impl Stream {
@@ -106,19 +108,25 @@ impl Stream {
             return;
         }
         let mut ended = self.state.wait(PATIENCE);
-        if !ended {
-            pad.push_event(gst::event::FlushStart::new());
+        if !ended && let Some(element) = pad.parent_element() {
+            self.state.thread().flushing = true;
+            let (state, pad, peer) = (self.state.clone(), pad.clone(), pad.peer());
+            // Elsewhere, because a flush itself may wait for the push that is stuck.
+            element.call_async(move |_| state.flush(&pad, peer));
             let left = deadline.saturating_duration_since(Instant::now());
             ended = self.state.wait(left.max(PATIENCE));
-            // It waits for the stuck push, unlike the start.
-            if ended {
-                pad.push_event(gst::event::FlushStop::new(true));
-            }
         }
-        let _ = self.task.stop();
+        // A thread that is still stuck ends by itself, and its flush waits for that.
         if ended {
+            let _ = self.task.stop();
             let _ = self.task.join();
         }
+    }
+}
+
+impl Thread {
+    fn is_busy(&self) -> bool {
+        !self.ended || self.flushing
     }
 }
 
@@ -132,15 +140,29 @@ impl State {
         self.idle.notify_all();
     }
 
+    /// Lets go a push that is stuck downstream of `pad`, and waits for the thread to end.
+    fn flush(&self, pad: &gst::Pad, peer: Option<gst::Pad>) {
+        pad.push_event(gst::event::FlushStart::new());
+        let ended = self.idle.wait_while(self.thread(), |thread| !thread.ended);
+        drop(ended);
+        // Not by the pad, which a stop may have given up and unlinked meanwhile.
+        if let Some(peer) = peer {
+            peer.send_event(gst::event::FlushStop::new(true));
+        }
+        self.thread().flushing = false;
+        self.idle.notify_all();
+    }
+
     fn is_own_thread(&self) -> bool {
         self.thread().id == Some(thread::current().id())
     }
 
+    /// Waits until the thread has ended and downstream is as it was.
     fn wait(&self, bound: Duration) -> bool {
         let waited = self
             .idle
-            .wait_timeout_while(self.thread(), bound, |thread| !thread.ended);
-        waited.is_ok_and(|(thread, _)| thread.ended)
+            .wait_timeout_while(self.thread(), bound, |thread| thread.is_busy());
+        waited.is_ok_and(|(thread, _)| !thread.is_busy())
     }
 
     fn thread(&self) -> MutexGuard<'_, Thread> {

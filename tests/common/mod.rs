@@ -11,6 +11,8 @@ pub(crate) mod probe;
 pub(crate) mod proxy;
 pub(crate) mod publisher;
 pub(crate) mod relay;
+pub(crate) mod resources;
+pub(crate) mod stops;
 pub(crate) mod viewer;
 
 pub(crate) use packets::{Packet, Packets};
@@ -19,4 +21,5 @@ pub(crate) use probe::{Delays, Sample, median};
 pub(crate) use proxy::{Path, Proxy};
 pub(crate) use publisher::Publisher;
 pub(crate) use relay::Relay;
+pub(crate) use resources::Resources;
 pub(crate) use viewer::Viewer;
