@@ -282,3 +282,20 @@ fn the_latency_changes_while_playing() {
         "{least}"
     );
 }
+
+#[test]
+fn a_long_latency_loses_nothing() {
+    init();
+    let relay = Relay::start().expect("the relay starts");
+    let broadcast = unique_broadcast("long");
+    let _publisher = live(&relay, &broadcast);
+    let subscriber = Running::play(&format!(
+        "{} latency=4000 moq.video_0 ! fakesink name=out sync=true",
+        moqsrc(&relay.url(), &broadcast)
+    ));
+    let packets = Packets::into_sink(&subscriber.element("out")).wait_count(240, DEADLINE);
+    for pair in packets[60..].windows(2) {
+        let step = pair[1].pts.zip(pair[0].pts).map(|(b, a)| b - a);
+        assert!(step < Some(gst::ClockTime::from_mseconds(40)), "{step:?}");
+    }
+}
