@@ -38,7 +38,7 @@ const DRAIN_TIMEOUT: u32 = 5000;
 #[properties(wrapper_type = super::MoqSink)]
 pub struct MoqSink {
     #[property(name = "url", type = Option<String>, get = Self::url, set = Self::set_url,
-        nick = "URL", blurb = "URL of the relay, such as https://relay.example/room; reads back without its query", mutable_ready)]
+        nick = "URL", blurb = "URL of the relay (https, http for local development, moqt, moql, wss, ws) with the path to publish under; reads back without its query, which may hold a token", mutable_ready)]
     #[property(name = "broadcast", type = Option<String>, get = Self::broadcast, set = Self::set_broadcast,
         nick = "Broadcast", blurb = "Name of the broadcast at the relay", mutable_ready)]
     #[property(name = "token", type = Option<String>, set = Self::set_token,

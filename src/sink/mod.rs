@@ -1,31 +1,30 @@
-/**
- * SECTION:element-moqsink
- * @title: moqsink
- * @short_description: publishes a broadcast with Media over QUIC (MoQ)
- *
- * Publishes compressed video and audio as one broadcast to a MoQ relay, where any number of viewers
- * can subscribe to it. Each track has a request pad of its own.
- *
- * Input that comes faster than real time, such as a file, is paced by the clock of the pipeline
- * (property `sync`). Live input passes at once. A lost connection is tried again for as long as the
- * element runs.
- *
- * ## Publish a file
- *
- * |[
- * gst-launch-1.0 -e filesrc location=clip.mp4 ! qtdemux name=d \
- *   d.video_0 ! queue ! h264parse ! s.sink_0 \
- *   d.audio_0 ! queue ! aacparse ! s.sink_1 \
- *   moqsink name=s url=https://relay.example/ broadcast=clip.hang
- * ]|
- *
- * ## Publish a camera and name its track
- *
- * |[
- * gst-launch-1.0 v4l2src ! videoconvert ! x264enc tune=zerolatency key-int-max=60 ! h264parse ! \
- *   moqsink url=https://relay.example/ broadcast=door.hang sink_0::track=camera
- * ]|
- */
+//! SECTION:element-moqsink
+//! @see_also: moqsrc
+//!
+//! `moqsink` publishes compressed video and audio as one broadcast to a MoQ (Media over QUIC) relay,
+//! where any number of viewers can subscribe to it. Each track has a request pad of its own.
+//!
+//! Input that comes faster than real time, such as a file, is paced by the clock of the pipeline
+//! (property `sync`); live input passes at once. A lost connection is tried again for as long as the
+//! element runs. EOS is posted when all was delivered to the relay; a stop without EOS is no end for
+//! viewers, who wait for what comes back.
+//!
+//! ## Publish a file
+//!
+//! ```sh
+//! gst-launch-1.0 filesrc location=clip.mp4 ! qtdemux name=d \
+//!     d.video_0 ! queue ! h264parse ! s.sink_0 \
+//!     d.audio_0 ! queue ! aacparse ! s.sink_1 \
+//!     moqsink name=s url=https://relay.example broadcast=clip
+//! ```
+//!
+//! ## Publish a camera and name its track
+//!
+//! ```sh
+//! gst-launch-1.0 -e v4l2src ! videoconvert ! x264enc tune=zerolatency key-int-max=60 ! h264parse ! \
+//!     moqsink url=https://relay.example broadcast=door sink_0::track=camera
+//! ```
+
 mod answers;
 mod chain;
 mod events;
