@@ -2,7 +2,10 @@
 
 mod common;
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use common::{
     Relay, Resources, Running, init,
@@ -43,15 +46,8 @@ fn leaks_tracer() -> gst::Tracer {
         .expect("the factory makes tracers")
 }
 
-/// The objects that are alive and not part of what GStreamer keeps for ever, with their types.
-fn alive(tracer: &gst::Tracer) -> Vec<String> {
-    let live: gst::Structure = tracer.emit_by_name("get-live-objects", &[]);
-    let objects = live.get::<gst::List>("live-objects-list").expect("a list");
-    let objects = objects.iter().map(|object| {
-        let object = object.get::<gst::Structure>().expect("a structure");
-        let object = object.value("object").expect("the object").clone();
-        (object.type_(), format!("{object:?}"))
-    });
+/// How many objects of each type are alive, without those that GStreamer keeps for ever.
+fn alive(tracer: &gst::Tracer) -> BTreeMap<String, usize> {
     let kept = [
         gst::Caps::static_type(),
         gst::PadTemplate::static_type(),
@@ -61,10 +57,19 @@ fn alive(tracer: &gst::Tracer) -> Vec<String> {
         gst::TaskPool::static_type(),
         gst::Registry::static_type(),
     ];
-    objects
-        .filter(|(type_, _)| !kept.iter().any(|kept| type_.is_a(*kept)))
-        .map(|(_, text)| text)
-        .collect()
+    let live: gst::Structure = tracer.emit_by_name("get-live-objects", &[]);
+    let objects = live.get::<gst::List>("live-objects-list").expect("a list");
+    let mut alive = BTreeMap::new();
+    for object in objects.iter() {
+        let object = object.get::<gst::Structure>().expect("a structure");
+        let type_ = object.value("object").expect("the object").type_();
+        if !kept.iter().any(|kept| type_.is_a(*kept)) {
+            *alive.entry(type_.name().to_owned()).or_default() += 1;
+        }
+    }
+    // GStreamer 1.22 never gets done freeing an answer that holds buffers.
+    std::mem::forget(live);
+    alive
 }
 
 /// A publisher and a subscriber that go through states by a deterministic dice.
@@ -194,11 +199,7 @@ fn random_changes_of_state_leave_nothing() {
     }
     before.wait_return(RETURN);
     let left = alive(&tracer);
-    assert!(
-        left.is_empty(),
-        "{} objects are alive: {left:#?}",
-        left.len()
-    );
+    assert!(left.is_empty(), "objects are alive: {left:?}");
     let took = begun.elapsed();
     assert!(took < LIMIT, "it took {took:?}");
 }

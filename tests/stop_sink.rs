@@ -141,18 +141,27 @@ fn while_a_buffer_waits_for_playing() {
 }
 
 /// Holds the session's thread at its next log line for as long as it lives.
-struct Stall(Arc<(Mutex<bool>, Condvar)>);
+struct Stall {
+    held: Arc<(Mutex<bool>, Condvar)>,
+    holds: mpsc::Receiver<()>,
+}
 
 impl Stall {
     fn new() -> Self {
         let held = Arc::new((Mutex::new(true), Condvar::new()));
-        let stall = Self(held.clone());
+        let (holding, holds) = mpsc::channel();
+        let stall = Self {
+            held: held.clone(),
+            holds,
+        };
         gst::log::set_threshold_for_name("moqsink", gst::DebugLevel::Debug);
         gst::log::remove_default_log_function();
         gst::log::add_log_function(move |_, _, _, _, _, _, _| {
             if thread::current().name() != Some("moq") {
                 return;
             }
+            // After the test nobody listens any more.
+            let _ = holding.send(());
             let (held, changed) = &*held;
             let held = held.lock().unwrap_or_else(PoisonError::into_inner);
             drop(changed.wait_while(held, |held| *held));
@@ -163,7 +172,7 @@ impl Stall {
 
 impl Drop for Stall {
     fn drop(&mut self) {
-        let (held, changed) = &*self.0;
+        let (held, changed) = &*self.held;
         *held.lock().unwrap_or_else(PoisonError::into_inner) = false;
         changed.notify_all();
     }
@@ -177,6 +186,7 @@ fn while_a_buffer_waits_for_room() {
         // Nothing is taken out of the channel, so that the second buffer finds no room.
         let stall = Stall::new();
         publisher.start();
+        wait("the session is held", &stall.holds);
         for index in 0..3 {
             push(&publisher, gst::ClockTime::from_mseconds(20) * index);
         }
