@@ -133,7 +133,7 @@ impl Reader {
             if expected.is_some_and(|expected| expected != group.sequence) {
                 self.output.discont = true;
             }
-            expected = Some(group.sequence + 1);
+            expected = Some(group.sequence.saturating_add(1));
             self.read_group(&mut group).await;
         }
     }
