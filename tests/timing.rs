@@ -131,9 +131,9 @@ fn judge(shown: &Shown, join: &str) {
             off.abs() <= DELAY_TOLERANCE,
             "{join}: {kind} is {off:.1} ms off the latency"
         );
-        let late = samples.iter().filter(|sample| {
-            sample.delay() - sample.mapped_delay() > shown.latency + DELAY_TOLERANCE
-        });
+        let late = samples
+            .iter()
+            .filter(|sample| sample.is_late(shown.latency));
         assert_eq!(late.count(), 0, "{join}: no {kind} is late");
     }
     assert!(skew.abs() <= SKEW_TOLERANCE, "{join}: skew of {skew:.2} ms");
@@ -167,10 +167,9 @@ fn a_picture_encoder_that_is_275_ms_slower_is_waited_for() {
     assert!(shown.latency > 340.0, "{} ms of latency", shown.latency);
     let start = shown.video[0].rendered + gst::ClockTime::from_mseconds(500);
     let late = |samples: &[Sample]| {
-        let bound = shown.latency + DELAY_TOLERANCE;
         let settled = samples.iter().filter(|sample| sample.rendered > start);
         settled
-            .filter(|sample| sample.delay() - sample.mapped_delay() > bound)
+            .filter(|sample| sample.is_late(shown.latency))
             .count()
     };
     assert_eq!(

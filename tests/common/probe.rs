@@ -30,6 +30,8 @@ pub(crate) struct Sample {
     pub(crate) captured: gst::ClockTime,
     /// When its running time falls in the subscriber, which the pipeline's latency follows.
     pub(crate) mapped: gst::ClockTime,
+    /// When it reached the sink, where it waits until it is due.
+    pub(crate) arrived: gst::ClockTime,
     /// When the sink handed it out.
     pub(crate) rendered: gst::ClockTime,
 }
@@ -38,6 +40,11 @@ impl Sample {
     /// Milliseconds from capture to render.
     pub(crate) fn delay(&self) -> f64 {
         milliseconds(self.captured, self.rendered)
+    }
+
+    /// Whether it reached the sink only after it was due, `latency` ms after its running time.
+    pub(crate) fn is_late(&self, latency: f64) -> bool {
+        milliseconds(self.mapped, self.arrived) > latency
     }
 
     /// Milliseconds from capture to its running time: the delay without the pipeline's latency
@@ -60,6 +67,8 @@ struct State {
     order: VecDeque<u64>,
     /// Capture times by the running time in the subscriber's pipeline.
     received: BTreeMap<gst::ClockTime, gst::ClockTime>,
+    /// When what the sink has not handed out yet reached it, by running time.
+    arrivals: BTreeMap<gst::ClockTime, gst::ClockTime>,
     samples: Vec<Sample>,
     packets: u64,
     bytes: u64,
@@ -105,6 +114,15 @@ impl Delays {
 
     /// Takes the time at which a `fakesink sync=true signal-handoffs=true` renders.
     pub(crate) fn render(&self, fakesink: &gst::Element) {
+        let this = self.clone();
+        let pad = fakesink.static_pad("sink").expect("a sink has a pad");
+        pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
+            let buffer = info.buffer();
+            if let Some(time) = buffer.and_then(|buffer| running_time(pad, buffer)) {
+                this.lock().arrivals.insert(time, now());
+            }
+            gst::PadProbeReturn::Ok
+        });
         let this = self.clone();
         fakesink.connect("handoff", false, move |values| {
             let rendered = now();
@@ -184,11 +202,15 @@ impl State {
     }
 
     fn rendered(&mut self, base: gst::ClockTime, time: gst::ClockTime, rendered: gst::ClockTime) {
+        let arrived = self.arrivals.remove(&time).unwrap_or(rendered);
+        // What the sink dropped is not handed out.
+        self.arrivals = self.arrivals.split_off(&time);
         let mut earlier = self.received.range(..=time + ROUNDING);
         match earlier.next_back() {
             Some((packet, captured)) if time < *packet + REACH => self.samples.push(Sample {
                 captured: *captured + time.saturating_sub(*packet),
                 mapped: base + time,
+                arrived,
                 rendered,
             }),
             _ => self.unknown += 1,
