@@ -8,7 +8,7 @@ use gst::prelude::*;
 
 use common::{
     Packets, Path, Proxy, Relay, Running, init,
-    media::{Video, live_aac, moqsink, moqsrc, publish_clip},
+    media::{live_aac, moqsink, moqsrc, publish_clip, publish_live},
     pipeline::{DEADLINE, wait_message_that, wait_pad, wait_property},
     unique_broadcast, wait_message,
 };
@@ -57,12 +57,7 @@ fn a_relay_that_is_lost_and_comes_back_is_found_again_by_both_ends() {
     let port = Relay::free_port().expect("a port");
     let relay = Relay::start_at(port).expect("the relay starts");
     let broadcast = unique_broadcast("relay");
-    let publisher = Running::play(&format!(
-        "{} ! moq.sink_0 {} ! moq.sink_1 {}",
-        Video::default().live(),
-        live_aac(),
-        moqsink(&relay.url(), &broadcast)
-    ));
+    let publisher = Running::play(&publish_live(&relay.url(), &broadcast));
     let subscriber = Running::play(&format!(
         "{} moq.video_0 ! fakesink name=video sync=false moq.audio_0 ! fakesink name=audio sync=false",
         moqsrc(&relay.url(), &broadcast)
@@ -103,14 +98,8 @@ fn a_publisher_that_restarts_is_followed_on_the_same_pads() {
     init();
     let relay = Relay::start().expect("the relay starts");
     let broadcast = unique_broadcast("restart");
-    let line = format!(
-        "{} ! moq.sink_0 {} ! moq.sink_1 {}",
-        Video::default().live(),
-        live_aac(),
-        moqsink(&relay.url(), &broadcast)
-    );
     let proxy = Proxy::start(relay.addr(), Path::default()).expect("the proxy starts");
-    let first = Running::play(&line.replace(&relay.url(), &proxy.url()));
+    let first = Running::play(&publish_live(&proxy.url(), &broadcast));
     let subscriber = Running::play(&format!(
         "{} moq.video_0 ! fakesink name=video sync=false moq.audio_0 ! fakesink name=audio sync=false",
         moqsrc(&relay.url(), &broadcast)
@@ -122,7 +111,7 @@ fn a_publisher_that_restarts_is_followed_on_the_same_pads() {
     // Gone without a goodbye, as a camera that lost its power.
     proxy.cut();
     drop(first);
-    let _second = Running::play(&line);
+    let _second = Running::play(&publish_live(&relay.url(), &broadcast));
     let before = packets.each_ref().map(Packets::count);
     for (packets, before) in packets.iter().zip(before) {
         packets.wait_count(before + 60, DEADLINE);

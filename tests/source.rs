@@ -8,19 +8,10 @@ use gst::prelude::*;
 
 use common::{
     Packets, Relay, Running, init,
-    media::{Video, live_aac, live_opus, moqsink, moqsrc, publish_clip},
+    media::{live_opus, moqsink, moqsrc, publish_clip, publish_live},
     pipeline::{DEADLINE, describe, wait_message_that, wait_property},
     unique_broadcast, watchdog,
 };
-
-fn live(relay: &Relay, broadcast: &str) -> Running {
-    Running::play(&format!(
-        "{} ! moq.sink_0 {} ! moq.sink_1 {}",
-        Video::default().live(),
-        live_aac(),
-        moqsink(&relay.url(), broadcast)
-    ))
-}
 
 fn error_of(bus: &gst::Bus) -> (gst::glib::Error, String) {
     let message = bus
@@ -94,7 +85,7 @@ fn a_relay_and_a_publisher_that_come_later_are_waited_for() {
         *connected
     });
     assert!(source.property::<Option<String>>("moq-version").is_some());
-    let _publisher = live(&relay, &broadcast);
+    let _publisher = Running::play(&publish_live(&relay.url(), &broadcast));
     packets.wait_count(30, DEADLINE);
 }
 
@@ -172,7 +163,7 @@ fn an_application_ends_the_stream_with_an_event() {
     init();
     let relay = Relay::start().expect("the relay starts");
     let broadcast = unique_broadcast("eos");
-    let _publisher = live(&relay, &broadcast);
+    let _publisher = Running::play(&publish_live(&relay.url(), &broadcast));
     let subscriber = Running::play(&format!(
         "{} moq.video_0 ! fakesink name=out sync=false moq.audio_0 ! fakesink sync=false",
         moqsrc(&relay.url(), &broadcast)
@@ -196,7 +187,7 @@ fn a_pause_is_followed_by_a_key_frame_and_running_time_goes_on() {
     init();
     let relay = Relay::start().expect("the relay starts");
     let broadcast = unique_broadcast("pause");
-    let _publisher = live(&relay, &broadcast);
+    let _publisher = Running::play(&publish_live(&relay.url(), &broadcast));
     let subscriber = Running::play(&format!(
         "{} moq.video_0 ! fakesink name=out sync=false async=false",
         moqsrc(&relay.url(), &broadcast)
@@ -220,7 +211,7 @@ fn a_second_join_at_the_next_group_begins_with_its_key_frame() {
     init();
     let relay = Relay::start().expect("the relay starts");
     let broadcast = unique_broadcast("next");
-    let publisher = live(&relay, &broadcast);
+    let publisher = Running::play(&publish_live(&relay.url(), &broadcast));
     let sink = publisher
         .element("moq")
         .static_pad("sink_0")

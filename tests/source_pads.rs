@@ -8,7 +8,7 @@ use gst::prelude::*;
 
 use common::{
     Packets, Publisher, Relay, Running, init,
-    media::{Video, live_aac, moqsink, moqsrc},
+    media::{moqsrc, publish_live},
     pipeline::{DEADLINE, describe, latency, wait_message_that, wait_pad},
     publisher, unique_broadcast, wait_message,
 };
@@ -19,21 +19,12 @@ const OPUS: &str =
 /// An Opus packet of 20 ms of silence.
 const SILENCE: [u8; 3] = [0xf8, 0xff, 0xfe];
 
-fn live(relay: &Relay, broadcast: &str) -> Running {
-    Running::play(&format!(
-        "{} ! moq.sink_0 {} ! moq.sink_1 {}",
-        Video::default().live(),
-        live_aac(),
-        moqsink(&relay.url(), broadcast)
-    ))
-}
-
 #[test]
 fn pads_have_the_same_names_in_every_run() {
     init();
     let relay = Relay::start().expect("the relay starts");
     let broadcast = unique_broadcast("names");
-    let _publisher = live(&relay, &broadcast);
+    let _publisher = Running::play(&publish_live(&relay.url(), &broadcast));
     let subscriber = Running::launch(&format!(
         "{} moq.video_0 ! fakesink moq.audio_0 ! fakesink",
         moqsrc(&relay.url(), &broadcast)
@@ -55,7 +46,7 @@ fn streams_are_told_as_one_group_and_one_collection() {
     init();
     let relay = Relay::start().expect("the relay starts");
     let broadcast = unique_broadcast("streams");
-    let _publisher = live(&relay, &broadcast);
+    let _publisher = Running::play(&publish_live(&relay.url(), &broadcast));
     let subscriber = Running::play(
         &moqsrc(&relay.url(), &broadcast)
             .replace("moqsrc", "fakesrc num-buffers=0 ! fakesink moqsrc"),
@@ -242,7 +233,7 @@ fn a_blocked_pad_holds_up_no_other() {
     init();
     let relay = Relay::start().expect("the relay starts");
     let broadcast = unique_broadcast("blocked");
-    let _publisher = live(&relay, &broadcast);
+    let _publisher = Running::play(&publish_live(&relay.url(), &broadcast));
     let subscriber = Running::play(&format!(
         "{} moq.video_0 ! fakesink name=blocked sync=false async=false \
          moq.audio_0 ! fakesink name=free sync=false async=false",
@@ -267,7 +258,7 @@ fn the_latency_changes_while_playing() {
     init();
     let relay = Relay::start().expect("the relay starts");
     let broadcast = unique_broadcast("latency");
-    let _publisher = live(&relay, &broadcast);
+    let _publisher = Running::play(&publish_live(&relay.url(), &broadcast));
     let subscriber = Running::play(&format!(
         "{} moq.video_0 ! fakesink name=out sync=true",
         moqsrc(&relay.url(), &broadcast)
@@ -288,7 +279,7 @@ fn a_long_latency_loses_nothing() {
     init();
     let relay = Relay::start().expect("the relay starts");
     let broadcast = unique_broadcast("long");
-    let _publisher = live(&relay, &broadcast);
+    let _publisher = Running::play(&publish_live(&relay.url(), &broadcast));
     let subscriber = Running::play(&format!(
         "{} latency=4000 moq.video_0 ! fakesink name=out sync=true",
         moqsrc(&relay.url(), &broadcast)

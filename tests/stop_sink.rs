@@ -225,6 +225,31 @@ fn a_pad_is_released_while_its_buffer_waits() {
 }
 
 #[test]
+fn from_a_notification() {
+    leaves_nothing(|| {
+        let relay = Relay::start().expect("the relay starts");
+        let publisher = live(&relay.url());
+        let (stopped, stops) = mpsc::channel();
+        publisher
+            .element("moq")
+            .connect_notify(Some("connected"), move |sink, _| {
+                if sink.property::<bool>("connected") {
+                    sink.set_locked_state(true);
+                    let begun = Instant::now();
+                    let result = sink.set_state(gst::State::Null);
+                    // After the first nobody listens any more.
+                    let _ = stopped.send((begun.elapsed(), result));
+                }
+            });
+        publisher.start();
+        let (took, result) = wait("the handler stops moqsink", &stops);
+        assert_eq!(result, Ok(gst::StateChangeSuccess::Success));
+        assert!(took < BOUND, "stopping took {took:?}");
+        stop(&*publisher);
+    });
+}
+
+#[test]
 fn from_its_own_chain() {
     leaves_nothing(|| {
         let relay = Relay::start().expect("the relay starts");

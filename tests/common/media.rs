@@ -26,6 +26,18 @@ pub(crate) fn publish_clip(url: &str, broadcast: &str) -> String {
     )
 }
 
+/// A launch line that publishes a live picture and live sound.
+///
+/// The sink is named `moq`, its pads are `sink_0` (video) and `sink_1` (audio).
+pub(crate) fn publish_live(url: &str, broadcast: &str) -> String {
+    format!(
+        "{} ! moq.sink_0 {} ! moq.sink_1 {}",
+        Video::default().live(),
+        live_aac(),
+        moqsink(url, broadcast)
+    )
+}
+
 /// A launch line's `moqsink`, named `moq`.
 pub(crate) fn moqsink(url: &str, broadcast: &str) -> String {
     format!("moqsink name=moq url={url} broadcast={broadcast} tls-disable-verify=true")
