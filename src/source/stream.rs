@@ -147,7 +147,8 @@ impl State {
         drop(ended);
         // Not by the pad, which a stop may have given up and unlinked meanwhile.
         if let Some(peer) = peer {
-            peer.send_event(gst::event::FlushStop::new(true));
+            // The others play on: a reset of running time would move them all.
+            peer.send_event(gst::event::FlushStop::new(false));
         }
         self.thread().flushing = false;
         self.idle.notify_all();
