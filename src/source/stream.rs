@@ -140,7 +140,8 @@ impl State {
         drop(ended);
         // Not by the pad, which a stop may have given up and unlinked meanwhile.
         if let Some(peer) = peer {
-            peer.send_event(gst::event::FlushStop::new(true));
+            // The others play on: resetting the time of a live pipeline would move them all.
+            peer.send_event(gst::event::FlushStop::new(false));
         }
         self.thread().flushing = false;
         self.idle.notify_all();
