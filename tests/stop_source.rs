@@ -33,8 +33,10 @@ fn play(source: &str) -> Running {
 fn stop_stuck(player: &Running, release: impl FnOnce()) {
     let source = player.element("moq");
     source.set_locked_state(true);
+    let time = player.base_time();
     stop(&source);
     assert!(source.src_pads().is_empty(), "the pads are gone");
+    assert_eq!(player.base_time(), time, "the others play on");
     release();
     stop(&**player);
 }
