@@ -371,7 +371,13 @@ impl Timeline {
             LESS_LATENCY_STEP
         };
         let change = extra - self.extra;
-        if (!young || anchor.settled) && (change > LATENCY_STEP || change < -less) {
+        // A track that is silent for now may be the slowest one.
+        let complete = self
+            .tracks
+            .iter()
+            .flatten()
+            .all(|track| track.transits.least().is_some());
+        if (!young || anchor.settled) && (change > LATENCY_STEP || (complete && change < -less)) {
             self.extra = extra;
         }
     }

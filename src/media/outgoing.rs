@@ -6,8 +6,8 @@ mod tests;
 /// How late a file may start before MoQ time is moved on to the clock.
 const LATE: gst::ClockTime = gst::ClockTime::from_mseconds(100);
 
-/// A file that comes this much later than others have got shares no offset with them.
-const OWN: gst::ClockTime = gst::ClockTime::SECOND;
+/// How far behind the newest frame one may be that only follows it in decode order.
+const REORDER: gst::ClockTime = gst::ClockTime::SECOND;
 
 /// The timeline of a run: MoQ time is the clock's time since the run first played, plus an offset.
 ///
@@ -21,8 +21,6 @@ pub struct Outgoing {
     offset: gst::ClockTime,
     /// Counts the restarts of running time.
     generation: u64,
-    /// The newest MoQ time of any pad.
-    newest: gst::ClockTime,
 }
 
 /// Where a pad's stream stands on the timeline, from one restart to the next.
@@ -45,6 +43,20 @@ pub struct Arrival {
     pub live: bool,
     /// The newest MoQ time that this pad has published.
     pub published: Option<gst::ClockTime>,
+    /// What came before it.
+    pub before: Before,
+}
+
+/// How a stream stood before its first frame.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Before {
+    /// It is the pad's first one.
+    #[default]
+    Nothing,
+    /// Another segment, whose running time this one may continue.
+    Segment(Anchor),
+    /// A flush or the end of another stream.
+    Restart(Anchor),
 }
 
 impl Outgoing {
@@ -53,19 +65,33 @@ impl Outgoing {
         self.epoch.get_or_insert(base_time);
     }
 
-    /// Places a stream by its first frame.
+    /// Places a stream by its first frame after a start, a flush, or a new segment.
     pub fn anchor(&mut self, arrival: Arrival) -> Anchor {
         let Arrival {
             due,
             now,
             live,
             published,
+            before,
         } = arrival;
+        if let Before::Segment(anchor) = before {
+            let offset = self.offset(anchor);
+            let goes_on =
+                published.is_none_or(|newest| self.place(due, offset) + REORDER >= newest);
+            if goes_on && (live || due + offset + LATE >= now) {
+                return anchor;
+            }
+        }
         let restarted = published.is_some_and(|published| self.place(due, self.offset) < published);
         let late = !live && due + self.offset + LATE < now;
-        // Others that are well under way go on as they are.
-        let alone = self.newest > self.place(due, self.offset) + OWN;
-        if restarted || (late && alone) {
+        // The first pad that restarts opens a generation, the others of the restart join it.
+        let opens = match before {
+            Before::Nothing => true,
+            Before::Segment(anchor) | Before::Restart(anchor) => {
+                anchor.generation == self.generation
+            }
+        };
+        if restarted && opens {
             self.generation += 1;
         }
         if restarted || late {
@@ -87,10 +113,8 @@ impl Outgoing {
     }
 
     /// The MoQ time of a frame that is due at base time plus running time.
-    pub fn stamp(&mut self, anchor: Anchor, due: gst::ClockTime) -> gst::ClockTime {
-        let time = self.place(due, self.offset(anchor));
-        self.newest = self.newest.max(time);
-        time
+    pub fn stamp(&self, anchor: Anchor, due: gst::ClockTime) -> gst::ClockTime {
+        self.place(due, self.offset(anchor))
     }
 
     /// MoQ time at the clock's time `now`.

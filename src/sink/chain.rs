@@ -163,13 +163,14 @@ impl MoqSinkPad {
 
     fn place(&self, part: &Part, playing: &Playing, times: Times, live: bool) -> Place {
         let mut stream = lock(&self.stream);
-        let published = stream.published;
+        let (published, before) = (stream.published, stream.before);
         let anchor = *stream.anchor.get_or_insert_with(|| {
             part.run.anchor(Arrival {
                 due: playing.base_time + times.presentation,
                 now: playing.now(),
                 live,
                 published,
+                before,
             })
         });
         Place { live, anchor }

@@ -79,7 +79,14 @@ impl MoqSinkPad {
 
     fn caps(&self, caps: &gst::CapsRef) -> Result<(), gst::FlowError> {
         let part = self.part().ok_or(gst::FlowError::Flushing)?;
-        if !lock(&self.stream).is_news(caps) {
+        let stream = lock(&self.stream);
+        let (is_news, kind) = (stream.is_news(caps), stream.kind());
+        drop(stream);
+        if !is_news {
+            // Another try all the same, if the session gave the track up.
+            if let Some(kind) = kind {
+                part.send(PadMessage::Kind(kind));
+            }
             return Ok(());
         }
         match caps::Stream::from_caps(caps) {
@@ -103,9 +110,7 @@ impl MoqSinkPad {
 
     fn segment(&self, segment: &gst::Segment) {
         let mut stream = lock(&self.stream);
-        stream.timing.set_segment(segment);
-        // Running time may begin anew with it.
-        stream.anchor = None;
+        stream.segment(segment);
         let segment_seek = stream.timing.is_segment_seek();
         drop(stream);
         self.reset_position();

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::media::{
     caps::{self, FrameError, Rendition},
     codec::Kind,
-    outgoing::Anchor,
+    outgoing::{Anchor, Before},
     timing::{Format, Times, Timing, Untimed},
 };
 
@@ -19,6 +19,8 @@ pub(super) struct Stream {
     pub(super) live: Option<bool>,
     /// `None` until the first frame after a start, a flush, or a new stream.
     pub(super) anchor: Option<Anchor>,
+    /// How the stream stood before; not looked at while there is an anchor.
+    pub(super) before: Before,
     /// The newest MoQ time that was published.
     pub(super) published: Option<gst::ClockTime>,
     /// The rendition that the session task has.
@@ -59,7 +61,7 @@ impl Stream {
     /// A STREAM_START event; whether the stream had ended before.
     pub(super) fn begin(&mut self) -> bool {
         self.live = None;
-        self.anchor = None;
+        self.restart();
         std::mem::take(&mut self.eos)
     }
 
@@ -68,12 +70,32 @@ impl Stream {
         self.failed || self.caps.as_deref() != Some(caps)
     }
 
+    /// What the caps before were of.
+    pub(super) fn kind(&self) -> Option<Kind> {
+        self.codec.as_ref().map(caps::Stream::kind)
+    }
+
     pub(super) fn set_codec(&mut self, caps: gst::Caps, codec: caps::Stream) {
         self.caps = Some(caps);
         self.codec = Some(codec);
         self.live = None;
         self.failed = false;
+        self.sent = None;
         self.interrupt();
+    }
+
+    fn restart(&mut self) {
+        if let Some(anchor) = self.anchor.take() {
+            self.before = Before::Restart(anchor);
+        }
+    }
+
+    /// Running time may go on, or begin anew.
+    pub(super) fn segment(&mut self, segment: &gst::Segment) {
+        self.timing.set_segment(segment);
+        if let Some(anchor) = self.anchor.take() {
+            self.before = Before::Segment(anchor);
+        }
     }
 
     /// Nothing passes until the next caps.
@@ -89,7 +111,7 @@ impl Stream {
 
     pub(super) fn flush(&mut self) {
         self.timing.reset();
-        self.anchor = None;
+        self.restart();
         self.eos = false;
         self.interrupt();
     }

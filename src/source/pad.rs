@@ -138,12 +138,13 @@ impl super::MoqSrcPad {
 
     /// Ends the streaming thread; see [`Stream::stop`].
     pub(super) fn stop(&self, deadline: Instant) {
-        let mut stream = self.imp().stream();
+        let mut current = self.imp().stream();
         if let Some(session) = self.imp().session.get() {
             // Whoever links it now starts nothing any more.
             session.messages().take();
         }
-        let stream = stream.take();
+        let stream = current.take();
+        drop(current);
         if let Some(stream) = stream {
             stream.stop(self.upcast_ref(), deadline);
         }

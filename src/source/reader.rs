@@ -48,6 +48,13 @@ impl Position {
         ClockTime::from_nseconds(self.0.load(Ordering::Relaxed))
     }
 
+    /// Forgets a position beyond `time`.
+    pub(super) fn forget_beyond(&self, time: ClockTime) {
+        if self.get() > time {
+            self.0.store(0, Ordering::Relaxed);
+        }
+    }
+
     fn advance(&self, time: ClockTime) {
         self.0.fetch_max(time.nseconds(), Ordering::Relaxed);
     }
@@ -87,12 +94,18 @@ pub(super) struct Config {
 pub(super) struct Reader {
     config: Config,
     output: Output,
+    /// When it was first noticed that only the tail is wanted.
+    retired_at: Option<Instant>,
 }
 
 impl Reader {
     pub(super) fn new(config: Config, playback: Arc<Playback>) -> Self {
         let output = Output::new(&config, playback);
-        Self { config, output }
+        Self {
+            config,
+            output,
+            retired_at: None,
+        }
     }
 
     /// Reads until the track ends.
@@ -116,15 +129,12 @@ impl Reader {
         };
         let mut groups = subscriber?.ordered();
         let mut expected = None;
-        let mut retired_at = None;
         loop {
             let next = until_retired(&self.config.retired, groups.next_group());
             let Some(next) = self.output.settling(next).await else {
                 return Ok(End::Retired);
             };
-            if self.config.retired.is_cancelled()
-                && *retired_at.get_or_insert_with(Instant::now) + LONGEST_TAIL < Instant::now()
-            {
+            if self.tail_is_over() {
                 return Ok(End::Retired);
             }
             let Some(mut group) = next? else {
@@ -136,6 +146,12 @@ impl Reader {
             expected = Some(group.sequence.saturating_add(1));
             self.read_group(&mut group).await;
         }
+    }
+
+    /// Whether a retired track has gone on for too long.
+    fn tail_is_over(&mut self) -> bool {
+        self.config.retired.is_cancelled()
+            && *self.retired_at.get_or_insert_with(Instant::now) + LONGEST_TAIL < Instant::now()
     }
 
     /// A group that breaks off is no error of its track: it came too late, or was given up.
@@ -151,6 +167,9 @@ impl Reader {
                 }
                 Some(Ok(None)) | None => return,
             };
+            if self.tail_is_over() {
+                return;
+            }
             for frame in frames {
                 // An empty payload marks an end; it is no picture and no sound.
                 if frame.payload.is_empty() {

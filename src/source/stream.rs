@@ -24,6 +24,8 @@ use crate::session::budget::Charge;
 
 /// After a first silence of the latency, how often a GAP says that there is still nothing.
 const GAP_INTERVAL: Duration = Duration::from_millis(100);
+/// A position this much ahead of the running time is of an earlier one, which was reset.
+pub(super) const RESTART: ClockTime = ClockTime::SECOND;
 /// How long a stop waits for the thread by itself before it flushes downstream.
 const PATIENCE: Duration = Duration::from_millis(50);
 
@@ -36,7 +38,10 @@ pub(super) enum Message {
     /// The streams of the element have changed.
     Collection(gst::StreamCollection),
     /// The format changes, or the pad's stream begins anew after its end.
-    Caps(gst::Caps),
+    Caps {
+        caps: gst::Caps,
+        revived: bool,
+    },
     Frame(Frame),
     /// The stream has ended; `None` takes a new seqnum.
     Eos(Option<gst::Seqnum>),
@@ -251,6 +256,8 @@ impl Pusher {
         match message {
             None => self.push_gap(&pad),
             Some(Message::Play(clock)) => {
+                let now = clock.now();
+                self.position = self.position.filter(|position| *position <= now + RESTART);
                 self.clock = Some(clock);
                 // One gap at once lets a sink preroll, so that no pad holds up the pipeline.
                 self.push_gap(&pad);
@@ -260,7 +267,7 @@ impl Pusher {
             Some(Message::Collection(collection)) => {
                 pad.push_event(gst::event::StreamCollection::new(&collection));
             }
-            Some(Message::Caps(caps)) => self.push_caps(&pad, &caps),
+            Some(Message::Caps { caps, revived }) => self.push_caps(&pad, &caps, revived),
             Some(Message::Frame(frame)) => self.push_frame(&pad, frame),
             Some(Message::Eos(seqnum)) => self.push_eos(&pad, seqnum),
         }
@@ -340,8 +347,11 @@ impl Pusher {
         pad.push_event(gst::event::Gap::builder(from).duration(duration).build());
     }
 
-    fn push_caps(&mut self, pad: &gst::Pad, caps: &gst::Caps) {
-        let revived = std::mem::take(&mut self.ended);
+    fn push_caps(&mut self, pad: &gst::Pad, caps: &gst::Caps, revived: bool) {
+        let revived = revived && std::mem::take(&mut self.ended);
+        if self.ended {
+            return;
+        }
         let start = pad.sticky_event::<gst::event::StreamStart>(0);
         if let Some(start) = start.filter(|_| revived) {
             // Only a flush makes GStreamer's base sink forget an EOS.

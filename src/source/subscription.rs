@@ -41,6 +41,8 @@ pub(super) struct Subscription {
     pub(super) delisted: bool,
     /// The publisher finished the track; reading it again would repeat its last group.
     pub(super) finished: bool,
+    /// When its reader began.
+    pub(super) started_at: Instant,
     /// A broken track is not subscribed again before, and how long after the next failure.
     pub(super) retry_at: Instant,
     pub(super) retry_pause: Duration,
@@ -75,6 +77,7 @@ impl Subscription {
             next: None,
             delisted: false,
             finished: false,
+            started_at: Instant::now(),
             retry_at: Instant::now(),
             retry_pause: RETRY,
             position: Arc::default(),
@@ -112,6 +115,7 @@ impl Subscription {
         if let Some(running) = self.reader.as_ref().filter(|_| follows) {
             // The tail of the old track comes first.
             running.retired.cancel();
+            self.delisted = false;
             self.next = Some(entry);
             return;
         }
@@ -131,7 +135,8 @@ impl Subscription {
         self.finished &= same_track && !revived;
         self.retry_pause = RETRY;
         if revived || entry.caps != self.entry.caps {
-            self.send(Message::Caps(entry.caps.clone()));
+            let caps = entry.caps.clone();
+            self.send(Message::Caps { caps, revived });
             self.stream.set_caps(Some(&entry.caps));
         }
         if !same_track {

@@ -18,7 +18,7 @@ use super::{
     imp::CAT,
     playback::{self, LatencyAnswer, Playback, RunningClock},
     reader::End,
-    stream::Message,
+    stream::{Message, RESTART},
     subscription::Subscription,
 };
 use crate::{
@@ -231,14 +231,14 @@ impl Session {
         for pad in &mut self.pads {
             pad.end(Some(seqnum));
         }
-        if self.pads.is_empty() {
+        if !self.pads.iter().any(|pad| pad.linked) {
             // Nobody else could end the pipeline.
-            self.config.courier.send(|element| {
-                gst::element_error!(
-                    element,
-                    gst::ResourceError::NotFound,
-                    ("The broadcast was not found before the stream was ended")
-                );
+            let text = match self.pads.is_empty() {
+                true => "The broadcast was not found before the stream was ended",
+                false => "No pad of the broadcast was linked before the stream was ended",
+            };
+            self.config.courier.send(move |element| {
+                gst::element_error!(element, gst::ResourceError::NotFound, ("{text}"));
             });
         }
     }
@@ -251,7 +251,9 @@ impl Session {
             self.config.answer.clone(),
             self.config.courier.clone(),
         ));
+        let now = clock.now();
         for pad in &self.pads {
+            pad.position.forget_beyond(now + RESTART);
             pad.send(Message::Play(clock.clone()));
         }
     }
@@ -281,10 +283,13 @@ impl Session {
             Ok(broadcast) => broadcast,
             Err(err) => {
                 self.find_at = Instant::now() + self.find_pause;
+                // Once may be a publisher that goes away just now.
+                if self.find_pause > RETRY {
+                    self.warn_once(format!(
+                        "The broadcast has no catalog that can be read: {err}"
+                    ));
+                }
                 self.find_pause = (self.find_pause * 2).min(MAX_RETRY);
-                self.warn_once(format!(
-                    "The broadcast has no catalog that can be read: {err}"
-                ));
                 return;
             }
         };
@@ -295,6 +300,8 @@ impl Session {
             pad.abort();
             pad.finished = false;
             pad.next = None;
+            pad.retry_at = Instant::now();
+            pad.retry_pause = RETRY;
         }
         if let Some(playback) = &self.playback {
             playback.update(|timeline| timeline.restart());

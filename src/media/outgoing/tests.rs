@@ -21,6 +21,7 @@ fn stored(running: u64, elapsed: u64) -> Arrival {
         now: BASE + ms(elapsed),
         live: false,
         published: None,
+        before: Before::Nothing,
     }
 }
 
@@ -49,13 +50,33 @@ fn a_late_second_pad_takes_the_first_one_along() {
 }
 
 #[test]
-fn a_file_that_comes_much_later_leaves_the_others_alone() {
+fn a_new_segment_that_goes_on_keeps_its_place() {
     let mut outgoing = started();
     let first = outgoing.anchor(stored(0, 0));
-    outgoing.stamp(first, BASE + ms(60_000));
-    let second = outgoing.anchor(stored(0, 60_000));
-    assert_eq!(outgoing.stamp(first, BASE + ms(60_040)), ms(60_040));
-    assert_eq!(outgoing.stamp(second, BASE), ms(60_000));
+    let again = |before| Arrival {
+        published: Some(ms(2000)),
+        before,
+        ..stored(1960, 1990)
+    };
+    // A picture that precedes another one in decode order is no restart.
+    assert_eq!(outgoing.anchor(again(Before::Segment(first))), first);
+    // The same after a flush is one.
+    assert_ne!(outgoing.anchor(again(Before::Restart(first))), first);
+}
+
+#[test]
+fn pads_that_restart_together_share_a_generation() {
+    let mut outgoing = started();
+    let [video, audio] = [(); 2].map(|()| outgoing.anchor(stored(0, 0)));
+    let restart = |anchor, published| Arrival {
+        published: Some(ms(published)),
+        before: Before::Restart(anchor),
+        ..stored(0, 5000)
+    };
+    let video = outgoing.anchor(restart(video, 5000));
+    let audio = outgoing.anchor(restart(audio, 5020));
+    let due = BASE + ms(40);
+    assert_eq!(outgoing.stamp(video, due), outgoing.stamp(audio, due));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use gst::glib;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{MAX_RETRY, PadIndex, Session};
+use super::{MAX_RETRY, PadIndex, RETRY, Session};
 use crate::{
     media::{
         codec::Kind,
@@ -113,6 +113,9 @@ impl Session {
             (None, End::Finished) => pad.finished = true,
             (None, End::Retired) => {}
             (None, End::Lost(_)) => {
+                if pad.started_at.elapsed() > MAX_RETRY {
+                    pad.retry_pause = RETRY;
+                }
                 pad.retry_at = Instant::now() + pad.retry_pause;
                 pad.retry_pause = (pad.retry_pause * 2).min(MAX_RETRY);
             }
@@ -177,6 +180,7 @@ impl Session {
             retired: retired.clone(),
         };
         pad.generation += 1;
+        pad.started_at = Instant::now();
         let generation = pad.generation;
         let reader = Reader::new(config, playback.clone());
         let consumer = broadcast.consumer.clone();
