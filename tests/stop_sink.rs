@@ -225,6 +225,35 @@ fn a_pad_is_released_while_its_buffer_waits() {
 }
 
 #[test]
+fn what_comes_during_a_stop_is_flushed_and_no_error() {
+    common::init();
+    let sink = gst::ElementFactory::make("moqsink")
+        .build()
+        .expect("moqsink");
+    let pad = sink.request_pad_simple("sink_%u").expect("a pad");
+    // Active without a run, as for a moment in a stop.
+    pad.set_active(true).expect("the pad activates");
+    let source = gst::Pad::builder(gst::PadDirection::Src).build();
+    source.set_active(true).expect("the pad activates");
+    source.link(&pad).expect("the pads link");
+    let caps = gst::Caps::builder("audio/x-opus")
+        .field("channel-mapping-family", 0)
+        .build();
+    for event in [
+        gst::event::StreamStart::new("stream"),
+        gst::event::Caps::new(&caps),
+        gst::event::Segment::new(&gst::FormattedSegment::<gst::ClockTime>::new()),
+    ] {
+        source.push_event(event);
+    }
+    assert_eq!(
+        source.push(gst::Buffer::from_slice([0])),
+        Err(gst::FlowError::Flushing)
+    );
+    pad.set_active(false).expect("the pad deactivates");
+}
+
+#[test]
 fn from_its_own_chain() {
     leaves_nothing(|| {
         let relay = Relay::start().expect("the relay starts");

@@ -11,17 +11,23 @@ use super::{
 use crate::media::caps::{self, CapsError};
 
 impl MoqSinkPad {
-    pub(super) fn event(&self, sink: &MoqSink, event: gst::Event) -> bool {
+    /// Takes an event; one that comes in a stop is flushed, not refused, which upstream would
+    /// report as an error.
+    pub(super) fn event(
+        &self,
+        sink: &MoqSink,
+        event: gst::Event,
+    ) -> Result<gst::FlowSuccess, gst::FlowError> {
         gst::debug!(CAT, imp = self, "{event:?}");
         match event.view() {
             gst::EventView::FlushStart(_) => self.flush_start(),
             gst::EventView::FlushStop(event) => self.flush_stop(sink, event),
-            _ if self.gate.is_shut() => return false,
+            _ if self.gate.is_shut() => return Err(gst::FlowError::Flushing),
             gst::EventView::StreamStart(event) => self.stream_start(sink, event),
-            gst::EventView::Caps(event) => return self.caps(event.caps()),
+            gst::EventView::Caps(event) => self.caps(event.caps())?,
             gst::EventView::Segment(event) => self.segment(event.segment()),
             gst::EventView::Tag(event) => self.tag(event.tag()),
-            gst::EventView::Gap(event) => return self.gap(sink, event),
+            gst::EventView::Gap(event) => self.gap(sink, event)?,
             gst::EventView::SegmentDone(event) => {
                 let position = event.get();
                 self.receive(|received| received.segment_done = Some(position));
@@ -31,7 +37,7 @@ impl MoqSinkPad {
             _ => {}
         }
         // Nothing comes after a sink: what means nothing to it ends here.
-        true
+        Ok(gst::FlowSuccess::Ok)
     }
 
     pub(super) fn query(&self, sink: &MoqSink, query: &mut gst::QueryRef) -> bool {
@@ -73,12 +79,10 @@ impl MoqSinkPad {
         sink.messages.check(&sink.obj());
     }
 
-    fn caps(&self, caps: &gst::CapsRef) -> bool {
-        let Some(part) = self.part() else {
-            return false;
-        };
+    fn caps(&self, caps: &gst::CapsRef) -> Result<(), gst::FlowError> {
+        let part = self.part().ok_or(gst::FlowError::Flushing)?;
         if !lock(&self.stream).is_news(caps) {
-            return true;
+            return Ok(());
         }
         match caps::Stream::from_caps(caps) {
             Ok(codec) => {
@@ -86,17 +90,17 @@ impl MoqSinkPad {
                 lock(&self.stream).set_codec(caps.to_owned(), codec);
                 self.retry();
                 part.send(PadMessage::Kind(kind));
-                true
+                Ok(())
             }
             Err(CapsError::Unsupported(reason)) => {
                 gst::warning!(CAT, imp = self, "Refused: {reason}");
-                false
+                Err(gst::FlowError::NotNegotiated)
             }
             Err(CapsError::Broken(reason)) => {
                 lock(&self.stream).fail();
                 part.send(PadMessage::Failed);
                 self.failed(&reason);
-                true
+                Ok(())
             }
         }
     }
@@ -121,7 +125,7 @@ impl MoqSinkPad {
         }
     }
 
-    fn gap(&self, sink: &MoqSink, event: &gst::event::Gap) -> bool {
+    fn gap(&self, sink: &MoqSink, event: &gst::event::Gap) -> Result<(), gst::FlowError> {
         let (start, duration) = event.get();
         let stream = lock(&self.stream);
         let due = stream.timing.running_time(start);
@@ -130,13 +134,11 @@ impl MoqSinkPad {
             .stream_time(start + duration.unwrap_or_default());
         drop(stream);
         let Some(due) = due else {
-            return true;
+            return Ok(());
         };
-        if self.pass_gap(sink, due).is_err() {
-            return false;
-        }
+        self.pass_gap(sink, due)?;
         self.set_position(position);
-        true
+        Ok(())
     }
 
     fn eos(&self, seqnum: gst::Seqnum) {

@@ -101,10 +101,10 @@ impl super::MoqSinkPad {
                     |sink| pad.imp().chain(sink, buffer),
                 )
             })
-            .event_function(|pad: &Self, parent, event| {
+            .event_full_function(|pad: &Self, parent, event| {
                 super::imp::MoqSink::catch_panic_pad_function(
                     parent,
-                    || false,
+                    || Err(gst::FlowError::Error),
                     |sink| pad.imp().event(sink, event),
                 )
             })
