@@ -30,8 +30,6 @@ const EPOCH: i64 = 1_000_000_000;
 const MAX_DELAY: i64 = 10_000_000_000;
 /// Nothing is held longer to see whether transits still shrink.
 const MAX_HOLD: i64 = 500_000_000;
-/// A latency that shrinks makes sinks skip: only for a change that is worth it.
-const LESS_LATENCY_STEP: i64 = 20_000_000;
 /// What Matroska and FLV, whose time base is 1 ms, can tell apart.
 const LEAST_STEP: i64 = 1_000_000;
 /// The least change of the latency that is worth a new latency distribution.
@@ -363,21 +361,13 @@ impl Timeline {
         let (Some(anchor), Some(extra)) = (&self.anchor, self.slower()) else {
             return;
         };
-        // A group that is still catching up has not shown its least transit yet.
+        // A group that is still catching up has not shown its least transit yet. Later, less latency
+        // is never asked for: one burst that comes early says nothing about the frames after it.
         let young = now - anchor.start < FREE;
-        let less = if young {
-            LATENCY_STEP
-        } else {
-            LESS_LATENCY_STEP
-        };
         let change = extra - self.extra;
-        // A track that is silent for now may be the slowest one.
-        let complete = self
-            .tracks
-            .iter()
-            .flatten()
-            .all(|track| track.transits.least().is_some());
-        if (!young || anchor.settled) && (change > LATENCY_STEP || (complete && change < -less)) {
+        if (young && anchor.settled && change.abs() > LATENCY_STEP)
+            || (!young && change > LATENCY_STEP)
+        {
             self.extra = extra;
         }
     }

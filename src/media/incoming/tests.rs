@@ -139,6 +139,20 @@ fn a_slower_encoder_raises_the_latency_and_not_the_skew() {
 }
 
 #[test]
+fn one_early_burst_of_a_slow_encoder_lowers_no_latency() {
+    let mut timeline = timeline(Join::Live);
+    let video = timeline.add_track(Kind::Video, None, ClockTime::ZERO);
+    let audio = timeline.add_track(Kind::Audio, None, ClockTime::ZERO);
+    for tick in 0..200 {
+        let now = 5 * S + tick * 20 * MS;
+        pass(&mut timeline, audio, now - 10 * MS, now);
+        let transit = if tick == 150 { 20 * MS } else { 285 * MS };
+        pass(&mut timeline, video, now - transit, now);
+    }
+    assert!(nanos(timeline.min_latency()) >= 370 * MS);
+}
+
+#[test]
 fn the_catalog_tells_of_a_slow_encoder_before_its_first_frame() {
     let mut timeline = timeline(Join::Live);
     timeline.add_track(Kind::Audio, None, ClockTime::ZERO);
