@@ -155,6 +155,11 @@ pub fn src_caps(kind: Kind) -> gst::Caps {
     union(codecs.map(|codec| codec.src_caps))
 }
 
+/// Whether any codec is of this kind.
+pub fn is_known(kind: Kind) -> bool {
+    CODECS.iter().any(|codec| codec.kind == kind)
+}
+
 /// How a codec turns what a sink pad takes into what goes on the wire.
 pub(super) trait Intake: fmt::Debug + Send {
     /// See [`Stream::rendition`](crate::media::caps::Stream::rendition).

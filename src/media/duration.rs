@@ -16,6 +16,7 @@ pub fn of(rendition: &Rendition, payload: &[u8]) -> Option<ClockTime> {
             Some(ClockTime::from_nseconds((1e9 / rate) as u64))
         }
         Rendition::Audio(audio) => audio_packet(audio, payload),
+        Rendition::Text(_) | Rendition::Data(_) => None,
     }
 }
 

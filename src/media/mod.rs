@@ -9,5 +9,5 @@ pub mod incoming;
 pub mod name;
 pub mod outgoing;
 pub mod reconcile;
-mod rendition;
+pub mod rendition;
 pub mod timing;

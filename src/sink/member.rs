@@ -13,6 +13,7 @@ use crate::media::{
     caps::{self, Rendition},
     codec::Kind,
     duration,
+    rendition::Catalog,
 };
 
 /// How long a track's frames are watched before its delay is stated.
@@ -175,26 +176,17 @@ impl Member {
     }
 
     /// Writes its entry into the catalog; without a `delay`, the listed one stays.
-    pub(super) fn list(&self, catalog: &mut hang::Catalog, delay: Option<Duration>) {
-        let (Some(track), Some(rendition)) = (&self.track, self.rendition.clone()) else {
+    pub(super) fn list(&self, catalog: &mut Catalog, delay: Option<Duration>) {
+        let (Some(track), Some(mut rendition)) = (&self.track, self.rendition.clone()) else {
             return;
         };
         let name = track.name();
-        match rendition {
-            Rendition::Video(mut config) => {
-                let entries = &mut catalog.video.renditions;
-                config.bitrate = self.bitrate.or(config.bitrate);
-                config.delay = delay.or(entries.get(name).and_then(|listed| listed.delay));
-                config.jitter = reordering(&config);
-                entries.insert(name.to_owned(), config);
-            }
-            Rendition::Audio(mut config) => {
-                let entries = &mut catalog.audio.renditions;
-                config.bitrate = self.bitrate.or(config.bitrate);
-                config.delay = delay.or(entries.get(name).and_then(|listed| listed.delay));
-                entries.insert(name.to_owned(), config);
-            }
+        rendition.set_bitrate(self.bitrate.or(rendition.bitrate()));
+        rendition.set_delay(delay.or(rendition.listed_delay(catalog, name)));
+        if let Rendition::Video(config) = &mut rendition {
+            config.jitter = reordering(config);
         }
+        rendition.list(catalog, name);
     }
 
     fn tell(&mut self, run: &Run, reason: String) {

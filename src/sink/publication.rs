@@ -14,7 +14,11 @@ use super::{
     track::{Refused, Track},
 };
 use crate::{
-    media::{codec::Kind, name::Names},
+    media::{
+        codec::Kind,
+        name::Names,
+        rendition::{Catalog, Rendition, Sections},
+    },
     session::error::Error,
 };
 
@@ -45,7 +49,7 @@ pub(super) struct Publication {
 
 struct Broadcast {
     producer: broadcast::Producer,
-    catalog: catalog::Producer,
+    catalog: catalog::Producer<Sections>,
     names: Names,
     announcement: Announcement,
 }
@@ -249,8 +253,7 @@ impl Publication {
         member.transit = None;
         track.cut();
         self.edit(|catalog| {
-            catalog.video.renditions.remove(track.name());
-            catalog.audio.renditions.remove(track.name());
+            Rendition::delist(catalog, track.name());
         })?;
         self.retired.push(track);
         if self.retired.len() > MAX_RETIRED {
@@ -370,7 +373,9 @@ impl Publication {
                     .origin
                     .create_broadcast(self.name.as_str())
                     .map_err(Error::Publish)?;
-                let config = catalog::Config::default().with_clock(self.clock.unwrap_or_default());
+                let config = catalog::Config::default()
+                    .with_catalog(Catalog::default())
+                    .with_clock(self.clock.unwrap_or_default());
                 let catalog =
                     catalog::Producer::new(&mut producer, config).map_err(Error::Publish)?;
                 Broadcast {
@@ -398,7 +403,7 @@ impl Publication {
             .map_err(Error::Catalog)
     }
 
-    fn edit(&mut self, edit: impl FnOnce(&mut hang::Catalog)) -> Result<(), Error> {
+    fn edit(&mut self, edit: impl FnOnce(&mut Catalog)) -> Result<(), Error> {
         match &mut self.broadcast {
             Some(broadcast) => broadcast.catalog.mutate(edit).map_err(Error::Catalog),
             None => Ok(()),

@@ -77,8 +77,8 @@ impl Track {
     pub(super) fn new(producer: track::Producer, kind: Kind) -> Self {
         // Kind::Video would end each group with a marker that open GOPs cannot have.
         let framing = match kind {
-            Kind::Video => container::Kind::Data,
             Kind::Audio => container::Kind::Audio,
+            Kind::Video | Kind::Text | Kind::Data => container::Kind::Data,
         };
         Self {
             producer,
@@ -198,8 +198,8 @@ impl Track {
                 Err(Refused::GroupFull)
             }
             Kind::Video => Ok(key),
-            Kind::Audio if timestamp < open.begin => Err(Refused::Rewinds),
-            Kind::Audio => Ok(full || timestamp >= open.begin + AUDIO_GROUP),
+            _ if timestamp < open.begin => Err(Refused::Rewinds),
+            _ => Ok(full || timestamp >= open.begin + AUDIO_GROUP),
         }
     }
 

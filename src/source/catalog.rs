@@ -129,8 +129,8 @@ impl Broadcast {
     fn renditions(&mut self, catalog: &Value) -> Update {
         let mut entries = Vec::new();
         let mut problems = Vec::new();
-        for kind in [Kind::Video, Kind::Audio] {
-            let renditions = &catalog[kind.name()]["renditions"];
+        for kind in Kind::ALL {
+            let renditions = &catalog[section(kind)]["renditions"];
             for (name, value) in renditions.as_object().into_iter().flatten() {
                 match entry(kind, name, value) {
                     Ok(_) if entries.len() == MAX_RENDITIONS => {
@@ -163,20 +163,20 @@ impl Broadcast {
     }
 }
 
+/// The catalog's section for tracks of a kind.
+fn section(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Video | Kind::Audio | Kind::Text => kind.name(),
+        Kind::Data => "gstData",
+    }
+}
+
 fn entry(kind: Kind, name: &str, value: &Value) -> Result<Entry, String> {
     if name.is_empty() || name.chars().any(char::is_control) {
         return Err("its name has characters that no name has".into());
     }
-    let rendition = match kind {
-        Kind::Video => serde_json::from_value(value.clone()).map(Rendition::Video),
-        Kind::Audio => serde_json::from_value(value.clone()).map(Rendition::Audio),
-    };
-    let rendition = rendition.map_err(|err| err.to_string())?;
-    let elsewhere = match &rendition {
-        Rendition::Video(video) => &video.broadcast,
-        Rendition::Audio(audio) => &audio.broadcast,
-    };
-    if elsewhere.is_some() {
+    let rendition = Rendition::from_json(kind, value).map_err(|err| err.to_string())?;
+    if rendition.elsewhere().is_some() {
         return Err("it refers to another broadcast".into());
     }
     let caps = caps::from_rendition(&rendition).map_err(|err| err.to_string())?;

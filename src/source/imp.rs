@@ -361,8 +361,9 @@ impl ElementImpl for MoqSrc {
                 )
             };
             // Refused only for a name or caps that are wrong for everyone.
-            [Kind::Video, Kind::Audio]
+            Kind::ALL
                 .into_iter()
+                .filter(|kind| codec::is_known(*kind))
                 .filter_map(|kind| template(kind).ok())
                 .collect()
         });

@@ -236,10 +236,7 @@ fn timestamp(frame: &moq_mux::container::Frame) -> Option<ClockTime> {
 
 impl Output {
     fn new(config: &Config, playback: Arc<Playback>) -> Self {
-        let delay = match &*config.rendition {
-            Rendition::Video(video) => video.delay,
-            Rendition::Audio(audio) => audio.delay,
-        };
+        let delay = config.rendition.delay();
         let delay = delay.and_then(|delay| ClockTime::try_from(delay).ok());
         let kind = config.rendition.kind();
         let track = playback.update(|timeline| {

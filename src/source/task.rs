@@ -22,7 +22,7 @@ use super::{
     subscription::Subscription,
 };
 use crate::{
-    media::incoming::Join,
+    media::{codec::Kind, incoming::Join},
     session::{
         courier::Courier,
         error::Error,
@@ -103,7 +103,7 @@ pub(super) async fn run(
         warned: None,
         pads: Vec::new(),
         streams: Vec::new(),
-        counts: [0; 2],
+        counts: [0; Kind::ALL.len()],
         group: gst::GroupId::next(),
         playback: None,
         readers: JoinSet::new(),
@@ -140,7 +140,7 @@ struct Session {
     /// What the last stream collection told.
     streams: Vec<gst::Stream>,
     /// Pads so far of each kind.
-    counts: [usize; 2],
+    counts: [usize; Kind::ALL.len()],
     group: gst::GroupId,
     playback: Option<Arc<Playback>>,
     readers: JoinSet<(PadIndex, u64, End)>,

@@ -55,7 +55,7 @@ fn round_trip(stream: &Stream) -> gst::Caps {
 fn video(rendition: &Rendition) -> &VideoConfig {
     match rendition {
         Rendition::Video(config) => config,
-        Rendition::Audio(_) => panic!("an audio rendition"),
+        other => panic!("no video rendition: {other:?}"),
     }
 }
 

@@ -148,10 +148,9 @@ impl Session {
         };
         let pad = &mut self.pads[index];
         let kind = pad.entry.rendition.kind();
-        let priorities = hang::catalog::PRIORITY;
-        let (max_age, priority) = match kind {
-            Kind::Video => (self.config.video_max_age, priorities.video),
-            Kind::Audio => (self.config.audio_max_age, priorities.audio),
+        let max_age = match kind {
+            Kind::Video => self.config.video_max_age,
+            Kind::Audio | Kind::Text | Kind::Data => self.config.audio_max_age,
         };
         let container = match pad.entry.container() {
             Ok(container) => container,
@@ -173,7 +172,7 @@ impl Session {
             rendition: pad.entry.rendition.clone(),
             container,
             max_age,
-            priority,
+            priority: kind.priority(),
             messages: pad.messages.clone(),
             budget: pad.budget.clone(),
             position: pad.position.clone(),
@@ -195,5 +194,7 @@ fn stream_type(kind: Kind) -> gst::StreamType {
     match kind {
         Kind::Video => gst::StreamType::VIDEO,
         Kind::Audio => gst::StreamType::AUDIO,
+        Kind::Text => gst::StreamType::TEXT,
+        Kind::Data => gst::StreamType::UNKNOWN,
     }
 }
