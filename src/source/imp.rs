@@ -9,7 +9,9 @@ use gst::{ClockTime, glib, prelude::*, subclass::prelude::*};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::{
-    MoqSrcPad, pad,
+    MoqSrcPad,
+    catalog::CatalogFormat,
+    pad,
     playback::{LatencyAnswer, RunningClock},
     task::{self, Control},
 };
@@ -55,6 +57,7 @@ pub enum Join {
 #[derive(Clone)]
 struct Settings {
     session: settings::Settings,
+    catalog_format: CatalogFormat,
     join: Join,
     latency: u32,
     video_max_age: u32,
@@ -65,6 +68,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             session: settings::Settings::default(),
+            catalog_format: CatalogFormat::default(),
             join: Join::default(),
             latency: DEFAULT_LATENCY,
             video_max_age: DEFAULT_VIDEO_MAX_AGE,
@@ -112,6 +116,14 @@ pub struct MoqSrc {
         get = |this: &Self| this.settings().session.tls_disable_verify,
         set = |this: &Self, disable| this.settings().session.tls_disable_verify = disable,
         type = bool, mutable_ready
+    )]
+    #[property(
+        name = "catalog-format",
+        nick = "Catalog format",
+        blurb = "Which catalog of the broadcast is read; MSF has pictures and sound only",
+        get = |this: &Self| this.settings().catalog_format,
+        set = |this: &Self, format| this.settings().catalog_format = format,
+        type = CatalogFormat, mutable_ready, builder(CatalogFormat::default())
     )]
     #[property(
         name = "join",
@@ -198,6 +210,7 @@ impl MoqSrc {
         let config = task::Config {
             name: element.name(),
             target: target.clone(),
+            catalog_format: settings.catalog_format,
             latency,
             join: match settings.join {
                 Join::Live => incoming::Join::Live,

@@ -36,6 +36,7 @@ mod imp;
 mod pad;
 mod playback;
 mod reader;
+mod reference;
 mod stream;
 mod subscription;
 mod task;

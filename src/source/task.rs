@@ -2,7 +2,7 @@
 
 mod pads;
 
-use std::{sync::Arc, time::Duration};
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use gst::{ClockTime, glib};
 use moq_net::{cache, origin};
@@ -14,7 +14,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    catalog::{Broadcast, Update},
+    catalog::{Broadcast, CatalogFormat, Update},
     imp::CAT,
     playback::{self, LatencyAnswer, Playback, RunningClock},
     reader::End,
@@ -67,6 +67,7 @@ pub(super) struct Config {
     /// The element's name, for the log.
     pub(super) name: glib::GString,
     pub(super) target: Target,
+    pub(super) catalog_format: CatalogFormat,
     pub(super) latency: ClockTime,
     pub(super) join: Join,
     pub(super) video_max_age: Duration,
@@ -97,6 +98,7 @@ pub(super) async fn run(
         link,
         commands,
         broadcast: None,
+        finding: None,
         listed: false,
         find_at: Instant::now(),
         find_pause: RETRY,
@@ -123,12 +125,16 @@ pub(super) async fn run(
     result
 }
 
+type Finding = Pin<Box<dyn Future<Output = Result<Broadcast, String>> + Send>>;
+
 struct Session {
     config: Config,
     origin: origin::Consumer,
     link: Link,
     commands: UnboundedReceiver<Control>,
     broadcast: Option<Broadcast>,
+    /// The look-out for it, which other events do not interrupt.
+    finding: Option<Finding>,
     /// Its catalog has come: before that its tracks are not known.
     listed: bool,
     /// When the broadcast may be looked for again, and how long after the next failure.
@@ -152,7 +158,7 @@ struct Session {
 enum Event {
     Link(link::Event),
     Control(Control),
-    Found(Box<Result<Broadcast, moq_net::Error>>),
+    Found(Box<Result<Broadcast, String>>),
     Catalog(Update),
     Reader(PadIndex, u64, End),
     Retry,
@@ -175,13 +181,16 @@ impl Session {
 
     /// Waits for whatever comes next; cancel safe.
     async fn next(&mut self) -> Result<Event, Error> {
-        let name = &self.config.target.broadcast;
-        let (origin, find_at) = (&self.origin, self.find_at);
-        let find = async {
-            tokio::time::sleep_until(find_at).await;
-            Broadcast::find(origin, name).await
-        };
         let lost = self.broadcast.is_none() && !self.ended;
+        if lost && self.finding.is_none() {
+            self.finding = Some(self.find());
+        }
+        let find = async {
+            match &mut self.finding {
+                Some(finding) => finding.await,
+                None => std::future::pending().await,
+            }
+        };
         let follow = async {
             match &mut self.broadcast {
                 Some(broadcast) => broadcast.next().await,
@@ -201,7 +210,10 @@ impl Session {
             event = self.link.next() => Ok(Event::Link(event?)),
             Some(control) = self.commands.recv() => Ok(Event::Control(control)),
             update = follow, if !self.ended => Ok(Event::Catalog(update)),
-            found = find, if lost => Ok(Event::Found(Box::new(found))),
+            found = find, if lost => {
+                self.finding = None;
+                Ok(Event::Found(Box::new(found)))
+            }
             Some(ended) = self.readers.join_next() => match ended {
                 Ok((index, generation, end)) => Ok(Event::Reader(index, generation, end)),
                 Err(err) if err.is_panic() => Err(Error::Internal(err.to_string())),
@@ -210,6 +222,16 @@ impl Session {
             },
             () = retry => Ok(Event::Retry),
         }
+    }
+
+    fn find(&self) -> Finding {
+        let (origin, at) = (self.origin.clone(), self.find_at);
+        let name = self.config.target.broadcast.clone();
+        let format = self.config.catalog_format;
+        Box::pin(async move {
+            tokio::time::sleep_until(at).await;
+            Broadcast::find(origin, name, format).await
+        })
     }
 
     fn on_control(&mut self, control: Control) {
@@ -278,7 +300,7 @@ impl Session {
     }
 
     /// A broadcast that comes back may have other timestamps, and other tracks of the same names.
-    fn on_found(&mut self, found: Result<Broadcast, moq_net::Error>) {
+    fn on_found(&mut self, found: Result<Broadcast, String>) {
         let broadcast = match found {
             Ok(broadcast) => broadcast,
             Err(err) => {
@@ -286,7 +308,7 @@ impl Session {
                 // Once may be a publisher that goes away just now.
                 if self.find_pause > RETRY {
                     self.warn_once(format!(
-                        "The broadcast has no catalog that can be read: {err}"
+                        "The broadcast has no catalog that can be read ({err})"
                     ));
                 }
                 self.find_pause = (self.find_pause * 2).min(MAX_RETRY);
