@@ -141,12 +141,44 @@ fn a_catalog_that_cannot_be_read_is_told_and_the_next_one_is_read() {
 }
 
 #[test]
+fn thousands_of_bad_entries_are_few_warnings() {
+    init();
+    let relay = Relay::start().expect("the relay starts");
+    let bad = |i| format!(r#""bad-{i}":{{"codec":"quantum-{i}"}}"#);
+    let bad: Vec<String> = (0..10_000).map(bad).collect();
+    let video = format!(r#"{{"video":{{"renditions":{{{}}}}},"#, bad.join(","));
+    let name = named("many", ".hang");
+    let publisher = Publisher::start(&relay.url(), &name, &HANG.replacen('{', &video, 1));
+    let sound = publisher.track("a");
+    let subscriber = subscriber(&relay, &name, "", 1);
+    publisher.wait_used(&sound);
+    // They are posted before the pad that was asked for is there.
+    let bus = subscriber.bus();
+    let warnings = std::iter::from_fn(|| bus.pop_filtered(&[gst::MessageType::Warning])).count();
+    assert_eq!(warnings, 64);
+}
+
+#[test]
+fn a_broadcast_that_ended_before_it_had_a_track_is_no_end() {
+    init();
+    let relay = Relay::start().expect("the relay starts");
+    let name = named("over", ".msf");
+    let over = r#"{"version":"draft-01","isComplete":true,"tracks":[]}"#;
+    let mut publisher = Publisher::start_on(&relay.url(), &name, "catalog", over);
+    let _subscriber = subscriber(&relay, &name, "", 1);
+    publisher.wait_catalog_used();
+    publisher.update(MSF);
+    let sound = publisher.track("a");
+    publisher.wait_used(&sound);
+}
+
+#[test]
 fn what_moqsink_publishes_plays_by_msf_alone() {
     init();
     let relay = Relay::start().expect("the relay starts");
     let name = named("sink", ".hang");
     let _publisher = Running::play(&format!(
-        "{} ! moq.sink_0 {} ! moq.sink_1 {} ! moq.sink_2 {}",
+        "{} ! moq.sink_0 {} ! moq.sink_1 {} ! moq.sink_2 {} sink_1::track=aac sink_2::track=opus",
         Video::default().live(),
         live_aac(),
         live_opus(),
@@ -165,7 +197,7 @@ fn what_moqsink_publishes_plays_by_msf_alone() {
     for format in [CatalogFormat::Msf, CatalogFormat::HangZ] {
         let viewer = Viewer::start_on(&relay.url(), &name, format);
         let seen = viewer.wait("every track has frames", DEADLINE, |seen| {
-            let tracks = ["video", "audio", "audio-2"];
+            let tracks = ["video", "aac", "opus"];
             tracks.iter().all(|track| seen.frames(track).len() > 10)
         });
         let (expected, catalog) = (plain.catalog(), seen.catalog());

@@ -304,19 +304,17 @@ impl Session {
         let broadcast = match found {
             Ok(broadcast) => broadcast,
             Err(err) => {
-                self.find_at = Instant::now() + self.find_pause;
                 // Once may be a publisher that goes away just now.
                 if self.find_pause > RETRY {
                     self.warn_once(format!(
                         "The broadcast has no catalog that can be read ({err})"
                     ));
                 }
-                self.find_pause = (self.find_pause * 2).min(MAX_RETRY);
+                self.back_off();
                 return;
             }
         };
         self.broadcast = Some(broadcast);
-        self.find_pause = RETRY;
         self.listed = false;
         for pad in &mut self.pads {
             pad.abort();
@@ -335,11 +333,15 @@ impl Session {
             Update::Renditions { entries, warnings } => {
                 self.warn(warnings);
                 self.listed = true;
+                self.find_pause = RETRY;
                 self.reconcile(entries);
             }
             Update::Unreadable { warnings } => self.warn(warnings),
             // Without pads there is nothing to end: another publisher may come.
-            Update::Ended if self.pads.is_empty() => self.lose("it ended before it had any track"),
+            Update::Ended if self.pads.is_empty() => {
+                self.lose("it ended before it had any track");
+                self.back_off();
+            }
             Update::Ended => {
                 self.ended = true;
                 for pad in &mut self.pads {
@@ -359,6 +361,12 @@ impl Session {
         for pad in &self.pads {
             pad.retire();
         }
+    }
+
+    /// The next look-out comes after a pause that grows.
+    fn back_off(&mut self) {
+        self.find_at = Instant::now() + self.find_pause;
+        self.find_pause = (self.find_pause * 2).min(MAX_RETRY);
     }
 
     fn warn_once(&mut self, warning: String) {

@@ -105,6 +105,11 @@ impl Publisher {
         self.broadcast.close();
     }
 
+    /// Waits until somebody reads the catalog.
+    pub(crate) fn wait_catalog_used(&self) {
+        self.wait_used(&self.catalog);
+    }
+
     /// Waits until somebody reads the track.
     pub(crate) fn wait_used(&self, track: &track::Producer) {
         self.runtime
