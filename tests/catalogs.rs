@@ -254,6 +254,28 @@ fn a_track_of_another_broadcast_is_waited_for_and_comes_and_goes_alone() {
 }
 
 #[test]
+fn a_track_can_move_to_another_broadcast() {
+    init();
+    let relay = Relay::start().expect("the relay starts");
+    let (name, other) = (named("moving", ".hang"), named("moved", ""));
+    let there = referring(&other);
+    let here = there.replace(&format!(r#","broadcast":"./{other}""#), "");
+    let mut publisher = Publisher::start(&relay.url(), &name, &here);
+    let elsewhere = Publisher::start_on(&relay.url(), &other, "unread", "");
+    let [first, second] = [&publisher, &elsewhere].map(|publisher| publisher.track("b"));
+    let subscriber = subscriber(&relay, &name, "", 2);
+    let packets = Packets::into_sink(&subscriber.element("out1"));
+    publisher.wait_used(&first);
+    publisher::write(&first, 0, &SILENCE);
+    packets.wait_count(1, DEADLINE);
+    publisher.update(&there);
+    elsewhere.wait_used(&second);
+    publisher::write(&second, 200_000, &SILENCE);
+    packets.wait_count(2, DEADLINE);
+    assert_eq!(subscriber.element("moq").num_src_pads(), 2);
+}
+
+#[test]
 fn a_track_that_its_own_broadcast_finishes_is_ended_by_the_catalog_that_lists_it() {
     init();
     let relay = Relay::start().expect("the relay starts");

@@ -125,7 +125,11 @@ impl Session {
                 pad.retry_pause = (pad.retry_pause * 2).min(MAX_RETRY);
             }
         }
-        self.warn(warning.into_iter().collect());
+        if let Some(warning) = warning {
+            self.config.courier.send(move |element| {
+                gst::element_warning!(element, gst::ResourceError::NotFound, ("{warning}"));
+            });
+        }
     }
 
     /// Subscribes each track that is wanted, and no other.
