@@ -21,8 +21,6 @@ pub(super) use format::CatalogFormat;
 
 /// How long the catalog's end is waited for after the broadcast itself has gone.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-/// How long a catalog may be silent before another one is tried.
-const FIRST_WORDS: Duration = Duration::from_secs(3);
 /// No greater catalog is read, in bytes of JSON.
 const MAX_SIZE: usize = 4 << 20;
 
@@ -60,20 +58,22 @@ pub(super) struct Broadcast {
 }
 
 impl Broadcast {
-    /// Waits until the broadcast is announced, and for the first of its catalogs that answers.
+    /// Waits until the broadcast is announced, and for the first of its catalogs that answers; one
+    /// that is silent for longer than `patience` is given up.
     ///
     /// The error says for each catalog why it cannot be read.
     pub(super) async fn find(
         origin: origin::Consumer,
         name: String,
         format: CatalogFormat,
+        patience: Duration,
     ) -> Result<Self, String> {
         let consumer = origin.routed_broadcast(name.as_str()).await;
         let consumer = consumer.map_err(|err| err.to_string())?;
         let mut reasons = Vec::new();
         for &track in format.tracks(&name) {
             let opened = tokio::select! {
-                opened = tokio::time::timeout(FIRST_WORDS, open(&consumer, track)) => opened,
+                opened = tokio::time::timeout(patience, open(&consumer, track)) => opened,
                 err = consumer.closed() => return Err(err.to_string()),
             };
             let reason = match opened {

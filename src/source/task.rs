@@ -43,6 +43,9 @@ pub(super) const RETRY: Duration = Duration::from_millis(100);
 /// It doubles with each failure up to this.
 const MAX_RETRY: Duration = Duration::from_secs(5);
 
+/// How long a catalog may be silent before another one is tried.
+const FIRST_WORDS: Duration = Duration::from_secs(3);
+
 /// What the element and its pads tell the session.
 #[derive(Debug)]
 pub(super) enum Control {
@@ -228,9 +231,11 @@ impl Session {
         let (origin, at) = (self.origin.clone(), self.find_at);
         let name = self.config.target.broadcast.clone();
         let format = self.config.catalog_format;
+        // A link on which a catalog takes longer gets more time with each try.
+        let patience = FIRST_WORDS + 4 * self.find_pause;
         Box::pin(async move {
             tokio::time::sleep_until(at).await;
-            Broadcast::find(origin, name, format).await
+            Broadcast::find(origin, name, format, patience).await
         })
     }
 
