@@ -55,12 +55,17 @@ impl Connection {
     /// Takes in what the link reports and has it told to the application.
     pub(crate) fn apply(self: &Arc<Self>, event: &Event, courier: &Arc<Courier>) {
         match event {
-            Event::Connecting { first } => {
+            Event::Connecting { first, serving } => {
                 if *first {
                     self.begin(courier);
                 }
-                self.set(Status::Connecting, None, Some(courier));
+                if !serving {
+                    self.set(Status::Connecting, None, Some(courier));
+                }
             }
+            Event::Leaving => post(courier, "moq-leaving", |s| {
+                s.field("reason", "the relay asks to connect anew")
+            }),
             Event::Connected { version } => {
                 self.set(Status::Connected, Some(version.clone()), Some(courier));
                 self.end(courier, gst::ProgressType::Complete, "Connected");
