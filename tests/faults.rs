@@ -67,6 +67,7 @@ fn a_changed_client_address_interrupts_nothing() {
     scene.wait_more(60);
     for pipeline in [&scene.publisher, &scene.subscriber] {
         assert!(connected(&pipeline.element("moq")));
+        assert_eq!(sessions(&pipeline.element("moq")), (1, 0));
         let lost = pipeline
             .bus()
             .pop_filtered(&[gst::MessageType::Element])
@@ -107,6 +108,34 @@ fn a_relay_that_hands_over_is_followed() {
     for packets in &scene.packets {
         scene_goes_on(&packets.so_far());
     }
+    assert_eq!(sessions(&scene.subscriber.element("moq")), (2, 1));
+}
+
+#[test]
+fn statistics_tell_what_is_known_and_nothing_else() {
+    init();
+    let relay = Relay::start().expect("the relay starts");
+    let scene = Scene::start("stats", &relay.url(), &relay.url());
+    for (pipeline, direction) in [
+        (&scene.publisher, "bytes-sent"),
+        (&scene.subscriber, "bytes-received"),
+    ] {
+        let element = pipeline.element("moq");
+        let stats: gst::Structure = element.property("stats");
+        assert!(stats.get::<u64>(direction).expect("the counter of QUIC") > 1000);
+        let rtt: f64 = stats.get("rtt-ms").expect("the round trip of QUIC");
+        assert!(rtt > 0.0 && rtt < 1000.0, "{rtt}");
+        assert!(pipeline.set_state(gst::State::Ready).is_ok());
+        let stats: gst::Structure = element.property("stats");
+        assert!(!stats.has_field("rtt-ms"), "unknown is absent: {stats}");
+    }
+}
+
+/// Sessions that were started and ended in this run.
+fn sessions(element: &gst::Element) -> (u64, u64) {
+    let stats: gst::Structure = element.property("stats");
+    let count = |name| stats.get(name).expect("a count that is always known");
+    (count("sessions-started"), count("sessions-ended"))
 }
 
 /// No frame is missing, and none was announced as missing.

@@ -12,6 +12,7 @@ use url::Url;
 use super::{
     error::{self, Error},
     settings::{Patience, Target},
+    stats::Gauge,
 };
 
 /// Bounds one dial with its handshake; a shorter one would fail on a path of 500 ms.
@@ -28,7 +29,7 @@ pub(crate) enum Event {
     /// still serves.
     Connecting { first: bool, serving: bool },
     /// The session is up and speaks `version`.
-    Connected { version: String },
+    Connected { version: String, gauge: Gauge },
     /// The relay asks to leave: the next dial begins while the session serves on.
     Leaving,
     /// The dial failed or the session ended; the next dial begins after `retry`.
@@ -131,12 +132,13 @@ impl Link {
                     .version()
                     .map(|version| version.to_string())
                     .unwrap_or_default();
+                let gauge = Gauge(connection.monitor());
                 self.state = State::Live(Live {
                     goaway: connection.draining(),
                     since: Instant::now(),
                     connection,
                 });
-                Ok(Event::Connected { version })
+                Ok(Event::Connected { version, gauge })
             }
             Step::Dialed(Err(err)) => {
                 // The place that a relay named may be gone: the configured one is the way back.

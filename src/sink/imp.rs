@@ -25,6 +25,7 @@ use crate::{
         error::Error,
         runtime::Task,
         settings::{self, Target},
+        stats::Statistics,
         status::{Connection, Status},
     },
 };
@@ -74,6 +75,12 @@ pub struct MoqSink {
         nick = "Connected", blurb = "Whether the connection to the relay is up")]
     #[property(name = "moq-version", type = Option<String>, get = |imp: &Self| imp.connection.version(),
         nick = "MoQ version", blurb = "MoQ version of the connection, or none while it is down")]
+    #[property(name = "stats", type = Statistics, get = |imp: &Self| imp.connection.stats(),
+        nick = "Statistics", blurb = "Statistics of the connection: sessions-started and -ended, rtt-ms, estimated-send-rate and -recv-rate in bits per second, bytes and packets sent, received and lost; what is unknown is absent")]
+    #[property(name = "estimated-send-rate", type = u64, get = |imp: &Self| imp.connection.rate("estimated-send-rate"),
+        nick = "Estimated send rate", blurb = "What the network is estimated to take, in bits per second (0 = unknown)")]
+    #[property(name = "estimated-recv-rate", type = u64, get = |imp: &Self| imp.connection.rate("estimated-recv-rate"),
+        nick = "Estimated receive rate", blurb = "What the network is estimated to give, in bits per second (0 = unknown)")]
     connection: Arc<Connection>,
     run: Mutex<Option<Arc<Run>>>,
     next_pad: AtomicU32,

@@ -24,6 +24,7 @@ use crate::{
         log,
         runtime::{STOP_BOUND, Task},
         settings,
+        stats::Statistics,
         status::{Connection, Status},
     },
 };
@@ -181,6 +182,12 @@ pub struct MoqSrc {
         get = |this: &Self| this.connection.version(),
         type = Option<String>
     )]
+    #[property(name = "stats", type = Statistics, get = |this: &Self| this.connection.stats(),
+        nick = "Statistics", blurb = "Statistics of the connection: sessions-started and -ended, rtt-ms, estimated-send-rate and -recv-rate in bits per second, bytes and packets sent, received and lost; what is unknown is absent")]
+    #[property(name = "estimated-send-rate", type = u64, get = |this: &Self| this.connection.rate("estimated-send-rate"),
+        nick = "Estimated send rate", blurb = "What the network is estimated to take, in bits per second (0 = unknown)")]
+    #[property(name = "estimated-recv-rate", type = u64, get = |this: &Self| this.connection.rate("estimated-recv-rate"),
+        nick = "Estimated receive rate", blurb = "What the network is estimated to give, in bits per second (0 = unknown)")]
     connection: Arc<Connection>,
     answer: Arc<LatencyAnswer>,
     run: Mutex<Option<Run>>,
