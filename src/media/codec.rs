@@ -170,6 +170,12 @@ pub(super) trait Intake: fmt::Debug + Send {
 
     /// See [`Stream::reorder_depth`](crate::media::caps::Stream::reorder_depth).
     fn reorder_depth(&self) -> Option<u32>;
+
+    /// See [`Stream::is_key`](crate::media::caps::Stream::is_key); codecs whose payload tells
+    /// look there.
+    fn is_key(&self, _payload: &[u8], marked: bool) -> bool {
+        marked
+    }
 }
 
 /// The intake of a codec whose caps say everything and whose packets go out as they are.
