@@ -5,7 +5,7 @@ mod common;
 use std::{fs, path::Path};
 
 use common::{
-    Packet, Packets, Relay, Running, Viewer, init,
+    Packet, Packets, Publisher, Relay, Running, Viewer, init,
     media::{moqsink, moqsrc},
     pipeline::{DEADLINE, wait_pad},
     unique_broadcast,
@@ -410,6 +410,49 @@ fn a_key_flag_that_lies_is_not_believed() {
         let sizes: Vec<_> = groups.values().map(Vec::len).collect();
         assert_eq!(sizes, expected, "{encoder}");
     }
+}
+
+#[test]
+fn a_lost_group_takes_the_leading_pictures_of_the_next_along() {
+    init();
+    let relay = Relay::start().expect("the relay starts");
+    let broadcast = unique_broadcast("lost");
+    let catalog = r#"{"video":{"renditions":{"v":
+        {"codec":"hev1.1.6.L63.90","container":{"kind":"legacy"}}}}}"#;
+    let publisher = Publisher::start(&relay.url(), &broadcast, catalog);
+    let track = publisher.track("v");
+    let subscriber = Running::play(&format!(
+        "{} moq.video_0 ! fakesink name=out sync=false",
+        moqsrc(&relay.url(), &broadcast)
+    ));
+    let got = Packets::into_sink(&subscriber.element("out"));
+    publisher.wait_used(&track);
+    // The frames of each group in decode order, by their time in ms; group 2 never comes.
+    let groups: [(u64, &[u8], usize); 3] = [
+        (0, &[0, 40], 2),
+        (1, &[120, 80, 160], 5),
+        (3, &[240, 200, 250], 7),
+    ];
+    for (sequence, times, count) in groups {
+        let mut group = track
+            .create_group(moq_net::group::Info { sequence })
+            .expect("the track takes a group");
+        for &time in times {
+            let timestamp = moq_net::Timestamp::from_millis(time.into());
+            hang::container::Frame {
+                timestamp: timestamp.expect("a timestamp"),
+                payload: vec![0, 0, 1, 0x28, time].into(),
+            }
+            .write_to(&mut group)
+            .expect("the group takes a frame");
+        }
+        group.finish().expect("the group ends");
+        got.wait_count(count, DEADLINE);
+    }
+    let got = got.so_far();
+    let times: Vec<_> = got.iter().map(|packet| packet.bytes[4]).collect();
+    assert_eq!(times, [0, 40, 120, 80, 160, 240, 250]);
+    assert!(got[5].flags.contains(gst::BufferFlags::DISCONT));
 }
 
 /// Encodes `frames` pictures of the given height to byte-stream.
