@@ -302,6 +302,9 @@ pub enum FrameError {
     /// Nobody could decode this key frame.
     #[error("the key frame has no parameter sets and none came before it")]
     NoParameterSets,
+    /// A buffer of headers alone, which are remembered.
+    #[error("it has no picture, only headers")]
+    NoPicture,
     /// The frame is not made of NAL units.
     #[error("the frame is malformed: {0}")]
     Malformed(#[from] annexb::Truncated),
