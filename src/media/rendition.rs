@@ -286,6 +286,12 @@ pub enum FrameError {
     /// Nobody could decode this key frame.
     #[error("the key frame has no parameter sets and none came before it")]
     NoParameterSets,
+    /// Nobody could decode this AV1 key frame.
+    #[error("the key frame has no sequence header and none came before it")]
+    NoSequenceHeader,
+    /// The named part of the frame cannot be read.
+    #[error("its {0} is damaged or cut short")]
+    Damaged(&'static str),
     /// The frame is not made of NAL units.
     #[error("the frame is malformed: {0}")]
     Malformed(#[from] annexb::Truncated),
