@@ -4,12 +4,15 @@
 
 mod aac;
 mod audio;
+mod av1;
 mod field;
 mod h264;
 mod h265;
 mod nal;
 mod opus;
 mod video;
+mod vp8;
+mod vp9;
 
 use std::fmt;
 
@@ -43,7 +46,7 @@ pub struct Codec {
 }
 
 /// All codecs. Their order is the order in the pad templates.
-pub static CODECS: [Codec; 4] = [
+pub static CODECS: &[Codec] = &[
     Codec {
         name: "H.264",
         kind: Kind::Video,
@@ -65,6 +68,40 @@ pub static CODECS: [Codec; 4] = [
         intake: nal::intake::<H265>,
         caps: nal::caps::<H265>,
         reorder_depth: nal::reorder_depth::<H265>,
+    },
+    Codec {
+        name: "AV1",
+        kind: Kind::Video,
+        // av1enc of GStreamer 1.22 states no stream-format.
+        sink_caps: "video/x-av1, alignment=(string)tu",
+        src_caps: "video/x-av1, stream-format=(string)obu-stream, alignment=(string)tu, parsed=(boolean)true",
+        takes: av1::takes,
+        carries: av1::carries,
+        intake: av1::intake,
+        caps: av1::caps,
+        reorder_depth: never_reordered,
+    },
+    Codec {
+        name: "VP8",
+        kind: Kind::Video,
+        sink_caps: "video/x-vp8",
+        src_caps: "video/x-vp8",
+        takes: vp8::takes,
+        carries: vp8::carries,
+        intake: vp8::intake,
+        caps: vp8::caps,
+        reorder_depth: never_reordered,
+    },
+    Codec {
+        name: "VP9",
+        kind: Kind::Video,
+        sink_caps: "video/x-vp9",
+        src_caps: "video/x-vp9, profile=(string){ 0, 1, 2, 3 }",
+        takes: vp9::takes,
+        carries: vp9::carries,
+        intake: vp9::intake,
+        caps: vp9::caps,
+        reorder_depth: never_reordered,
     },
     Codec {
         name: "AAC",

@@ -305,6 +305,12 @@ pub enum FrameError {
     /// A buffer of headers alone, which are remembered.
     #[error("it has no picture, only headers")]
     NoPicture,
+    /// Nobody could decode this AV1 key frame.
+    #[error("the key frame has no sequence header and none came before it")]
+    NoSequenceHeader,
+    /// The named part of the frame cannot be read.
+    #[error("its {0} is damaged or cut short")]
+    Damaged(&'static str),
     /// The frame is not made of NAL units.
     #[error("the frame is malformed: {0}")]
     Malformed(#[from] annexb::Truncated),

@@ -1,11 +1,13 @@
 //! Claims about [`super`], on the parameter sets of a real clip (H.264 Main without B-frames at
 //! 1280 x 720, AAC-LC with six channels).
 
+mod av1;
 mod broken;
 mod decoders;
 mod frames;
 mod h265;
 mod keys;
+mod vpx;
 
 use bytes::Bytes;
 use hang::catalog::{AAC, AudioCodec, AudioConfig, H264, VideoCodec, VideoConfig};
@@ -313,7 +315,7 @@ fn profiles_without_b_frames_never_reorder() {
         ("avc3.6e101f", Some(0)),
         ("avc3.4d401f", None),
         ("avc3.64001f", None),
-        ("vp8", None),
+        ("vp8", Some(0)),
     ] {
         let rendition = Rendition::Video(VideoConfig::new(codec.parse::<VideoCodec>().unwrap()));
         assert_eq!(reorder_depth(&rendition), depth, "{codec}");

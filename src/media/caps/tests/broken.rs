@@ -12,10 +12,7 @@ fn what_is_never_taken_is_refused_with_a_hint() {
     for (text, hint) in [
         ("video/x-raw, format=I420", "x264enc"),
         ("audio/x-raw, format=S16LE", "opusenc"),
-        (
-            "audio/mpeg, mpegversion=1, layer=3",
-            "H.264, H.265, AAC, Opus",
-        ),
+        ("video/x-theora", "VP9, AAC"),
         (
             "audio/mpeg, mpegversion=4, stream-format=adts, codec_data=(buffer)11b0",
             "insert aacparse",

@@ -9,7 +9,7 @@ fn element(factory: &str) -> gst::Element {
     gst::ElementFactory::make(factory).build().unwrap()
 }
 
-fn accepts(decoder: &str, caps: &gst::Caps) -> bool {
+pub(super) fn accepts(decoder: &str, caps: &gst::Caps) -> bool {
     let pad = element(decoder).static_pad("sink").unwrap();
     pad.query_accept_caps(caps)
 }
@@ -46,18 +46,18 @@ fn muxers_take_the_caps_without_a_parser() {
     }
 }
 
-fn launch(text: &str) -> gst::Pipeline {
+pub(super) fn launch(text: &str) -> gst::Pipeline {
     gst::init().unwrap();
     let pipeline = gst::parse::launch(text).unwrap();
     pipeline.downcast().unwrap()
 }
 
-fn named<T: IsA<gst::Element>>(pipeline: &gst::Pipeline, name: &str) -> T {
+pub(super) fn named<T: IsA<gst::Element>>(pipeline: &gst::Pipeline, name: &str) -> T {
     pipeline.by_name(name).unwrap().downcast().unwrap()
 }
 
 /// Encodes, and sends each frame through a [`Stream`].
-fn encode(encoder: &str) -> (gst::Caps, Vec<gst::Buffer>) {
+pub(super) fn encode(encoder: &str) -> (gst::Caps, Vec<gst::Buffer>) {
     let pipeline = launch(&format!("{encoder} ! appsink name=sink sync=false"));
     let sink: gst_app::AppSink = named(&pipeline, "sink");
     pipeline.set_state(gst::State::Playing).unwrap();
@@ -67,8 +67,10 @@ fn encode(encoder: &str) -> (gst::Caps, Vec<gst::Buffer>) {
         let stream =
             stream.get_or_insert_with(|| Stream::from_caps(sample.caps().unwrap()).unwrap());
         let buffer = sample.buffer().unwrap();
-        let key_frame = !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
+        let marked = !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
         let payload = Bytes::copy_from_slice(&buffer.map_readable().unwrap());
+        let key_frame = stream.is_key(&payload, marked);
+        assert_eq!(key_frame, marked, "encoders mark their key frames");
         let mut sent = gst::Buffer::from_slice(stream.prepare(payload, key_frame).unwrap());
         sent.make_mut().set_pts(buffer.pts());
         frames.push(sent);
@@ -78,7 +80,7 @@ fn encode(encoder: &str) -> (gst::Caps, Vec<gst::Buffer>) {
 }
 
 /// How many buffers a decoder makes of the frames.
-fn decode(decoder: &str, caps: &gst::Caps, frames: Vec<gst::Buffer>) -> usize {
+pub(super) fn decode(decoder: &str, caps: &gst::Caps, frames: Vec<gst::Buffer>) -> usize {
     let pipeline = launch(&format!(
         "appsrc name=src format=time ! {decoder} ! appsink name=sink sync=false"
     ));
