@@ -3,10 +3,14 @@
 //! A codec is one row of [`CODECS`] and one file below this module.
 
 mod aac;
+mod ac3;
 mod audio;
 mod field;
+mod flac;
 mod h264;
+mod mpeg;
 mod opus;
+mod pcm;
 mod video;
 
 use std::fmt;
@@ -14,6 +18,8 @@ use std::fmt;
 use bytes::Bytes;
 
 use super::rendition::{CapsError, FrameError, Rendition};
+
+pub(super) use self::audio::Packet;
 
 pub use super::rendition::Kind;
 
@@ -40,7 +46,7 @@ pub struct Codec {
 }
 
 /// All codecs. Their order is the order in the pad templates.
-pub static CODECS: [Codec; 3] = [
+pub static CODECS: [Codec; 9] = [
     Codec {
         name: "H.264",
         kind: Kind::Video,
@@ -66,12 +72,78 @@ pub static CODECS: [Codec; 3] = [
     Codec {
         name: "Opus",
         kind: Kind::Audio,
-        sink_caps: "audio/x-opus, channel-mapping-family=(int)0",
-        src_caps: "audio/x-opus, channel-mapping-family=(int)0",
+        sink_caps: "audio/x-opus, channel-mapping-family=(int)[ 0, 1 ]",
+        src_caps: "audio/x-opus, channel-mapping-family=(int)[ 0, 1 ]",
         takes: opus::takes,
         carries: opus::carries,
         intake: opus::intake,
         caps: opus::caps,
+        reorder_depth: never_reordered,
+    },
+    Codec {
+        name: "MP3",
+        kind: Kind::Audio,
+        sink_caps: "audio/mpeg, mpegversion=(int)1, layer=(int)3",
+        src_caps: "audio/mpeg, mpegversion=(int)1, layer=(int)3, parsed=(boolean)true",
+        takes: mpeg::takes_mp3,
+        carries: mpeg::carries_mp3,
+        intake: mpeg::mp3_intake,
+        caps: mpeg::mp3_caps,
+        reorder_depth: never_reordered,
+    },
+    Codec {
+        name: "MP2",
+        kind: Kind::Audio,
+        sink_caps: "audio/mpeg, mpegversion=(int)1, layer=(int)2",
+        src_caps: "audio/mpeg, mpegversion=(int)1, layer=(int)2, parsed=(boolean)true",
+        takes: mpeg::takes_mp2,
+        carries: mpeg::carries_mp2,
+        intake: mpeg::mp2_intake,
+        caps: mpeg::mp2_caps,
+        reorder_depth: never_reordered,
+    },
+    Codec {
+        name: "FLAC",
+        kind: Kind::Audio,
+        sink_caps: "audio/x-flac",
+        src_caps: "audio/x-flac, framed=(boolean)true",
+        takes: flac::takes,
+        carries: flac::carries,
+        intake: flac::intake,
+        caps: flac::caps,
+        reorder_depth: never_reordered,
+    },
+    Codec {
+        name: "AC-3",
+        kind: Kind::Audio,
+        sink_caps: "audio/x-ac3",
+        src_caps: "audio/x-ac3, framed=(boolean)true, alignment=(string)frame",
+        takes: ac3::takes_ac3,
+        carries: ac3::carries_ac3,
+        intake: ac3::ac3_intake,
+        caps: ac3::ac3_caps,
+        reorder_depth: never_reordered,
+    },
+    Codec {
+        name: "E-AC-3",
+        kind: Kind::Audio,
+        sink_caps: "audio/x-eac3",
+        src_caps: "audio/x-eac3, framed=(boolean)true, alignment=(string)frame",
+        takes: ac3::takes_eac3,
+        carries: ac3::carries_eac3,
+        intake: ac3::eac3_intake,
+        caps: ac3::eac3_caps,
+        reorder_depth: never_reordered,
+    },
+    Codec {
+        name: "PCM",
+        kind: Kind::Audio,
+        sink_caps: "audio/x-raw, format=(string)F32LE, layout=(string)interleaved",
+        src_caps: "audio/x-raw, format=(string)F32LE, layout=(string)interleaved",
+        takes: pcm::takes,
+        carries: pcm::carries,
+        intake: pcm::intake,
+        caps: pcm::caps,
         reorder_depth: never_reordered,
     },
 ];
@@ -89,7 +161,6 @@ impl Codec {
             .ok_or_else(|| {
                 let hint = match structure.name().as_str() {
                     "video/x-raw" => "; insert a video encoder such as x264enc",
-                    "audio/x-raw" => "; insert an audio encoder such as opusenc",
                     _ => "",
                 };
                 CapsError::unsupported(format!(

@@ -217,6 +217,9 @@ impl Stream {
 
 impl From<FrameError> for Halt {
     fn from(error: FrameError) -> Self {
-        Self::Drop(error.to_string())
+        match error {
+            FrameError::Header => Self::Skip,
+            error => Self::Drop(error.to_string()),
+        }
     }
 }
