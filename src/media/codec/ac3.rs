@@ -9,18 +9,6 @@ use super::{
 };
 use crate::media::rendition::{CapsError, Rendition};
 
-/// ETSI TS 102 366 table 4.1 and section 4.4.2.3: six channels.
-const AC3: Limits = Limits {
-    rate: 48_000,
-    channels: 6,
-};
-
-/// ETSI TS 102 366 section E.1.3.1.8: dependent substreams add channels, up to 13.1.
-const EAC3: Limits = Limits {
-    rate: 48_000,
-    channels: 14,
-};
-
 /// By fscod (ETSI TS 102 366 table 4.1).
 const RATES: [u32; 3] = [48_000, 44_100, 32_000];
 
@@ -32,52 +20,26 @@ const BIT_RATES: [usize; 19] = [
 /// Full-bandwidth channels by acmod (ETSI TS 102 366 table 4.3).
 const CHANNELS: [u32; 8] = [2, 1, 2, 3, 3, 4, 4, 5];
 
-pub(super) fn takes_ac3(structure: &gst::StructureRef) -> bool {
-    structure.name() == "audio/x-ac3"
-}
-
-pub(super) fn takes_eac3(structure: &gst::StructureRef) -> bool {
-    structure.name() == "audio/x-eac3"
-}
-
-pub(super) fn carries_ac3(rendition: &Rendition) -> bool {
-    audio::is(rendition, &AudioCodec::Ac3)
-}
-
-pub(super) fn carries_eac3(rendition: &Rendition) -> bool {
-    audio::is(rendition, &AudioCodec::Ec3)
-}
-
-pub(super) fn ac3_intake(structure: &gst::StructureRef) -> Result<Box<dyn Intake>, CapsError> {
-    aligned(structure)?;
-    Packets::framed(AudioCodec::Ac3, structure, AC3)
-}
-
-pub(super) fn eac3_intake(structure: &gst::StructureRef) -> Result<Box<dyn Intake>, CapsError> {
-    aligned(structure)?;
-    Packets::framed(AudioCodec::Ec3, structure, EAC3)
-}
-
-pub(super) fn ac3_caps(rendition: &Rendition) -> Result<gst::Caps, CapsError> {
-    caps(rendition, "audio/x-ac3", AC3)
-}
-
-pub(super) fn eac3_caps(rendition: &Rendition) -> Result<gst::Caps, CapsError> {
-    caps(rendition, "audio/x-eac3", EAC3)
-}
-
-fn aligned(structure: &gst::StructureRef) -> Result<(), CapsError> {
+/// The intake of AC-3 or E-AC-3.
+pub(super) fn intake(
+    structure: &gst::StructureRef,
+    codec: AudioCodec,
+) -> Result<Box<dyn Intake>, CapsError> {
     field::framed(structure, "framed", "ac3parse")?;
-    match structure.get::<&str>("alignment") {
-        Ok("frame") | Err(_) => Ok(()),
-        Ok(other) => Err(CapsError::unsupported(format!(
-            "Dolby audio with alignment={other:?} is not supported; insert ac3parse, which converts it to frame."
-        ))),
+    let alignment = structure.get::<&str>("alignment").unwrap_or("frame");
+    if alignment != "frame" {
+        return Err(CapsError::unsupported(format!(
+            "{codec} with alignment={alignment:?} is not supported; insert ac3parse, which converts it to frame."
+        )));
     }
+    let limits = limits(&codec);
+    Packets::framed(codec, structure, limits)
 }
 
-fn caps(rendition: &Rendition, name: &str, limits: Limits) -> Result<gst::Caps, CapsError> {
+/// Caps of AC-3 or E-AC-3 under this name.
+pub(super) fn caps(rendition: &Rendition, name: &str) -> Result<gst::Caps, CapsError> {
     let entry = audio::entry(rendition)?;
+    let limits = limits(&entry.codec);
     let (rate, channels) = limits.to_caps(entry.sample_rate, entry.channel_count)?;
     Ok(gst::Caps::builder(name)
         .field("framed", true)
@@ -85,6 +47,18 @@ fn caps(rendition: &Rendition, name: &str, limits: Limits) -> Result<gst::Caps, 
         .field("rate", rate)
         .field("channels", channels)
         .build())
+}
+
+/// Six channels (ETSI TS 102 366 section 4.4.2.3), or as many as dependent substreams add, up to
+/// 13.1 (section E.1.3.1.8).
+fn limits(codec: &AudioCodec) -> Limits {
+    Limits {
+        rate: RATES[0],
+        channels: match codec {
+            AudioCodec::Ac3 => 6,
+            _ => 14,
+        },
+    }
 }
 
 /// The AC-3 frame that begins with this header (ETSI TS 102 366 sections 4.3.1 and 4.3.2).

@@ -1,4 +1,9 @@
 //! What all audio codecs have in common: sample rate, channels, and packets that go out as they are.
+//!
+//! Timestamps stay as upstream says, also where sound begins before the first frame: decoders leave
+//! out the encoder's delay by the stream header (the pre-skip of Opus). `GstAudioClippingMeta`, by
+//! which encoders and demuxers mark samples to leave out at the ends, has no place on the wire and
+//! is lost. So is the channel layout where it is not in the bitstream, that is with PCM.
 
 use bytes::Bytes;
 use gst::prelude::MulDiv;
@@ -95,8 +100,12 @@ impl Packet {
             AudioCodec::Opus => opus::packet(config, payload).map(Some),
             AudioCodec::Flac => flac::packet(config, payload).map(Some),
             AudioCodec::Pcm => pcm::packet(config, payload).map(Some),
-            AudioCodec::Mp3 => Self::of_frames(payload, mpeg::layer_3, "mpegaudioparse").map(Some),
-            AudioCodec::Mp2 => Self::of_frames(payload, mpeg::layer_2, "mpegaudioparse").map(Some),
+            AudioCodec::Mp3 => {
+                Self::of_frames(payload, |data| mpeg::frame(data, 3), "mpegaudioparse").map(Some)
+            }
+            AudioCodec::Mp2 => {
+                Self::of_frames(payload, |data| mpeg::frame(data, 2), "mpegaudioparse").map(Some)
+            }
             AudioCodec::Ac3 => Self::of_frames(payload, ac3::ac3, "ac3parse").map(Some),
             AudioCodec::Ec3 => Self::of_frames(payload, ac3::eac3, "ac3parse").map(Some),
             _ => Ok(None),

@@ -1,7 +1,7 @@
 //! FLAC (RFC 9639): frames, the STREAMINFO out of band.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use hang::catalog::{AudioCodec, AudioConfig};
+use hang::catalog::AudioConfig;
 use moq_mux::codec::flac;
 
 use super::{
@@ -25,14 +25,6 @@ const STREAMINFO: usize = 4 + 34;
 /// What comes before the marker in Ogg (RFC 9639 section 10.1) and in GStreamer's stream headers:
 /// signature, version 1.0, and the number of header packets that follow.
 const OGG: &[u8] = b"\x7fFLAC\x01\x00\x00\x01";
-
-pub(super) fn takes(structure: &gst::StructureRef) -> bool {
-    structure.name() == "audio/x-flac"
-}
-
-pub(super) fn carries(rendition: &Rendition) -> bool {
-    audio::is(rendition, &AudioCodec::Flac)
-}
 
 pub(super) fn intake(structure: &gst::StructureRef) -> Result<Box<dyn Intake>, CapsError> {
     field::framed(structure, "framed", "flacparse")?;
@@ -138,6 +130,8 @@ fn unreadable(error: impl std::fmt::Display) -> CapsError {
 
 #[cfg(test)]
 mod tests {
+    use hang::catalog::AudioCodec;
+
     use super::*;
 
     #[test]

@@ -25,60 +25,22 @@ const LAYER_3: [u32; 14] = [
 ];
 const LOWER_RATES: [u32; 14] = [8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160];
 
-pub(super) fn takes_mp3(structure: &gst::StructureRef) -> bool {
-    takes(structure, 3)
-}
-
-pub(super) fn takes_mp2(structure: &gst::StructureRef) -> bool {
-    takes(structure, 2)
-}
-
-pub(super) fn carries_mp3(rendition: &Rendition) -> bool {
-    audio::is(rendition, &AudioCodec::Mp3)
-}
-
-pub(super) fn carries_mp2(rendition: &Rendition) -> bool {
-    audio::is(rendition, &AudioCodec::Mp2)
-}
-
-pub(super) fn mp3_intake(structure: &gst::StructureRef) -> Result<Box<dyn Intake>, CapsError> {
-    intake(structure, AudioCodec::Mp3)
-}
-
-pub(super) fn mp2_intake(structure: &gst::StructureRef) -> Result<Box<dyn Intake>, CapsError> {
-    intake(structure, AudioCodec::Mp2)
-}
-
-pub(super) fn mp3_caps(rendition: &Rendition) -> Result<gst::Caps, CapsError> {
-    caps(rendition, 3)
-}
-
-pub(super) fn mp2_caps(rendition: &Rendition) -> Result<gst::Caps, CapsError> {
-    caps(rendition, 2)
-}
-
-/// The frame that begins with a header of layer III.
-pub(super) fn layer_3(data: &[u8]) -> Option<Frame> {
-    frame(data, 3)
-}
-
-/// The frame that begins with a header of layer II.
-pub(super) fn layer_2(data: &[u8]) -> Option<Frame> {
-    frame(data, 2)
-}
-
-fn takes(structure: &gst::StructureRef, layer: i32) -> bool {
+/// Whether caps are of this layer.
+pub(super) fn takes(structure: &gst::StructureRef, layer: i32) -> bool {
     structure.name() == "audio/mpeg"
         && structure.get("mpegversion") == Ok(1)
         && structure.get("layer") == Ok(layer)
 }
 
-fn intake(structure: &gst::StructureRef, codec: AudioCodec) -> Result<Box<dyn Intake>, CapsError> {
+pub(super) fn intake(
+    structure: &gst::StructureRef,
+    codec: AudioCodec,
+) -> Result<Box<dyn Intake>, CapsError> {
     field::framed(structure, "parsed", "mpegaudioparse")?;
     Packets::framed(codec, structure, LIMITS)
 }
 
-fn caps(rendition: &Rendition, layer: i32) -> Result<gst::Caps, CapsError> {
+pub(super) fn caps(rendition: &Rendition, layer: i32) -> Result<gst::Caps, CapsError> {
     let entry = audio::entry(rendition)?;
     let (rate, channels) = LIMITS.to_caps(entry.sample_rate, entry.channel_count)?;
     let version = match rate {
@@ -96,8 +58,8 @@ fn caps(rendition: &Rendition, layer: i32) -> Result<gst::Caps, CapsError> {
         .build())
 }
 
-/// Reads a header (ISO/IEC 11172-3 section 2.4.1.3, ISO/IEC 13818-3 section 2.4.1.3).
-fn frame(data: &[u8], layer: u8) -> Option<Frame> {
+/// The frame of this layer that begins with its header (ISO/IEC 11172-3 section 2.4.1.3, ISO/IEC 13818-3 section 2.4.1.3).
+pub(super) fn frame(data: &[u8], layer: u8) -> Option<Frame> {
     let &[0xff, kind, rates, mode, ..] = data else {
         return None;
     };
@@ -144,33 +106,27 @@ mod tests {
 
     #[test]
     fn headers_say_how_long_a_frame_is() {
-        // Headers as LAME and TwoLAME write them, and an MPEG-2.5 one.
-        for (read, header, rate, channels, samples, length) in [
-            (
-                layer_3 as fn(&[u8]) -> Option<Frame>,
-                [0xff, 0xfb, 0x94, 0x64],
-                48_000,
-                2,
-                1152,
-                384,
-            ),
-            (layer_3, [0xff, 0xfb, 0x92, 0xc4], 44_100, 1, 1152, 418),
-            (layer_3, [0xff, 0xf3, 0x80, 0xc4], 22_050, 1, 576, 208),
-            (layer_3, [0xff, 0xe3, 0x18, 0xc4], 8_000, 1, 576, 72),
-            (layer_2, [0xff, 0xfd, 0xa4, 0x04], 48_000, 2, 1152, 576),
+        // As LAME and TwoLAME write them, and an MPEG-2.5 one.
+        for (layer, header, rate, channels, samples, length) in [
+            (3, [0xff, 0xfb, 0x94, 0x64], 48_000, 2, 1152, 384),
+            (3, [0xff, 0xfb, 0x92, 0xc4], 44_100, 1, 1152, 418),
+            (3, [0xff, 0xf3, 0x80, 0xc4], 22_050, 1, 576, 208),
+            (3, [0xff, 0xe3, 0x18, 0xc4], 8_000, 1, 576, 72),
+            (2, [0xff, 0xfd, 0xa4, 0x04], 48_000, 2, 1152, 576),
         ] {
-            let frame = read(&header).expect("a frame");
-            assert_eq!(
-                (
-                    frame.packet.rate,
-                    frame.packet.channels,
-                    frame.packet.samples,
-                    frame.length
-                ),
-                (rate, channels, samples, Some(length)),
-                "{header:x?}"
-            );
+            let packet = Packet {
+                rate,
+                channels,
+                samples,
+            };
+            let expected = Frame {
+                packet,
+                length: Some(length),
+            };
+            assert_eq!(frame(&header, layer), Some(expected), "{header:x?}");
         }
+        let free_format = frame(&[0xff, 0xfb, 0x04, 0x64], 3).expect("a frame");
+        assert_eq!(free_format.length, None);
     }
 
     #[test]
@@ -185,7 +141,7 @@ mod tests {
             &[0xff, 0xfb, 0xf4, 0x64],
             b"ID3\x04",
         ] {
-            assert_eq!(layer_3(header), None, "{header:x?}");
+            assert_eq!(frame(header, 3), None, "{header:x?}");
         }
     }
 }

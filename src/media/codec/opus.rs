@@ -3,7 +3,7 @@
 //! Family 1 has its channels in Vorbis order; the decoder puts them into GStreamer's.
 
 use bytes::{Bytes, BytesMut};
-use hang::catalog::{AudioCodec, AudioConfig};
+use hang::catalog::AudioConfig;
 use moq_mux::codec::opus::{self, Mapping, mapping};
 
 use super::{
@@ -16,8 +16,9 @@ use crate::media::rendition::{CapsError, FrameError, Rendition};
 /// The clock of all Opus streams in Hz (RFC 7845 section 4).
 const RATE: u32 = 48_000;
 
+/// The rate is that of the encoder's input, and informational.
 const LIMITS: Limits = Limits {
-    rate: RATE,
+    rate: (1 << 24) - 1,
     channels: 8,
 };
 
@@ -27,14 +28,6 @@ const HEADERS: [&[u8]; 2] = [b"OpusHead", b"OpusTags"];
 /// Channels when caps say nothing: RTP signals Opus as two (RFC 7587 section 7), and a decoder may
 /// play any packet in stereo.
 const DEFAULT_CHANNELS: u32 = 2;
-
-pub(super) fn takes(structure: &gst::StructureRef) -> bool {
-    structure.name() == "audio/x-opus"
-}
-
-pub(super) fn carries(rendition: &Rendition) -> bool {
-    audio::is(rendition, &AudioCodec::Opus)
-}
 
 pub(super) fn intake(structure: &gst::StructureRef) -> Result<Box<dyn Intake>, CapsError> {
     let fields = LIMITS.from_caps(structure)?;

@@ -21,14 +21,6 @@ const LIMITS: Limits = Limits {
 /// Bytes of one sample of one channel.
 const SAMPLE: u64 = 4;
 
-pub(super) fn takes(structure: &gst::StructureRef) -> bool {
-    structure.name() == "audio/x-raw"
-}
-
-pub(super) fn carries(rendition: &Rendition) -> bool {
-    audio::is(rendition, &AudioCodec::Pcm)
-}
-
 pub(super) fn intake(structure: &gst::StructureRef) -> Result<Box<dyn Intake>, CapsError> {
     for (name, taken) in [("format", "F32LE"), ("layout", "interleaved")] {
         let value = structure.get::<&str>(name).unwrap_or_default();
