@@ -3,13 +3,17 @@
 //! A codec is one row of [`CODECS`] and one file below this module.
 
 mod aac;
+mod ac3;
 mod audio;
 mod av1;
 mod field;
+mod flac;
 mod h264;
 mod h265;
+mod mpeg;
 mod nal;
 mod opus;
+mod pcm;
 mod video;
 mod vp8;
 mod vp9;
@@ -17,9 +21,12 @@ mod vp9;
 use std::fmt;
 
 use bytes::Bytes;
+use hang::catalog::AudioCodec;
 
 use self::{h264::H264, h265::H265};
 use super::rendition::{CapsError, FrameError, Rendition};
+
+pub(super) use self::audio::Packet;
 
 pub use super::rendition::Kind;
 
@@ -117,12 +124,78 @@ pub static CODECS: &[Codec] = &[
     Codec {
         name: "Opus",
         kind: Kind::Audio,
-        sink_caps: "audio/x-opus, channel-mapping-family=(int)0",
-        src_caps: "audio/x-opus, channel-mapping-family=(int)0",
-        takes: opus::takes,
-        carries: opus::carries,
+        sink_caps: "audio/x-opus, channel-mapping-family=(int)[ 0, 1 ]",
+        src_caps: "audio/x-opus, channel-mapping-family=(int)[ 0, 1 ]",
+        takes: |caps| caps.name() == "audio/x-opus",
+        carries: |entry| audio::is(entry, &AudioCodec::Opus),
         intake: opus::intake,
         caps: opus::caps,
+        reorder_depth: never_reordered,
+    },
+    Codec {
+        name: "MP3",
+        kind: Kind::Audio,
+        sink_caps: "audio/mpeg, mpegversion=(int)1, layer=(int)3",
+        src_caps: "audio/mpeg, mpegversion=(int)1, layer=(int)3, parsed=(boolean)true",
+        takes: |caps| mpeg::takes(caps, 3),
+        carries: |entry| audio::is(entry, &AudioCodec::Mp3),
+        intake: |caps| mpeg::intake(caps, AudioCodec::Mp3),
+        caps: |entry| mpeg::caps(entry, 3),
+        reorder_depth: never_reordered,
+    },
+    Codec {
+        name: "MP2",
+        kind: Kind::Audio,
+        sink_caps: "audio/mpeg, mpegversion=(int)1, layer=(int)2",
+        src_caps: "audio/mpeg, mpegversion=(int)1, layer=(int)2, parsed=(boolean)true",
+        takes: |caps| mpeg::takes(caps, 2),
+        carries: |entry| audio::is(entry, &AudioCodec::Mp2),
+        intake: |caps| mpeg::intake(caps, AudioCodec::Mp2),
+        caps: |entry| mpeg::caps(entry, 2),
+        reorder_depth: never_reordered,
+    },
+    Codec {
+        name: "FLAC",
+        kind: Kind::Audio,
+        sink_caps: "audio/x-flac",
+        src_caps: "audio/x-flac, framed=(boolean)true",
+        takes: |caps| caps.name() == "audio/x-flac",
+        carries: |entry| audio::is(entry, &AudioCodec::Flac),
+        intake: flac::intake,
+        caps: flac::caps,
+        reorder_depth: never_reordered,
+    },
+    Codec {
+        name: "AC-3",
+        kind: Kind::Audio,
+        sink_caps: "audio/x-ac3",
+        src_caps: "audio/x-ac3, framed=(boolean)true, alignment=(string)frame",
+        takes: |caps| caps.name() == "audio/x-ac3",
+        carries: |entry| audio::is(entry, &AudioCodec::Ac3),
+        intake: |caps| ac3::intake(caps, AudioCodec::Ac3),
+        caps: |entry| ac3::caps(entry, "audio/x-ac3"),
+        reorder_depth: never_reordered,
+    },
+    Codec {
+        name: "E-AC-3",
+        kind: Kind::Audio,
+        sink_caps: "audio/x-eac3",
+        src_caps: "audio/x-eac3, framed=(boolean)true, alignment=(string)frame",
+        takes: |caps| caps.name() == "audio/x-eac3",
+        carries: |entry| audio::is(entry, &AudioCodec::Ec3),
+        intake: |caps| ac3::intake(caps, AudioCodec::Ec3),
+        caps: |entry| ac3::caps(entry, "audio/x-eac3"),
+        reorder_depth: never_reordered,
+    },
+    Codec {
+        name: "PCM",
+        kind: Kind::Audio,
+        sink_caps: "audio/x-raw, format=(string)F32LE, layout=(string)interleaved",
+        src_caps: "audio/x-raw, format=(string)F32LE, layout=(string)interleaved",
+        takes: |caps| caps.name() == "audio/x-raw",
+        carries: |entry| audio::is(entry, &AudioCodec::Pcm),
+        intake: pcm::intake,
+        caps: pcm::caps,
         reorder_depth: never_reordered,
     },
 ];
@@ -140,7 +213,6 @@ impl Codec {
             .ok_or_else(|| {
                 let hint = match structure.name().as_str() {
                     "video/x-raw" => "; insert a video encoder such as x264enc",
-                    "audio/x-raw" => "; insert an audio encoder such as opusenc",
                     _ => "",
                 };
                 CapsError::unsupported(format!(

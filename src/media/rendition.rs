@@ -314,4 +314,16 @@ pub enum FrameError {
     /// The frame is not made of NAL units.
     #[error("the frame is malformed: {0}")]
     Malformed(#[from] annexb::Truncated),
+    /// It does not begin as a frame of the codec does; the parser that mends it.
+    #[error("it does not begin with a whole frame: insert {0} before moqsink")]
+    NoFrame(&'static str),
+    /// It ends before a frame does; the parser that mends it.
+    #[error("it ends within a frame: insert {0} before moqsink")]
+    Incomplete(&'static str),
+    /// The size of a sample of all channels, in bytes, of which it is no multiple.
+    #[error("its size is no multiple of {0} bytes, one sample of each channel")]
+    BrokenSample(u64),
+    /// It is a header that the caps have already.
+    #[error("it is a stream header")]
+    Header,
 }

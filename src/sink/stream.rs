@@ -227,6 +227,9 @@ fn is_key(codec: &caps::Stream, buffer: &gst::BufferRef) -> Result<bool, Halt> {
 
 impl From<FrameError> for Halt {
     fn from(error: FrameError) -> Self {
-        Self::Drop(error.to_string())
+        match error {
+            FrameError::Header => Self::Skip,
+            error => Self::Drop(error.to_string()),
+        }
     }
 }
