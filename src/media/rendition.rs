@@ -286,6 +286,9 @@ pub enum FrameError {
     /// Nobody could decode this key frame.
     #[error("the key frame has no parameter sets and none came before it")]
     NoParameterSets,
+    /// What the key frame says of the stream is not enough for its container.
+    #[error("the key frame does not describe a stream that container=cmaf can carry")]
+    NotContained,
     /// The frame is not made of NAL units.
     #[error("the frame is malformed: {0}")]
     Malformed(#[from] annexb::Truncated),

@@ -89,7 +89,9 @@ impl MoqSinkPad {
             }
             return Ok(());
         }
-        match caps::Stream::from_caps(caps) {
+        let stream = caps::Stream::from_caps(caps)
+            .and_then(|stream| stream.in_container(self.container(), caps));
+        match stream {
             Ok(codec) => {
                 let kind = codec.kind();
                 lock(&self.stream).set_codec(caps.to_owned(), codec);

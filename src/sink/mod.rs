@@ -27,6 +27,7 @@
 
 mod answers;
 mod chain;
+mod container;
 mod events;
 mod gate;
 mod imp;

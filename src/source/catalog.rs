@@ -3,11 +3,11 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use moq_json::snapshot;
-use moq_mux::{catalog::hang::Container, container};
 use moq_net::{broadcast, origin};
 use serde_json::Value;
 use tokio::time::Instant;
 
+use super::container::Container;
 use crate::media::{
     caps::{self, Rendition},
     codec::Kind,
@@ -25,18 +25,8 @@ pub(super) struct Entry {
     /// Name of the track.
     pub(super) name: String,
     pub(super) rendition: Arc<Rendition>,
+    pub(super) container: Arc<Container>,
     pub(super) caps: gst::Caps,
-}
-
-/// Markers at the end of a group are ours to tell by their empty payload: a publisher whose markers
-/// claim a rewind cannot make us stumble.
-const CONTENT: container::Kind = container::Kind::Data;
-
-impl Entry {
-    /// How its frames are framed.
-    pub(super) fn container(&self) -> moq_mux::Result<Container> {
-        Container::new(self.rendition.container(), CONTENT)
-    }
 }
 
 impl reconcile::Rendition for Entry {
@@ -175,16 +165,16 @@ fn entry(kind: Kind, name: &str, value: &Value) -> Result<Entry, String> {
     if name.is_empty() || name.chars().any(char::is_control) {
         return Err("its name has characters that no name has".into());
     }
-    let rendition = Rendition::from_json(kind, value).map_err(|err| err.to_string())?;
+    let mut rendition = Rendition::from_json(kind, value).map_err(|err| err.to_string())?;
     if rendition.elsewhere().is_some() {
         return Err("it refers to another broadcast".into());
     }
+    let container = Container::open(&mut rendition).map_err(|err| err.to_string())?;
     let caps = caps::from_rendition(&rendition).map_err(|err| err.to_string())?;
-    let entry = Entry {
+    Ok(Entry {
         name: name.to_owned(),
         rendition: Arc::new(rendition),
+        container: Arc::new(container),
         caps,
-    };
-    entry.container().map_err(|err| err.to_string())?;
-    Ok(entry)
+    })
 }

@@ -32,6 +32,7 @@
 //! ```
 
 mod catalog;
+mod container;
 mod imp;
 mod pad;
 mod playback;
