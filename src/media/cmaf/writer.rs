@@ -67,7 +67,7 @@ impl Fragments {
         out.put_u32(MOOF + 8);
         out.put_u32(length);
         out.put_u32(if sync {
-            INDEPENDENT | NON_SYNC
+            INDEPENDENT
         } else {
             DEPENDENT | NON_SYNC
         });
