@@ -99,7 +99,10 @@ impl MoqSinkPad {
                 Ok(())
             }
             Err(CapsError::Unsupported(reason)) => {
-                gst::warning!(CAT, imp = self, "Refused: {reason}");
+                // Upstream tries again with each buffer.
+                if lock(&self.stream).is_new(&reason) {
+                    self.warn(&reason);
+                }
                 Err(gst::FlowError::NotNegotiated)
             }
             Err(CapsError::Broken(reason)) => {
