@@ -2,7 +2,9 @@
 
 pub mod annexb;
 pub mod caps;
+pub mod cmaf;
 pub mod codec;
+pub mod container;
 pub mod decode_order;
 pub mod duration;
 pub mod incoming;

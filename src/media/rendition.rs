@@ -311,6 +311,9 @@ pub enum FrameError {
     /// The named part of the frame cannot be read.
     #[error("its {0} is damaged or cut short")]
     Damaged(&'static str),
+    /// What the key frame says of the stream is not enough for its container.
+    #[error("the key frame does not describe a stream that container=cmaf can carry")]
+    NotContained,
     /// The frame is not made of NAL units.
     #[error("the frame is malformed: {0}")]
     Malformed(#[from] annexb::Truncated),

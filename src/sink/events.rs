@@ -97,7 +97,9 @@ impl MoqSinkPad {
             }
             return Ok(());
         }
-        match caps::Stream::from_caps(caps) {
+        let stream = caps::Stream::from_caps(caps)
+            .and_then(|stream| stream.in_container(self.container(), caps));
+        match stream {
             Ok(codec) => {
                 let kind = codec.kind();
                 lock(&self.stream).set_codec(caps.to_owned(), codec);
@@ -105,7 +107,10 @@ impl MoqSinkPad {
                 Ok(())
             }
             Err(CapsError::Unsupported(reason)) => {
-                gst::warning!(CAT, imp = self, "Refused: {reason}");
+                // Upstream tries again with each buffer.
+                if lock(&self.stream).is_new(&reason) {
+                    self.warn(&reason);
+                }
                 Err(gst::FlowError::NotNegotiated)
             }
             Err(CapsError::Broken(reason)) => {

@@ -31,6 +31,7 @@
 
 mod answers;
 mod chain;
+mod container;
 mod events;
 mod gate;
 mod imp;

@@ -13,7 +13,7 @@ use super::{
     run::{PadId, PadMessage, Peer, Run},
     stream::Stream,
 };
-use crate::session::budget::Budget;
+use crate::{media::container::Container, session::budget::Budget};
 
 /// State of a pad's track.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
@@ -40,6 +40,8 @@ pub enum TrackStatus {
 pub struct MoqSinkPad {
     #[property(name = "track", type = Option<String>, get, set, member = wanted,
         nick = "Track", blurb = "Name of the track, to be set before the first caps; the default is video, video-2, audio, ... by kind", mutable_ready)]
+    #[property(name = "container", type = Container, get, set, member = container,
+        nick = "Container", blurb = "How frames are wrapped on the wire; a change applies at the next caps", mutable_ready, builder(Container::default()))]
     #[property(name = "active-track", type = Option<String>, get, member = active,
         nick = "Active track", blurb = "Name under which the track is published; it gets a number when the format changes")]
     #[property(name = "track-status", type = TrackStatus, get, member = status,
@@ -59,6 +61,7 @@ pub struct MoqSinkPad {
 #[derive(Default)]
 struct Track {
     wanted: Option<String>,
+    container: Container,
     active: Option<String>,
     status: TrackStatus,
     error: Option<String>,
@@ -197,6 +200,11 @@ impl MoqSinkPad {
     pub(super) fn wanted_track(&self) -> Option<String> {
         let wanted = lock(&self.track).wanted.clone();
         wanted.filter(|name| !name.is_empty())
+    }
+
+    /// How the frames of the next caps are to be wrapped.
+    pub(super) fn container(&self) -> Container {
+        lock(&self.track).container
     }
 
     pub(super) fn received(&self) -> Received {

@@ -8,6 +8,7 @@ use moq_net::{broadcast, origin};
 use tokio::{task::JoinSet, time::Instant};
 
 use super::{
+    container::Container,
     member::Member,
     report::Report,
     run::{Frame, Message, PadId, PadMessage, Run},
@@ -305,7 +306,9 @@ impl Publication {
     /// Gives the pad a track, unless its name is taken.
     fn publish(&mut self, id: PadId) -> Result<(), Error> {
         let rendition = self.members.get(&id).and_then(|pad| pad.rendition.as_ref());
-        let Some(kind) = rendition.map(|rendition| rendition.kind()) else {
+        let Some((kind, container)) =
+            rendition.map(|rendition| (rendition.kind(), Container::of(rendition)))
+        else {
             return Ok(());
         };
         let base = match self.base(id, kind) {
@@ -326,7 +329,7 @@ impl Publication {
             return Ok(());
         };
         match producer {
-            Ok(producer) => member.publish(&self.run, base, Track::new(producer, kind)),
+            Ok(producer) => member.publish(&self.run, base, Track::new(producer, kind, container)),
             Err(err) => {
                 member.fail(&self.run, format!("The track \"{name}\" is refused: {err}"));
                 return Ok(());

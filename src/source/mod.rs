@@ -42,6 +42,7 @@
 //! ```
 
 mod catalog;
+mod container;
 mod imp;
 mod pad;
 mod playback;

@@ -14,12 +14,12 @@ use std::{
 
 use bytes::Bytes;
 use gst::{ClockTime, glib};
-use moq_mux::{catalog::hang::Container, container::Container as _};
 use moq_net::{broadcast, group, track};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    container::Container,
     imp::CAT,
     playback::Playback,
     stream::{Frame, Message},
@@ -80,7 +80,7 @@ pub(super) struct Config {
     /// What it is called in the log.
     pub(super) log: glib::GString,
     pub(super) rendition: Arc<Rendition>,
-    pub(super) container: Container,
+    pub(super) container: Arc<Container>,
     /// How long a late group is waited for.
     pub(super) max_age: Duration,
     pub(super) priority: u8,

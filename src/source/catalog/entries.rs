@@ -2,15 +2,17 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use moq_mux::{catalog::hang::Container, container};
 use moq_net::{Path, PathOwned};
 use serde_json::Value;
 
 use super::{format::Track, hang, msf};
-use crate::media::{
-    caps::{self, Rendition},
-    codec::Kind,
-    reconcile,
+use crate::{
+    media::{
+        caps::{self, Rendition},
+        codec::Kind,
+        reconcile,
+    },
+    source::container::Container,
 };
 
 /// No more renditions of one broadcast are used (as hang's own readers do).
@@ -28,20 +30,10 @@ pub(in crate::source) struct Entry {
     /// Name of the track.
     pub(in crate::source) name: String,
     pub(in crate::source) rendition: Arc<Rendition>,
+    pub(in crate::source) container: Arc<Container>,
     pub(in crate::source) caps: gst::Caps,
     /// The other broadcast that has the track.
     pub(in crate::source) elsewhere: Option<PathOwned>,
-}
-
-/// Markers at the end of a group are ours to tell by their empty payload: a publisher whose markers
-/// claim a rewind cannot make us stumble.
-const CONTENT: container::Kind = container::Kind::Data;
-
-impl Entry {
-    /// How its frames are framed.
-    pub(in crate::source) fn container(&self) -> moq_mux::Result<Container> {
-        Container::new(self.rendition.container(), CONTENT)
-    }
 }
 
 impl reconcile::Rendition for Entry {
@@ -124,14 +116,15 @@ impl List {
             rendition.set_delay(None);
         }
         let elsewhere = elsewhere(own, &rendition)?;
+        let container = Container::open(&mut rendition).map_err(|err| err.to_string())?;
         let caps = caps::from_rendition(&rendition).map_err(|err| err.to_string())?;
         let entry = Entry {
             name: name.to_owned(),
             rendition: Arc::new(rendition),
+            container: Arc::new(container),
             caps,
             elsewhere,
         };
-        entry.container().map_err(|err| err.to_string())?;
         if let Some(path) = &entry.elsewhere
             && !self.elsewhere.contains(path.as_str())
         {

@@ -162,25 +162,12 @@ impl Session {
             Kind::Video => self.config.video_max_age,
             Kind::Audio | Kind::Text | Kind::Data => self.config.audio_max_age,
         };
-        let container = match pad.entry.container() {
-            Ok(container) => container,
-            Err(err) => {
-                gst::warning!(
-                    CAT,
-                    id = &self.config.name,
-                    "Track {} cannot be read: {err}",
-                    pad.entry.name
-                );
-                pad.end(None);
-                return;
-            }
-        };
         let retired = CancellationToken::new();
         let config = reader::Config {
             name: pad.entry.name.clone(),
             log: glib::gformat!("{}:{}", self.config.name, pad.name),
             rendition: pad.entry.rendition.clone(),
-            container,
+            container: pad.entry.container.clone(),
             max_age,
             priority: kind.priority(),
             messages: pad.messages.clone(),
