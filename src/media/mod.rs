@@ -4,6 +4,7 @@ pub mod annexb;
 pub mod caps;
 pub mod codec;
 pub mod decode_order;
+pub mod description;
 pub mod duration;
 pub mod incoming;
 pub mod name;

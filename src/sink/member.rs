@@ -12,6 +12,7 @@ use super::{
 use crate::media::{
     caps::{self, Rendition},
     codec::Kind,
+    description::{Description, Orientation},
     duration,
     rendition::Catalog,
 };
@@ -28,7 +29,7 @@ pub(super) struct Member {
     /// The base name of the pad's tracks in this broadcast.
     pub(super) base: Option<String>,
     pub(super) rendition: Option<Rendition>,
-    bitrate: Option<u64>,
+    pub(super) description: Description,
     pub(super) track: Option<Track>,
     /// EOS came.
     pub(super) ended: bool,
@@ -52,7 +53,7 @@ impl Member {
             wanted: None,
             base: None,
             rendition: None,
-            bitrate: None,
+            description: Description::default(),
             track: None,
             ended: false,
             failed: false,
@@ -113,16 +114,34 @@ impl Member {
         }
     }
 
-    /// Takes a bitrate over, unless it says nothing new.
-    pub(super) fn set_bitrate(&mut self, bitrate: u64) -> bool {
+    /// Takes a description over; whether it says something new.
+    pub(super) fn describe(&mut self, mut description: Description) -> bool {
         // Parsers correct their average for ever: small changes are not worth a catalog.
-        let near = self
-            .bitrate
-            .is_some_and(|old| old.abs_diff(bitrate) <= old / 10);
-        if !near {
-            self.bitrate = Some(bitrate);
+        if let Some((old, new)) = self.description.bitrate.zip(description.bitrate)
+            && old.abs_diff(new) <= old / 10
+        {
+            description.bitrate = Some(old);
         }
-        !near
+        let news = self.description != description;
+        self.description = description;
+        news
+    }
+
+    /// How its pictures are to be turned, if it is said.
+    pub(super) fn orientation(&self) -> Option<Orientation> {
+        let counts = self.kind == Some(Kind::Video) && !self.failed;
+        self.description.orientation.filter(|_| counts)
+    }
+
+    /// Warns once if its pictures are to be turned in another way than the broadcast says.
+    pub(super) fn compare(&mut self, run: &Run, orientation: Option<Orientation>) {
+        let own = self.orientation();
+        if own.is_some() && own != orientation {
+            let reason = "The catalog has one orientation for all pictures: this pad's is left out, because an earlier pad has another";
+            if self.is_new(reason) {
+                self.report(run, Report::Warning(reason.into()));
+            }
+        }
     }
 
     /// Whether the frame fits the budget: live input loses its oldest frames, up to a key frame.
@@ -181,7 +200,7 @@ impl Member {
             return;
         };
         let name = track.name();
-        rendition.set_bitrate(self.bitrate.or(rendition.bitrate()));
+        self.description.describe(&mut rendition);
         rendition.set_delay(delay.or(rendition.listed_delay(catalog, name)));
         if let Rendition::Video(config) = &mut rendition {
             config.jitter = reordering(config);
@@ -190,10 +209,18 @@ impl Member {
     }
 
     fn tell(&mut self, run: &Run, reason: String) {
-        if !self.told.contains(&reason) {
-            self.told.push(reason.clone());
+        if self.is_new(&reason) {
             self.report(run, Report::Dropped(reason));
         }
+    }
+
+    /// Whether the user was not told `text` before.
+    fn is_new(&mut self, text: &str) -> bool {
+        let new = !self.told.iter().any(|told| told == text);
+        if new {
+            self.told.push(text.to_owned());
+        }
+        new
     }
 }
 

@@ -246,6 +246,7 @@ impl MoqSinkPad {
                 track.error = None;
             }),
             Report::Dropped(reason) => self.warn(&format!("Frames were dropped: {reason}")),
+            Report::Warning(text) => self.warn(&text),
             Report::NeedsKeyFrame => self.request_key_frame(),
         }
     }

@@ -16,6 +16,7 @@ use super::{
 use crate::{
     media::{
         codec::Kind,
+        description::Orientation,
         name::Names,
         rendition::{Catalog, Rendition, Sections},
     },
@@ -105,8 +106,8 @@ impl Publication {
                 }
             }
             PadMessage::Frame(frame) => return self.frame(id, frame),
-            PadMessage::Bitrate(bitrate) => {
-                if member.set_bitrate(bitrate) {
+            PadMessage::Describe(description) => {
+                if member.describe(*description) {
                     return self.list(id, None);
                 }
             }
@@ -124,6 +125,8 @@ impl Publication {
             PadMessage::Release => {
                 self.retire(id)?;
                 self.members.remove(&id);
+                let orientation = self.orientation();
+                return self.edit(|catalog| Orientation::list(orientation, catalog));
             }
         }
         Ok(())
@@ -391,16 +394,27 @@ impl Publication {
 
     /// Writes the pad's entry into the catalog.
     fn list(&mut self, id: PadId, delay: Option<Duration>) -> Result<(), Error> {
-        let Some((broadcast, member)) = self.broadcast.as_mut().zip(self.members.get(&id)) else {
+        let orientation = self.orientation();
+        let Some((broadcast, member)) = self.broadcast.as_mut().zip(self.members.get_mut(&id))
+        else {
             return Ok(());
         };
         if member.track.is_none() {
             return Ok(());
         }
+        member.compare(&self.run, orientation);
         broadcast
             .catalog
-            .mutate(|catalog| member.list(catalog, delay))
+            .mutate(|catalog| {
+                member.list(catalog, delay);
+                Orientation::list(orientation, catalog);
+            })
             .map_err(Error::Catalog)
+    }
+
+    /// How all pictures are to be turned: the first pad that says so wins.
+    fn orientation(&self) -> Option<Orientation> {
+        self.members.values().find_map(Member::orientation)
     }
 
     fn edit(&mut self, edit: impl FnOnce(&mut Catalog)) -> Result<(), Error> {

@@ -17,6 +17,8 @@ pub(super) enum Report {
     Retries,
     /// Frames were dropped for a reason that is new.
     Dropped(String),
+    /// Something that harms no frame.
+    Warning(String),
     /// Frames are dropped until a key frame comes.
     NeedsKeyFrame,
 }

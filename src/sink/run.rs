@@ -18,6 +18,7 @@ use crate::{
     media::{
         caps::Rendition,
         codec::Kind,
+        description::Description,
         outgoing::{Anchor, Arrival, Outgoing},
     },
     session::{
@@ -46,8 +47,8 @@ pub(super) enum PadMessage {
     /// The catalog entry of the frames that follow.
     Rendition(Box<Rendition>, Option<String>),
     Frame(Frame),
-    /// The bitrate in bits per second that upstream states.
-    Bitrate(u64),
+    /// What upstream says of the stream.
+    Describe(Box<Description>),
     /// Frames after this do not continue the ones before.
     Flush,
     /// The stream is over, until it goes on after all.

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use crate::media::{
     caps::{self, FrameError, Rendition},
     codec::Kind,
+    description::Tags,
     outgoing::{Anchor, Before},
     timing::{Format, Times, Timing, Untimed},
 };
@@ -15,6 +16,7 @@ pub(super) struct Stream {
     caps: Option<gst::Caps>,
     codec: Option<caps::Stream>,
     pub(super) timing: Timing,
+    pub(super) tags: Tags,
     /// Whether upstream follows the clock by itself; asked for again with each stream.
     pub(super) live: Option<bool>,
     /// `None` until the first frame after a start, a flush, or a new stream.
@@ -61,6 +63,7 @@ impl Stream {
     /// A STREAM_START event; whether the stream had ended before.
     pub(super) fn begin(&mut self) -> bool {
         self.live = None;
+        self.tags = Tags::default();
         self.restart();
         std::mem::take(&mut self.eos)
     }

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use crate::media::{
     caps::{self, Rendition},
     codec::Kind,
+    description::{Description, Orientation},
     reconcile,
 };
 
@@ -26,6 +27,7 @@ pub(super) struct Entry {
     pub(super) name: String,
     pub(super) rendition: Arc<Rendition>,
     pub(super) caps: gst::Caps,
+    pub(super) tags: gst::TagList,
 }
 
 /// Markers at the end of a group are ours to tell by their empty payload: a publisher whose markers
@@ -129,10 +131,11 @@ impl Broadcast {
     fn renditions(&mut self, catalog: &Value) -> Update {
         let mut entries = Vec::new();
         let mut problems = Vec::new();
+        let orientation = Orientation::of_section(&catalog[section(Kind::Video)]);
         for kind in Kind::ALL {
             let renditions = &catalog[section(kind)]["renditions"];
             for (name, value) in renditions.as_object().into_iter().flatten() {
-                match entry(kind, name, value) {
+                match entry(kind, name, value, orientation) {
                     Ok(_) if entries.len() == MAX_RENDITIONS => {
                         problems.push(format!("Only {MAX_RENDITIONS} renditions are used"));
                     }
@@ -171,7 +174,7 @@ fn section(kind: Kind) -> &'static str {
     }
 }
 
-fn entry(kind: Kind, name: &str, value: &Value) -> Result<Entry, String> {
+fn entry(kind: Kind, name: &str, value: &Value, orientation: Orientation) -> Result<Entry, String> {
     if name.is_empty() || name.chars().any(char::is_control) {
         return Err("its name has characters that no name has".into());
     }
@@ -180,10 +183,12 @@ fn entry(kind: Kind, name: &str, value: &Value) -> Result<Entry, String> {
         return Err("it refers to another broadcast".into());
     }
     let caps = caps::from_rendition(&rendition).map_err(|err| err.to_string())?;
+    let tags = Description::of_rendition(&rendition, orientation).tags(&caps, kind);
     let entry = Entry {
         name: name.to_owned(),
         rendition: Arc::new(rendition),
         caps,
+        tags,
     };
     entry.container().map_err(|err| err.to_string())?;
     Ok(entry)

@@ -6,6 +6,11 @@
 //! lives. Pictures and sound share one timeline: what was captured together is shown together, and
 //! later than its capture by the transit, the property `latency` and what the decoders add.
 //!
+//! What the catalog says of a track comes out as caps and as a TAG event: bit rate, title, language
+//! of text, image orientation and the name of the codec. Colorimetry and HDR metadata have no field
+//! in the catalog; they are in the bitstream, where parsers and decoders find them. A publisher that
+//! changes its format is followed on the same pad, by a CAPS event and DISCONT.
+//!
 //! ## Play
 //!
 //! ```sh

@@ -139,6 +139,10 @@ impl Subscription {
             self.send(Message::Caps { caps, revived });
             self.stream.set_caps(Some(&entry.caps));
         }
+        if entry.tags != self.entry.tags {
+            self.send(Message::Tags(entry.tags.clone()));
+            self.stream.set_tags(Some(&entry.tags));
+        }
         if !same_track {
             let (pad, track) = (self.name.clone(), entry.name.clone());
             courier.send(move |element| imp::rename(element, &pad, &track));

@@ -75,6 +75,7 @@ impl Session {
             kind_of_stream,
             gst::StreamFlags::empty(),
         );
+        stream.set_tags(Some(&entry.tags));
         let (messages, receiver) = mpsc::channel();
         let config = pad::Config {
             index,
@@ -84,6 +85,7 @@ impl Session {
             stream: stream.clone(),
             group: self.group,
             caps: entry.caps.clone(),
+            tags: entry.tags.clone(),
             messages: receiver,
             control: self.config.control.clone(),
             latency: self.config.answer.clone(),
