@@ -60,6 +60,7 @@ impl MoqSinkPad {
             part.send(PadMessage::Flush);
         }
         self.gate.set_flushing(false);
+        self.request_missing_key_frame();
         if event.resets_time() {
             let element = sink.obj();
             let message = gst::message::ResetTime::builder(gst::ClockTime::ZERO)

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{
+    pad::ASK_AGAIN,
     report::{self, Report},
     run::{Frame, Peer, Run},
     track::{Refused, Track},
@@ -37,6 +38,10 @@ pub(super) struct Member {
     pub(super) failed: bool,
     /// Over the budget: frames go until there is room and a key frame comes.
     skipping: bool,
+    /// When a key frame was last asked for in vain.
+    asked: Option<Instant>,
+    /// Frames were refused, and no key frame was written since.
+    stalled: bool,
     /// The least time by which its live frames came later than their running times.
     pub(super) transit: Option<gst::ClockTime>,
     /// When the delay is evaluated; `None` before the first frame and afterwards.
@@ -58,6 +63,8 @@ impl Member {
             ended: false,
             failed: false,
             skipping: false,
+            asked: None,
+            stalled: false,
             transit: None,
             evaluate: None,
             told: Vec::new(),
@@ -154,23 +161,44 @@ impl Member {
         self.skipping = over || (self.skipping && !frame.key);
         if begins {
             self.cut();
-            if self.kind == Some(Kind::Video) {
-                self.report(run, Report::NeedsKeyFrame);
-            }
             self.tell(run, "more waits than max-bytes and max-time allow".into());
+        }
+        if self.skipping {
+            self.ask(run);
         }
         !self.skipping
     }
 
-    /// Takes in that a frame was not written.
+    /// Takes in that a frame was not written: video goes on with a key frame.
     pub(super) fn refused(&mut self, run: &Run, refused: &Refused) {
+        self.ask(run);
         if matches!(refused, Refused::NoKeyFrame) {
             return;
         }
+        let reason = refused.to_string();
         if self.kind == Some(Kind::Video) {
+            self.stalled = true;
+            let text = format!("Frames are dropped until a key frame comes: {reason}");
+            self.report(run, Report::Stalled(text));
+        }
+        self.tell(run, reason);
+    }
+
+    /// Takes in that a frame was written.
+    pub(super) fn written(&mut self, run: &Run) {
+        self.asked = None;
+        if std::mem::take(&mut self.stalled) {
+            self.report(run, Report::Flows);
+        }
+    }
+
+    /// Asks for a key frame, and again for as long as none comes.
+    pub(super) fn ask(&mut self, run: &Run) {
+        let due = self.asked.is_none_or(|at| at.elapsed() >= ASK_AGAIN);
+        if due && self.kind == Some(Kind::Video) {
+            self.asked = Some(Instant::now());
             self.report(run, Report::NeedsKeyFrame);
         }
-        self.tell(run, refused.to_string());
     }
 
     pub(super) fn measure(&mut self, frame: &Frame) {

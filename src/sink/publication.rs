@@ -105,6 +105,10 @@ impl Publication {
                     return self.retire(id);
                 }
             }
+            PadMessage::InBand(rendition) => {
+                member.rendition = Some(*rendition);
+                return self.list(id, None);
+            }
             PadMessage::Frame(frame) => return self.frame(id, frame),
             PadMessage::Describe(description) => {
                 if member.describe(*description) {
@@ -205,6 +209,15 @@ impl Publication {
         }
     }
 
+    /// The connection is back: viewers that come back begin with a key frame.
+    pub(super) fn reconnected(&mut self) {
+        for member in self.members.values_mut() {
+            if member.track.is_some() && !member.is_over() {
+                member.ask(&self.run);
+            }
+        }
+    }
+
     /// Ends tracks, catalog and broadcast, in the order in which viewers understand it.
     pub(super) fn finish(&mut self) {
         self.eos = None;
@@ -289,7 +302,7 @@ impl Publication {
             ..
         } = frame;
         match track.write(timestamp, key, payload, &mut self.watchers) {
-            Ok(()) => {}
+            Ok(()) => member.written(&self.run),
             Err(Refused::Failed(error)) => return Err(Error::Catalog(error)),
             Err(refused) => member.refused(&self.run, &refused),
         }

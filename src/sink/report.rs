@@ -19,6 +19,10 @@ pub(super) enum Report {
     Dropped(String),
     /// Something that harms no frame.
     Warning(String),
+    /// Nothing is published until a key frame comes, for this reason.
+    Stalled(String),
+    /// A key frame has ended that.
+    Flows,
     /// Frames are dropped until a key frame comes.
     NeedsKeyFrame,
 }

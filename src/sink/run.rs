@@ -46,6 +46,8 @@ pub(super) enum PadMessage {
     Kind(Kind),
     /// The catalog entry of the frames that follow.
     Rendition(Box<Rendition>, Option<String>),
+    /// The entry of the same track by parameter sets that changed in band: decoders read them.
+    InBand(Box<Rendition>),
     Frame(Frame),
     /// What upstream says of the stream.
     Describe(Box<Description>),

@@ -84,7 +84,10 @@ impl Session {
                     self.log(&event);
                     self.connection.apply(&event, &self.run.courier);
                     connected = match event {
-                        Event::Connected { .. } => Some(Instant::now()),
+                        Event::Connected { .. } => {
+                            publication.reconnected();
+                            Some(Instant::now())
+                        }
                         Event::Connecting { .. } => connected,
                         Event::Lost { .. } => {
                             publication.redeliver();

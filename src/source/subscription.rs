@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{catalog::Entry, imp, reader::Position, stream::Message, task::RETRY};
 use crate::{
-    media::caps::Rendition,
+    media::{codec::Kind, duration},
     session::{budget::Budget, courier::Courier},
 };
 
@@ -120,9 +120,7 @@ impl Subscription {
             return;
         }
         // What was to follow is not listed any more, and its like would be read as another format.
-        let other_format =
-            entry.caps != self.entry.caps || !same_framing(&entry.rendition, &self.entry.rendition);
-        if self.next.take().is_some() || other_format {
+        if self.next.take().is_some() || !goes_on(&self.entry, &entry) {
             self.abort();
         }
         self.switch(entry, courier);
@@ -182,6 +180,16 @@ impl Subscription {
     }
 }
 
-fn same_framing(one: &Rendition, other: &Rendition) -> bool {
-    one.container() == other.container()
+/// Whether the reader of a track goes on when its entry becomes another one: what changed is told
+/// in band, too.
+fn goes_on(before: &Entry, after: &Entry) -> bool {
+    let (one, other) = (&before.rendition, &after.rendition);
+    let codecs = [before, after].map(|entry| {
+        let structure = entry.caps.structure(0)?;
+        let in_band = !structure.has_field("codec_data") && !structure.has_field("streamheader");
+        in_band.then(|| structure.name())
+    });
+    let in_band = one.kind() == Kind::Video && codecs[0].is_some() && codecs[0] == codecs[1];
+    let same_rate = duration::of(one, &[]) == duration::of(other, &[]);
+    one.container() == other.container() && (before.caps == after.caps || (in_band && same_rate))
 }
