@@ -50,7 +50,10 @@ impl MoqSinkPad {
             Ok(()) | Err(Halt::Skip) => Ok(gst::FlowSuccess::Ok),
             Err(Halt::Flow(error)) => Err(error),
             Err(Halt::NoKeyFrame) => {
-                self.request_key_frame();
+                // In PAUSED nobody would see it.
+                if self.gate.playing().is_some() {
+                    self.request_key_frame();
+                }
                 Ok(gst::FlowSuccess::Ok)
             }
             Err(Halt::Drop(reason)) => {

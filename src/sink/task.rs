@@ -67,6 +67,7 @@ impl Session {
         let mut batch = Vec::with_capacity(BATCH);
         let mut drain = None;
         let mut connected: Option<Instant> = None;
+        let mut lost = false;
         loop {
             // One reading of the clock, so that no time passes between a look and its wake-up.
             let now = Instant::now();
@@ -85,12 +86,15 @@ impl Session {
                     self.connection.apply(&event, &self.run.courier);
                     connected = match event {
                         Event::Connected { .. } => {
-                            publication.reconnected();
+                            if std::mem::take(&mut lost) {
+                                publication.reconnected();
+                            }
                             Some(Instant::now())
                         }
                         Event::Connecting { .. } => connected,
                         Event::Lost { .. } => {
                             publication.redeliver();
+                            lost = true;
                             None
                         }
                     };
