@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use common::{
     Feeder, Packet, Packets, Relay, Running, Viewer, feeder,
-    media::moqsrc,
+    media::{self, moqsrc},
     pipeline::{DEADLINE, describe, wait_pad, wait_property, wait_until},
     unique_broadcast,
 };
@@ -110,6 +110,55 @@ fn an_encoder_that_does_not_answer_is_dropped_up_to_its_next_key_frame() {
     );
     let warnings = warnings(&feeder.running);
     assert_eq!(warnings.len(), 1, "{warnings:?}");
+}
+
+#[test]
+fn a_real_encoder_without_key_frames_of_its_own_makes_those_that_are_asked_for() {
+    const PICTURES: usize = 9_000;
+    common::init();
+    let relay = Relay::start().expect("a relay");
+    let broadcast = unique_broadcast("endless");
+    let viewer = Viewer::start(&relay.url(), &broadcast);
+    let publisher = Running::launch(&format!(
+        "videotestsrc num-buffers={PICTURES} pattern=ball ! \
+         video/x-raw,width=32,height=32,framerate=4000/1 ! \
+         x264enc tune=zerolatency speed-preset=ultrafast key-int-max=1000000 \
+         option-string=scenecut=0 ! h264parse ! moq.sink_0 {} sync=false",
+        media::moqsink(&relay.url(), &broadcast)
+    ));
+    let pad = wait_pad(&publisher.element("moq"), "sink_0", DEADLINE);
+    let sent = Packets::of(&pad);
+    publisher.start();
+    let seen = viewer.wait("all frames", DEADLINE, |seen| {
+        seen.count("video") == PICTURES
+    });
+    let groups = seen.tracks["video"].values().map(Vec::len);
+    let keys = sent
+        .so_far()
+        .iter()
+        .filter(|packet| packet.is_key())
+        .count();
+    assert_eq!(groups.len(), keys);
+    assert!(keys >= 2 && groups.max() < Some(GROUP as usize));
+    assert_eq!(warnings(&publisher), [""; 0]);
+}
+
+#[test]
+fn bytes_count_as_frames_do() {
+    common::init();
+    let relay = Relay::start().expect("a relay");
+    let broadcast = unique_broadcast("bytes");
+    let feeder = Feeder::start(&relay.url(), &broadcast, false);
+    let asked: Vec<usize> = (0..20)
+        .map(|number| {
+            feeder.push(tick(number), number == 0, 1 << 20, number);
+            feeder.requests()
+        })
+        .collect();
+    let expected: Vec<usize> = (1..=20)
+        .map(|mebibytes| usize::from(mebibytes >= 12) + usize::from(mebibytes >= 18))
+        .collect();
+    assert_eq!(asked, expected);
 }
 
 #[test]
