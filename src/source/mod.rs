@@ -19,6 +19,15 @@
 //!     src.audio_0 ! queue ! decodebin ! autoaudiosink
 //! ```
 //!
+//! ## Play by URI
+//!
+//! A URI is the one of the relay, with `moq+` before a scheme of the web, and the name of the
+//! broadcast as its fragment.
+//!
+//! ```sh
+//! gst-launch-1.0 playbin3 uri=moq+https://relay.example/#camera
+//! ```
+//!
 //! ## Record
 //!
 //! ```sh
@@ -40,7 +49,8 @@ use gst::{glib, prelude::*};
 
 glib::wrapper! {
     /// Subscribes to a broadcast of a MoQ relay.
-    pub struct MoqSrc(ObjectSubclass<imp::MoqSrc>) @extends gst::Element, gst::Object;
+    pub struct MoqSrc(ObjectSubclass<imp::MoqSrc>) @extends gst::Element, gst::Object,
+        @implements gst::URIHandler;
 }
 
 glib::wrapper! {
