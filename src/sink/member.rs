@@ -32,6 +32,8 @@ pub(super) struct Member {
     pub(super) rendition: Option<Rendition>,
     pub(super) description: Description,
     pub(super) track: Option<Track>,
+    /// The track before, while it is listed still.
+    pub(super) outdated: Option<String>,
     /// EOS came.
     pub(super) ended: bool,
     /// Nothing is published until the next caps.
@@ -60,6 +62,7 @@ impl Member {
             rendition: None,
             description: Description::default(),
             track: None,
+            outdated: None,
             ended: false,
             failed: false,
             skipping: false,
@@ -105,6 +108,7 @@ impl Member {
     /// Ends its track for good; another broadcast may follow.
     pub(super) fn finish(&mut self, run: &Run) {
         self.base = None;
+        self.outdated = None;
         let Some(mut track) = self.track.take() else {
             return;
         };
@@ -223,11 +227,14 @@ impl Member {
     }
 
     /// Writes its entry into the catalog; without a `delay`, the listed one stays.
-    pub(super) fn list(&self, catalog: &mut Catalog, delay: Option<Duration>) {
+    pub(super) fn list(&mut self, catalog: &mut Catalog, delay: Option<Duration>) {
         let (Some(track), Some(mut rendition)) = (&self.track, self.rendition.clone()) else {
             return;
         };
         let name = track.name();
+        if let Some(outdated) = self.outdated.take() {
+            Rendition::delist(catalog, &outdated);
+        }
         self.description.describe(&mut rendition);
         rendition.set_delay(delay.or(rendition.listed_delay(catalog, name)));
         if let Rendition::Video(config) = &mut rendition {

@@ -102,7 +102,7 @@ impl Publication {
             PadMessage::Rendition(rendition, wanted) => {
                 member.wanted = wanted;
                 if member.rendition.replace(*rendition.clone()) != Some(*rendition) {
-                    return self.retire(id);
+                    self.take_down(id);
                 }
             }
             PadMessage::InBand(rendition) => {
@@ -260,22 +260,29 @@ impl Publication {
 
     /// Takes the pad's track out of the catalog; it ends when it is delivered.
     fn retire(&mut self, id: PadId) -> Result<(), Error> {
+        self.take_down(id);
+        let member = self.members.get_mut(&id);
+        match member.and_then(|member| member.outdated.take()) {
+            Some(name) => self.edit(|catalog| Rendition::delist(catalog, &name)),
+            None => Ok(()),
+        }
+    }
+
+    /// The same, but it stays listed until its successor is, so that viewers see one change.
+    fn take_down(&mut self, id: PadId) {
         let Some(member) = self.members.get_mut(&id) else {
-            return Ok(());
+            return;
         };
         let Some(mut track) = member.track.take() else {
-            return Ok(());
+            return;
         };
         member.transit = None;
+        member.outdated = Some(track.name().to_owned());
         track.cut();
-        self.edit(|catalog| {
-            Rendition::delist(catalog, track.name());
-        })?;
         self.retired.push(track);
         if self.retired.len() > MAX_RETIRED {
             self.retired.remove(0).finish();
         }
-        Ok(())
     }
 
     fn frame(&mut self, id: PadId, frame: Frame) -> Result<(), Error> {

@@ -132,14 +132,23 @@ impl Subscription {
         let same_track = entry.name == self.entry.name;
         self.finished &= same_track && !revived;
         self.retry_pause = RETRY;
-        if revived || entry.caps != self.entry.caps {
+        let other_caps = revived || entry.caps != self.entry.caps;
+        let other_tags = entry.tags != self.entry.tags;
+        if other_caps {
             let caps = entry.caps.clone();
             self.send(Message::Caps { caps, revived });
-            self.stream.set_caps(Some(&entry.caps));
         }
-        if entry.tags != self.entry.tags {
+        if other_tags {
             self.send(Message::Tags(entry.tags.clone()));
-            self.stream.set_tags(Some(&entry.tags));
+        }
+        if other_caps || other_tags {
+            let stream = self.stream.clone();
+            let (caps, tags) = (entry.caps.clone(), entry.tags.clone());
+            // Whoever is notified of it is the application.
+            courier.send(move |_| {
+                stream.set_caps(Some(&caps));
+                stream.set_tags(Some(&tags));
+            });
         }
         if !same_track {
             let (pad, track) = (self.name.clone(), entry.name.clone());
