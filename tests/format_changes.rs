@@ -3,7 +3,7 @@
 mod common;
 
 use common::{
-    Packet, Packets, Relay, Running,
+    Packet, Packets, Path, Proxy, Relay, Running,
     media::{moqsink, moqsrc},
     pipeline::{DEADLINE, wait_pad, wait_property, wait_until},
     unique_broadcast,
@@ -127,6 +127,46 @@ fn another_resolution_goes_on_on_the_same_pad() {
         assert!(gap <= GROUP, "{format}: {gap}");
         assert_eq!(source.num_src_pads(), 1);
     }
+}
+
+#[test]
+fn a_long_way_loses_nothing_of_a_change() {
+    common::init();
+    let relay = Relay::start().expect("a relay");
+    let path = Path {
+        delay: std::time::Duration::from_millis(80),
+        ..Path::default()
+    };
+    let proxy = Proxy::start(relay.addr(), path).expect("a proxy");
+    let broadcast = unique_broadcast("far");
+    let subscriber = Running::play(&format!(
+        "{} moq.video_0 ! fakesink",
+        moqsrc(&proxy.url(), &broadcast)
+    ));
+    let publisher = Running::play(&format!(
+        "{SIZED} ! h264parse ! moq.sink_0 {}",
+        moqsink(&proxy.url(), &broadcast)
+    ));
+    let pad = wait_pad(&subscriber.element("moq"), "video_0", DEADLINE);
+    let order = collect(&pad);
+    let wait_frames = |format: usize| {
+        wait_until("more than a group", DEADLINE, || {
+            let formats = by_format(&order);
+            formats
+                .get(format)
+                .is_some_and(|(_, frames)| frames.len() > 20)
+        });
+    };
+    wait_frames(0);
+    publisher
+        .element("size")
+        .set_property("caps", size(640, 480));
+    wait_frames(1);
+    let formats = by_format(&order);
+    let gap = gap(&formats[0].1, &formats[1].1);
+    println!("{gap} from one resolution to the next");
+    // The answer to a new subscription takes longer than that, and a group does, too.
+    assert!(gap <= gst::ClockTime::from_mseconds(100), "{gap}");
 }
 
 #[test]

@@ -39,6 +39,9 @@ use crate::{
 const TAIL: Duration = Duration::from_millis(500);
 const LONGEST_TAIL: Duration = Duration::from_secs(10);
 
+/// How much of a track that continues another one is taken, however late it comes.
+const BACKLOG: Duration = Duration::from_secs(5);
+
 /// The latest decode or presentation time that was sent to a pad, whoever read it.
 #[derive(Debug, Default)]
 pub(super) struct Position(AtomicU64);
@@ -82,6 +85,8 @@ pub(super) struct Config {
     /// How long a late group is waited for.
     pub(super) max_age: Duration,
     pub(super) priority: u8,
+    /// It continues another track: nothing of its beginning is left out.
+    pub(super) from_start: bool,
     pub(super) messages: mpsc::Sender<Message>,
     pub(super) budget: Arc<Budget>,
     /// Up to where frames were sent to the pad.
@@ -120,10 +125,16 @@ impl Reader {
     }
 
     async fn read(&mut self, broadcast: &broadcast::Consumer) -> Result<End, moq_net::Error> {
-        let subscription = track::Subscription::default()
-            .with_priority(self.config.priority)
-            .with_max_age(self.config.max_age);
-        let subscribing = broadcast.track(&self.config.name)?.subscribe(subscription);
+        let mut subscription = track::Subscription::default().with_priority(self.config.priority);
+        let mut max_age = self.config.max_age;
+        let mut catching_up = self.config.from_start;
+        if catching_up {
+            subscription = subscription.with_groups(0..);
+            max_age = max_age.max(BACKLOG);
+        }
+        let subscribing = broadcast
+            .track(&self.config.name)?
+            .subscribe(subscription.clone().with_max_age(max_age));
         let Some(subscriber) = until_retired(&self.config.retired, subscribing).await else {
             return Ok(End::Retired);
         };
@@ -140,6 +151,11 @@ impl Reader {
             let Some(mut group) = next? else {
                 return Ok(End::Finished);
             };
+            if catching_up && groups.latest() == Some(group.sequence) {
+                catching_up = false;
+                // Refused only when the track has ended.
+                let _ = groups.update(subscription.clone().with_max_age(self.config.max_age));
+            }
             if expected.is_some_and(|expected| expected != group.sequence) {
                 self.output.discont = true;
             }

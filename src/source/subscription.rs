@@ -41,6 +41,8 @@ pub(super) struct Subscription {
     pub(super) delisted: bool,
     /// The publisher finished the track; reading it again would repeat its last group.
     pub(super) finished: bool,
+    /// The track continues the one before, of which something was read.
+    pub(super) follows: bool,
     /// When its reader began.
     pub(super) started_at: Instant,
     /// A broken track is not subscribed again before, and how long after the next failure.
@@ -77,6 +79,7 @@ impl Subscription {
             next: None,
             delisted: false,
             finished: false,
+            follows: false,
             started_at: Instant::now(),
             retry_at: Instant::now(),
             retry_pause: RETRY,
@@ -123,6 +126,7 @@ impl Subscription {
         if self.next.take().is_some() || !goes_on(&self.entry, &entry) {
             self.abort();
         }
+        self.follows = follows && self.finished;
         self.switch(entry, courier);
     }
 
@@ -178,6 +182,7 @@ impl Subscription {
     }
 
     pub(super) fn abort(&mut self) {
+        self.follows = false;
         if let Some(running) = self.reader.take() {
             running.abort.abort();
         }

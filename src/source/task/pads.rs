@@ -110,7 +110,10 @@ impl Session {
             pad.entry.name
         );
         match (pad.next.take(), end) {
-            (Some(next), _) => pad.switch(next, &self.config.courier),
+            (Some(next), _) => {
+                pad.follows = true;
+                pad.switch(next, &self.config.courier);
+            }
             // The catalog, which is read all the time, says whether the stream has ended, too.
             (None, End::Finished) => pad.finished = true,
             (None, End::Retired) => {}
@@ -175,6 +178,7 @@ impl Session {
             container,
             max_age,
             priority: kind.priority(),
+            from_start: std::mem::take(&mut pad.follows),
             messages: pad.messages.clone(),
             budget: pad.budget.clone(),
             position: pad.position.clone(),
