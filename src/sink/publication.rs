@@ -415,6 +415,9 @@ impl Publication {
     /// Writes the pad's entry into the catalog.
     fn list(&mut self, id: PadId, delay: Option<Duration>) -> Result<(), Error> {
         let orientation = self.orientation();
+        for member in self.members.values_mut() {
+            member.compare(&self.run, orientation);
+        }
         let Some((broadcast, member)) = self.broadcast.as_mut().zip(self.members.get_mut(&id))
         else {
             return Ok(());
@@ -422,7 +425,6 @@ impl Publication {
         if member.track.is_none() {
             return Ok(());
         }
-        member.compare(&self.run, orientation);
         broadcast
             .catalog
             .mutate(|catalog| {

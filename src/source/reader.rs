@@ -141,7 +141,9 @@ impl Reader {
         let mut groups = subscriber?.ordered();
         let mut expected = None;
         loop {
-            let next = until_retired(&self.config.retired, groups.next_group());
+            let awaited = catching_up.then(|| expected.unwrap_or(0));
+            let next = next_group(&mut groups, awaited);
+            let next = until_retired(&self.config.retired, next);
             let Some(next) = self.output.settling(next).await else {
                 return Ok(End::Retired);
             };
@@ -151,7 +153,9 @@ impl Reader {
             let Some(mut group) = next? else {
                 return Ok(End::Finished);
             };
-            if catching_up && groups.latest() == Some(group.sequence) {
+            // The first one may be the latest only because the next has not come yet.
+            let is_latest = expected.is_some() && groups.latest() == Some(group.sequence);
+            if catching_up && is_latest {
                 catching_up = false;
                 // Refused only when the track has ended.
                 let _ = groups.update(subscription.clone().with_max_age(self.config.max_age));
@@ -198,6 +202,23 @@ impl Reader {
             }
         }
     }
+}
+
+/// The next group; the one that is `awaited` gets [`TAIL`] to come before later ones, which may
+/// overtake it on their own streams.
+async fn next_group(
+    groups: &mut track::Ordered,
+    awaited: Option<u64>,
+) -> Result<Option<group::Consumer>, moq_net::Error> {
+    if let Some(sequence) = awaited {
+        groups.set_groups(sequence..=sequence);
+        let next = tokio::time::timeout(TAIL, groups.next_group()).await;
+        groups.set_groups(sequence..);
+        if let Ok(next) = next {
+            return next;
+        }
+    }
+    groups.next_group().await
 }
 
 /// The result of `future`; once the track is retired, `None` after [`TAIL`] of silence.
