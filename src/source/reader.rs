@@ -41,6 +41,8 @@ const LONGEST_TAIL: Duration = Duration::from_secs(10);
 
 /// How much of a track that continues another one is taken, however late it comes.
 const BACKLOG: Duration = Duration::from_secs(5);
+/// How long its next group may be overtaken by later ones: a few round trips of a long way.
+const OVERTAKEN: Duration = Duration::from_secs(2);
 
 /// The latest decode or presentation time that was sent to a pad, whoever read it.
 #[derive(Debug, Default)]
@@ -204,7 +206,7 @@ impl Reader {
     }
 }
 
-/// The next group; the one that is `awaited` gets [`TAIL`] to come before later ones, which may
+/// The next group; the one that is `awaited` gets [`OVERTAKEN`] to come before later ones, which may
 /// overtake it on their own streams.
 async fn next_group(
     groups: &mut track::Ordered,
@@ -212,7 +214,7 @@ async fn next_group(
 ) -> Result<Option<group::Consumer>, moq_net::Error> {
     if let Some(sequence) = awaited {
         groups.set_groups(sequence..=sequence);
-        let next = tokio::time::timeout(TAIL, groups.next_group()).await;
+        let next = tokio::time::timeout(OVERTAKEN, groups.next_group()).await;
         groups.set_groups(sequence..);
         if let Ok(next) = next {
             return next;
