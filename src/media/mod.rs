@@ -6,6 +6,7 @@ pub mod cmaf;
 pub mod codec;
 pub mod container;
 pub mod decode_order;
+pub mod description;
 pub mod duration;
 pub mod incoming;
 pub mod name;

@@ -49,14 +49,16 @@ impl MoqSinkPad {
         match self.publish(sink, &part, buffer) {
             Ok(()) | Err(Halt::Skip) => Ok(gst::FlowSuccess::Ok),
             Err(Halt::Flow(error)) => Err(error),
-            Err(Halt::NoKeyFrame(ask)) => {
-                if ask {
+            Err(Halt::NoKeyFrame) => {
+                // In PAUSED nobody would see it.
+                if self.gate.playing().is_some() {
                     self.request_key_frame();
                 }
                 Ok(gst::FlowSuccess::Ok)
             }
             Err(Halt::Drop(reason)) => {
                 self.dropped(&reason);
+                self.request_missing_key_frame();
                 Ok(gst::FlowSuccess::Ok)
             }
         }
@@ -116,20 +118,25 @@ impl MoqSinkPad {
             return Err(Halt::Skip);
         };
         self.wait_for_room(part, place.live)?;
-        let payload = buffer
-            .into_mapped_buffer_readable()
-            .map_err(|_| Halt::Drop("it cannot be read".into()))?;
+        let payload = buffer.into_mapped_buffer_readable().map_err(|_| {
+            lock(&self.stream).interrupt();
+            Halt::Drop("it cannot be read".into())
+        })?;
         let payload = Bytes::from_owner(Mapped(payload));
 
         let due = playing.base_time + times.presentation;
         let time = part.run.stamp(place.live, place.anchor, due);
         let mut stream = lock(&self.stream);
         let (payload, rendition) = stream.prepare(payload, key)?;
+        let long = stream.fill(key, payload.len());
         stream.published = stream.published.max(Some(time));
         drop(stream);
-        if let Some(rendition) = rendition {
-            let wanted = self.wanted_track();
-            part.send(PadMessage::Rendition(Box::new(rendition), wanted));
+        if let Some((rendition, in_band)) = rendition {
+            let rendition = Box::new(rendition);
+            part.send(match in_band {
+                true => PadMessage::InBand(rendition),
+                false => PadMessage::Rendition(rendition, self.wanted_track()),
+            });
         }
         let charge = part.budget.charge(payload.len(), time);
         part.send(PadMessage::Frame(Frame {
@@ -141,6 +148,9 @@ impl MoqSinkPad {
             _charge: charge,
         }));
         self.set_position(times.position);
+        if long {
+            self.force_key_unit();
+        }
         Ok(())
     }
 

@@ -8,7 +8,10 @@ use super::{
     pad::{MoqSinkPad, lock},
     run::PadMessage,
 };
-use crate::media::caps::{self, CapsError};
+use crate::media::{
+    caps::{self, CapsError},
+    description::Description,
+};
 
 impl MoqSinkPad {
     pub(super) fn event(
@@ -65,6 +68,7 @@ impl MoqSinkPad {
             part.send(PadMessage::Flush);
         }
         self.gate.set_flushing(false);
+        self.request_missing_key_frame();
         if event.resets_time() {
             let element = sink.obj();
             let message = gst::message::ResetTime::builder(gst::ClockTime::ZERO)
@@ -80,6 +84,7 @@ impl MoqSinkPad {
         if let Some(part) = self.part().filter(|_| revived) {
             part.send(PadMessage::Revive);
         }
+        self.describe(Description::default());
         let group = (event.group_id(), event.seqnum());
         self.receive(|received| received.group = Some(group));
         sink.messages.check(&sink.obj());
@@ -131,14 +136,16 @@ impl MoqSinkPad {
     }
 
     fn tag(&self, tags: &gst::TagListRef) {
-        let bitrate = tags
-            .get::<gst::tags::MaximumBitrate>()
-            .map(|tag| tag.get())
-            .or_else(|| tags.get::<gst::tags::NominalBitrate>().map(|tag| tag.get()))
-            .or_else(|| tags.get::<gst::tags::Bitrate>().map(|tag| tag.get()))
-            .filter(|bitrate| *bitrate > 0);
-        if let Some((part, bitrate)) = self.part().zip(bitrate) {
-            part.send(PadMessage::Bitrate(bitrate.into()));
+        let mut stream = lock(&self.stream);
+        stream.tags.take(tags);
+        let description = stream.tags.description();
+        drop(stream);
+        self.describe(description);
+    }
+
+    fn describe(&self, description: Description) {
+        if let Some(part) = self.part() {
+            part.send(PadMessage::Describe(Box::new(description)));
         }
     }
 

@@ -13,6 +13,21 @@
 //! compressed (`catalog.json.z`), and MSF's (`catalog`). MSF carries pictures and sound only: text and
 //! data need hang.
 //!
+//! Size, display aspect, frame rate, sample rate and channels go from caps into the catalog; bit
+//! rate, title and image orientation from TAG events, and the language of text tracks. The catalog
+//! has one orientation for all pictures: that of the first pad that says one. Colorimetry and HDR
+//! metadata have no field there; they reach viewers because they are in the bitstream.
+//!
+//! Caps that change the format publish another track under a fresh name (`camera`, then `camera-2`),
+//! which the pad's `active-track` reads back. Parameter sets that change in band without new caps
+//! only change the catalog entry.
+//!
+//! Video is published from key frame to key frame. After whatever broke the stream (a flush, a
+//! pause, frames that were dropped) it goes on with a key frame, which upstream is asked for at once,
+//! at most once per second. An encoder that makes none of its own is asked for one before 8000
+//! frames or 24 MiB have come since the last; without an answer frames are dropped until one comes,
+//! and the pad's `track-error` says so meanwhile.
+//!
 //! ## Publish a file
 //!
 //! ```sh

@@ -1,6 +1,9 @@
 //! The request pad: its properties, and its part in a run.
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    time::{Duration, Instant},
+};
 
 use gst::{glib, prelude::*, subclass::prelude::*};
 
@@ -14,6 +17,9 @@ use super::{
     stream::Stream,
 };
 use crate::{media::container::Container, session::budget::Budget};
+
+/// How long a request for a key frame is given before another one follows.
+pub(super) const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// State of a pad's track.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
@@ -47,7 +53,7 @@ pub struct MoqSinkPad {
     #[property(name = "track-status", type = TrackStatus, get, member = status,
         nick = "Track status", blurb = "State of the track", builder(TrackStatus::default()))]
     #[property(name = "track-error", type = Option<String>, get, member = error,
-        nick = "Track error", blurb = "Why the track failed, or none")]
+        nick = "Track error", blurb = "Why the track failed or drops frames until a key frame comes, or none")]
     track: Mutex<Track>,
     id: OnceLock<PadId>,
     pub(super) gate: Gate,
@@ -56,6 +62,8 @@ pub struct MoqSinkPad {
     pub(super) stream: Mutex<Stream>,
     received: Mutex<Received>,
     position: Mutex<Option<gst::ClockTime>>,
+    /// When a key frame was last requested.
+    asked: Mutex<Option<Instant>>,
 }
 
 #[derive(Default)]
@@ -146,6 +154,7 @@ impl MoqSinkPad {
         *lock(&self.stream) = Stream::default();
         *lock(&self.received) = Received::default();
         *lock(&self.position) = None;
+        *lock(&self.asked) = None;
         self.gate.open();
         self.gate.set_playing(run.playing());
         run.send(
@@ -195,6 +204,13 @@ impl MoqSinkPad {
             }
         }
         self.gate.set_playing(playing);
+    }
+
+    /// Live input that was lost meanwhile is gone.
+    pub(super) fn resumed(&self) {
+        if lock(&self.stream).live == Some(true) {
+            self.request_missing_key_frame();
+        }
     }
 
     pub(super) fn wanted_track(&self) -> Option<String> {
@@ -254,6 +270,9 @@ impl MoqSinkPad {
                 track.error = None;
             }),
             Report::Dropped(reason) => self.warn(&format!("Frames were dropped: {reason}")),
+            Report::Warning(text) => self.warn(&text),
+            Report::Stalled(reason) => self.set_track(|track| track.error = Some(reason)),
+            Report::Flows => self.set_track(|track| track.error = None),
             Report::NeedsKeyFrame => self.request_key_frame(),
         }
     }
@@ -282,8 +301,27 @@ impl MoqSinkPad {
         }
     }
 
-    /// Asks the encoder, if there is one, for a picture to begin with.
+    /// Asks for a key frame if nothing can be published before one comes.
+    pub(super) fn request_missing_key_frame(&self) {
+        let missing = lock(&self.stream).needs_key_frame();
+        if missing {
+            self.request_key_frame();
+        }
+    }
+
+    /// Asks for a key frame, unless that was done a moment ago: whoever lacks one asks again.
     pub(super) fn request_key_frame(&self) {
+        let mut asked = lock(&self.asked);
+        if asked.is_some_and(|at| at.elapsed() < ASK_AGAIN) {
+            return;
+        }
+        *asked = Some(Instant::now());
+        drop(asked);
+        self.force_key_unit();
+    }
+
+    /// Asks the encoder, if there is one, for a picture to begin with.
+    pub(super) fn force_key_unit(&self) {
         let request = gst::Structure::builder("GstForceKeyUnit")
             .field("all-headers", true)
             .build();

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     media::{
         codec::Kind,
+        description::Orientation,
         name::Names,
         rendition::{Catalog, Rendition, Sections},
     },
@@ -108,12 +109,16 @@ impl Publication {
             PadMessage::Rendition(rendition, wanted) => {
                 member.wanted = wanted;
                 if member.rendition.replace(*rendition.clone()) != Some(*rendition) {
-                    return self.retire(id);
+                    self.take_down(id);
                 }
             }
+            PadMessage::InBand(rendition) => {
+                member.rendition = Some(*rendition);
+                return self.list(id, None);
+            }
             PadMessage::Frame(frame) => return self.frame(id, frame),
-            PadMessage::Bitrate(bitrate) => {
-                if member.set_bitrate(bitrate) {
+            PadMessage::Describe(description) => {
+                if member.describe(*description) {
                     return self.list(id, None);
                 }
             }
@@ -131,6 +136,8 @@ impl Publication {
             PadMessage::Release => {
                 self.retire(id)?;
                 self.members.remove(&id);
+                let orientation = self.orientation();
+                return self.edit(|catalog| Orientation::list(orientation, catalog));
             }
         }
         Ok(())
@@ -209,6 +216,15 @@ impl Publication {
         }
     }
 
+    /// The connection is back: viewers that come back begin with a key frame.
+    pub(super) fn reconnected(&mut self) {
+        for member in self.members.values_mut() {
+            if member.track.is_some() && !member.is_over() {
+                member.ask(&self.run);
+            }
+        }
+    }
+
     /// Ends tracks, catalog and broadcast, in the order in which viewers understand it.
     pub(super) fn finish(&mut self) {
         self.eos = None;
@@ -251,22 +267,29 @@ impl Publication {
 
     /// Takes the pad's track out of the catalog; it ends when it is delivered.
     fn retire(&mut self, id: PadId) -> Result<(), Error> {
+        self.take_down(id);
+        let member = self.members.get_mut(&id);
+        match member.and_then(|member| member.outdated.take()) {
+            Some(name) => self.edit(|catalog| Rendition::delist(catalog, &name)),
+            None => Ok(()),
+        }
+    }
+
+    /// The same, but it stays listed until its successor is, so that viewers see one change.
+    fn take_down(&mut self, id: PadId) {
         let Some(member) = self.members.get_mut(&id) else {
-            return Ok(());
+            return;
         };
         let Some(mut track) = member.track.take() else {
-            return Ok(());
+            return;
         };
         member.transit = None;
+        member.outdated = Some(track.name().to_owned());
         track.cut();
-        self.edit(|catalog| {
-            Rendition::delist(catalog, track.name());
-        })?;
         self.retired.push(track);
         if self.retired.len() > MAX_RETIRED {
             self.retired.remove(0).finish();
         }
-        Ok(())
     }
 
     fn frame(&mut self, id: PadId, frame: Frame) -> Result<(), Error> {
@@ -293,7 +316,7 @@ impl Publication {
             ..
         } = frame;
         match track.write(timestamp, key, payload, &mut self.watchers) {
-            Ok(()) => {}
+            Ok(()) => member.written(&self.run),
             Err(Refused::Failed(error)) => return Err(Error::Catalog(error)),
             Err(refused) => member.refused(&self.run, &refused),
         }
@@ -401,7 +424,12 @@ impl Publication {
 
     /// Writes the pad's entry into the catalog.
     fn list(&mut self, id: PadId, delay: Option<Duration>) -> Result<(), Error> {
-        let Some((broadcast, member)) = self.broadcast.as_mut().zip(self.members.get(&id)) else {
+        let orientation = self.orientation();
+        for member in self.members.values_mut() {
+            member.compare(&self.run, orientation);
+        }
+        let Some((broadcast, member)) = self.broadcast.as_mut().zip(self.members.get_mut(&id))
+        else {
             return Ok(());
         };
         if member.track.is_none() {
@@ -409,8 +437,16 @@ impl Publication {
         }
         broadcast
             .catalog
-            .mutate(|catalog| member.list(catalog, delay))
+            .mutate(|catalog| {
+                member.list(catalog, delay);
+                Orientation::list(orientation, catalog);
+            })
             .map_err(Error::Catalog)
+    }
+
+    /// How all pictures are to be turned: the first pad that says so wins.
+    fn orientation(&self) -> Option<Orientation> {
+        self.members.values().find_map(Member::orientation)
     }
 
     fn edit(&mut self, edit: impl FnOnce(&mut Catalog)) -> Result<(), Error> {

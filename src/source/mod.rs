@@ -16,6 +16,11 @@
 //! A rendition of hang's catalog may be a track of another broadcast of the same relay: it is read
 //! there, and waited for if that broadcast is not there yet or goes.
 //!
+//! What the catalog says of a track comes out as caps and as a TAG event: bit rate, title, language
+//! of text, image orientation and the name of the codec. Colorimetry and HDR metadata have no field
+//! in the catalog; they are in the bitstream, where parsers and decoders find them. A publisher that
+//! changes its format is followed on the same pad, by a CAPS event and DISCONT.
+//!
 //! ## Play
 //!
 //! ```sh

@@ -31,6 +31,7 @@ pub(super) struct Config {
     pub(super) stream: gst::Stream,
     pub(super) group: gst::GroupId,
     pub(super) caps: gst::Caps,
+    pub(super) tags: gst::TagList,
     pub(super) messages: mpsc::Receiver<Message>,
     pub(super) control: UnboundedSender<Control>,
     pub(super) latency: Arc<LatencyAnswer>,
@@ -113,6 +114,7 @@ impl super::MoqSrcPad {
             gst::event::StreamCollection::new(collection),
             gst::event::Caps::new(&config.caps),
             gst::event::Segment::new(stream::segment().as_ref()),
+            gst::event::Tag::new(config.tags),
         ];
         if let Err(err) = pad.set_active(true) {
             gst::error!(CAT, obj = pad, "Could not activate: {err}");

@@ -39,6 +39,11 @@ use crate::{
 const TAIL: Duration = Duration::from_millis(500);
 const LONGEST_TAIL: Duration = Duration::from_secs(10);
 
+/// How much of a track that continues another one is taken, however late it comes.
+const BACKLOG: Duration = Duration::from_secs(5);
+/// How long its next group may be overtaken by later ones: a few round trips of a long way.
+const OVERTAKEN: Duration = Duration::from_secs(2);
+
 /// The latest decode or presentation time that was sent to a pad, whoever read it.
 #[derive(Debug, Default)]
 pub(super) struct Position(AtomicU64);
@@ -84,6 +89,8 @@ pub(super) struct Config {
     /// How long a late group is waited for.
     pub(super) max_age: Duration,
     pub(super) priority: u8,
+    /// It continues another track: nothing of its beginning is left out.
+    pub(super) from_start: bool,
     pub(super) messages: mpsc::Sender<Message>,
     pub(super) budget: Arc<Budget>,
     /// Up to where frames were sent to the pad.
@@ -122,17 +129,25 @@ impl Reader {
     }
 
     async fn read(&mut self, broadcast: &broadcast::Consumer) -> Result<End, moq_net::Error> {
-        let subscription = track::Subscription::default()
-            .with_priority(self.config.priority)
-            .with_max_age(self.config.max_age);
-        let subscribing = broadcast.track(&self.config.name)?.subscribe(subscription);
+        let mut subscription = track::Subscription::default().with_priority(self.config.priority);
+        let mut max_age = self.config.max_age;
+        let mut catching_up = self.config.from_start;
+        if catching_up {
+            subscription = subscription.with_groups(0..);
+            max_age = max_age.max(BACKLOG);
+        }
+        let subscribing = broadcast
+            .track(&self.config.name)?
+            .subscribe(subscription.clone().with_max_age(max_age));
         let Some(subscriber) = until_retired(&self.config.retired, subscribing).await else {
             return Ok(End::Retired);
         };
         let mut groups = subscriber?.ordered();
         let mut expected = None;
         loop {
-            let next = until_retired(&self.config.retired, groups.next_group());
+            let awaited = catching_up.then(|| expected.unwrap_or(0));
+            let next = next_group(&mut groups, awaited);
+            let next = until_retired(&self.config.retired, next);
             let Some(next) = self.output.settling(next).await else {
                 return Ok(End::Retired);
             };
@@ -142,6 +157,13 @@ impl Reader {
             let Some(mut group) = next? else {
                 return Ok(End::Finished);
             };
+            // The first one may be the latest only because the next has not come yet.
+            let is_latest = expected.is_some() && groups.latest() == Some(group.sequence);
+            if catching_up && is_latest {
+                catching_up = false;
+                // Refused only when the track has ended.
+                let _ = groups.update(subscription.clone().with_max_age(self.config.max_age));
+            }
             if expected.is_some_and(|expected| expected != group.sequence) {
                 self.output.gap = true;
             }
@@ -184,6 +206,23 @@ impl Reader {
             }
         }
     }
+}
+
+/// The next group; the one that is `awaited` gets [`OVERTAKEN`] to come before later ones, which may
+/// overtake it on their own streams.
+async fn next_group(
+    groups: &mut track::Ordered,
+    awaited: Option<u64>,
+) -> Result<Option<group::Consumer>, moq_net::Error> {
+    if let Some(sequence) = awaited {
+        groups.set_groups(sequence..=sequence);
+        let next = tokio::time::timeout(OVERTAKEN, groups.next_group()).await;
+        groups.set_groups(sequence..);
+        if let Ok(next) = next {
+            return next;
+        }
+    }
+    groups.next_group().await
 }
 
 /// The result of `future`; once the track is retired, `None` after [`TAIL`] of silence.

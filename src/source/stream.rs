@@ -42,6 +42,8 @@ pub(super) enum Message {
         caps: gst::Caps,
         revived: bool,
     },
+    /// The catalog describes the track in other words.
+    Tags(gst::TagList),
     Frame(Frame),
     /// The stream has ended; `None` takes a new seqnum.
     Eos(Option<gst::Seqnum>),
@@ -268,6 +270,10 @@ impl Pusher {
                 pad.push_event(gst::event::StreamCollection::new(&collection));
             }
             Some(Message::Caps { caps, revived }) => self.push_caps(&pad, &caps, revived),
+            Some(Message::Tags(tags)) if self.ended => drop(tags),
+            Some(Message::Tags(tags)) => {
+                pad.push_event(gst::event::Tag::new(tags));
+            }
             Some(Message::Frame(frame)) => self.push_frame(&pad, frame),
             Some(Message::Eos(seqnum)) => self.push_eos(&pad, seqnum),
         }
@@ -359,9 +365,14 @@ impl Pusher {
             pad.push_event(gst::event::FlushStop::new(false));
             pad.push_event(again(&start));
         }
+        let tags = pad.sticky_event::<gst::event::Tag>(0);
         pad.push_event(gst::event::Caps::new(caps));
         if revived {
             pad.push_event(gst::event::Segment::new(segment().as_ref()));
+            // A new STREAM_START has taken the old ones away.
+            if let Some(tags) = tags {
+                pad.push_event(gst::event::Tag::new(tags.tag_owned()));
+            }
         }
         self.discont = true;
     }

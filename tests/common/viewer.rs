@@ -50,6 +50,15 @@ impl Seen {
             .collect()
     }
 
+    /// How many frames of a track came.
+    pub(crate) fn count(&self, track: &str) -> usize {
+        let groups = self.tracks.get(track).into_iter();
+        groups
+            .flat_map(|groups| groups.values())
+            .map(Vec::len)
+            .sum()
+    }
+
     pub(crate) fn catalog(&self) -> Catalog {
         self.catalogs.last().cloned().unwrap_or_default()
     }
