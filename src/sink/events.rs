@@ -92,8 +92,15 @@ impl MoqSinkPad {
         match caps::Stream::from_caps(caps) {
             Ok(codec) => {
                 let kind = codec.kind();
-                lock(&self.stream).set_codec(caps.to_owned(), codec);
+                let mut stream = lock(&self.stream);
+                stream.set_codec(caps.to_owned(), codec);
+                let rendition = stream.announce();
+                drop(stream);
                 part.send(PadMessage::Kind(kind));
+                if let Some(rendition) = rendition {
+                    let wanted = self.wanted_track();
+                    part.send(PadMessage::Rendition(Box::new(rendition), wanted));
+                }
                 Ok(())
             }
             Err(CapsError::Unsupported(reason)) => {

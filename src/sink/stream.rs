@@ -84,6 +84,14 @@ impl Stream {
         self.interrupt();
     }
 
+    /// The catalog entry of a sparse stream, which is listed before its first frame.
+    pub(super) fn announce(&mut self) -> Option<Rendition> {
+        let codec = self.codec.as_ref();
+        let codec = codec.filter(|codec| codec.kind().is_sparse());
+        self.sent = codec.and_then(caps::Stream::rendition).cloned();
+        self.sent.clone()
+    }
+
     fn restart(&mut self) {
         if let Some(anchor) = self.anchor.take() {
             self.before = Before::Restart(anchor);
