@@ -90,7 +90,8 @@ impl MoqSinkPad {
             return Ok(());
         }
         match caps::Stream::from_caps(caps) {
-            Ok(codec) => {
+            Ok(mut codec) => {
+                codec.set_text(&self.text_settings());
                 let kind = codec.kind();
                 let mut stream = lock(&self.stream);
                 stream.set_codec(caps.to_owned(), codec);

@@ -12,8 +12,9 @@ use super::{
     report::Report,
     run::{PadId, PadMessage, Peer, Run},
     stream::Stream,
+    text::{TextFormat, TextRole},
 };
-use crate::session::budget::Budget;
+use crate::{media::codec::text, session::budget::Budget};
 
 /// State of a pad's track.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
@@ -46,6 +47,10 @@ pub struct MoqSinkPad {
         nick = "Track status", blurb = "State of the track", builder(TrackStatus::default()))]
     #[property(name = "track-error", type = Option<String>, get, member = error,
         nick = "Track error", blurb = "Why the track failed, or none")]
+    #[property(name = "text-format", type = TextFormat, get, set, member = text_format,
+        nick = "Text format", blurb = "What raw text is published as; counts from the next caps on", mutable_ready, builder(TextFormat::default()))]
+    #[property(name = "text-role", type = TextRole, get, set, member = text_role,
+        nick = "Text role", blurb = "What a text track is for; counts from the next caps on", mutable_ready, builder(TextRole::default()))]
     track: Mutex<Track>,
     id: OnceLock<PadId>,
     pub(super) gate: Gate,
@@ -62,6 +67,8 @@ struct Track {
     active: Option<String>,
     status: TrackStatus,
     error: Option<String>,
+    text_format: TextFormat,
+    text_role: TextRole,
 }
 
 /// The pad's part in a run.
@@ -197,6 +204,17 @@ impl MoqSinkPad {
     pub(super) fn wanted_track(&self) -> Option<String> {
         let wanted = lock(&self.track).wanted.clone();
         wanted.filter(|name| !name.is_empty())
+    }
+
+    pub(super) fn text_settings(&self) -> text::Settings {
+        let track = lock(&self.track);
+        text::Settings {
+            plain: track.text_format == TextFormat::Utf8,
+            role: match track.text_role {
+                TextRole::Subtitle => hang::catalog::TextRole::Subtitle,
+                TextRole::Caption => hang::catalog::TextRole::Caption,
+            },
+        }
     }
 
     pub(super) fn received(&self) -> Received {
