@@ -1,5 +1,7 @@
 //! The streaming thread of one pad: takes messages in order, pushes, and fills silence with GAPs.
 
+mod text;
+
 use std::{
     ops::ControlFlow,
     panic::{self, AssertUnwindSafe},
@@ -46,6 +48,8 @@ pub(super) enum Message {
         revived: bool,
     },
     Frame(Frame),
+    /// Text that stays is over at this time.
+    Clear(ClockTime),
     /// The stream has ended; `None` takes a new seqnum.
     Eos(Option<gst::Seqnum>),
 }
@@ -58,6 +62,8 @@ pub(super) struct Frame {
     pub(super) duration: Option<ClockTime>,
     pub(super) discont: bool,
     pub(super) delta: bool,
+    /// Text that is shown until something follows it.
+    pub(super) stays: bool,
     pub(super) charge: Charge,
 }
 
@@ -197,6 +203,7 @@ pub(super) struct Pusher {
     needs_key: bool,
     discont: bool,
     ended: bool,
+    text: text::Text,
 }
 
 impl Pusher {
@@ -221,6 +228,7 @@ impl Pusher {
             needs_key: false,
             discont: false,
             ended: false,
+            text: text::Text::default(),
         }
     }
 
@@ -275,16 +283,20 @@ impl Pusher {
             }
             Some(Message::Caps { caps, revived }) => self.push_caps(&pad, &caps, revived),
             Some(Message::Frame(frame)) => self.push_frame(&pad, frame),
+            Some(Message::Clear(end)) => self.text.clear(end),
             Some(Message::Eos(seqnum)) => self.push_eos(&pad, seqnum),
         }
         ControlFlow::Continue(())
     }
 
-    fn push_frame(&mut self, pad: &gst::Pad, frame: Frame) {
+    fn push_frame(&mut self, pad: &gst::Pad, mut frame: Frame) {
         if self.ended || (self.needs_key && frame.delta) {
             return;
         }
         self.needs_key = false;
+        if self.kind == Kind::Text {
+            self.prepare_text(pad, &mut frame);
+        }
         let Frame { charge, pts, .. } = frame;
         let mut buffer = gst::Buffer::from_slice(frame.payload);
         // Just made: nobody else holds it.
@@ -301,11 +313,16 @@ impl Pusher {
         }
         // The frame has left the channel, however long downstream takes.
         drop(charge);
+        let end = pts.saturating_add(frame.duration.unwrap_or(ClockTime::ZERO));
+        self.push(pad, buffer, end);
+        self.gap_due = Instant::now() + self.silence();
+    }
+
+    /// Pushes a buffer that ends at `end`.
+    fn push(&mut self, pad: &gst::Pad, buffer: gst::Buffer, end: ClockTime) {
         let wish = self.wishes.load(Ordering::Acquire);
         let result = pad.push(buffer);
-        let end = pts.saturating_add(frame.duration.unwrap_or(ClockTime::ZERO));
         self.position = Some(self.position.map_or(end, |position| position.max(end)));
-        self.gap_due = Instant::now() + self.silence();
         if let Err(error) = result {
             self.refused(pad, error, wish);
         }
@@ -352,6 +369,9 @@ impl Pusher {
         if self.position.is_some() && until <= from {
             return;
         }
+        if self.kind == Kind::Text && self.push_text(pad, from) {
+            return;
+        }
         let duration = until.saturating_sub(from);
         self.position = Some(from.max(until));
         pad.push_event(gst::event::Gap::builder(from).duration(duration).build());
@@ -370,6 +390,7 @@ impl Pusher {
             pad.push_event(again(&start));
         }
         pad.push_event(gst::event::Caps::new(caps));
+        self.text = text::Text::default();
         if revived {
             pad.push_event(gst::event::Segment::new(segment().as_ref()));
         }
