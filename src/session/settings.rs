@@ -2,12 +2,26 @@
 
 use std::fmt;
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use url::Url;
 
 use super::error::Error;
 
 /// The URL schemes that a relay can be reached by, each with its transport.
 const SCHEMES: [&str; 6] = ["https", "http", "moqt", "moql", "wss", "ws"];
+
+/// The schemes of URIs that name a relay and a broadcast, for elements that find sources by them.
+pub(crate) const URI_SCHEMES: [&str; 6] =
+    ["moqt", "moql", "moq+https", "moq+http", "moq+wss", "moq+ws"];
+/// Tells such a URI from one of the web.
+const URI_PREFIX: &str = "moq+";
+/// What is escaped in a fragment: all but unreserved characters and the slash (RFC 3986 section 3.5).
+const ESCAPED: AsciiSet = NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'/');
 
 /// The query parameter that relays read a token from.
 const TOKEN_PARAMETER: &str = "jwt";
@@ -33,6 +47,31 @@ impl Settings {
         let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
         let host = authority.rsplit('@').next().unwrap_or_default();
         Some(format!("{scheme}://{host}{path}"))
+    }
+
+    /// Takes relay and broadcast from a URI such as `moq+https://relay.example/demo#camera`.
+    pub(crate) fn set_uri(&mut self, uri: &str) -> Result<(), String> {
+        let (url, fragment) = uri
+            .split_once('#')
+            .filter(|(_, broadcast)| !broadcast.is_empty())
+            .ok_or("The URI has no broadcast: add its name as \"#name\"")?;
+        let broadcast = percent_decode_str(fragment)
+            .decode_utf8()
+            .map_err(|_| "The name of the broadcast in the URI is not UTF-8")?;
+        self.url = Some(url.strip_prefix(URI_PREFIX).unwrap_or(url).to_owned());
+        self.broadcast = Some(broadcast.into_owned());
+        Ok(())
+    }
+
+    /// The URI that [`Settings::set_uri`] takes, with what [`Settings::public_url`] leaves.
+    pub(crate) fn public_uri(&self) -> Option<String> {
+        let (url, broadcast) = (self.public_url()?, self.broadcast.as_deref()?);
+        let prefix = match url.starts_with("moq") {
+            true => "",
+            false => URI_PREFIX,
+        };
+        let broadcast = utf8_percent_encode(broadcast, &ESCAPED);
+        Some(format!("{prefix}{url}#{broadcast}"))
     }
 
     /// Checks the settings once, so that nothing after it has to.
@@ -153,6 +192,36 @@ mod tests {
             settings.public_url().as_deref(),
             Some("https://relay.example:4443/demo")
         );
+    }
+
+    #[test]
+    fn a_uri_names_relay_and_broadcast() {
+        let mut settings = Settings::default();
+        for (uri, url) in [
+            (
+                "moq+https://relay.example/demo#room/my%20cam",
+                "https://relay.example/demo",
+            ),
+            (
+                "moqt://relay.example:4443#room/my%20cam",
+                "moqt://relay.example:4443",
+            ),
+        ] {
+            settings.set_uri(uri).expect(uri);
+            assert_eq!(settings.url.as_deref(), Some(url));
+            assert_eq!(settings.broadcast.as_deref(), Some("room/my cam"));
+            assert_eq!(settings.public_uri().as_deref(), Some(uri));
+        }
+        settings
+            .set_uri("moq+https://relay.example/?jwt=secret#camera")
+            .expect("a URI with a token");
+        let target = settings.target().expect("valid settings");
+        assert_eq!(target.url.query(), Some("jwt=secret"));
+        let public = settings.public_uri().expect("a URI");
+        assert_eq!(public, "moq+https://relay.example/#camera");
+        for broken in ["moqt://relay.example", "moqt://relay#", "moqt://relay#%ff"] {
+            assert!(settings.set_uri(broken).is_err(), "{broken}");
+        }
     }
 
     #[test]

@@ -323,6 +323,7 @@ impl ObjectSubclass for MoqSrc {
     const NAME: &'static str = "GstMoqSrc";
     type Type = super::MoqSrc;
     type ParentType = gst::Element;
+    type Interfaces = (gst::URIHandler,);
 }
 
 #[glib::derived_properties]
@@ -335,6 +336,27 @@ impl ObjectImpl for MoqSrc {
 }
 
 impl GstObjectImpl for MoqSrc {}
+
+impl URIHandlerImpl for MoqSrc {
+    const URI_TYPE: gst::URIType = gst::URIType::Src;
+
+    fn protocols() -> &'static [&'static str] {
+        &settings::URI_SCHEMES
+    }
+
+    fn uri(&self) -> Option<String> {
+        self.settings().session.public_uri()
+    }
+
+    fn set_uri(&self, uri: &str) -> Result<(), glib::Error> {
+        if self.run().is_some() {
+            let text = "The URI of a running source cannot be changed";
+            return Err(glib::Error::new(gst::URIError::BadState, text));
+        }
+        let set = self.settings().session.set_uri(uri);
+        set.map_err(|reason| glib::Error::new(gst::URIError::BadUri, &reason))
+    }
+}
 
 impl ElementImpl for MoqSrc {
     fn metadata() -> Option<&'static gst::subclass::ElementMetadata> {

@@ -14,6 +14,15 @@
 //!     src.audio_0 ! queue ! decodebin ! autoaudiosink
 //! ```
 //!
+//! ## Play by URI
+//!
+//! A URI is the one of the relay, with `moq+` before a scheme of the web, and the name of the
+//! broadcast as its fragment.
+//!
+//! ```sh
+//! gst-launch-1.0 playbin3 uri=moq+https://relay.example/#camera
+//! ```
+//!
 //! ## Record
 //!
 //! ```sh
@@ -35,7 +44,8 @@ use gst::{glib, prelude::*};
 
 glib::wrapper! {
     /// Subscribes to a broadcast of a MoQ relay.
-    pub struct MoqSrc(ObjectSubclass<imp::MoqSrc>) @extends gst::Element, gst::Object;
+    pub struct MoqSrc(ObjectSubclass<imp::MoqSrc>) @extends gst::Element, gst::Object,
+        @implements gst::URIHandler;
 }
 
 glib::wrapper! {
