@@ -315,7 +315,7 @@ fn an_overlay_shows_each_cue_for_its_time() {
     let relay = Relay::start().expect("the relay starts");
     for pad in ["", "sink_0::text-format=utf8"] {
         let broadcast = unique_broadcast("overlay");
-        let video = "videotestsrc is-live=true pattern=black ! video/x-raw,width=320,height=240 ! \
+        let video = "videotestsrc is-live=true pattern=black ! video/x-raw,format=I420,width=320,height=240 ! \
             x264enc tune=zerolatency speed-preset=ultrafast key-int-max=15 ! h264parse ! moq.sink_1";
         let cues = Cues::start(&relay, &broadcast, UTF8, pad, video);
         cues.push("before", Some(ClockTime::from_mseconds(1)));
@@ -377,7 +377,9 @@ fn recordings_have_the_cues() {
         let video = format!("{} ! moq.sink_1", Video::default().live());
         let cues = Cues::start(&relay, &broadcast, PANGO, "", &video);
         let subscriber = Running::play(&format!(
-            "{} moq.video_0 ! {muxer} name=mux ! filesink location=\"{file}\" \
+            // After a cue, qtmux takes nothing else before the next one, whatever gaps say.
+            "{} moq.video_0 ! queue max-size-time=0 max-size-bytes=0 max-size-buffers=0 ! \
+             mux.video_0 {muxer} name=mux ! filesink location=\"{file}\" \
              moq.text_0 ! mux.subtitle_0",
             moqsrc(&relay.url(), &broadcast)
         ));
@@ -433,4 +435,33 @@ fn text_in_another_encoding_harms_that_cue_alone() {
     viewer.wait("the next cue comes", DEADLINE, |seen| {
         seen.frames("text").len() == 1
     });
+}
+
+#[test]
+fn encoders_and_parsers_of_subtitles_take_cues_directly() {
+    common::init();
+    let relay = Relay::start().expect("the relay starts");
+    for (caps, consumer, expected) in [
+        (PANGO, "webvttenc", "<i>one</i>"),
+        (PANGO, "srtenc", "<i>one</i>"),
+        (PANGO, "capsfilter caps=text/x-raw,format=utf8", "one"),
+        (TTML, "capsfilter caps=application/ttml+xml", "<i>one</i>"),
+    ] {
+        let broadcast = unique_broadcast("direct");
+        let cues = Cues::start(&relay, &broadcast, caps, "", "");
+        cues.push("<i>one</i>", Some(ClockTime::SECOND));
+        let subscriber = Running::play(&format!(
+            "{} moq.text_0 ! {consumer} ! fakesink name=out sync=false async=false",
+            moqsrc(&relay.url(), &broadcast)
+        ));
+        let out = Packets::into_sink(&subscriber.element("out"));
+        let contains = |packet: &Packet| String::from_utf8_lossy(&packet.bytes).contains(expected);
+        let mut count = 1;
+        while !out.wait_count(count, DEADLINE).iter().any(contains) {
+            count += 1;
+        }
+        if consumer.starts_with("caps") {
+            assert_eq!(texts(&out.so_far()), [expected], "{consumer}");
+        }
+    }
 }
