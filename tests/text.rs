@@ -6,6 +6,7 @@ use std::{fs, path::Path, time::Duration};
 
 use common::{
     Packet, Packets, Publisher, Relay, Running, Viewer,
+    cues::{Cues, subscribe, texts},
     media::{Video, moqsink, moqsrc},
     pipeline::{DEADLINE, wait_pad},
     publisher, unique_broadcast,
@@ -18,54 +19,6 @@ const UTF8: &str = "text/x-raw,format=utf8";
 const PANGO: &str = "text/x-raw,format=pango-markup";
 const VTT: &str = "application/x-subtitle-vtt";
 const TTML: &str = "application/ttml+xml";
-
-/// A publisher of live cues.
-struct Cues {
-    pipeline: Running,
-    source: gst_app::AppSrc,
-}
-
-impl Cues {
-    /// `others` are further elements of the launch line, which come after the text pad.
-    fn start(relay: &Relay, broadcast: &str, caps: &str, pad: &str, others: &str) -> Self {
-        let pipeline = Running::play(&format!(
-            "appsrc name=cues is-live=true do-timestamp=true format=time caps={caps} ! moq.sink_0 \
-             {} {pad} {others}",
-            moqsink(&relay.url(), broadcast)
-        ));
-        let source = pipeline.element("cues").downcast().expect("an appsrc");
-        Self { pipeline, source }
-    }
-
-    fn push(&self, text: &str, duration: Option<ClockTime>) {
-        let mut buffer = gst::Buffer::from_slice(text.to_owned());
-        let unshared = buffer.get_mut().expect("a new buffer");
-        unshared.set_duration(duration);
-        self.source.push_buffer(buffer).expect("the cue is taken");
-    }
-
-    fn end(&self) {
-        self.source.end_of_stream().expect("the end is taken");
-        self.pipeline.wait_eos();
-    }
-}
-
-/// A subscriber to `text_0` of a broadcast, with what passes the pad.
-fn subscribe(relay: &Relay, broadcast: &str) -> (Running, Packets) {
-    let subscriber = Running::play(&format!(
-        "{} moq.text_0 ! fakesink sync=false async=false",
-        moqsrc(&relay.url(), broadcast)
-    ));
-    let pad = wait_pad(&subscriber.element("moq"), "text_0", DEADLINE);
-    (subscriber, Packets::of(&pad))
-}
-
-fn texts(packets: &[Packet]) -> Vec<&str> {
-    let payloads = packets.iter().map(|packet| packet.bytes.as_slice());
-    payloads
-        .map(|text| str::from_utf8(text).expect("UTF-8"))
-        .collect()
-}
 
 fn vtt_time(micros: u64) -> String {
     let millis = micros / 1000;
@@ -284,16 +237,21 @@ fn a_silent_text_pad_holds_up_no_picture() {
         Video::default().live(),
         moqsink(&relay.url(), &broadcast)
     ));
-    let subscriber = Running::play(&format!(
-        "{} moq.video_0 ! avdec_h264 ! textoverlay name=overlay ! fakesink name=out sync=true \
-         moq.text_0 ! overlay.text_sink",
-        moqsrc(&relay.url(), &broadcast)
-    ));
-    let cues = wait_pad(&subscriber.element("moq"), "text_0", DEADLINE);
-    let cues = Packets::of(&cues);
-    let shown = Packets::into_sink(&subscriber.element("out"));
-    shown.wait_count(60, DEADLINE);
-    assert_eq!(cues.count(), 0);
+    for (overlay, pad) in [
+        ("textoverlay", "text_sink"),
+        ("subtitleoverlay", "subtitle_sink"),
+    ] {
+        let subscriber = Running::play(&format!(
+            "{} moq.video_0 ! avdec_h264 ! {overlay} name=overlay ! fakesink name=out sync=true \
+             moq.text_0 ! overlay.{pad}",
+            moqsrc(&relay.url(), &broadcast)
+        ));
+        let cues = wait_pad(&subscriber.element("moq"), "text_0", DEADLINE);
+        let cues = Packets::of(&cues);
+        let shown = Packets::into_sink(&subscriber.element("out"));
+        shown.wait_count(60, DEADLINE);
+        assert_eq!(cues.count(), 0, "{overlay}");
+    }
 }
 
 /// The brightest pixel of the pictures that come, until `reached`.

@@ -1,5 +1,6 @@
 //! The streaming thread of one pad: takes messages in order, pushes, and fills silence with GAPs.
 
+mod silence;
 mod text;
 
 use std::{
@@ -24,11 +25,6 @@ use super::{
 };
 use crate::{media::codec::Kind, session::budget::Charge};
 
-/// After a first silence of the latency, how often a GAP says that there is still nothing.
-const GAP_INTERVAL: Duration = Duration::from_millis(100);
-/// How far ahead of the running time the gaps of text reach: an overlay holds each picture until it
-/// knows that no cue belongs to it, and a cue that comes for this span all the same is shown late.
-const TEXT_AHEAD: ClockTime = ClockTime::from_mseconds(100);
 /// A position this much ahead of the running time is of an earlier one, which was reset.
 pub(super) const RESTART: ClockTime = ClockTime::SECOND;
 /// How long a stop waits for the thread by itself before it flushes downstream.
@@ -354,29 +350,6 @@ impl Pusher {
         }
     }
 
-    fn push_gap(&mut self, pad: &gst::Pad) {
-        self.gap_due = Instant::now() + GAP_INTERVAL;
-        let Some(clock) = &self.clock else { return };
-        if self.ended {
-            return;
-        }
-        let until = match self.kind {
-            Kind::Video | Kind::Audio => clock.now().saturating_sub(self.latency.get()),
-            Kind::Text => clock.now() + TEXT_AHEAD,
-            Kind::Data => clock.now(),
-        };
-        let from = self.position.unwrap_or(until);
-        if self.position.is_some() && until <= from {
-            return;
-        }
-        if self.kind == Kind::Text && self.push_text(pad, from) {
-            return;
-        }
-        let duration = until.saturating_sub(from);
-        self.position = Some(from.max(until));
-        pad.push_event(gst::event::Gap::builder(from).duration(duration).build());
-    }
-
     fn push_caps(&mut self, pad: &gst::Pad, caps: &gst::Caps, revived: bool) {
         let revived = revived && std::mem::take(&mut self.ended);
         if self.ended {
@@ -407,14 +380,6 @@ impl Pusher {
             None => eos,
         };
         pad.push_event(eos.build());
-    }
-
-    /// How long nothing may come before a gap says so.
-    fn silence(&self) -> Duration {
-        match self.kind.is_sparse() {
-            true => GAP_INTERVAL,
-            false => self.latency.get().into(),
-        }
     }
 
     fn tell(&self, control: Control) {
