@@ -116,6 +116,8 @@ impl Codec {
                 let hint = match structure.name().as_str() {
                     "video/x-raw" => "; insert a video encoder such as x264enc",
                     "audio/x-raw" => "; insert an audio encoder such as opusenc",
+                    "application/x-subtitle" => "; insert subparse",
+                    "application/x-ssa" | "application/x-ass" => "; insert ssaparse",
                     _ => "",
                 };
                 CapsError::unsupported(format!(

@@ -21,6 +21,10 @@ use crate::media::{
 /// it states, and nothing sent later can end it.
 const DEFAULT_DURATION: ClockTime = ClockTime::from_seconds(5);
 
+/// How much later than its frame a cue may begin: one that is far ahead would silence its pad for as
+/// long.
+const MAX_AHEAD: ClockTime = ClockTime::from_seconds(60);
+
 /// What the user wants of a text track.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
@@ -135,7 +139,8 @@ pub fn cues(rendition: &Rendition, payload: &Bytes) -> Vec<Shown> {
                     text: markup(cue)?.to_markup().into(),
                 })
             };
-            cues.iter().filter_map(shown).collect()
+            let near = cues.iter().filter(|cue| cue.begin <= MAX_AHEAD);
+            near.filter_map(shown).collect()
         }
         _ => Vec::new(),
     }

@@ -133,7 +133,7 @@ fn styled_cues_come_back_as_they_were() {
 fn several_cues_of_a_frame_are_told_apart() {
     let config = TextConfig::new(TextFormat::Vtt);
     let segment = "WEBVTT\n\n00:05.000 --> 00:06.000\na\n\n00:07.000 --> 00:08.500\n<c>b</c>\n\n\
-        00:09.000 --> 00:09.500\n \n";
+        00:09.000 --> 00:09.500\n \n\n99:00:00.000 --> 99:00:01.000\nfar\n";
     let shown = cues(&Rendition::Text(config), &segment.into());
     let times: Vec<_> = shown
         .iter()
