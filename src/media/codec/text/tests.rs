@@ -150,3 +150,16 @@ fn an_unknown_format_is_left_out() {
     assert!(caps::from_rendition(&rendition).is_err());
     assert_eq!(cues(&rendition, &Bytes::from_static(b"a")), []);
 }
+
+#[test]
+fn a_file_of_subtitles_is_refused_with_a_hint() {
+    gst::init().expect("GStreamer initializes");
+    for (caps, hint) in [
+        ("application/x-subtitle", "insert subparse"),
+        ("application/x-ass", "insert ssaparse"),
+    ] {
+        let caps: gst::Caps = caps.parse().expect("caps");
+        let error = Stream::from_caps(&caps).expect_err("no cues");
+        assert!(error.to_string().contains(hint), "{error}");
+    }
+}
