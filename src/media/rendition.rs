@@ -305,6 +305,9 @@ pub enum FrameError {
     /// Text in another encoding.
     #[error("the text is not UTF-8")]
     NotText,
+    /// A buffer of headers alone, which are remembered.
+    #[error("it has no picture, only headers")]
+    NoPicture,
     /// The frame is not made of NAL units.
     #[error("the frame is malformed: {0}")]
     Malformed(#[from] annexb::Truncated),
