@@ -14,6 +14,7 @@ mod mpeg;
 mod nal;
 mod opus;
 mod pcm;
+pub mod text;
 mod video;
 mod vp8;
 mod vp9;
@@ -24,7 +25,10 @@ use bytes::Bytes;
 use hang::catalog::AudioCodec;
 
 use self::{h264::H264, h265::H265};
-use super::rendition::{CapsError, FrameError, Rendition};
+use super::{
+    caps::Span,
+    rendition::{CapsError, FrameError, Rendition},
+};
 
 pub(super) use self::audio::Packet;
 
@@ -198,6 +202,28 @@ pub static CODECS: &[Codec] = &[
         caps: pcm::caps,
         reorder_depth: never_reordered,
     },
+    Codec {
+        name: "WebVTT and plain text",
+        kind: Kind::Text,
+        sink_caps: "text/x-raw, format=(string){ utf8, pango-markup }; application/x-subtitle-vtt",
+        src_caps: "text/x-raw, format=(string){ utf8, pango-markup }",
+        takes: text::takes,
+        carries: text::carries,
+        intake: text::intake,
+        caps: text::caps,
+        reorder_depth: never_reordered,
+    },
+    Codec {
+        name: "TTML",
+        kind: Kind::Text,
+        sink_caps: "application/ttml+xml",
+        src_caps: "application/ttml+xml",
+        takes: text::takes_ttml,
+        carries: text::carries_ttml,
+        intake: text::intake,
+        caps: text::caps,
+        reorder_depth: never_reordered,
+    },
 ];
 
 impl Codec {
@@ -213,6 +239,8 @@ impl Codec {
             .ok_or_else(|| {
                 let hint = match structure.name().as_str() {
                     "video/x-raw" => "; insert a video encoder such as x264enc",
+                    "application/x-subtitle" => "; insert subparse",
+                    "application/x-ssa" | "application/x-ass" => "; insert ssaparse",
                     _ => "",
                 };
                 CapsError::unsupported(format!(
@@ -291,8 +319,26 @@ pub(super) trait Intake: fmt::Debug + Send {
     /// See [`Stream::prepare`](crate::media::caps::Stream::prepare).
     fn prepare(&mut self, payload: Bytes, key_frame: bool) -> Result<Bytes, FrameError>;
 
+    /// See [`Stream::prepare`](crate::media::caps::Stream::prepare), for what carries its own time.
+    fn prepare_at(
+        &mut self,
+        payload: Bytes,
+        key_frame: bool,
+        _span: Span,
+    ) -> Result<Bytes, FrameError> {
+        self.prepare(payload, key_frame)
+    }
+
     /// See [`Stream::reorder_depth`](crate::media::caps::Stream::reorder_depth).
     fn reorder_depth(&self) -> Option<u32>;
+
+    /// See [`Stream::set_text`](crate::media::caps::Stream::set_text).
+    fn set_text(&mut self, _settings: &text::Settings) {}
+
+    /// See [`Stream::clears`](crate::media::caps::Stream::clears).
+    fn clears(&self) -> bool {
+        false
+    }
 
     /// See [`Stream::is_key`](crate::media::caps::Stream::is_key); codecs whose payload tells
     /// look there.

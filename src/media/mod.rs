@@ -13,4 +13,5 @@ pub mod name;
 pub mod outgoing;
 pub mod reconcile;
 pub mod rendition;
+pub mod text;
 pub mod timing;

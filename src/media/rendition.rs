@@ -302,6 +302,9 @@ pub enum FrameError {
     /// Nobody could decode this key frame.
     #[error("the key frame has no parameter sets and none came before it")]
     NoParameterSets,
+    /// Text in another encoding.
+    #[error("the text is not UTF-8")]
+    NotText,
     /// A buffer of headers alone, which are remembered.
     #[error("it has no picture, only headers")]
     NoPicture,

@@ -12,6 +12,7 @@ use super::{
     stream::{Admitted, Halt},
 };
 use crate::media::{
+    caps::Span,
     outgoing::{Anchor, Arrival},
     timing::Times,
 };
@@ -118,6 +119,7 @@ impl MoqSinkPad {
             return Err(Halt::Skip);
         };
         self.wait_for_room(part, place.live)?;
+        let duration = buffer.duration();
         let payload = buffer.into_mapped_buffer_readable().map_err(|_| {
             lock(&self.stream).interrupt();
             Halt::Drop("it cannot be read".into())
@@ -126,9 +128,14 @@ impl MoqSinkPad {
 
         let due = playing.base_time + times.presentation;
         let time = part.run.stamp(place.live, place.anchor, due);
+        let span = Span {
+            begin: time,
+            duration,
+        };
         let mut stream = lock(&self.stream);
-        let (payload, rendition) = stream.prepare(payload, key)?;
+        let (payload, rendition) = stream.prepare(payload, key, span)?;
         let long = stream.fill(key, payload.len());
+        let clear = stream.clear_at(span).filter(|_| !payload.is_empty());
         stream.published = stream.published.max(Some(time));
         drop(stream);
         if let Some((rendition, in_band)) = rendition {
@@ -147,6 +154,17 @@ impl MoqSinkPad {
             transit: place.live.then(|| playing.now().saturating_sub(due)),
             _charge: charge,
         }));
+        if let Some(clear) = clear {
+            // In the same group, so that whoever gets the cue knows when it ends.
+            part.send(PadMessage::Frame(Frame {
+                timestamp: clear.useconds(),
+                key: false,
+                payload: Bytes::new(),
+                live: place.live,
+                transit: None,
+                _charge: part.budget.charge(0, time),
+            }));
+        }
         self.set_position(times.position);
         if long {
             self.force_key_unit();

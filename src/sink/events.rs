@@ -102,13 +102,22 @@ impl MoqSinkPad {
             }
             return Ok(());
         }
-        let stream = caps::Stream::from_caps(caps)
-            .and_then(|stream| stream.in_container(self.container(), caps));
+        let stream = caps::Stream::from_caps(caps).and_then(|mut stream| {
+            stream.set_text(&self.text_settings());
+            stream.in_container(self.container(), caps)
+        });
         match stream {
             Ok(codec) => {
                 let kind = codec.kind();
-                lock(&self.stream).set_codec(caps.to_owned(), codec);
+                let mut stream = lock(&self.stream);
+                stream.set_codec(caps.to_owned(), codec);
+                let rendition = stream.announce();
+                drop(stream);
                 part.send(PadMessage::Kind(kind));
+                if let Some(rendition) = rendition {
+                    let wanted = self.wanted_track();
+                    part.send(PadMessage::Rendition(Box::new(rendition), wanted));
+                }
                 Ok(())
             }
             Err(CapsError::Unsupported(reason)) => {

@@ -28,6 +28,20 @@
 //! frames or 24 MiB have come since the last; without an answer frames are dropped until one comes,
 //! and the pad's `track-error` says so meanwhile.
 //!
+//! ## Subtitles
+//!
+//! Text is published as WebVTT, which says when each cue begins and ends and keeps bold, italic and
+//! underlined text; a cue whose buffer has no duration lasts 5 s. The times of WebVTT input are moved
+//! to those of the broadcast: the first cue of a buffer begins with it, whole files need `subparse`.
+//! With the pad property `text-format=utf8` raw text goes out as it is, and a cue without duration
+//! lasts until the next one. TTML goes out as it comes, with its own times.
+//!
+//! ```sh
+//! gst-launch-1.0 filesrc location=film.mp4 ! qtdemux ! h264parse ! s.sink_0 \
+//!     filesrc location=film.srt ! subparse ! s.sink_1 \
+//!     moqsink name=s url=https://relay.example broadcast=film
+//! ```
+//!
 //! ## Publish a file
 //!
 //! ```sh
@@ -58,6 +72,7 @@ mod report;
 mod run;
 mod stream;
 mod task;
+mod text;
 mod track;
 
 use std::sync::LazyLock;

@@ -15,8 +15,12 @@ use super::{
     report::Report,
     run::{PadId, PadMessage, Peer, Run},
     stream::Stream,
+    text::{TextFormat, TextRole},
 };
-use crate::{media::container::Container, session::budget::Budget};
+use crate::{
+    media::{codec::text, container::Container},
+    session::budget::Budget,
+};
 
 /// How long a request for a key frame is given before another one follows.
 pub(super) const ASK_AGAIN: Duration = Duration::from_secs(1);
@@ -54,6 +58,10 @@ pub struct MoqSinkPad {
         nick = "Track status", blurb = "State of the track", builder(TrackStatus::default()))]
     #[property(name = "track-error", type = Option<String>, get, member = error,
         nick = "Track error", blurb = "Why the track failed or drops frames until a key frame comes, or none")]
+    #[property(name = "text-format", type = TextFormat, get, set, member = text_format,
+        nick = "Text format", blurb = "What raw text is published as; counts from the next caps on", mutable_ready, builder(TextFormat::default()))]
+    #[property(name = "text-role", type = TextRole, get, set, member = text_role,
+        nick = "Text role", blurb = "What a text track is for; counts from the next caps on", mutable_ready, builder(TextRole::default()))]
     track: Mutex<Track>,
     id: OnceLock<PadId>,
     pub(super) gate: Gate,
@@ -73,6 +81,8 @@ struct Track {
     active: Option<String>,
     status: TrackStatus,
     error: Option<String>,
+    text_format: TextFormat,
+    text_role: TextRole,
 }
 
 /// The pad's part in a run.
@@ -221,6 +231,17 @@ impl MoqSinkPad {
     /// How the frames of the next caps are to be wrapped.
     pub(super) fn container(&self) -> Container {
         lock(&self.track).container
+    }
+
+    pub(super) fn text_settings(&self) -> text::Settings {
+        let track = lock(&self.track);
+        text::Settings {
+            plain: track.text_format == TextFormat::Utf8,
+            role: match track.text_role {
+                TextRole::Subtitle => hang::catalog::TextRole::Subtitle,
+                TextRole::Caption => hang::catalog::TextRole::Caption,
+            },
+        }
     }
 
     pub(super) fn received(&self) -> Received {

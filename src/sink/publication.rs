@@ -111,6 +111,7 @@ impl Publication {
                 if member.rendition.replace(*rendition.clone()) != Some(*rendition) {
                     self.take_down(id);
                 }
+                return self.publish_sparse();
             }
             PadMessage::InBand(rendition) => {
                 member.rendition = Some(*rendition);
@@ -175,7 +176,8 @@ impl Publication {
     /// Announces the broadcast when it is time.
     pub(super) fn announce(&mut self, now: Instant) -> Result<(), Error> {
         let mut members = self.members.values();
-        let complete = members.all(|member| member.track.is_some() || member.is_over());
+        let complete =
+            members.all(|member| member.track.is_some() || member.is_over() || member.is_sparse());
         if let Some(broadcast) = &mut self.broadcast
             && let Announcement::Due(due) = broadcast.announcement
             && (complete || now >= due)
@@ -302,6 +304,7 @@ impl Publication {
         member.measure(&frame);
         if member.track.is_none() {
             self.publish(id)?;
+            self.publish_sparse()?;
         }
         let Some(member) = self.members.get_mut(&id) else {
             return Ok(());
@@ -359,6 +362,23 @@ impl Publication {
             }
         }
         self.list(id, None)
+    }
+
+    /// Lists the sparse tracks beside the others, so that viewers need not wait for a first cue.
+    ///
+    /// The broadcast begins with the first frame of any pad all the same: it needs the clock.
+    fn publish_sparse(&mut self) -> Result<(), Error> {
+        if self.broadcast.is_none() {
+            return Ok(());
+        }
+        let silent =
+            |member: &Member| member.is_sparse() && member.track.is_none() && !member.is_over();
+        let members = self.members.iter();
+        let ids: Vec<PadId> = members
+            .filter(|(_, member)| silent(member))
+            .map(|(id, _)| *id)
+            .collect();
+        ids.into_iter().try_for_each(|id| self.publish(id))
     }
 
     /// The base name of a pad's tracks, or why it can have none.
