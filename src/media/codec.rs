@@ -4,6 +4,7 @@
 
 mod aac;
 mod audio;
+mod data;
 mod field;
 mod h264;
 mod opus;
@@ -15,6 +16,7 @@ use bytes::Bytes;
 
 use super::rendition::{CapsError, FrameError, Rendition};
 
+pub use self::data::is_mime;
 pub use super::rendition::Kind;
 
 /// One codec that the elements know.
@@ -40,7 +42,7 @@ pub struct Codec {
 }
 
 /// All codecs. Their order is the order in the pad templates.
-pub static CODECS: [Codec; 3] = [
+pub static CODECS: [Codec; 4] = [
     Codec {
         name: "H.264",
         kind: Kind::Video,
@@ -72,6 +74,17 @@ pub static CODECS: [Codec; 3] = [
         carries: opus::carries,
         intake: opus::intake,
         caps: opus::caps,
+        reorder_depth: never_reordered,
+    },
+    Codec {
+        name: "data",
+        kind: Kind::Data,
+        sink_caps: data::CAPS,
+        src_caps: data::CAPS,
+        takes: data::takes,
+        carries: data::carries,
+        intake: data::intake,
+        caps: data::caps,
         reorder_depth: never_reordered,
     },
 ];

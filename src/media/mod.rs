@@ -9,5 +9,6 @@ pub mod incoming;
 pub mod name;
 pub mod outgoing;
 pub mod reconcile;
+pub mod records;
 pub mod rendition;
 pub mod timing;

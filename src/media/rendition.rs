@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, time::Duration};
 use hang::catalog::{AudioConfig, Container, PRIORITY, TextConfig, VideoConfig};
 use serde::{Deserialize, Serialize};
 
-use super::annexb;
+use super::{
+    annexb,
+    records::{self, Records},
+};
 
 /// The kind of a track.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -50,6 +53,16 @@ impl Kind {
     }
 }
 
+/// The sections of a catalog that list tracks, with the field that holds them by name.
+pub const SECTIONS: [(&str, &str); 6] = [
+    ("video", "renditions"),
+    ("audio", "renditions"),
+    ("text", "renditions"),
+    ("gstData", "renditions"),
+    ("json", "tracks"),
+    ("binary", "tracks"),
+];
+
 /// The catalog with the section of ours.
 pub type Catalog = hang::Catalog<Sections>;
 
@@ -82,6 +95,9 @@ impl Data {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DataConfig {
+    /// The other broadcast that has the track, relative to the one of the catalog.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub broadcast: Option<moq_net::path::RelativeOwned>,
     /// The caps as GStreamer writes them.
     pub caps: String,
     /// The MIME type of each payload.
@@ -96,6 +112,24 @@ pub struct DataConfig {
     /// In bits per second.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bitrate: Option<u64>,
+    /// How the records lie on the wire, of hang's own data tracks alone.
+    #[serde(skip)]
+    pub records: Option<Records>,
+}
+
+impl DataConfig {
+    /// A track of these caps, without all that may be left out.
+    pub fn new(caps: impl Into<String>) -> Self {
+        Self {
+            broadcast: None,
+            caps: caps.into(),
+            mime: None,
+            label: None,
+            container: Container::default(),
+            bitrate: None,
+            records: None,
+        }
+    }
 }
 
 /// One track as the catalog describes it.
@@ -211,21 +245,39 @@ impl Rendition {
             Self::Video(config) => config.broadcast.as_ref(),
             Self::Audio(config) => config.broadcast.as_ref(),
             Self::Text(config) => config.broadcast.as_ref(),
-            Self::Data(_) => None,
+            Self::Data(config) => config.broadcast.as_ref(),
         }
     }
 
-    /// Reads one entry of a catalog.
+    /// The MIME type of each payload, of data alone.
+    pub fn mime(&self) -> Option<&str> {
+        match self {
+            Self::Data(config) => config.mime.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// How the records lie on the wire, of hang's own data tracks alone.
+    pub fn records(&self) -> Option<&Records> {
+        match self {
+            Self::Data(config) => config.records.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// Reads one entry of a catalog's section, which is one of [`SECTIONS`].
     ///
     /// # Errors
     ///
-    /// When a field that must be there is not, or is of another type.
-    pub fn from_json(kind: Kind, entry: &serde_json::Value) -> Result<Self, serde_json::Error> {
-        match kind {
-            Kind::Video => VideoConfig::deserialize(entry).map(Self::Video),
-            Kind::Audio => AudioConfig::deserialize(entry).map(Self::Audio),
-            Kind::Text => TextConfig::deserialize(entry).map(Self::Text),
-            Kind::Data => DataConfig::deserialize(entry).map(Self::Data),
+    /// When a field that must be there is not, is of another type, or has a value that is not known.
+    pub fn from_json(section: &str, entry: &serde_json::Value) -> Result<Self, serde_json::Error> {
+        match section {
+            "video" => VideoConfig::deserialize(entry).map(Self::Video),
+            "audio" => AudioConfig::deserialize(entry).map(Self::Audio),
+            "text" => TextConfig::deserialize(entry).map(Self::Text),
+            "json" => records::json(entry).map(Self::Data),
+            "binary" => records::binary(entry).map(Self::Data),
+            _ => DataConfig::deserialize(entry).map(Self::Data),
         }
     }
 
@@ -289,4 +341,54 @@ pub enum FrameError {
     /// The frame is not made of NAL units.
     #[error("the frame is malformed: {0}")]
     Malformed(#[from] annexb::Truncated),
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn config() -> DataConfig {
+        DataConfig {
+            mime: Some("application/json".into()),
+            label: Some("telemetry".into()),
+            bitrate: Some(5),
+            ..DataConfig::new("application/octet-stream")
+        }
+    }
+
+    #[test]
+    fn the_data_section_survives_the_catalog() {
+        let mut catalog = Catalog::default();
+        let empty = serde_json::to_value(&catalog).expect("JSON");
+        assert_eq!(empty.get("gstData"), None);
+        Rendition::Data(config()).list(&mut catalog, "events");
+        let written = serde_json::to_value(&catalog).expect("JSON");
+        let expected = json!({
+            "caps": "application/octet-stream",
+            "mime": "application/json",
+            "label": "telemetry",
+            "container": {"kind": "legacy"},
+            "bitrate": 5,
+        });
+        assert_eq!(written["gstData"]["renditions"]["events"], expected);
+        let read: Catalog = serde_json::from_value(written).expect("a catalog");
+        assert_eq!(read, catalog);
+        Rendition::delist(&mut catalog, "events");
+        assert_eq!(catalog, Catalog::default());
+    }
+
+    #[test]
+    fn unknown_fields_of_a_data_entry_are_ignored() {
+        let entry = json!({"caps": "meta/x-klv", "future": {"a": [1]}, "records": 5});
+        let rendition = Rendition::from_json("gstData", &entry).expect("an entry");
+        assert_eq!(rendition, Rendition::Data(DataConfig::new("meta/x-klv")));
+        for broken in [json!({}), json!({"caps": 5}), json!(null)] {
+            assert!(
+                Rendition::from_json("gstData", &broken).is_err(),
+                "{broken}"
+            );
+        }
+    }
 }

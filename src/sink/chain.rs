@@ -127,7 +127,8 @@ impl MoqSinkPad {
         let (payload, rendition) = stream.prepare(payload, key)?;
         stream.published = stream.published.max(Some(time));
         drop(stream);
-        if let Some(rendition) = rendition {
+        if let Some(mut rendition) = rendition {
+            self.complete(&mut rendition);
             let wanted = self.wanted_track();
             part.send(PadMessage::Rendition(Box::new(rendition), wanted));
         }

@@ -13,7 +13,10 @@ use super::{
     run::{PadId, PadMessage, Peer, Run},
     stream::Stream,
 };
-use crate::session::budget::Budget;
+use crate::{
+    media::{codec::is_mime, rendition::Rendition},
+    session::budget::Budget,
+};
 
 /// State of a pad's track.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
@@ -40,6 +43,8 @@ pub enum TrackStatus {
 pub struct MoqSinkPad {
     #[property(name = "track", type = Option<String>, get, set, member = wanted,
         nick = "Track", blurb = "Name of the track, to be set before the first caps; the default is video, video-2, audio, ... by kind", mutable_ready)]
+    #[property(name = "mime", type = Option<String>, get, set, member = mime,
+        nick = "MIME type", blurb = "MIME type of each buffer of a data track, such as application/json, to be set before the first buffer; the default is none", mutable_ready)]
     #[property(name = "active-track", type = Option<String>, get, member = active,
         nick = "Active track", blurb = "Name under which the track is published; it gets a number when the format changes")]
     #[property(name = "track-status", type = TrackStatus, get, member = status,
@@ -59,6 +64,7 @@ pub struct MoqSinkPad {
 #[derive(Default)]
 struct Track {
     wanted: Option<String>,
+    mime: Option<String>,
     active: Option<String>,
     status: TrackStatus,
     error: Option<String>,
@@ -197,6 +203,19 @@ impl MoqSinkPad {
     pub(super) fn wanted_track(&self) -> Option<String> {
         let wanted = lock(&self.track).wanted.clone();
         wanted.filter(|name| !name.is_empty())
+    }
+
+    /// What the pad adds to the entry that its caps make.
+    pub(super) fn complete(&self, rendition: &mut Rendition) {
+        let Rendition::Data(config) = rendition else {
+            return;
+        };
+        config.mime = lock(&self.track).mime.clone();
+        if let Some(mime) = config.mime.take_if(|mime| !is_mime(mime)) {
+            self.warn(&format!(
+                "The property mime is left out: {mime:?} is no MIME type"
+            ));
+        }
     }
 
     pub(super) fn received(&self) -> Received {

@@ -12,6 +12,7 @@ use crate::media::{
     caps::{self, Rendition},
     codec::Kind,
     reconcile,
+    rendition::SECTIONS,
 };
 
 /// No more renditions of one broadcast are used (as hang's own readers do).
@@ -129,18 +130,17 @@ impl Broadcast {
     fn renditions(&mut self, catalog: &Value) -> Update {
         let mut entries = Vec::new();
         let mut problems = Vec::new();
-        for kind in Kind::ALL {
-            let renditions = &catalog[section(kind)]["renditions"];
+        for (section, tracks) in SECTIONS {
+            let renditions = &catalog[section][tracks];
             for (name, value) in renditions.as_object().into_iter().flatten() {
-                match entry(kind, name, value) {
+                match entry(section, name, value) {
                     Ok(_) if entries.len() == MAX_RENDITIONS => {
                         problems.push(format!("Only {MAX_RENDITIONS} renditions are used"));
                     }
                     Ok(entry) => entries.push(entry),
                     Err(reason) => {
                         problems.push(format!(
-                            "The {} track \"{}\" is left out: {}",
-                            kind.name(),
+                            "The {section} track \"{}\" is left out: {}",
                             name.escape_debug(),
                             reason.escape_debug()
                         ));
@@ -163,19 +163,11 @@ impl Broadcast {
     }
 }
 
-/// The catalog's section for tracks of a kind.
-fn section(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Video | Kind::Audio | Kind::Text => kind.name(),
-        Kind::Data => "gstData",
-    }
-}
-
-fn entry(kind: Kind, name: &str, value: &Value) -> Result<Entry, String> {
+fn entry(section: &str, name: &str, value: &Value) -> Result<Entry, String> {
     if name.is_empty() || name.chars().any(char::is_control) {
         return Err("its name has characters that no name has".into());
     }
-    let rendition = Rendition::from_json(kind, value).map_err(|err| err.to_string())?;
+    let rendition = Rendition::from_json(section, value).map_err(|err| err.to_string())?;
     if rendition.elsewhere().is_some() {
         return Err("it refers to another broadcast".into());
     }

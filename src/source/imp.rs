@@ -307,10 +307,10 @@ pub(super) fn expose(
 }
 
 /// The pad gives another track; a job of the courier.
-pub(super) fn rename(element: &gst::Element, pad: &str, track: &str) {
+pub(super) fn rename(element: &gst::Element, pad: &str, track: &str, mime: Option<String>) {
     let pad = element.static_pad(pad).and_downcast::<MoqSrcPad>();
     if let Some(pad) = pad {
-        pad.set_track(track);
+        pad.set_track(track, mime);
     }
 }
 

@@ -27,6 +27,7 @@ mod imp;
 mod pad;
 mod playback;
 mod reader;
+mod records;
 mod stream;
 mod subscription;
 mod task;

@@ -37,7 +37,7 @@ use crate::{
 
 /// How long the tail of a track that is gone from the catalog may be silent, and may last.
 const TAIL: Duration = Duration::from_millis(500);
-const LONGEST_TAIL: Duration = Duration::from_secs(10);
+pub(super) const LONGEST_TAIL: Duration = Duration::from_secs(10);
 
 /// The latest decode or presentation time that was sent to a pad, whoever read it.
 #[derive(Debug, Default)]
@@ -185,7 +185,7 @@ impl Reader {
 }
 
 /// The result of `future`; once the track is retired, `None` after [`TAIL`] of silence.
-async fn until_retired<T>(
+pub(super) async fn until_retired<T>(
     retired: &CancellationToken,
     future: impl Future<Output = T>,
 ) -> Option<T> {

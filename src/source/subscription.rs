@@ -139,9 +139,10 @@ impl Subscription {
             self.send(Message::Caps { caps, revived });
             self.stream.set_caps(Some(&entry.caps));
         }
-        if !same_track {
+        if !same_track || entry.rendition.mime() != self.entry.rendition.mime() {
             let (pad, track) = (self.name.clone(), entry.name.clone());
-            courier.send(move |element| imp::rename(element, &pad, &track));
+            let mime = entry.rendition.mime().map(str::to_owned);
+            courier.send(move |element| imp::rename(element, &pad, &track, mime));
         }
         self.entry = entry;
     }
@@ -179,5 +180,5 @@ impl Subscription {
 }
 
 fn same_framing(one: &Rendition, other: &Rendition) -> bool {
-    one.container() == other.container()
+    one.container() == other.container() && one.records() == other.records()
 }

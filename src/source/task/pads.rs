@@ -17,6 +17,7 @@ use crate::{
         imp::{self, CAT},
         pad,
         reader::{self, End, Reader},
+        records,
         stream::Message,
         subscription::{Running, Subscription},
     },
@@ -81,6 +82,7 @@ impl Session {
             kind,
             name: name.clone(),
             track: entry.name.clone(),
+            mime: entry.rendition.mime().map(str::to_owned),
             stream: stream.clone(),
             group: self.group,
             caps: entry.caps.clone(),
@@ -181,11 +183,15 @@ impl Session {
         pad.generation += 1;
         pad.started_at = Instant::now();
         let generation = pad.generation;
-        let reader = Reader::new(config, playback.clone());
-        let consumer = broadcast.consumer.clone();
-        let abort = self
-            .readers
-            .spawn(async move { (index, generation, reader.run(consumer).await) });
+        let (playback, consumer) = (playback.clone(), broadcast.consumer.clone());
+        let rendition = pad.entry.rendition.clone();
+        let abort = self.readers.spawn(async move {
+            let end = match rendition.records() {
+                Some(records) => records::run(config, records, playback, consumer).await,
+                None => Reader::new(config, playback).run(consumer).await,
+            };
+            (index, generation, end)
+        });
         pad.reader = Some(Running { abort, retired });
     }
 }
