@@ -19,7 +19,7 @@ pub(crate) use packets::{Packet, Packets};
 pub(crate) use pipeline::{Running, init, unique_broadcast, wait_message, watchdog};
 pub(crate) use probe::{Delays, Sample, median};
 pub(crate) use proxy::{Path, Proxy};
-pub(crate) use publisher::Publisher;
+pub(crate) use publisher::{Announced, Publisher};
 pub(crate) use relay::Relay;
 pub(crate) use resources::Resources;
 pub(crate) use viewer::Viewer;

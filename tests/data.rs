@@ -1,0 +1,399 @@
+//! Data tracks: what is published is what is received, on the timeline of the picture; and what
+//! publishers of hang's own data tracks send.
+
+mod common;
+
+use std::{path::Path, sync::mpsc};
+
+use bytes::Bytes;
+use common::{
+    Announced, Packets, Publisher, Relay, Running, init,
+    media::{Video, moqsink, moqsrc},
+    packets::Packet,
+    pipeline::{DEADLINE, try_wait_message, wait_property},
+    unique_broadcast, wait_message,
+};
+use gst::prelude::*;
+
+const KLV: &str = "meta/x-klv, parsed=(boolean)true";
+const CEA_608: &str = "closedcaption/x-cea-608, format=(string)raw, framerate=(fraction)30/1";
+const CEA_708: &str = "closedcaption/x-cea-708, format=(string)cc_data, framerate=(fraction)30/1";
+const ANY: &str = "application/octet-stream";
+const MILLISECOND: gst::ClockTime = gst::ClockTime::MSECOND;
+
+/// One data track: its caps, its MIME type and its payloads, one each `step`.
+struct Track {
+    caps: &'static str,
+    mime: Option<&'static str>,
+    step: gst::ClockTime,
+    payloads: Vec<Vec<u8>>,
+}
+
+impl Track {
+    fn new(caps: &'static str, payloads: Vec<Vec<u8>>) -> Self {
+        Self {
+            caps,
+            mime: None,
+            step: MILLISECOND * 40,
+            payloads,
+        }
+    }
+
+    /// The elements that give the track to `moq`, without its payloads.
+    fn launch(&self, number: usize) -> String {
+        format!(
+            "appsrc name=track{number} format=time max-bytes=0 caps=\"{}\" ! moq.sink_{number} ",
+            self.caps
+        )
+    }
+
+    /// Gives the payloads and then EOS.
+    fn push(&self, pipeline: &Running, number: usize) {
+        let source = pipeline.element(&format!("track{number}"));
+        let source = source.downcast::<gst_app::AppSrc>().expect("an appsrc");
+        for (index, payload) in self.payloads.iter().enumerate() {
+            let mut buffer = gst::Buffer::from_slice(payload.clone());
+            let pts = self.step * index as u64;
+            buffer.get_mut().expect("a buffer of its own").set_pts(pts);
+            source.push_buffer(buffer).expect("appsrc takes a buffer");
+        }
+        source.end_of_stream().expect("appsrc takes EOS");
+    }
+}
+
+/// A pad of a subscriber as it was when it came, with what passes it.
+struct Pad {
+    name: String,
+    track: String,
+    mime: Option<String>,
+    caps: String,
+    packets: Packets,
+}
+
+impl Pad {
+    fn of(pad: &gst::Pad) -> Self {
+        Self {
+            name: pad.name().into(),
+            track: pad.property("track"),
+            mime: pad.property("mime"),
+            caps: pad.current_caps().expect("caps").to_string(),
+            packets: Packets::of(pad),
+        }
+    }
+}
+
+/// A subscriber that takes every track, whenever it comes.
+fn subscribe(relay: &Relay, broadcast: &str) -> (Running, mpsc::Receiver<Pad>) {
+    let pipeline = gst::Pipeline::new();
+    // What comes before the subscription's start is kept up to half the latency.
+    let source = format!("{} latency=2000", moqsrc(&relay.url(), broadcast));
+    let source = gst::parse::launch(&source).expect("moqsrc");
+    pipeline.add(&source).expect("a name of its own");
+    let (added, pads) = mpsc::channel();
+    let weak = pipeline.downgrade();
+    source.connect_pad_added(move |_, pad| {
+        let Some(pipeline) = weak.upgrade() else {
+            return;
+        };
+        let seen = Pad::of(pad);
+        let sink = gst::ElementFactory::make("fakesink")
+            .property("sync", false)
+            .property("async", false)
+            .build()
+            .expect("fakesink");
+        pipeline.add(&sink).expect("a name of its own");
+        sink.sync_state_with_parent().expect("fakesink starts");
+        pad.link(&sink.static_pad("sink").expect("a pad"))
+            .expect("a fakesink takes everything");
+        // Refused only after the test.
+        let _ = added.send(seen);
+    });
+    let running = Running::new(pipeline);
+    running.start();
+    (running, pads)
+}
+
+fn wait_pads(pads: &mpsc::Receiver<Pad>, count: usize) -> Vec<Pad> {
+    let mut found: Vec<Pad> = (0..count)
+        .map(|_| pads.recv_timeout(DEADLINE).expect("a pad is added"))
+        .collect();
+    found.sort_by(|one, other| one.track.cmp(&other.track));
+    found
+}
+
+/// Publishes the tracks beside `others` to a subscriber that waits already; what it gets.
+fn through(tracks: &[Track], others: &str, count: usize) -> Vec<(Pad, Vec<Packet>)> {
+    init();
+    let relay = Relay::start().expect("the relay starts");
+    let broadcast = unique_broadcast("data");
+    let (subscriber, pads) = subscribe(&relay, &broadcast);
+    let mut launch = moqsink(&relay.url(), &broadcast);
+    for (number, track) in tracks.iter().enumerate() {
+        if let Some(mime) = track.mime {
+            launch += &format!(" sink_{number}::mime={mime}");
+        }
+    }
+    for (number, track) in tracks.iter().enumerate() {
+        launch += &format!(" {}", track.launch(number));
+    }
+    let publisher = Running::play(&format!("{launch} {others}"));
+    for (number, track) in tracks.iter().enumerate() {
+        track.push(&publisher, number);
+    }
+    let pads = wait_pads(&pads, count);
+    publisher.wait_eos();
+    subscriber.wait_eos();
+    pads.into_iter()
+        .map(|pad| {
+            let packets = pad.packets.so_far();
+            (pad, packets)
+        })
+        .collect()
+}
+
+/// Bytes that are not text, no two lengths alike.
+fn binary(length: usize) -> Vec<u8> {
+    let mut state = length as u32 | 1;
+    let next = || {
+        // A linear congruential generator, of which the upper bits are good enough here.
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    std::iter::repeat_with(next).take(length).collect()
+}
+
+/// A KLV packet: universal label of 16 bytes, length, value (SMPTE 336M).
+fn klv(value: &[u8]) -> Vec<u8> {
+    let label = b"\x06\x0e\x2b\x34\x02\x0b\x01\x01\x0e\x01\x03\x01\x01\x00\x00\x00";
+    [&label[..], &[value.len() as u8], value].concat()
+}
+
+/// Pairs of CEA-608 bytes with odd parity: two letters, and padding for the rest.
+fn cea_608(count: usize) -> Vec<Vec<u8>> {
+    let mut pairs = vec![vec![0xc8, 0xe9]];
+    pairs.resize(count, vec![0x80, 0x80]);
+    pairs
+}
+
+fn payloads(packets: &[Packet]) -> Vec<&[u8]> {
+    packets.iter().map(|packet| &packet.bytes[..]).collect()
+}
+
+fn rows() -> [Track; 5] {
+    let texts = |text: fn(usize) -> String| (0..25).map(|n| text(n).into_bytes()).collect();
+    [
+        Track::new(KLV, (0..25).map(|n| klv(&binary(n + 1))).collect()),
+        Track::new(CEA_608, cea_608(25)),
+        Track::new(
+            CEA_708,
+            (0..25)
+                .map(|n| vec![0xfc, 0x80, 0x80, 0xff, n, 0])
+                .collect(),
+        ),
+        Track {
+            mime: Some("application/json"),
+            ..Track::new(ANY, texts(|n| format!("{{\"n\": {n}}}\n")))
+        },
+        Track {
+            mime: Some("application/id3"),
+            ..Track::new(ANY, texts(|n| format!("ID3\x04\0\0\0\0\0{n}")))
+        },
+    ]
+}
+
+#[test]
+fn every_kind_of_data_arrives_with_its_caps_times_and_bytes() {
+    let rows = rows();
+    let received = through(&rows, "", rows.len());
+    for (row, (pad, packets)) in rows.iter().zip(&received) {
+        assert_eq!(pad.caps, row.caps);
+        assert!(pad.name.starts_with("data_"), "{}", pad.name);
+        assert_eq!(pad.mime.as_deref(), row.mime, "{}", row.caps);
+        assert_eq!(payloads(packets), row.payloads, "{}", row.caps);
+        // The edge may still move in the first moments, by what the transit of this machine varies.
+        let first = packets[0].pts.expect("a time");
+        for (index, packet) in packets.iter().enumerate() {
+            let since = packet.pts.expect("a time").saturating_sub(first);
+            let error = since.absdiff(row.step * index as u64);
+            assert!(error < MILLISECOND * 200, "{}: {since}", row.caps);
+        }
+        for pair in packets.windows(2) {
+            assert!(pair[0].pts < pair[1].pts, "{}: times rise", row.caps);
+        }
+    }
+}
+
+#[test]
+fn payloads_of_any_size_arrive_byte_for_byte() {
+    let mut sizes = vec![1, 2, 187, 65_536, 1 << 20, (1 << 20) + 1, 3 << 20, 1];
+    let mut track = Track::new(ANY, sizes.iter().map(|size| binary(*size)).collect());
+    // To viewers an empty buffer is an end.
+    track.payloads.insert(3, Vec::new());
+    let received = through(&[track], "", 1);
+    let arrived = payloads(&received[0].1);
+    for (arrived, size) in arrived.iter().zip(sizes.drain(..)) {
+        assert!(*arrived == binary(size), "{size} bytes");
+    }
+    assert_eq!(arrived.len(), 8);
+}
+
+#[test]
+fn ten_thousand_records_in_a_row_all_arrive() {
+    let records = (0..10_000).map(|n: u32| n.to_be_bytes().to_vec());
+    let track = Track {
+        // All of them belong into one group, which holds less.
+        step: gst::ClockTime::from_useconds(9),
+        ..Track::new(KLV, records.collect())
+    };
+    let expected = track.payloads.clone();
+    let received = through(&[track], "", 1);
+    let packets = &received[0].1;
+    assert_eq!(packets.len(), expected.len());
+    assert!(payloads(packets) == expected, "in order");
+    for pair in packets.windows(2) {
+        assert!(pair[0].pts <= pair[1].pts, "times never fall");
+    }
+}
+
+#[test]
+fn data_is_in_sync_with_the_picture() {
+    let track = Track::new(KLV, (0..75).map(|n| klv(&[n])).collect());
+    let video = Video {
+        fps: 25,
+        gop: 25,
+        ..Video::default()
+    };
+    let video = format!("{} ! moq.sink_1", video.finite(75));
+    let received = through(&[track], &video, 2);
+    let [(_, data), (_, video)] = &received[..] else {
+        panic!("two pads");
+    };
+    assert_eq!((data.len(), video.len()), (75, 75));
+    // The first pictures catch up with the edge.
+    for (data, video) in data.iter().zip(video).skip(50) {
+        let (data, video) = (data.pts.expect("a time"), video.pts.expect("a time"));
+        let apart = data.absdiff(video);
+        assert!(apart < MILLISECOND * 2, "{data} and {video}");
+    }
+}
+
+#[test]
+fn a_silent_data_pad_holds_nothing_up() {
+    init();
+    let relay = Relay::start().expect("the relay starts");
+    let broadcast = unique_broadcast("silent");
+    let track = Track::new(KLV, Vec::new());
+    let publisher = Running::play(&format!(
+        "{} {} {} ! moq.sink_1",
+        moqsink(&relay.url(), &broadcast),
+        track.launch(0),
+        Video::default().live()
+    ));
+    let source = publisher.element("track0");
+    let source = source.downcast::<gst_app::AppSrc>().expect("an appsrc");
+    let mut only = gst::Buffer::from_slice(klv(b"once"));
+    only.get_mut().expect("a buffer").set_pts(MILLISECOND);
+    source.push_buffer(only).expect("appsrc takes a buffer");
+    let subscriber = Running::play(&format!(
+        "{} moq.video_0 ! fakesink name=video moq.data_0 ! fakesink name=data",
+        moqsrc(&relay.url(), &broadcast)
+    ));
+    let video = Packets::into_sink(&subscriber.element("video"));
+    wait_message(&subscriber.bus(), &[gst::MessageType::AsyncDone], DEADLINE);
+    let packets = video.wait_count(60, DEADLINE);
+    assert!(packets.len() >= 60);
+}
+
+/// The KLV packets in a file that mpegtsmux made.
+fn klv_in(file: &Path) -> Vec<Vec<u8>> {
+    let reader = Running::launch(&format!(
+        "filesrc location=\"{}\" ! tsdemux ! meta/x-klv ! fakesink name=out",
+        file.display()
+    ));
+    let packets = Packets::into_sink(&reader.element("out"));
+    reader.start();
+    let packets = packets.wait_eos(DEADLINE);
+    packets.into_iter().map(|packet| packet.bytes).collect()
+}
+
+#[test]
+fn klv_is_muxed_as_it_would_be_without_a_network() {
+    init();
+    let folder = tempfile::tempdir().expect("a folder");
+    let [received, local] = ["received.ts", "local.ts"].map(|name| folder.path().join(name));
+    let relay = Relay::start().expect("the relay starts");
+    let broadcast = unique_broadcast("klv");
+    let track = Track::new(KLV, (0..50).map(|n| klv(&[n])).collect());
+    let video = Video::default().finite(60);
+    let mux = |file: &Path| {
+        format!(
+            "mpegtsmux name=mux ! filesink location=\"{}\"",
+            file.display()
+        )
+    };
+    let subscriber = Running::play(&format!(
+        "{} latency=2000 moq.video_0 ! h264parse ! mux. moq.data_0 ! mux. {}",
+        moqsrc(&relay.url(), &broadcast),
+        mux(&received)
+    ));
+    let publisher = Running::play(&format!(
+        "{} {} {video} ! moq.sink_1",
+        moqsink(&relay.url(), &broadcast),
+        track.launch(0)
+    ));
+    track.push(&publisher, 0);
+    publisher.wait_eos();
+    subscriber.wait_eos();
+    let launch = track.launch(0).replace("moq.sink_0", "mux.");
+    let muxer = Running::play(&format!("{launch} {video} ! mux. {}", mux(&local)));
+    track.push(&muxer, 0);
+    muxer.wait_eos();
+    let expected = klv_in(&local);
+    assert!(expected.len() >= 49, "{} of 50", expected.len());
+    assert_eq!(klv_in(&received), expected);
+}
+
+#[test]
+fn captions_link_to_converter_and_combiner() {
+    init();
+    let relay = Relay::start().expect("the relay starts");
+    let broadcast = unique_broadcast("captions");
+    let track = Track {
+        step: gst::ClockTime::SECOND / 30,
+        ..Track::new(CEA_608, cea_608(60))
+    };
+    let subscriber = Running::launch(&format!(
+        "{} latency=2000 moq.data_0 ! tee name=t \
+         t. ! queue ! ccconverter ! closedcaption/x-cea-708,format=cdp,framerate=30/1 \
+            ! fakesink name=converted \
+         t. ! queue ! cc.caption \
+         moq.video_0 ! avdec_h264 ! queue ! cccombiner name=cc schedule=false ! ccextractor name=x \
+         x. ! queue ! fakesink \
+         x.caption ! queue ! fakesink name=combined async=false",
+        moqsrc(&relay.url(), &broadcast)
+    ));
+    let [converted, combined] =
+        ["converted", "combined"].map(|name| Packets::into_sink(&subscriber.element(name)));
+    subscriber.start();
+    let publisher = Running::play(&format!(
+        "{} {} {} ! moq.sink_1",
+        moqsink(&relay.url(), &broadcast),
+        track.launch(0),
+        Video::default().finite(60)
+    ));
+    track.push(&publisher, 0);
+    publisher.wait_eos();
+    subscriber.wait_eos();
+    let letters = |packets: &Packets| {
+        let packets = packets.so_far();
+        let has = |packet: &Packet| packet.bytes.windows(2).any(|pair| pair == [0xc8, 0xe9]);
+        (
+            packets.len(),
+            packets.iter().filter(|packet| has(packet)).count(),
+        )
+    };
+    assert_eq!(letters(&converted), (60, 1));
+    let (count, with_letters) = letters(&combined);
+    assert!(count >= 30, "captions lie on the pictures: {count}");
+    assert_eq!(with_letters, 1);
+}
