@@ -7,7 +7,7 @@ use bytes::Bytes;
 use gst::prelude::MulDiv;
 use hang::catalog::Container;
 
-use super::codec::{Codec, Intake, Kind};
+use super::codec::{Codec, Intake, Kind, text};
 
 pub use super::rendition::{CapsError, FrameError, Rendition};
 
@@ -17,6 +17,15 @@ pub struct Stream {
     codec: &'static Codec,
     frame_duration: Option<gst::ClockTime>,
     intake: Box<dyn Intake>,
+}
+
+/// When a frame is shown, in MoQ time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Span {
+    /// Its timestamp.
+    pub begin: gst::ClockTime,
+    /// How long it lasts, if its buffer says so.
+    pub duration: Option<gst::ClockTime>,
 }
 
 impl Stream {
@@ -72,6 +81,33 @@ impl Stream {
     /// the next key frame.
     pub fn prepare(&mut self, payload: Bytes, key_frame: bool) -> Result<Bytes, FrameError> {
         self.intake.prepare(payload, key_frame)
+    }
+
+    /// The same for a frame whose time is known, which text carries in its payload.
+    ///
+    /// Raw text becomes WebVTT, or plain text; times of WebVTT are moved to MoQ time. Nothing is left
+    /// of a buffer that has no cue, such as a header.
+    ///
+    /// # Errors
+    ///
+    /// As [`Stream::prepare`]; and when text is not UTF-8.
+    pub fn prepare_at(
+        &mut self,
+        payload: Bytes,
+        key_frame: bool,
+        span: Span,
+    ) -> Result<Bytes, FrameError> {
+        self.intake.prepare_at(payload, key_frame, span)
+    }
+
+    /// Says how text is published; other kinds do not care.
+    pub fn set_text(&mut self, settings: &text::Settings) {
+        self.intake.set_text(settings);
+    }
+
+    /// Whether an empty frame is published where a frame ends, and where nothing is left of one.
+    pub fn clears(&self) -> bool {
+        self.intake.clears()
     }
 
     /// Duration of a frame by the frame rate of the caps; `None` when they have none or it varies.

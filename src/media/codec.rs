@@ -8,13 +8,17 @@ mod data;
 mod field;
 mod h264;
 mod opus;
+pub mod text;
 mod video;
 
 use std::fmt;
 
 use bytes::Bytes;
 
-use super::rendition::{CapsError, FrameError, Rendition};
+use super::{
+    caps::Span,
+    rendition::{CapsError, FrameError, Rendition},
+};
 
 pub use self::data::is_mime;
 pub use super::rendition::Kind;
@@ -42,7 +46,7 @@ pub struct Codec {
 }
 
 /// All codecs. Their order is the order in the pad templates.
-pub static CODECS: [Codec; 4] = [
+pub static CODECS: [Codec; 6] = [
     Codec {
         name: "H.264",
         kind: Kind::Video,
@@ -74,6 +78,28 @@ pub static CODECS: [Codec; 4] = [
         carries: opus::carries,
         intake: opus::intake,
         caps: opus::caps,
+        reorder_depth: never_reordered,
+    },
+    Codec {
+        name: "WebVTT and plain text",
+        kind: Kind::Text,
+        sink_caps: "text/x-raw, format=(string){ utf8, pango-markup }; application/x-subtitle-vtt",
+        src_caps: "text/x-raw, format=(string){ utf8, pango-markup }",
+        takes: text::takes,
+        carries: text::carries,
+        intake: text::intake,
+        caps: text::caps,
+        reorder_depth: never_reordered,
+    },
+    Codec {
+        name: "TTML",
+        kind: Kind::Text,
+        sink_caps: "application/ttml+xml",
+        src_caps: "application/ttml+xml",
+        takes: text::takes_ttml,
+        carries: text::carries_ttml,
+        intake: text::intake,
+        caps: text::caps,
         reorder_depth: never_reordered,
     },
     Codec {
@@ -181,8 +207,26 @@ pub(super) trait Intake: fmt::Debug + Send {
     /// See [`Stream::prepare`](crate::media::caps::Stream::prepare).
     fn prepare(&mut self, payload: Bytes, key_frame: bool) -> Result<Bytes, FrameError>;
 
+    /// See [`Stream::prepare`](crate::media::caps::Stream::prepare), for what carries its own time.
+    fn prepare_at(
+        &mut self,
+        payload: Bytes,
+        key_frame: bool,
+        _span: Span,
+    ) -> Result<Bytes, FrameError> {
+        self.prepare(payload, key_frame)
+    }
+
     /// See [`Stream::reorder_depth`](crate::media::caps::Stream::reorder_depth).
     fn reorder_depth(&self) -> Option<u32>;
+
+    /// See [`Stream::set_text`](crate::media::caps::Stream::set_text).
+    fn set_text(&mut self, _settings: &text::Settings) {}
+
+    /// See [`Stream::clears`](crate::media::caps::Stream::clears).
+    fn clears(&self) -> bool {
+        false
+    }
 }
 
 /// The intake of a codec whose caps say everything and whose packets go out as they are.

@@ -11,4 +11,5 @@ pub mod outgoing;
 pub mod reconcile;
 pub mod records;
 pub mod rendition;
+pub mod text;
 pub mod timing;

@@ -338,6 +338,9 @@ pub enum FrameError {
     /// Nobody could decode this key frame.
     #[error("the key frame has no parameter sets and none came before it")]
     NoParameterSets,
+    /// Text in another encoding.
+    #[error("the text is not UTF-8")]
+    NotText,
     /// The frame is not made of NAL units.
     #[error("the frame is malformed: {0}")]
     Malformed(#[from] annexb::Truncated),

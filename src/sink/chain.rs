@@ -12,6 +12,7 @@ use super::{
     stream::{Admitted, Halt},
 };
 use crate::media::{
+    caps::Span,
     outgoing::{Anchor, Arrival},
     timing::Times,
 };
@@ -116,6 +117,7 @@ impl MoqSinkPad {
             return Err(Halt::Skip);
         };
         self.wait_for_room(part, place.live)?;
+        let duration = buffer.duration();
         let payload = buffer
             .into_mapped_buffer_readable()
             .map_err(|_| Halt::Drop("it cannot be read".into()))?;
@@ -123,12 +125,16 @@ impl MoqSinkPad {
 
         let due = playing.base_time + times.presentation;
         let time = part.run.stamp(place.live, place.anchor, due);
+        let span = Span {
+            begin: time,
+            duration,
+        };
         let mut stream = lock(&self.stream);
-        let (payload, rendition) = stream.prepare(payload, key)?;
+        let (payload, rendition) = stream.prepare(payload, key, span)?;
+        let clear = stream.clear_at(span).filter(|_| !payload.is_empty());
         stream.published = stream.published.max(Some(time));
         drop(stream);
-        if let Some(mut rendition) = rendition {
-            self.complete(&mut rendition);
+        if let Some(rendition) = rendition {
             let wanted = self.wanted_track();
             part.send(PadMessage::Rendition(Box::new(rendition), wanted));
         }
@@ -141,6 +147,17 @@ impl MoqSinkPad {
             transit: place.live.then(|| playing.now().saturating_sub(due)),
             _charge: charge,
         }));
+        if let Some(clear) = clear {
+            // In the same group, so that whoever gets the cue knows when it ends.
+            part.send(PadMessage::Frame(Frame {
+                timestamp: clear.useconds(),
+                key: false,
+                payload: Bytes::new(),
+                live: place.live,
+                transit: None,
+                _charge: part.budget.charge(0, time),
+            }));
+        }
         self.set_position(times.position);
         Ok(())
     }

@@ -90,10 +90,19 @@ impl MoqSinkPad {
             return Ok(());
         }
         match caps::Stream::from_caps(caps) {
-            Ok(codec) => {
+            Ok(mut codec) => {
+                codec.set_text(&self.text_settings());
                 let kind = codec.kind();
-                lock(&self.stream).set_codec(caps.to_owned(), codec);
+                let mut stream = lock(&self.stream);
+                stream.set_codec(caps.to_owned(), codec);
+                let rendition = stream.announce();
+                drop(stream);
                 part.send(PadMessage::Kind(kind));
+                if let Some(mut rendition) = rendition {
+                    self.complete(&mut rendition);
+                    let wanted = self.wanted_track();
+                    part.send(PadMessage::Rendition(Box::new(rendition), wanted));
+                }
                 Ok(())
             }
             Err(CapsError::Unsupported(reason)) => {

@@ -67,6 +67,11 @@ impl Member {
         report::send(run, &self.peer, report);
     }
 
+    /// Whether nothing may come for a long time although all is well.
+    pub(super) fn is_sparse(&self) -> bool {
+        self.kind.is_some_and(Kind::is_sparse)
+    }
+
     /// Nothing more is expected of it.
     pub(super) fn is_over(&self) -> bool {
         self.ended || self.failed
@@ -155,6 +160,10 @@ impl Member {
     }
 
     pub(super) fn measure(&mut self, frame: &Frame) {
+        // A cue may come early or late without being slower on its way.
+        if self.is_sparse() {
+            return;
+        }
         self.transit = match (self.transit, frame.transit) {
             (Some(least), Some(transit)) => Some(least.min(transit)),
             (least, transit) => least.or(transit),

@@ -75,6 +75,7 @@ mod report;
 mod run;
 mod stream;
 mod task;
+mod text;
 mod track;
 
 use std::sync::LazyLock;

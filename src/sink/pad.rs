@@ -12,9 +12,13 @@ use super::{
     report::Report,
     run::{PadId, PadMessage, Peer, Run},
     stream::Stream,
+    text::{TextFormat, TextRole},
 };
 use crate::{
-    media::{codec::is_mime, rendition::Rendition},
+    media::{
+        codec::{is_mime, text},
+        rendition::Rendition,
+    },
     session::budget::Budget,
 };
 
@@ -44,13 +48,17 @@ pub struct MoqSinkPad {
     #[property(name = "track", type = Option<String>, get, set, member = wanted,
         nick = "Track", blurb = "Name of the track, to be set before the first caps; the default is video, video-2, audio, ... by kind", mutable_ready)]
     #[property(name = "mime", type = Option<String>, get, set, member = mime,
-        nick = "MIME type", blurb = "MIME type of each buffer of a data track, such as application/json, to be set before the first buffer; the default is none", mutable_ready)]
+        nick = "MIME type", blurb = "MIME type of each buffer of a data track, such as application/json, or none; counts from the next caps on", mutable_ready)]
     #[property(name = "active-track", type = Option<String>, get, member = active,
         nick = "Active track", blurb = "Name under which the track is published; it gets a number when the format changes")]
     #[property(name = "track-status", type = TrackStatus, get, member = status,
         nick = "Track status", blurb = "State of the track", builder(TrackStatus::default()))]
     #[property(name = "track-error", type = Option<String>, get, member = error,
         nick = "Track error", blurb = "Why the track failed, or none")]
+    #[property(name = "text-format", type = TextFormat, get, set, member = text_format,
+        nick = "Text format", blurb = "What raw text is published as; counts from the next caps on", mutable_ready, builder(TextFormat::default()))]
+    #[property(name = "text-role", type = TextRole, get, set, member = text_role,
+        nick = "Text role", blurb = "What a text track is for; counts from the next caps on", mutable_ready, builder(TextRole::default()))]
     track: Mutex<Track>,
     id: OnceLock<PadId>,
     pub(super) gate: Gate,
@@ -68,6 +76,8 @@ struct Track {
     active: Option<String>,
     status: TrackStatus,
     error: Option<String>,
+    text_format: TextFormat,
+    text_role: TextRole,
 }
 
 /// The pad's part in a run.
@@ -215,6 +225,17 @@ impl MoqSinkPad {
             self.warn(&format!(
                 "The property mime is left out: {mime:?} is no MIME type"
             ));
+        }
+    }
+
+    pub(super) fn text_settings(&self) -> text::Settings {
+        let track = lock(&self.track);
+        text::Settings {
+            plain: track.text_format == TextFormat::Utf8,
+            role: match track.text_role {
+                TextRole::Subtitle => hang::catalog::TextRole::Subtitle,
+                TextRole::Caption => hang::catalog::TextRole::Caption,
+            },
         }
     }
 

@@ -101,8 +101,9 @@ impl Publication {
             PadMessage::Rendition(rendition, wanted) => {
                 member.wanted = wanted;
                 if member.rendition.replace(*rendition.clone()) != Some(*rendition) {
-                    return self.retire(id);
+                    self.retire(id)?;
                 }
+                return self.publish_sparse();
             }
             PadMessage::Frame(frame) => return self.frame(id, frame),
             PadMessage::Bitrate(bitrate) => {
@@ -161,7 +162,8 @@ impl Publication {
     /// Announces the broadcast when it is time.
     pub(super) fn announce(&mut self, now: Instant) -> Result<(), Error> {
         let mut members = self.members.values();
-        let complete = members.all(|member| member.track.is_some() || member.is_over());
+        let complete =
+            members.all(|member| member.track.is_some() || member.is_over() || member.is_sparse());
         if let Some(broadcast) = &mut self.broadcast
             && let Announcement::Due(due) = broadcast.announcement
             && (complete || now >= due)
@@ -272,6 +274,7 @@ impl Publication {
         member.measure(&frame);
         if member.track.is_none() {
             self.publish(id)?;
+            self.publish_sparse()?;
         }
         let Some(member) = self.members.get_mut(&id) else {
             return Ok(());
@@ -326,6 +329,23 @@ impl Publication {
             }
         }
         self.list(id, None)
+    }
+
+    /// Lists the sparse tracks beside the others, so that viewers need not wait for a first cue.
+    ///
+    /// The broadcast begins with the first frame of any pad all the same: it needs the clock.
+    fn publish_sparse(&mut self) -> Result<(), Error> {
+        if self.broadcast.is_none() {
+            return Ok(());
+        }
+        let silent =
+            |member: &Member| member.is_sparse() && member.track.is_none() && !member.is_over();
+        let members = self.members.iter();
+        let ids: Vec<PadId> = members
+            .filter(|(_, member)| silent(member))
+            .map(|(id, _)| *id)
+            .collect();
+        ids.into_iter().try_for_each(|id| self.publish(id))
     }
 
     /// The base name of a pad's tracks, or why it can have none.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::media::{
-    caps::{self, FrameError, Rendition},
+    caps::{self, FrameError, Rendition, Span},
     codec::Kind,
     outgoing::{Anchor, Before},
     timing::{Format, Times, Timing, Untimed},
@@ -84,6 +84,14 @@ impl Stream {
         self.interrupt();
     }
 
+    /// The catalog entry of a sparse stream, which is listed before its first frame.
+    pub(super) fn announce(&mut self) -> Option<Rendition> {
+        let codec = self.codec.as_ref();
+        let codec = codec.filter(|codec| codec.kind().is_sparse());
+        self.sent = codec.and_then(caps::Stream::rendition).cloned();
+        self.sent.clone()
+    }
+
     fn restart(&mut self) {
         if let Some(anchor) = self.anchor.take() {
             self.before = Before::Restart(anchor);
@@ -139,8 +147,8 @@ impl Stream {
         if untimed && flags.contains(gst::BufferFlags::HEADER) {
             return Err(Halt::Skip);
         }
-        // To viewers an empty frame is an end.
-        if buffer.size() == 0 {
+        // To viewers an empty frame is an end; empty text is nothing to show.
+        if buffer.size() == 0 && codec.kind() != Kind::Text {
             return Err(Halt::Drop("it is empty".into()));
         }
         let video = codec.kind() == Kind::Video;
@@ -166,13 +174,17 @@ impl Stream {
         &mut self,
         payload: Bytes,
         key: bool,
+        span: Span,
     ) -> Result<(Bytes, Option<Rendition>), Halt> {
         let codec = self.codec.as_mut().ok_or(Halt::Skip)?;
-        let prepared = codec.prepare(payload, key);
+        let prepared = codec.prepare_at(payload, key, span);
         let rendition = codec.rendition().cloned();
         let (payload, rendition) = match (prepared, rendition) {
-            (Ok(payload), _) if payload.is_empty() => {
-                return Err(Halt::Drop("it is empty".into()));
+            (Ok(payload), _) if payload.is_empty() && !codec.clears() => {
+                return Err(match codec.kind() {
+                    Kind::Text => Halt::Skip,
+                    _ => Halt::Drop("it is empty".into()),
+                });
             }
             (Ok(payload), Some(rendition)) => (payload, rendition),
             (Ok(_), None) => {
@@ -190,6 +202,13 @@ impl Stream {
             self.sent = Some(rendition.clone());
         }
         Ok((payload, news.then_some(rendition)))
+    }
+
+    /// When an empty frame has to say that the text of `span` is over.
+    pub(super) fn clear_at(&self, span: Span) -> Option<gst::ClockTime> {
+        let clears = self.codec.as_ref().is_some_and(caps::Stream::clears);
+        let end = span.begin.saturating_add(span.duration?);
+        clears.then_some(end).filter(|end| *end > span.begin)
     }
 
     /// Counts a dropped buffer; whether the reason is new.

@@ -197,7 +197,8 @@ impl Track {
                 self.cut();
                 Err(Refused::GroupFull)
             }
-            Kind::Video => Ok(key),
+            // Each cue begins a group, to which the frame that clears it belongs.
+            Kind::Video | Kind::Text => Ok(key),
             _ if timestamp < open.begin => Err(Refused::Rewinds),
             _ => Ok(full || timestamp >= open.begin + AUDIO_GROUP),
         }

@@ -67,6 +67,7 @@ pub struct MoqSrcPad {
 /// The pad's way to its session.
 struct Session {
     index: PadIndex,
+    kind: Kind,
     control: UnboundedSender<Control>,
     latency: Arc<LatencyAnswer>,
     /// Counts what downstream wished for.
@@ -108,6 +109,7 @@ impl super::MoqSrcPad {
         pad.set_track(&config.track, config.mime);
         let session = Session {
             index: config.index,
+            kind: config.kind,
             control: config.control,
             latency: config.latency,
             wishes: Arc::default(),
@@ -117,6 +119,7 @@ impl super::MoqSrcPad {
         let _ = pad.imp().session.set(session);
         let start = gst::event::StreamStart::builder(&stream_id(&config.stream))
             .group_id(config.group)
+            .flags(config.stream.stream_flags())
             .stream(config.stream)
             .build();
         let events = [
@@ -229,6 +232,7 @@ impl MoqSrcPad {
         let pusher = Pusher::new(
             self.obj().upcast_ref(),
             session.index,
+            session.kind,
             session.control.clone(),
             session.wishes.clone(),
             session.latency.clone(),

@@ -20,10 +20,13 @@ use super::{
     playback::{LatencyAnswer, RunningClock},
     task::{Control, PadIndex},
 };
-use crate::session::budget::Charge;
+use crate::{media::codec::Kind, session::budget::Charge};
 
 /// After a first silence of the latency, how often a GAP says that there is still nothing.
 const GAP_INTERVAL: Duration = Duration::from_millis(100);
+/// How far ahead of the running time the gaps of text reach: an overlay holds each picture until it
+/// knows that no cue belongs to it, and a cue that comes for this span all the same is shown late.
+const TEXT_AHEAD: ClockTime = ClockTime::from_mseconds(100);
 /// A position this much ahead of the running time is of an earlier one, which was reset.
 pub(super) const RESTART: ClockTime = ClockTime::SECOND;
 /// How long a stop waits for the thread by itself before it flushes downstream.
@@ -180,6 +183,7 @@ impl State {
 pub(super) struct Pusher {
     pad: gst::glib::WeakRef<gst::Pad>,
     index: PadIndex,
+    kind: Kind,
     control: tokio::sync::mpsc::UnboundedSender<Control>,
     /// Counts what downstream wished for.
     wishes: Arc<AtomicU32>,
@@ -199,6 +203,7 @@ impl Pusher {
     pub(super) fn new(
         pad: &gst::Pad,
         index: PadIndex,
+        kind: Kind,
         control: tokio::sync::mpsc::UnboundedSender<Control>,
         wishes: Arc<AtomicU32>,
         latency: Arc<LatencyAnswer>,
@@ -206,6 +211,7 @@ impl Pusher {
         Self {
             pad: pad.downgrade(),
             index,
+            kind,
             control,
             wishes,
             latency,
@@ -337,7 +343,11 @@ impl Pusher {
         if self.ended {
             return;
         }
-        let until = clock.now().saturating_sub(self.latency.get());
+        let until = match self.kind {
+            Kind::Video | Kind::Audio => clock.now().saturating_sub(self.latency.get()),
+            Kind::Text => clock.now() + TEXT_AHEAD,
+            Kind::Data => clock.now(),
+        };
         let from = self.position.unwrap_or(until);
         if self.position.is_some() && until <= from {
             return;
@@ -380,7 +390,10 @@ impl Pusher {
 
     /// How long nothing may come before a gap says so.
     fn silence(&self) -> Duration {
-        self.latency.get().into()
+        match self.kind.is_sparse() {
+            true => GAP_INTERVAL,
+            false => self.latency.get().into(),
+        }
     }
 
     fn tell(&self, control: Control) {
@@ -394,6 +407,7 @@ fn again(start: &gst::event::StreamStart) -> gst::Event {
     gst::event::StreamStart::builder(start.stream_id())
         .group_id_if_some(start.group_id())
         .stream_if_some(start.stream())
+        .flags(start.stream_flags())
         .build()
 }
 

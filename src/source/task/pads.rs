@@ -74,7 +74,10 @@ impl Session {
             Some(&id),
             Some(&entry.caps),
             kind_of_stream,
-            gst::StreamFlags::empty(),
+            match kind.is_sparse() {
+                true => gst::StreamFlags::SPARSE,
+                false => gst::StreamFlags::empty(),
+            },
         );
         let (messages, receiver) = mpsc::channel();
         let config = pad::Config {
