@@ -3,14 +3,14 @@
 
 mod common;
 
-use std::{path::Path, sync::mpsc};
+use std::{path::Path, sync::mpsc, time::Duration};
 
 use bytes::Bytes;
 use common::{
     Announced, Packets, Publisher, Relay, Running, init,
     media::{Video, moqsink, moqsrc},
     packets::Packet,
-    pipeline::DEADLINE,
+    pipeline::{DEADLINE, describe},
     publisher::write,
     unique_broadcast, wait_message,
 };
@@ -229,7 +229,7 @@ fn every_kind_of_data_arrives_with_its_caps_times_and_bytes() {
 
 #[test]
 fn payloads_of_any_size_arrive_byte_for_byte() {
-    let mut sizes = vec![1, 2, 187, 65_536, 1 << 20, (1 << 20) + 1, 31 << 20, 1];
+    let mut sizes = vec![1, 2, 187, 65_536, 1 << 20, 1, (1 << 20) + 1, 31 << 20];
     let mut track = Track::new(ANY, sizes.iter().map(|size| binary(*size)).collect());
     // To viewers an empty buffer is an end.
     track.payloads.insert(3, Vec::new());
@@ -287,17 +287,12 @@ fn a_silent_data_pad_holds_nothing_up() {
     let relay = Relay::start().expect("the relay starts");
     let broadcast = unique_broadcast("silent");
     let track = Track::new(KLV, Vec::new());
-    let publisher = Running::play(&format!(
+    let _publisher = Running::play(&format!(
         "{} {} {} ! moq.sink_1",
         moqsink(&relay.url(), &broadcast),
         track.launch(0),
         Video::default().live()
     ));
-    let source = publisher.element("track0");
-    let source = source.downcast::<gst_app::AppSrc>().expect("an appsrc");
-    let mut only = gst::Buffer::from_slice(klv(b"once"));
-    only.get_mut().expect("a buffer").set_pts(MILLISECOND);
-    source.push_buffer(only).expect("appsrc takes a buffer");
     let subscriber = Running::play(&format!(
         "{} moq.video_0 ! fakesink name=video moq.data_0 ! fakesink name=data",
         moqsrc(&relay.url(), &broadcast)
@@ -321,40 +316,31 @@ fn klv_in(file: &Path) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn klv_is_muxed_as_it_would_be_without_a_network() {
+fn klv_links_to_mpegtsmux_and_is_in_its_file() {
     init();
     let folder = tempfile::tempdir().expect("a folder");
-    let [received, local] = ["received.ts", "local.ts"].map(|name| folder.path().join(name));
+    let file = folder.path().join("klv.ts");
     let relay = Relay::start().expect("the relay starts");
     let broadcast = unique_broadcast("klv");
     let track = Track::new(KLV, (0..50).map(|n| klv(&[n])).collect());
-    let video = Video::default().finite(60);
-    let mux = |file: &Path| {
-        format!(
-            "mpegtsmux name=mux ! filesink location=\"{}\"",
-            file.display()
-        )
-    };
     let subscriber = Running::play(&format!(
-        "{} latency=2000 moq.video_0 ! h264parse ! mux. moq.data_0 ! mux. {}",
+        "{} latency=2000 moq.video_0 ! h264parse ! mux. moq.data_0 ! mux. \
+         mpegtsmux name=mux ! filesink location=\"{}\"",
         moqsrc(&relay.url(), &broadcast),
-        mux(&received)
+        file.display()
     ));
     let publisher = Running::play(&format!(
-        "{} {} {video} ! moq.sink_1",
+        "{} {} {} ! moq.sink_1",
         moqsink(&relay.url(), &broadcast),
-        track.launch(0)
+        track.launch(0),
+        Video::default().finite(60)
     ));
     track.push(&publisher, 0);
     publisher.wait_eos();
     subscriber.wait_eos();
-    let launch = track.launch(0).replace("moq.sink_0", "mux.");
-    let muxer = Running::play(&format!("{launch} {video} ! mux. {}", mux(&local)));
-    track.push(&muxer, 0);
-    muxer.wait_eos();
-    let expected = klv_in(&local);
-    assert!(expected.len() >= 49, "{} of 50", expected.len());
-    assert_eq!(klv_in(&received), expected);
+    let found = klv_in(&file);
+    // tsdemux may leave out what lies before the first picture, also without a network.
+    assert!(found.ends_with(&track.payloads[1..]), "{found:?}");
 }
 
 #[test]
@@ -528,4 +514,74 @@ fn a_bad_entry_harms_no_other() {
     let bus = subscriber.bus();
     let warnings = std::iter::from_fn(|| bus.pop_filtered(&[gst::MessageType::Warning]));
     assert_eq!(warnings.count(), 7, "one for each that is left out");
+}
+
+#[test]
+fn what_cannot_be_published_is_told_and_harms_nothing_else() {
+    init();
+    let relay = Relay::start().expect("the relay starts");
+    let broadcast = unique_broadcast("refused");
+    let (subscriber, pads) = subscribe(&relay, &broadcast);
+    let unknown = "application/octet-stream, type=(string)json";
+    let payloads = vec![vec![1], Vec::new(), vec![2; 33 << 20], vec![3]];
+    let tracks = [
+        Track::new(unknown, vec![vec![0]]),
+        Track::new(ANY, payloads),
+    ];
+    let publisher = Running::play(&format!(
+        "{} sink_1::mime=nothing {} {}",
+        moqsink(&relay.url(), &broadcast),
+        tracks[0].launch(0),
+        tracks[1].launch(1)
+    ));
+    for (number, track) in tracks.iter().enumerate() {
+        track.push(&publisher, number);
+    }
+    let pads = wait_pads(&pads, 1);
+    let bus = publisher.bus();
+    let types = [gst::MessageType::Warning, gst::MessageType::Eos];
+    let messages = std::iter::from_fn(|| Some(wait_message(&bus, &types, DEADLINE)));
+    let told: Vec<_> = messages
+        .take_while(|message| message.type_() == gst::MessageType::Warning)
+        .map(|message| describe(&message))
+        .collect();
+    subscriber.wait_eos();
+    let received = pads[0].packets.so_far();
+    assert_eq!(self::payloads(&received), [[1], [3]]);
+    assert_eq!(pads[0].mime, None);
+    for expected in [
+        "type=(string)json\" cannot be published",
+        "\"nothing\" is no MIME type",
+        "it is empty",
+        "larger than 32 MiB",
+    ] {
+        assert!(
+            told.iter().any(|told| told.contains(expected)),
+            "{expected}: {told:#?}"
+        );
+    }
+}
+
+#[test]
+fn a_log_that_breaks_off_is_not_repeated() {
+    init();
+    let relay = Relay::start().expect("the relay starts");
+    let broadcast = unique_broadcast("broken");
+    let catalog = json!({"binary": {"tracks": {"log": {"mode": "stream"}}}}).to_string();
+    let publisher = Publisher::start(&relay.url(), &broadcast, &catalog);
+    let log = publisher.track("log");
+    let mut group = log.append_group().expect("a group");
+    for record in [b"1", b"2", b"3"] {
+        group
+            .write_frame(Timestamp::now(), &record[..])
+            .expect("the group takes a frame");
+    }
+    let (_subscriber, pads) = subscribe(&relay, &broadcast);
+    let pads = wait_pads(&pads, 1);
+    pads[0].packets.wait_count(3, DEADLINE);
+    group.abort(moq_net::Error::Cancel).expect("the group ends");
+    publisher.wait_unused(&log);
+    // Nothing tells of a reader that does not come back: a broken track is tried again sooner.
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(payloads(&pads[0].packets.so_far()), [b"1", b"2", b"3"]);
 }

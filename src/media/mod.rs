@@ -3,13 +3,13 @@
 pub mod annexb;
 pub mod caps;
 pub mod codec;
+pub mod data;
 pub mod decode_order;
 pub mod duration;
 pub mod incoming;
 pub mod name;
 pub mod outgoing;
 pub mod reconcile;
-pub mod records;
 pub mod rendition;
 pub mod text;
 pub mod timing;

@@ -1,13 +1,13 @@
 //! One track's catalog entry, and the reasons for which a format or a frame is refused.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use hang::catalog::{AudioConfig, Container, PRIORITY, TextConfig, VideoConfig};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::{
     annexb,
-    records::{self, Records},
+    data::{self, DataConfig, Records, Sections},
 };
 
 /// The kind of a track.
@@ -65,72 +65,6 @@ pub const SECTIONS: [(&str, &str); 6] = [
 
 /// The catalog with the section of ours.
 pub type Catalog = hang::Catalog<Sections>;
-
-/// The sections that this plugin adds to hang's catalog.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Sections {
-    /// Data tracks; left out when there are none.
-    #[serde(rename = "gstData", skip_serializing_if = "Data::is_empty")]
-    pub data: Data,
-}
-
-impl moq_mux::catalog::hang::CatalogExt for Sections {}
-
-/// The data tracks of a broadcast.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Data {
-    /// The tracks by name.
-    pub renditions: BTreeMap<String, DataConfig>,
-}
-
-impl Data {
-    fn is_empty(&self) -> bool {
-        self.renditions.is_empty()
-    }
-}
-
-/// One data track.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct DataConfig {
-    /// The other broadcast that has the track, relative to the one of the catalog.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub broadcast: Option<moq_net::path::RelativeOwned>,
-    /// The caps as GStreamer writes them.
-    pub caps: String,
-    /// The MIME type of each payload.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mime: Option<String>,
-    /// A name for people.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub label: Option<String>,
-    /// How frames are wrapped on the wire.
-    #[serde(default)]
-    pub container: Container,
-    /// In bits per second.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bitrate: Option<u64>,
-    /// How the records lie on the wire, of hang's own data tracks alone.
-    #[serde(skip)]
-    pub records: Option<Records>,
-}
-
-impl DataConfig {
-    /// A track of these caps, without all that may be left out.
-    pub fn new(caps: impl Into<String>) -> Self {
-        Self {
-            broadcast: None,
-            caps: caps.into(),
-            mime: None,
-            label: None,
-            container: Container::default(),
-            bitrate: None,
-            records: None,
-        }
-    }
-}
 
 /// One track as the catalog describes it.
 #[derive(Clone, Debug, PartialEq)]
@@ -275,8 +209,8 @@ impl Rendition {
             "video" => VideoConfig::deserialize(entry).map(Self::Video),
             "audio" => AudioConfig::deserialize(entry).map(Self::Audio),
             "text" => TextConfig::deserialize(entry).map(Self::Text),
-            "json" => records::json(entry).map(Self::Data),
-            "binary" => records::binary(entry).map(Self::Data),
+            "json" => data::json(entry).map(Self::Data),
+            "binary" => data::binary(entry).map(Self::Data),
             _ => DataConfig::deserialize(entry).map(Self::Data),
         }
     }
@@ -344,54 +278,4 @@ pub enum FrameError {
     /// The frame is not made of NAL units.
     #[error("the frame is malformed: {0}")]
     Malformed(#[from] annexb::Truncated),
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn config() -> DataConfig {
-        DataConfig {
-            mime: Some("application/json".into()),
-            label: Some("telemetry".into()),
-            bitrate: Some(5),
-            ..DataConfig::new("application/octet-stream")
-        }
-    }
-
-    #[test]
-    fn the_data_section_survives_the_catalog() {
-        let mut catalog = Catalog::default();
-        let empty = serde_json::to_value(&catalog).expect("JSON");
-        assert_eq!(empty.get("gstData"), None);
-        Rendition::Data(config()).list(&mut catalog, "events");
-        let written = serde_json::to_value(&catalog).expect("JSON");
-        let expected = json!({
-            "caps": "application/octet-stream",
-            "mime": "application/json",
-            "label": "telemetry",
-            "container": {"kind": "legacy"},
-            "bitrate": 5,
-        });
-        assert_eq!(written["gstData"]["renditions"]["events"], expected);
-        let read: Catalog = serde_json::from_value(written).expect("a catalog");
-        assert_eq!(read, catalog);
-        Rendition::delist(&mut catalog, "events");
-        assert_eq!(catalog, Catalog::default());
-    }
-
-    #[test]
-    fn unknown_fields_of_a_data_entry_are_ignored() {
-        let entry = json!({"caps": "meta/x-klv", "future": {"a": [1]}, "records": 5});
-        let rendition = Rendition::from_json("gstData", &entry).expect("an entry");
-        assert_eq!(rendition, Rendition::Data(DataConfig::new("meta/x-klv")));
-        for broken in [json!({}), json!({"caps": 5}), json!(null)] {
-            assert!(
-                Rendition::from_json("gstData", &broken).is_err(),
-                "{broken}"
-            );
-        }
-    }
 }

@@ -16,8 +16,9 @@ use super::{
 use crate::{
     media::{
         codec::Kind,
+        data::Sections,
         name::Names,
-        rendition::{Catalog, Rendition, Sections},
+        rendition::{Catalog, Rendition},
     },
     session::error::Error,
 };

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     imp::CAT,
     playback::Playback,
+    records,
     stream::{Frame, Message},
     subscription::PAD_TIME,
 };
@@ -110,6 +111,10 @@ impl Reader {
 
     /// Reads until the track ends.
     pub(super) async fn run(mut self, broadcast: broadcast::Consumer) -> End {
+        if let Some(records) = self.config.rendition.records() {
+            let playback = &self.output.playback;
+            return records::run(&self.config, records, playback, &broadcast).await;
+        }
         match self.read(&broadcast).await {
             Ok(end) => {
                 self.output.finish().await;

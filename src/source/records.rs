@@ -1,7 +1,5 @@
 //! Reads one of hang's own data tracks, whose records carry no time: theirs is that of their arrival.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use moq_mux::{binary, json};
 use moq_net::{broadcast, track};
@@ -12,7 +10,7 @@ use super::{
     stream::{Frame, Message},
     subscription::PAD_TIME,
 };
-use crate::{media::records::Records, session::error};
+use crate::{media::data::Records, session::error};
 
 /// The records of one track.
 enum Consumer {
@@ -46,19 +44,18 @@ impl Consumer {
 
 /// Reads `records` until their track ends.
 pub(super) async fn run(
-    config: Config,
+    config: &Config,
     records: &Records,
-    playback: Arc<Playback>,
-    broadcast: broadcast::Consumer,
+    playback: &Playback,
+    broadcast: &broadcast::Consumer,
 ) -> End {
-    let retired = config.retired.clone();
     let tail = async {
-        retired.cancelled().await;
+        config.retired.cancelled().await;
         tokio::time::sleep(LONGEST_TAIL).await;
     };
     tokio::select! {
         biased;
-        end = read(&config, records, &playback, &broadcast) => {
+        end = read(config, records, playback, broadcast) => {
             end.unwrap_or_else(|err| End::Lost(error::chain(&err)))
         }
         () = tail => End::Retired,

@@ -1,7 +1,10 @@
 //! Data that has a time, such as KLV and captions: the catalog entry holds its caps as text.
 
 use super::{Intake, Plain};
-use crate::media::rendition::{CapsError, DataConfig, Rendition};
+use crate::media::{
+    data::DataConfig,
+    rendition::{CapsError, Rendition},
+};
 
 /// What both elements take: everything that has no type in GStreamer is an octet-stream.
 pub(super) const CAPS: &str = "meta/x-klv; \

@@ -17,7 +17,6 @@ use crate::{
         imp::{self, CAT},
         pad,
         reader::{self, End, Reader},
-        records,
         stream::Message,
         subscription::{Running, Subscription},
     },
@@ -186,15 +185,11 @@ impl Session {
         pad.generation += 1;
         pad.started_at = Instant::now();
         let generation = pad.generation;
-        let (playback, consumer) = (playback.clone(), broadcast.consumer.clone());
-        let rendition = pad.entry.rendition.clone();
-        let abort = self.readers.spawn(async move {
-            let end = match rendition.records() {
-                Some(records) => records::run(config, records, playback, consumer).await,
-                None => Reader::new(config, playback).run(consumer).await,
-            };
-            (index, generation, end)
-        });
+        let reader = Reader::new(config, playback.clone());
+        let consumer = broadcast.consumer.clone();
+        let abort = self
+            .readers
+            .spawn(async move { (index, generation, reader.run(consumer).await) });
         pad.reader = Some(Running { abort, retired });
     }
 }
