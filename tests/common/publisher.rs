@@ -123,13 +123,6 @@ impl Publisher {
             .wait("the track is asked for", track.used())
             .expect("the track lives");
     }
-
-    /// Waits until nobody reads the track any more.
-    pub(crate) fn wait_unused(&self, track: &track::Producer) {
-        self.announced
-            .wait("nobody asks for the track", track.unused())
-            .expect("the track lives");
-    }
 }
 
 /// One group of one frame of `payload` at `micros`.
