@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn modes_and_compression_are_read() {
         let entry = json!({"mode": "snapshot", "compression": "deflate", "schema": "x"});
-        let config = super::json(&entry).expect("an entry");
+        let config = json(&entry).expect("an entry");
         assert!(matches!(&config.records, Some(Records::Json(json))
             if json.mode == Mode::Snapshot && json.compression == Some(Compression::Deflate)));
         assert_eq!(config.mime.as_deref(), Some("application/json"));
@@ -166,7 +166,7 @@ mod tests {
             if binary.mode == Mode::Snapshot && binary.compression.is_none()));
         assert_eq!(config.mime.as_deref(), Some("image/jpeg"));
         assert_eq!(config.bitrate, Some(5));
-        for read in [super::json, binary] {
+        for read in [json, binary] {
             let entry = json!({"mode": "stream", "compression": "deflate"});
             let config = read(&entry).expect("an entry");
             assert!(matches!(&config.records, Some(Records::Binary(binary))
@@ -182,7 +182,7 @@ mod tests {
             json!({}),
             json!(5),
         ] {
-            assert!(super::json(&entry).is_err(), "{entry}");
+            assert!(json(&entry).is_err(), "{entry}");
             assert!(binary(&entry).is_err(), "{entry}");
         }
     }

@@ -205,6 +205,9 @@ impl Rendition {
     ///
     /// When a field that must be there is not, is of another type, or has a value that is not known.
     pub fn from_json(section: &str, entry: &serde_json::Value) -> Result<Self, serde_json::Error> {
+        if let Some(codec) = entry["codec"].as_str() {
+            check_codec(codec).map_err(serde::de::Error::custom)?;
+        }
         match section {
             "video" => VideoConfig::deserialize(entry).map(Self::Video),
             "audio" => AudioConfig::deserialize(entry).map(Self::Audio),
@@ -242,6 +245,19 @@ impl Rendition {
             Self::Text(_) => catalog.text.renditions.get(name)?.delay,
             Self::Data(_) => None,
         }
+    }
+}
+
+/// Refuses a codec string that hang's parser must not see: it cuts at bytes, and panics inside a
+/// character that has more than one.
+///
+/// # Errors
+///
+/// When the string is not ASCII.
+pub fn check_codec(codec: &str) -> Result<(), String> {
+    match codec.is_ascii() {
+        true => Ok(()),
+        false => Err(format!("the codec {codec:?} is not ASCII")),
     }
 }
 

@@ -85,7 +85,7 @@ impl Session {
                     self.connection.apply(&event, &self.run.courier);
                     connected = match event {
                         Event::Connected { .. } => Some(Instant::now()),
-                        Event::Connecting { .. } => connected,
+                        Event::Connecting { .. } | Event::Leaving => connected,
                         Event::Lost { .. } => {
                             publication.redeliver();
                             None

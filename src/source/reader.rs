@@ -70,6 +70,8 @@ pub(super) enum End {
     Retired,
     #[error("it broke off: {0}")]
     Lost(String),
+    #[error("the broadcast \"{0}\", which has it, was not found")]
+    Missing(String),
 }
 
 /// What a reader is made of.

@@ -2,6 +2,7 @@
 
 use std::{future::Future, time::Duration};
 
+use moq_json::{Compression, snapshot};
 use moq_net::{Timestamp, broadcast, track};
 use tokio::runtime::Runtime;
 
@@ -74,22 +75,34 @@ impl Announced {
 pub(crate) struct Publisher {
     announced: Announced,
     catalog: track::Producer,
+    /// What compresses the catalog.
+    compressed: Option<snapshot::Producer<serde_json::Value>>,
 }
 
 impl Publisher {
-    /// Announces `broadcast` with this text as its catalog.
+    /// Announces `broadcast` with this text as its hang catalog.
     pub(crate) fn start(url: &str, broadcast: &str, catalog: &str) -> Self {
+        Self::start_on(url, broadcast, hang::Catalog::DEFAULT_NAME, catalog)
+    }
+
+    /// Announces `broadcast` with this text on the only catalog track that it has, compressed if
+    /// the name of the track is the one for that.
+    pub(crate) fn start_on(url: &str, broadcast: &str, track: &str, catalog: &str) -> Self {
+        let compressed = track == hang::Catalog::COMPRESSED_NAME;
         let (announced, track) = Announced::start(url, broadcast, |producer| {
             producer
-                .create_track(
-                    hang::Catalog::DEFAULT_NAME,
-                    hang::Catalog::default_track_info(),
-                )
+                .create_track(track, hang::Catalog::default_track_info())
                 .expect("the catalog's name is free")
+        });
+        let compressed = compressed.then(|| {
+            let mut config = snapshot::Config::default();
+            config.compression = Compression::Deflate;
+            snapshot::Producer::new(track.clone(), config)
         });
         let mut this = Self {
             announced,
             catalog: track,
+            compressed,
         };
         this.update(catalog);
         this
@@ -97,6 +110,11 @@ impl Publisher {
 
     /// Publishes another text as the catalog.
     pub(crate) fn update(&mut self, catalog: &str) {
+        if let Some(compressed) = &mut self.compressed {
+            let value: serde_json::Value = serde_json::from_str(catalog).expect("JSON");
+            compressed.update(&value).expect("the catalog is written");
+            return;
+        }
         let text = catalog.to_owned().into_bytes();
         self.catalog
             .write_frame(Timestamp::now(), text)
@@ -115,6 +133,11 @@ impl Publisher {
     pub(crate) fn finish(&self) {
         self.catalog.finish().expect("the catalog ends");
         self.announced.broadcast.close();
+    }
+
+    /// Waits until somebody reads the catalog.
+    pub(crate) fn wait_catalog_used(&self) {
+        self.wait_used(&self.catalog);
     }
 
     /// Waits until somebody reads the track.

@@ -111,7 +111,6 @@ fn is_plain(field: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use gst::prelude::*;
     use proptest::prelude::*;
 
     use super::*;
