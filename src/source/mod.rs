@@ -57,7 +57,7 @@
 //! The `json` and `binary` tracks of other publishers are data, too, with one buffer for each record.
 //! They carry no time: a buffer has the time of its arrival. Of a track in mode `stream` every record
 //! comes, from the first that the publisher still has; of one in mode `snapshot` the newest value, which
-//! for JSON is written compactly.
+//! for JSON is written compactly and may have 4 MiB.
 
 mod catalog;
 mod imp;

@@ -1,7 +1,8 @@
 //! Reads one of hang's own data tracks, whose records carry no time: theirs is that of their arrival.
 
 use bytes::Bytes;
-use moq_mux::{binary, json};
+use moq_json::snapshot;
+use moq_mux::binary;
 use moq_net::{broadcast, track};
 
 use super::{
@@ -12,16 +13,26 @@ use super::{
 };
 use crate::{media::data::Records, session::error};
 
+/// No greater JSON value is read, in bytes: each change of it is written out anew.
+const MAX_VALUE: usize = 4 << 20;
+
 /// The records of one track.
 enum Consumer {
-    Json(json::Consumer<serde_json::Value>),
+    Json(snapshot::Consumer<serde_json::Value>),
     Binary(binary::Consumer),
 }
 
 impl Consumer {
     fn new(track: track::Subscriber, records: &Records) -> moq_mux::Result<Self> {
         Ok(match records {
-            Records::Json(config) => Self::Json(json::Consumer::from_track(track, config)?),
+            Records::Json(config) => {
+                let mut options = snapshot::consumer::Config::default();
+                options.max_size = Some(MAX_VALUE);
+                if config.compression.is_some() {
+                    options.compression = moq_json::Compression::Deflate;
+                }
+                Self::Json(snapshot::Consumer::new(track, options))
+            }
             Records::Binary(config) => Self::Binary(binary::Consumer::from_track(track, config)?),
         })
     }
