@@ -13,6 +13,20 @@
 //! compressed (`catalog.json.z`), and MSF's (`catalog`). MSF carries pictures and sound only: text and
 //! data need hang.
 //!
+//! ## Subtitles
+//!
+//! Text is published as WebVTT, which says when each cue begins and ends and keeps bold, italic and
+//! underlined text; a cue whose buffer has no duration lasts 5 s. The times of WebVTT input are moved
+//! to those of the broadcast: the first cue of a buffer begins with it, whole files need `subparse`.
+//! With the pad property `text-format=utf8` raw text goes out as it is, and a cue without duration
+//! lasts until the next one. TTML goes out as it comes, with its own times.
+//!
+//! ```sh
+//! gst-launch-1.0 filesrc location=film.mp4 ! qtdemux ! h264parse ! s.sink_0 \
+//!     filesrc location=film.srt ! subparse ! s.sink_1 \
+//!     moqsink name=s url=https://relay.example broadcast=film
+//! ```
+//!
 //! ## Publish a file
 //!
 //! ```sh

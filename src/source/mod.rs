@@ -16,6 +16,20 @@
 //! A rendition of hang's catalog may be a track of another broadcast of the same relay: it is read
 //! there, and waited for if that broadcast is not there yet or goes.
 //!
+//! ## Subtitles
+//!
+//! A text pad gives one buffer for each cue, with its duration: Pango markup, or text without it
+//! where downstream takes nothing else, as muxers do. A cue that is on screen at the start is given
+//! for its rest. Plain text of which nobody says when it ends is given again every 500 ms, until
+//! something follows it, for 30 s at most. While nothing is said GAP events let an overlay go on;
+//! `qtmux` and its like ignore them after a cue and need an unlimited `queue` on their other pads.
+//!
+//! ```sh
+//! gst-launch-1.0 moqsrc url=https://relay.example broadcast=film name=src \
+//!     src.video_0 ! queue ! decodebin ! textoverlay name=text ! autovideosink \
+//!     src.text_0 ! text.text_sink
+//! ```
+//!
 //! ## Play
 //!
 //! ```sh

@@ -1,5 +1,7 @@
 //! Reads one track: groups in order, frames stamped and sent to their pad.
 
+mod text;
+
 use std::{
     collections::VecDeque,
     future::Future,
@@ -180,6 +182,7 @@ impl Reader {
             for frame in frames {
                 // An empty payload marks an end; it is no picture and no sound.
                 if frame.payload.is_empty() {
+                    self.output.clear(&frame);
                     continue;
                 }
                 let key = std::mem::take(&mut first) || frame.keyframe;
@@ -233,6 +236,10 @@ struct Held {
     timestamp: ClockTime,
     key: bool,
     payload: Bytes,
+    /// When it ends, if a frame that came after it says so.
+    end: Option<ClockTime>,
+    /// Before that it is held, unless its end is known.
+    ready: ClockTime,
 }
 
 /// The frame's timestamp, unless it is absurd: 2^60 ns are 36 years.
@@ -319,6 +326,8 @@ impl Output {
             timestamp,
             key,
             payload: frame.payload,
+            end: None,
+            ready: self.ready(now),
         });
         self.release_if_settled();
         true
@@ -338,6 +347,7 @@ impl Output {
         let at = self.playback.timeline().settles_at();
         let now = self.playback.clock.now();
         // Without an anchor nothing is held for long; never without a pause.
+        let at = at.map(|at| at.max(self.held.front().map_or(at, Held::ready)));
         at.map_or(TAIL, |at| at.saturating_sub(now).into())
     }
 
@@ -346,12 +356,17 @@ impl Output {
         if !self.playback.timeline().is_settled(now) {
             return;
         }
-        while let Some(held) = self.held.pop_front() {
-            self.show(held);
+        while self.held.len() > 1 || self.held.front().is_some_and(|held| held.ready() <= now) {
+            if let Some(held) = self.held.pop_front() {
+                self.show(held);
+            }
         }
     }
 
     fn show(&mut self, held: Held) {
+        if self.rendition.kind() == Kind::Text {
+            return self.show_text(&held);
+        }
         if !self.is_decodable(&held) {
             self.discont = true;
             return;
@@ -372,6 +387,7 @@ impl Output {
             duration: duration::of(&self.rendition, &held.payload),
             discont: std::mem::take(&mut self.discont) | stamp.discont,
             delta: is_video && !held.key,
+            stays: false,
             charge: self.budget.charge(held.payload.len(), stamp.pts),
             payload: held.payload,
         };

@@ -1,5 +1,8 @@
 //! The streaming thread of one pad: takes messages in order, pushes, and fills silence with GAPs.
 
+mod silence;
+mod text;
+
 use std::{
     ops::ControlFlow,
     panic::{self, AssertUnwindSafe},
@@ -22,11 +25,6 @@ use super::{
 };
 use crate::{media::codec::Kind, session::budget::Charge};
 
-/// After a first silence of the latency, how often a GAP says that there is still nothing.
-const GAP_INTERVAL: Duration = Duration::from_millis(100);
-/// How far ahead of the running time the gaps of text reach: an overlay holds each picture until it
-/// knows that no cue belongs to it, and a cue that comes for this span all the same is shown late.
-const TEXT_AHEAD: ClockTime = ClockTime::from_mseconds(100);
 /// A position this much ahead of the running time is of an earlier one, which was reset.
 pub(super) const RESTART: ClockTime = ClockTime::SECOND;
 /// How long a stop waits for the thread by itself before it flushes downstream.
@@ -46,6 +44,8 @@ pub(super) enum Message {
         revived: bool,
     },
     Frame(Frame),
+    /// Text that stays is over at this time.
+    Clear(ClockTime),
     /// The stream has ended; `None` takes a new seqnum.
     Eos(Option<gst::Seqnum>),
 }
@@ -58,6 +58,8 @@ pub(super) struct Frame {
     pub(super) duration: Option<ClockTime>,
     pub(super) discont: bool,
     pub(super) delta: bool,
+    /// Text that is shown until something follows it.
+    pub(super) stays: bool,
     pub(super) charge: Charge,
 }
 
@@ -197,6 +199,7 @@ pub(super) struct Pusher {
     needs_key: bool,
     discont: bool,
     ended: bool,
+    text: text::Text,
 }
 
 impl Pusher {
@@ -221,6 +224,7 @@ impl Pusher {
             needs_key: false,
             discont: false,
             ended: false,
+            text: text::Text::default(),
         }
     }
 
@@ -275,16 +279,20 @@ impl Pusher {
             }
             Some(Message::Caps { caps, revived }) => self.push_caps(&pad, &caps, revived),
             Some(Message::Frame(frame)) => self.push_frame(&pad, frame),
+            Some(Message::Clear(end)) => self.text.clear(end),
             Some(Message::Eos(seqnum)) => self.push_eos(&pad, seqnum),
         }
         ControlFlow::Continue(())
     }
 
-    fn push_frame(&mut self, pad: &gst::Pad, frame: Frame) {
+    fn push_frame(&mut self, pad: &gst::Pad, mut frame: Frame) {
         if self.ended || (self.needs_key && frame.delta) {
             return;
         }
         self.needs_key = false;
+        if self.kind == Kind::Text {
+            self.prepare_text(pad, &mut frame);
+        }
         let Frame { charge, pts, .. } = frame;
         let mut buffer = gst::Buffer::from_slice(frame.payload);
         // Just made: nobody else holds it.
@@ -301,11 +309,16 @@ impl Pusher {
         }
         // The frame has left the channel, however long downstream takes.
         drop(charge);
+        let end = pts.saturating_add(frame.duration.unwrap_or(ClockTime::ZERO));
+        self.push(pad, buffer, end);
+        self.gap_due = Instant::now() + self.silence();
+    }
+
+    /// Pushes a buffer that ends at `end`.
+    fn push(&mut self, pad: &gst::Pad, buffer: gst::Buffer, end: ClockTime) {
         let wish = self.wishes.load(Ordering::Acquire);
         let result = pad.push(buffer);
-        let end = pts.saturating_add(frame.duration.unwrap_or(ClockTime::ZERO));
         self.position = Some(self.position.map_or(end, |position| position.max(end)));
-        self.gap_due = Instant::now() + self.silence();
         if let Err(error) = result {
             self.refused(pad, error, wish);
         }
@@ -337,26 +350,6 @@ impl Pusher {
         }
     }
 
-    fn push_gap(&mut self, pad: &gst::Pad) {
-        self.gap_due = Instant::now() + GAP_INTERVAL;
-        let Some(clock) = &self.clock else { return };
-        if self.ended {
-            return;
-        }
-        let until = match self.kind {
-            Kind::Video | Kind::Audio => clock.now().saturating_sub(self.latency.get()),
-            Kind::Text => clock.now() + TEXT_AHEAD,
-            Kind::Data => clock.now(),
-        };
-        let from = self.position.unwrap_or(until);
-        if self.position.is_some() && until <= from {
-            return;
-        }
-        let duration = until.saturating_sub(from);
-        self.position = Some(from.max(until));
-        pad.push_event(gst::event::Gap::builder(from).duration(duration).build());
-    }
-
     fn push_caps(&mut self, pad: &gst::Pad, caps: &gst::Caps, revived: bool) {
         let revived = revived && std::mem::take(&mut self.ended);
         if self.ended {
@@ -370,6 +363,7 @@ impl Pusher {
             pad.push_event(again(&start));
         }
         pad.push_event(gst::event::Caps::new(caps));
+        self.text = text::Text::default();
         if revived {
             pad.push_event(gst::event::Segment::new(segment().as_ref()));
         }
@@ -386,14 +380,6 @@ impl Pusher {
             None => eos,
         };
         pad.push_event(eos.build());
-    }
-
-    /// How long nothing may come before a gap says so.
-    fn silence(&self) -> Duration {
-        match self.kind.is_sparse() {
-            true => GAP_INTERVAL,
-            false => self.latency.get().into(),
-        }
     }
 
     fn tell(&self, control: Control) {

@@ -4,6 +4,7 @@
 // Each test binary uses a part of these helpers.
 #![allow(dead_code, unused_imports)]
 
+pub(crate) mod cues;
 pub(crate) mod media;
 pub(crate) mod packets;
 pub(crate) mod pipeline;

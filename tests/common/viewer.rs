@@ -166,7 +166,9 @@ async fn follow(
     let mut tracks = JoinSet::new();
     while let Some(catalog) = catalogs.next().await? {
         let video = catalog.video.renditions.keys();
-        for name in video.chain(catalog.audio.renditions.keys()) {
+        let audio = catalog.audio.renditions.keys();
+        let text = catalog.text.renditions.keys();
+        for name in video.chain(audio).chain(text) {
             if !names.contains(name) {
                 names.push(name.clone());
                 tracks.spawn(read(broadcast.clone(), name.clone(), shared.clone()));

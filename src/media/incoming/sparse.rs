@@ -37,6 +37,12 @@ impl Timeline {
             .then_some((stamp, duration))
     }
 
+    /// The running time of a timestamp, which no frame of the track has.
+    pub fn edge(&self, ts: ClockTime) -> Option<ClockTime> {
+        let offset = self.anchor.as_ref()?.offset;
+        Some(clock_time(nanos(ts) + offset))
+    }
+
     pub(super) fn is_sparse(&self, id: TrackId) -> bool {
         let track = self.tracks.get(id.0).and_then(Option::as_ref);
         track.is_some_and(|track| track.kind.is_sparse())
