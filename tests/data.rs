@@ -1,23 +1,17 @@
-//! Data tracks: what is published is what is received, on the timeline of the picture; and what
-//! publishers of hang's own data tracks send.
+//! Data tracks: what is published is what is received, on the timeline of the picture.
 
 mod common;
 
-use std::{path::Path, sync::mpsc, thread, time::Duration};
+use std::path::Path;
 
-use bytes::Bytes;
 use common::{
-    Announced, Packets, Publisher, Relay, Running, init,
+    Packet, Packets, Pad, Relay, Running, init,
     media::{Video, moqsink, moqsrc},
-    packets::Packet,
+    noise, payloads,
     pipeline::{DEADLINE, describe},
-    publisher::write,
-    unique_broadcast, wait_message,
+    subscribe, unique_broadcast, wait_message, wait_pads,
 };
 use gst::prelude::*;
-use moq_mux::{binary, catalog, json};
-use moq_net::Timestamp;
-use serde_json::{Value, json};
 
 const KLV: &str = "meta/x-klv, parsed=(boolean)true";
 const CEA_608: &str = "closedcaption/x-cea-608, format=(string)raw, framerate=(fraction)30/1";
@@ -65,66 +59,6 @@ impl Track {
     }
 }
 
-/// A pad of a subscriber as it was when it came, with what passes it.
-struct Pad {
-    name: String,
-    track: String,
-    mime: Option<String>,
-    caps: String,
-    packets: Packets,
-}
-
-impl Pad {
-    fn of(pad: &gst::Pad) -> Self {
-        Self {
-            name: pad.name().into(),
-            track: pad.property("track"),
-            mime: pad.property("mime"),
-            caps: pad.current_caps().expect("caps").to_string(),
-            packets: Packets::of(pad),
-        }
-    }
-}
-
-/// A subscriber that takes every track, whenever it comes.
-fn subscribe(relay: &Relay, broadcast: &str) -> (Running, mpsc::Receiver<Pad>) {
-    let pipeline = gst::Pipeline::new();
-    // What comes before the subscription's start is kept up to half the latency.
-    let source = format!("{} latency=2000", moqsrc(&relay.url(), broadcast));
-    let source = gst::parse::launch(&source).expect("moqsrc");
-    pipeline.add(&source).expect("a name of its own");
-    let (added, pads) = mpsc::channel();
-    let weak = pipeline.downgrade();
-    source.connect_pad_added(move |_, pad| {
-        let Some(pipeline) = weak.upgrade() else {
-            return;
-        };
-        let seen = Pad::of(pad);
-        let sink = gst::ElementFactory::make("fakesink")
-            .property("sync", false)
-            .property("async", false)
-            .build()
-            .expect("fakesink");
-        pipeline.add(&sink).expect("a name of its own");
-        sink.sync_state_with_parent().expect("fakesink starts");
-        pad.link(&sink.static_pad("sink").expect("a pad"))
-            .expect("a fakesink takes everything");
-        // Refused only after the test.
-        let _ = added.send(seen);
-    });
-    let running = Running::new(pipeline);
-    running.start();
-    (running, pads)
-}
-
-fn wait_pads(pads: &mpsc::Receiver<Pad>, count: usize) -> Vec<Pad> {
-    let mut found: Vec<Pad> = (0..count)
-        .map(|_| pads.recv_timeout(DEADLINE).expect("a pad is added"))
-        .collect();
-    found.sort_by(|one, other| one.track.cmp(&other.track));
-    found
-}
-
 /// Publishes the tracks beside `others` to a subscriber that waits already; what it gets.
 fn through(tracks: &[Track], others: &str, count: usize) -> Vec<(Pad, Vec<Packet>)> {
     init();
@@ -133,6 +67,8 @@ fn through(tracks: &[Track], others: &str, count: usize) -> Vec<(Pad, Vec<Packet
     let (subscriber, pads) = subscribe(&relay, &broadcast);
     let mut launch = moqsink(&relay.url(), &broadcast);
     for (number, track) in tracks.iter().enumerate() {
+        // The first to have caps would be the first by name.
+        launch += &format!(" sink_{number}::track=track-{number}");
         if let Some(mime) = track.mime {
             launch += &format!(" sink_{number}::mime={mime}");
         }
@@ -155,17 +91,6 @@ fn through(tracks: &[Track], others: &str, count: usize) -> Vec<(Pad, Vec<Packet
         .collect()
 }
 
-/// Bytes that are not text, no two lengths alike.
-fn binary(length: usize) -> Vec<u8> {
-    let mut state = length as u32 | 1;
-    let next = || {
-        // A linear congruential generator, of which the upper bits are good enough here.
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 24) as u8
-    };
-    std::iter::repeat_with(next).take(length).collect()
-}
-
 /// A KLV packet: universal label of 16 bytes, length, value (SMPTE 336M).
 fn klv(value: &[u8]) -> Vec<u8> {
     let label = b"\x06\x0e\x2b\x34\x02\x0b\x01\x01\x0e\x01\x03\x01\x01\x00\x00\x00";
@@ -179,14 +104,10 @@ fn cea_608(count: usize) -> Vec<Vec<u8>> {
     pairs
 }
 
-fn payloads(packets: &[Packet]) -> Vec<&[u8]> {
-    packets.iter().map(|packet| &packet.bytes[..]).collect()
-}
-
 fn rows() -> [Track; 5] {
     let texts = |text: fn(usize) -> String| (0..25).map(|n| text(n).into_bytes()).collect();
     [
-        Track::new(KLV, (0..25).map(|n| klv(&binary(n + 1))).collect()),
+        Track::new(KLV, (0..25).map(|n| klv(&noise(n + 1))).collect()),
         Track::new(CEA_608, cea_608(25)),
         Track::new(
             CEA_708,
@@ -230,13 +151,13 @@ fn every_kind_of_data_arrives_with_its_caps_times_and_bytes() {
 #[test]
 fn payloads_of_any_size_arrive_byte_for_byte() {
     let mut sizes = vec![1, 2, 187, 65_536, 1 << 20, 1, (1 << 20) + 1, 31 << 20];
-    let mut track = Track::new(ANY, sizes.iter().map(|size| binary(*size)).collect());
+    let mut track = Track::new(ANY, sizes.iter().map(|size| noise(*size)).collect());
     // To viewers an empty buffer is an end.
     track.payloads.insert(3, Vec::new());
     let received = through(&[track], "", 1);
     let arrived = payloads(&received[0].1);
     for (arrived, size) in arrived.iter().zip(sizes.drain(..)) {
-        assert!(*arrived == binary(size), "{size} bytes");
+        assert!(*arrived == noise(size), "{size} bytes");
     }
     assert_eq!(arrived.len(), 8);
 }
@@ -389,134 +310,6 @@ fn captions_link_to_converter_and_combiner() {
 }
 
 #[test]
-fn data_of_other_publishers_arrives_record_by_record() {
-    init();
-    let relay = Relay::start().expect("the relay starts");
-    let broadcast = unique_broadcast("records");
-    let (_announced, (mut catalog, mut log, mut document, mut blobs, mut poster)) =
-        Announced::start(&relay.url(), &broadcast, |producer| {
-            let catalog = catalog::Producer::<()>::new(producer, catalog::Config::default());
-            let catalog = catalog.expect("a catalog");
-            let track = |name| producer.create_track(name, None).expect("a track");
-            let json = || json::Config::default().with_compression(true);
-            let image = binary::Config::default().with_mime("image/jpeg");
-            let log = catalog.json_stream::<Value>(track("log"), json());
-            let document = catalog.json_snapshot::<Value>(track("document"), json());
-            let blobs = catalog.binary_stream(track("blobs"), image.with_compression(true));
-            let poster = catalog.binary_snapshot(track("poster"), binary::Config::default());
-            let all = (log, document, blobs, poster);
-            let (Ok(log), Ok(document), Ok(blobs), Ok(poster)) = all else {
-                panic!("the catalog lists the tracks");
-            };
-            (catalog, log, document, blobs, poster)
-        });
-    let mut publish = |number: usize| {
-        let value = json!({"number": number, "same": "text"});
-        log.append(&value).expect("the log takes a record");
-        document.update(&value).expect("the document takes a value");
-        let blob = Bytes::from(binary(number * 100_000));
-        blobs.append(blob.clone()).expect("the log takes a blob");
-        poster.update(blob).expect("the poster takes a value");
-    };
-    let (subscriber, pads) = subscribe(&relay, &broadcast);
-    let pads = wait_pads(&pads, 4);
-    for number in 0..5 {
-        publish(number);
-        for pad in &pads {
-            pad.packets.wait_count(number + 1, DEADLINE);
-        }
-    }
-    catalog.finish().expect("the catalog ends");
-    subscriber.wait_eos();
-    for (pad, (track, mime)) in pads.iter().zip([
-        ("blobs", Some("image/jpeg")),
-        ("document", Some("application/json")),
-        ("log", Some("application/json")),
-        ("poster", None),
-    ]) {
-        assert_eq!((&*pad.track, pad.mime.as_deref()), (track, mime));
-        assert_eq!(pad.caps, ANY);
-        let packets = pad.packets.so_far();
-        assert_eq!(packets.len(), 5, "{track}");
-        for (number, packet) in packets.iter().enumerate() {
-            match mime {
-                Some("application/json") => {
-                    let value: Value = serde_json::from_slice(&packet.bytes).expect("JSON");
-                    assert_eq!(value, json!({"number": number, "same": "text"}));
-                }
-                _ => assert!(packet.bytes == binary(number * 100_000)),
-            }
-        }
-        for pair in packets.windows(2) {
-            assert!(pair[0].pts < pair[1].pts, "{track}: the time of arrival");
-        }
-    }
-}
-
-#[test]
-fn a_log_that_was_written_before_is_read_from_its_first_record() {
-    init();
-    let relay = Relay::start().expect("the relay starts");
-    let broadcast = unique_broadcast("log");
-    let catalog = json!({"json": {"tracks": {"log": {"mode": "stream"}}}}).to_string();
-    let publisher = Publisher::start(&relay.url(), &broadcast, &catalog);
-    let mut log = moq_json::stream::Producer::<Value>::new(
-        publisher.track("log"),
-        moq_json::stream::Config::default(),
-    );
-    for number in 0..100 {
-        log.append(&json!(number)).expect("the log takes a record");
-    }
-    let (_subscriber, pads) = subscribe(&relay, &broadcast);
-    let pads = wait_pads(&pads, 1);
-    let packets = pads[0].packets.wait_count(100, DEADLINE);
-    let expected: Vec<_> = (0..100).map(|n: u32| n.to_string().into_bytes()).collect();
-    assert_eq!(payloads(&packets), expected);
-}
-
-#[test]
-fn a_bad_entry_harms_no_other() {
-    init();
-    let relay = Relay::start().expect("the relay starts");
-    let broadcast = unique_broadcast("bad");
-    let catalog = json!({
-        "json": {"tracks": {
-            "future": {"mode": "future"},
-            "good-log": {"mode": "stream", "unknown": [1]},
-            "none": null,
-        }},
-        "binary": {"tracks": {"packed": {"mode": "snapshot", "compression": "zstd"}}},
-        "gstData": {"renditions": {
-            "good-klv": {"caps": "meta/x-klv", "unknown": 5},
-            "mime": {"caps": ANY, "mime": "nothing"},
-            "nested": {"caps": "meta/x-klv, format=(structure)\"a, b=(int)1;\""},
-            "void": {"caps": "meta/x-klv, format=(void)x"},
-            "video": {"caps": "video/x-raw, format=(string)I420"},
-        }},
-    });
-    let publisher = Publisher::start(&relay.url(), &broadcast, &catalog.to_string());
-    let (log, data) = (publisher.track("good-log"), publisher.track("good-klv"));
-    let (subscriber, pads) = subscribe(&relay, &broadcast);
-    let pads = wait_pads(&pads, 2);
-    let tracks: Vec<_> = pads.iter().map(|pad| &*pad.track).collect();
-    assert_eq!(tracks, ["good-klv", "good-log"]);
-    publisher.wait_used(&data);
-    write(&data, 1_000_000, b"klv");
-    let mut group = log.append_group().expect("a group");
-    group
-        .write_frame(Timestamp::now(), &b"not JSON"[..])
-        .expect("the group takes a frame");
-    assert_eq!(payloads(&pads[0].packets.wait_count(1, DEADLINE)), [b"klv"]);
-    assert_eq!(
-        payloads(&pads[1].packets.wait_count(1, DEADLINE)),
-        [b"not JSON"]
-    );
-    let bus = subscriber.bus();
-    let warnings = std::iter::from_fn(|| bus.pop_filtered(&[gst::MessageType::Warning]));
-    assert_eq!(warnings.count(), 7, "one for each that is left out");
-}
-
-#[test]
 fn what_cannot_be_published_is_told_and_harms_nothing_else() {
     init();
     let relay = Relay::start().expect("the relay starts");
@@ -547,7 +340,7 @@ fn what_cannot_be_published_is_told_and_harms_nothing_else() {
         .collect();
     subscriber.wait_eos();
     let received = pads[0].packets.so_far();
-    assert_eq!(self::payloads(&received), [[1], [3]]);
+    assert_eq!(common::payloads(&received), [[1], [3]]);
     assert_eq!(pads[0].mime, None);
     for expected in [
         "type=(string)json\" cannot be published",
@@ -560,32 +353,4 @@ fn what_cannot_be_published_is_told_and_harms_nothing_else() {
             "{expected}: {told:#?}"
         );
     }
-}
-
-#[test]
-fn a_log_that_breaks_off_is_not_repeated() {
-    init();
-    let relay = Relay::start().expect("the relay starts");
-    let broadcast = unique_broadcast("broken");
-    let entry = json!({"mode": "stream", "compression": "deflate"});
-    let catalog = json!({"binary": {"tracks": {"log": entry}}}).to_string();
-    let publisher = Publisher::start(&relay.url(), &broadcast, &catalog);
-    let log = publisher.track("log");
-    let mut group = log.append_group().expect("a group");
-    let mut append = |frame: &[u8]| {
-        group
-            .write_frame(Timestamp::now(), frame.to_vec())
-            .expect("the group takes a frame");
-    };
-    for record in *b"123" {
-        // A stored block of one byte, and the head of an empty one (RFC 1951 section 3.2.4).
-        append(&[0, 1, 0, 0xfe, 0xff, record, 0]);
-    }
-    let (_subscriber, pads) = subscribe(&relay, &broadcast);
-    let pads = wait_pads(&pads, 1);
-    pads[0].packets.wait_count(3, DEADLINE);
-    append(&[0xff; 8]);
-    // Nothing tells of a reader that does not come back: a broken track is tried again sooner.
-    thread::sleep(Duration::from_secs(1));
-    assert_eq!(payloads(&pads[0].packets.so_far()), [b"1", b"2", b"3"]);
 }

@@ -114,6 +114,7 @@ async fn read(
             duration: None,
             discont: std::mem::take(&mut first),
             delta: false,
+            stays: false,
             charge: config.budget.charge(payload.len(), pts),
             payload,
         };

@@ -7,6 +7,7 @@
 pub(crate) mod cues;
 pub(crate) mod media;
 pub(crate) mod packets;
+pub(crate) mod pads;
 pub(crate) mod pipeline;
 pub(crate) mod probe;
 pub(crate) mod proxy;
@@ -16,7 +17,8 @@ pub(crate) mod resources;
 pub(crate) mod stops;
 pub(crate) mod viewer;
 
-pub(crate) use packets::{Packet, Packets};
+pub(crate) use packets::{Packet, Packets, noise, payloads};
+pub(crate) use pads::{Pad, subscribe, wait_pads};
 pub(crate) use pipeline::{Running, init, unique_broadcast, wait_message, watchdog};
 pub(crate) use probe::{Delays, Sample, median};
 pub(crate) use proxy::{Path, Proxy};
