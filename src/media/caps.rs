@@ -71,7 +71,7 @@ impl Stream {
     /// Turns one access unit or packet into what goes on the wire, and remembers its parameter
     /// sets.
     ///
-    /// H.264 avc, AAC and Opus go out as they are. H.264 avc3 is rewritten as Annex B. H.264
+    /// H.264 avc and all sound go out as they are. H.264 avc3 is rewritten as Annex B. H.264
     /// byte-stream goes out as it is, except for a key frame without parameter sets: it gets the
     /// last ones, so that whoever joins there can decode.
     ///
@@ -119,6 +119,12 @@ impl Stream {
     /// reorders, `None` when nothing says so (yet).
     pub fn reorder_depth(&self) -> Option<u32> {
         self.intake.reorder_depth()
+    }
+
+    /// Whether a decoder can begin with this frame; `marked` is what the buffer's flag says, which
+    /// encoders and parsers do not always set right.
+    pub fn is_key(&self, payload: &[u8], marked: bool) -> bool {
+        self.intake.is_key(payload, marked)
     }
 }
 

@@ -3,22 +3,35 @@
 //! A codec is one row of [`CODECS`] and one file below this module.
 
 mod aac;
+mod ac3;
 mod audio;
+mod av1;
 mod data;
 mod field;
+mod flac;
 mod h264;
+mod h265;
+mod mpeg;
+mod nal;
 mod opus;
+mod pcm;
 pub mod text;
 mod video;
+mod vp8;
+mod vp9;
 
 use std::fmt;
 
 use bytes::Bytes;
+use hang::catalog::AudioCodec;
 
+use self::{h264::H264, h265::H265};
 use super::{
     caps::Span,
     rendition::{CapsError, FrameError, Rendition},
 };
+
+pub(super) use self::audio::Packet;
 
 pub use self::data::is_mime;
 pub use super::rendition::Kind;
@@ -46,17 +59,62 @@ pub struct Codec {
 }
 
 /// All codecs. Their order is the order in the pad templates.
-pub static CODECS: [Codec; 6] = [
+pub static CODECS: &[Codec] = &[
     Codec {
         name: "H.264",
         kind: Kind::Video,
         sink_caps: "video/x-h264, stream-format=(string){ avc, avc3, byte-stream }, alignment=(string)au",
         src_caps: "video/x-h264, stream-format=(string){ avc, byte-stream }, alignment=(string)au, parsed=(boolean)true",
-        takes: h264::takes,
-        carries: h264::carries,
-        intake: h264::intake,
-        caps: h264::caps,
-        reorder_depth: h264::reorder_depth,
+        takes: nal::takes::<H264>,
+        carries: nal::carries::<H264>,
+        intake: nal::intake::<H264>,
+        caps: nal::caps::<H264>,
+        reorder_depth: nal::reorder_depth::<H264>,
+    },
+    Codec {
+        name: "H.265",
+        kind: Kind::Video,
+        sink_caps: "video/x-h265, stream-format=(string){ hvc1, hev1, byte-stream }, alignment=(string)au",
+        src_caps: "video/x-h265, stream-format=(string){ hvc1, byte-stream }, alignment=(string)au, parsed=(boolean)true",
+        takes: nal::takes::<H265>,
+        carries: nal::carries::<H265>,
+        intake: nal::intake::<H265>,
+        caps: nal::caps::<H265>,
+        reorder_depth: nal::reorder_depth::<H265>,
+    },
+    Codec {
+        name: "AV1",
+        kind: Kind::Video,
+        // av1enc of GStreamer 1.22 states no stream-format.
+        sink_caps: "video/x-av1, alignment=(string)tu",
+        src_caps: "video/x-av1, stream-format=(string)obu-stream, alignment=(string)tu, parsed=(boolean)true",
+        takes: av1::takes,
+        carries: av1::carries,
+        intake: av1::intake,
+        caps: av1::caps,
+        reorder_depth: never_reordered,
+    },
+    Codec {
+        name: "VP8",
+        kind: Kind::Video,
+        sink_caps: "video/x-vp8",
+        src_caps: "video/x-vp8",
+        takes: vp8::takes,
+        carries: vp8::carries,
+        intake: vp8::intake,
+        caps: vp8::caps,
+        reorder_depth: never_reordered,
+    },
+    Codec {
+        name: "VP9",
+        kind: Kind::Video,
+        sink_caps: "video/x-vp9",
+        src_caps: "video/x-vp9, profile=(string){ 0, 1, 2, 3 }",
+        takes: vp9::takes,
+        carries: vp9::carries,
+        intake: vp9::intake,
+        caps: vp9::caps,
+        reorder_depth: never_reordered,
     },
     Codec {
         name: "AAC",
@@ -72,12 +130,78 @@ pub static CODECS: [Codec; 6] = [
     Codec {
         name: "Opus",
         kind: Kind::Audio,
-        sink_caps: "audio/x-opus, channel-mapping-family=(int)0",
-        src_caps: "audio/x-opus, channel-mapping-family=(int)0",
-        takes: opus::takes,
-        carries: opus::carries,
+        sink_caps: "audio/x-opus, channel-mapping-family=(int)[ 0, 1 ]",
+        src_caps: "audio/x-opus, channel-mapping-family=(int)[ 0, 1 ]",
+        takes: |caps| caps.name() == "audio/x-opus",
+        carries: |entry| audio::is(entry, &AudioCodec::Opus),
         intake: opus::intake,
         caps: opus::caps,
+        reorder_depth: never_reordered,
+    },
+    Codec {
+        name: "MP3",
+        kind: Kind::Audio,
+        sink_caps: "audio/mpeg, mpegversion=(int)1, layer=(int)3",
+        src_caps: "audio/mpeg, mpegversion=(int)1, layer=(int)3, parsed=(boolean)true",
+        takes: |caps| mpeg::takes(caps, 3),
+        carries: |entry| audio::is(entry, &AudioCodec::Mp3),
+        intake: |caps| mpeg::intake(caps, AudioCodec::Mp3),
+        caps: |entry| mpeg::caps(entry, 3),
+        reorder_depth: never_reordered,
+    },
+    Codec {
+        name: "MP2",
+        kind: Kind::Audio,
+        sink_caps: "audio/mpeg, mpegversion=(int)1, layer=(int)2",
+        src_caps: "audio/mpeg, mpegversion=(int)1, layer=(int)2, parsed=(boolean)true",
+        takes: |caps| mpeg::takes(caps, 2),
+        carries: |entry| audio::is(entry, &AudioCodec::Mp2),
+        intake: |caps| mpeg::intake(caps, AudioCodec::Mp2),
+        caps: |entry| mpeg::caps(entry, 2),
+        reorder_depth: never_reordered,
+    },
+    Codec {
+        name: "FLAC",
+        kind: Kind::Audio,
+        sink_caps: "audio/x-flac",
+        src_caps: "audio/x-flac, framed=(boolean)true",
+        takes: |caps| caps.name() == "audio/x-flac",
+        carries: |entry| audio::is(entry, &AudioCodec::Flac),
+        intake: flac::intake,
+        caps: flac::caps,
+        reorder_depth: never_reordered,
+    },
+    Codec {
+        name: "AC-3",
+        kind: Kind::Audio,
+        sink_caps: "audio/x-ac3",
+        src_caps: "audio/x-ac3, framed=(boolean)true, alignment=(string)frame",
+        takes: |caps| caps.name() == "audio/x-ac3",
+        carries: |entry| audio::is(entry, &AudioCodec::Ac3),
+        intake: |caps| ac3::intake(caps, AudioCodec::Ac3),
+        caps: |entry| ac3::caps(entry, "audio/x-ac3"),
+        reorder_depth: never_reordered,
+    },
+    Codec {
+        name: "E-AC-3",
+        kind: Kind::Audio,
+        sink_caps: "audio/x-eac3",
+        src_caps: "audio/x-eac3, framed=(boolean)true, alignment=(string)frame",
+        takes: |caps| caps.name() == "audio/x-eac3",
+        carries: |entry| audio::is(entry, &AudioCodec::Ec3),
+        intake: |caps| ac3::intake(caps, AudioCodec::Ec3),
+        caps: |entry| ac3::caps(entry, "audio/x-eac3"),
+        reorder_depth: never_reordered,
+    },
+    Codec {
+        name: "PCM",
+        kind: Kind::Audio,
+        sink_caps: "audio/x-raw, format=(string)F32LE, layout=(string)interleaved",
+        src_caps: "audio/x-raw, format=(string)F32LE, layout=(string)interleaved",
+        takes: |caps| caps.name() == "audio/x-raw",
+        carries: |entry| audio::is(entry, &AudioCodec::Pcm),
+        intake: pcm::intake,
+        caps: pcm::caps,
         reorder_depth: never_reordered,
     },
     Codec {
@@ -128,7 +252,6 @@ impl Codec {
             .ok_or_else(|| {
                 let hint = match structure.name().as_str() {
                     "video/x-raw" => "; insert a video encoder such as x264enc",
-                    "audio/x-raw" => "; insert an audio encoder such as opusenc",
                     _ => "",
                 };
                 CapsError::unsupported(format!(
@@ -226,6 +349,12 @@ pub(super) trait Intake: fmt::Debug + Send {
     /// See [`Stream::clears`](crate::media::caps::Stream::clears).
     fn clears(&self) -> bool {
         false
+    }
+
+    /// See [`Stream::is_key`](crate::media::caps::Stream::is_key); codecs whose payload tells
+    /// look there.
+    fn is_key(&self, _payload: &[u8], marked: bool) -> bool {
+        marked
     }
 }
 

@@ -39,7 +39,15 @@ impl MoqSinkPad {
     }
 
     pub(super) fn query(&self, sink: &MoqSink, query: &mut gst::QueryRef) -> bool {
-        gst::Pad::query_default(&*self.obj(), Some(&*sink.obj()), query)
+        let answered = gst::Pad::query_default(&*self.obj(), Some(&*sink.obj()), query);
+        if let gst::QueryViewMut::AcceptCaps(query) = query.view_mut()
+            && !query.result()
+            && let Err(reason) = caps::Stream::from_caps(query.caps())
+        {
+            // The CAPS event will not come: nothing else says what to do about it.
+            gst::warning!(CAT, imp = self, "Refused: {reason}");
+        }
+        answered
     }
 
     fn flush_start(&self) {
