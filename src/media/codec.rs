@@ -6,6 +6,7 @@ mod aac;
 mod ac3;
 mod audio;
 mod av1;
+mod data;
 mod field;
 mod flac;
 mod h264;
@@ -32,6 +33,7 @@ use super::{
 
 pub(super) use self::audio::Packet;
 
+pub use self::data::is_mime;
 pub use super::rendition::Kind;
 
 /// One codec that the elements know.
@@ -222,6 +224,17 @@ pub static CODECS: &[Codec] = &[
         carries: text::carries_ttml,
         intake: text::intake,
         caps: text::caps,
+        reorder_depth: never_reordered,
+    },
+    Codec {
+        name: "data",
+        kind: Kind::Data,
+        sink_caps: data::CAPS,
+        src_caps: data::CAPS,
+        takes: data::takes,
+        carries: data::carries,
+        intake: data::intake,
+        caps: data::caps,
         reorder_depth: never_reordered,
     },
 ];

@@ -316,7 +316,7 @@ mod tests {
         let caps = gst::Caps::builder("video/x-vp8").build();
         let label = format!("a\u{7}b\0{}", "x".repeat(2 * MAX_LABEL));
         let entry = serde_json::json!({ "codec": "vp8", "bitrate": 1000, "label": label });
-        let rendition = Rendition::from_json(Kind::Video, &entry).unwrap();
+        let rendition = Rendition::from_json("video", &entry).unwrap();
         let orientation = Orientation::from_tag("flip-rotate-90").unwrap();
         let description = Description::of_rendition(&rendition, orientation);
         let back = description.tags(&caps, Kind::Video);
@@ -336,7 +336,7 @@ mod tests {
         gst::init().unwrap();
         let caps = gst::Caps::builder("text/x-raw").build();
         let entry = serde_json::json!({ "format": "utf8", "lang": "en-US" });
-        let mut text = Rendition::from_json(Kind::Text, &entry).unwrap();
+        let mut text = Rendition::from_json("text", &entry).unwrap();
         let description = Description::of_rendition(&text, Orientation::default());
         assert_eq!(description.orientation, None);
         let back = Description::of_tags(&description.tags(&caps, Kind::Text));

@@ -5,6 +5,7 @@ pub mod caps;
 pub mod cmaf;
 pub mod codec;
 pub mod container;
+pub mod data;
 pub mod decode_order;
 pub mod description;
 pub mod duration;

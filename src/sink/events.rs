@@ -114,7 +114,8 @@ impl MoqSinkPad {
                 let rendition = stream.announce();
                 drop(stream);
                 part.send(PadMessage::Kind(kind));
-                if let Some(rendition) = rendition {
+                if let Some(mut rendition) = rendition {
+                    self.complete(&mut rendition);
                     let wanted = self.wanted_track();
                     part.send(PadMessage::Rendition(Box::new(rendition), wanted));
                 }

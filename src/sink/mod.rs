@@ -57,6 +57,43 @@
 //! gst-launch-1.0 -e v4l2src ! videoconvert ! x264enc tune=zerolatency key-int-max=60 ! h264parse ! \
 //!     moqsink url=https://relay.example broadcast=door sink_0::track=camera
 //! ```
+//!
+//! ## Publish data beside the picture
+//!
+//! KLV (`meta/x-klv`) and captions (`closedcaption/x-cea-608`, `closedcaption/x-cea-708`) are taken
+//! as they are, everything else as `application/octet-stream` with its type in the pad property
+//! `mime`: JSON is `application/json`, ID3 is `application/id3`. Each buffer needs a time, holds up
+//! to 32 MiB, and is shown with the picture of the same time. Empty buffers are dropped.
+//!
+//! ```sh
+//! gst-launch-1.0 -e v4l2src ! videoconvert ! x264enc tune=zerolatency ! h264parse ! moq.sink_0 \
+//!     fdsrc do-timestamp=true ! application/octet-stream ! moq.sink_1 \
+//!     moqsink name=moq url=https://relay.example broadcast=door \
+//!     sink_1::track=events sink_1::mime=application/json
+//! ```
+//!
+//! hang's catalog has no section for data that has a time, so `catalog.json` gets one more:
+//!
+//! ```json
+//! {
+//!   "gstData": {
+//!     "renditions": {
+//!       "events": {
+//!         "caps": "application/octet-stream",
+//!         "mime": "application/json",
+//!         "container": { "kind": "legacy" },
+//!         "bitrate": 16000
+//!       }
+//!     }
+//!   }
+//! }
+//! ```
+//!
+//! `caps` are those of the pad as GStreamer writes them; `mime`, `label` and `bitrate` (in bits per
+//! second) are left out where they are not known. The track is framed as hang's media are: each frame
+//! is the timestamp as a QUIC variable-length integer in microseconds, on the same timeline as picture
+//! and sound, followed by the buffer. Groups begin every 100 ms of data, and before 8000 frames or
+//! 24 MiB.
 
 mod answers;
 mod chain;

@@ -18,7 +18,11 @@ use super::{
     text::{TextFormat, TextRole},
 };
 use crate::{
-    media::{codec::text, container::Container},
+    media::{
+        codec::{is_mime, text},
+        container::Container,
+        rendition::Rendition,
+    },
     session::budget::Budget,
 };
 
@@ -52,6 +56,8 @@ pub struct MoqSinkPad {
         nick = "Track", blurb = "Name of the track, to be set before the first caps; the default is video, video-2, audio, ... by kind", mutable_ready)]
     #[property(name = "container", type = Container, get, set, member = container,
         nick = "Container", blurb = "How frames are wrapped on the wire; a change applies at the next caps", mutable_ready, builder(Container::default()))]
+    #[property(name = "mime", type = Option<String>, get, set, member = mime,
+        nick = "MIME type", blurb = "MIME type of each buffer of a data track, such as application/json, or none; counts from the next caps on", mutable_ready)]
     #[property(name = "active-track", type = Option<String>, get, member = active,
         nick = "Active track", blurb = "Name under which the track is published; it gets a number when the format changes")]
     #[property(name = "track-status", type = TrackStatus, get, member = status,
@@ -78,6 +84,7 @@ pub struct MoqSinkPad {
 struct Track {
     wanted: Option<String>,
     container: Container,
+    mime: Option<String>,
     active: Option<String>,
     status: TrackStatus,
     error: Option<String>,
@@ -231,6 +238,19 @@ impl MoqSinkPad {
     /// How the frames of the next caps are to be wrapped.
     pub(super) fn container(&self) -> Container {
         lock(&self.track).container
+    }
+
+    /// What the pad adds to the entry that its caps make.
+    pub(super) fn complete(&self, rendition: &mut Rendition) {
+        let Rendition::Data(config) = rendition else {
+            return;
+        };
+        config.mime = lock(&self.track).mime.clone();
+        if let Some(mime) = config.mime.take_if(|mime| !is_mime(mime)) {
+            self.warn(&format!(
+                "The property mime is left out: {mime:?} is no MIME type"
+            ));
+        }
     }
 
     pub(super) fn text_settings(&self) -> text::Settings {

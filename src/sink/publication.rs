@@ -17,9 +17,10 @@ use super::{
 use crate::{
     media::{
         codec::Kind,
+        data::Sections,
         description::Orientation,
         name::Names,
-        rendition::{Catalog, Rendition, Sections},
+        rendition::{Catalog, Rendition},
     },
     session::error::Error,
 };

@@ -171,7 +171,7 @@ pub struct MoqSrc {
     #[property(
         name = "audio-max-age",
         nick = "Audio maximum age",
-        blurb = "How long a late group of sound is waited for when a newer one has come, in ms",
+        blurb = "How long a late group of sound, text or data is waited for when a newer one has come, in ms",
         get = |this: &Self| this.settings().audio_max_age,
         set = |this: &Self, age| this.settings().audio_max_age = age,
         type = u32, maximum = 60_000, default = DEFAULT_AUDIO_MAX_AGE, mutable_ready
@@ -349,10 +349,10 @@ pub(super) fn expose(
 }
 
 /// The pad gives another track; a job of the courier.
-pub(super) fn rename(element: &gst::Element, pad: &str, track: &str) {
+pub(super) fn rename(element: &gst::Element, pad: &str, track: &str, mime: Option<String>) {
     let pad = element.static_pad(pad).and_downcast::<MoqSrcPad>();
     if let Some(pad) = pad {
-        pad.set_track(track);
+        pad.set_track(track, mime);
     }
 }
 

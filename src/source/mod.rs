@@ -59,6 +59,24 @@
 //!     src.video_0 ! h264parse ! mux. src.audio_0 ! aacparse ! mux. \
 //!     mp4mux name=mux ! filesink location=camera.mp4
 //! ```
+//!
+//! ## Take data
+//!
+//! Data tracks of `moqsink` come out of the pads `data_%u` with the caps that they went in with, and
+//! on the timeline of picture and sound. What has no type in GStreamer is `application/octet-stream`;
+//! its MIME type is the pad property `mime`, not a field of the caps, which are thus the same at both
+//! ends.
+//!
+//! ```sh
+//! gst-launch-1.0 -e moqsrc url=https://relay.example broadcast=drone name=src \
+//!     src.video_0 ! h264parse ! mux. src.data_0 ! meta/x-klv,parsed=true ! mux. \
+//!     mpegtsmux name=mux ! filesink location=drone.ts
+//! ```
+//!
+//! The `json` and `binary` tracks of other publishers are data, too, with one buffer for each record.
+//! They carry no time: a buffer has the time of its arrival. Of a track in mode `stream` every record
+//! comes, from the first that the publisher still has; of one in mode `snapshot` the newest value, which
+//! for JSON is written compactly and may have 4 MiB.
 
 mod catalog;
 mod container;
@@ -66,6 +84,7 @@ mod imp;
 mod pad;
 mod playback;
 mod reader;
+mod records;
 mod reference;
 mod stream;
 mod subscription;

@@ -28,6 +28,8 @@ pub(super) struct Config {
     pub(super) name: String,
     /// Name of its track.
     pub(super) track: String,
+    /// The MIME type of its payloads.
+    pub(super) mime: Option<String>,
     pub(super) stream: gst::Stream,
     pub(super) group: gst::GroupId,
     pub(super) caps: gst::Caps,
@@ -50,6 +52,15 @@ pub struct MoqSrcPad {
         type = Option<String>
     )]
     track: Mutex<Option<String>>,
+    /// MIME type of the payloads.
+    #[property(
+        name = "mime",
+        nick = "MIME type",
+        blurb = "MIME type of each buffer of a data track, or none where the publisher states none",
+        get = |pad: &Self| pad.mime.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        type = Option<String>
+    )]
+    mime: Mutex<Option<String>>,
     session: OnceLock<Session>,
     stream: Mutex<Option<Stream>>,
 }
@@ -96,7 +107,7 @@ impl super::MoqSrcPad {
                 )
             })
             .build();
-        pad.set_track(&config.track);
+        pad.set_track(&config.track, config.mime);
         let session = Session {
             index: config.index,
             kind: config.kind,
@@ -131,13 +142,20 @@ impl super::MoqSrcPad {
     }
 
     /// The pad gives another track from now on.
-    pub(super) fn set_track(&self, track: &str) {
+    pub(super) fn set_track(&self, track: &str, mime: Option<String>) {
         let imp = self.imp();
-        let mut current = imp.track.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = current.replace(track.to_owned());
-        drop(current);
-        if before.as_deref() != Some(track) {
+        let set = |property: &Mutex<Option<String>>, value: Option<String>| {
+            let mut current = property.lock().unwrap_or_else(PoisonError::into_inner);
+            *current != value && {
+                *current = value;
+                true
+            }
+        };
+        if set(&imp.track, Some(track.to_owned())) {
             self.notify("track");
+        }
+        if set(&imp.mime, mime) {
+            self.notify("mime");
         }
     }
 

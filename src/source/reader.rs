@@ -24,6 +24,7 @@ use super::{
     container::Container,
     imp::CAT,
     playback::Playback,
+    records,
     stream::{Frame, Message},
     subscription::PAD_TIME,
 };
@@ -39,7 +40,7 @@ use crate::{
 
 /// How long the tail of a track that is gone from the catalog may be silent, and may last.
 const TAIL: Duration = Duration::from_millis(500);
-const LONGEST_TAIL: Duration = Duration::from_secs(10);
+pub(super) const LONGEST_TAIL: Duration = Duration::from_secs(10);
 
 /// How much of a track that continues another one is taken, however late it comes.
 const BACKLOG: Duration = Duration::from_secs(5);
@@ -121,6 +122,10 @@ impl Reader {
 
     /// Reads until the track ends.
     pub(super) async fn run(mut self, broadcast: broadcast::Consumer) -> End {
+        if let Some(records) = self.config.rendition.records() {
+            let playback = &self.output.playback;
+            return records::run(&self.config, records, playback, &broadcast).await;
+        }
         match self.read(&broadcast).await {
             Ok(end) => {
                 self.output.finish().await;
@@ -229,7 +234,7 @@ async fn next_group(
 }
 
 /// The result of `future`; once the track is retired, `None` after [`TAIL`] of silence.
-async fn until_retired<T>(
+pub(super) async fn until_retired<T>(
     retired: &CancellationToken,
     future: impl Future<Output = T>,
 ) -> Option<T> {

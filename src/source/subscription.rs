@@ -157,9 +157,10 @@ impl Subscription {
                 stream.set_tags(Some(&tags));
             });
         }
-        if !same_track {
+        if !same_track || entry.rendition.mime() != self.entry.rendition.mime() {
             let (pad, track) = (self.name.clone(), entry.name.clone());
-            courier.send(move |element| imp::rename(element, &pad, &track));
+            let mime = entry.rendition.mime().map(str::to_owned);
+            courier.send(move |element| imp::rename(element, &pad, &track, mime));
         }
         self.entry = entry;
     }
@@ -200,10 +201,10 @@ impl Subscription {
 /// Whether the reader of a track goes on when its entry becomes another one: what changed is told
 /// in band, too.
 fn goes_on(before: &Entry, after: &Entry) -> bool {
-    if before.elsewhere != after.elsewhere {
+    let (one, other) = (&before.rendition, &after.rendition);
+    if before.elsewhere != after.elsewhere || one.records() != other.records() {
         return false;
     }
-    let (one, other) = (&before.rendition, &after.rendition);
     let codecs = [before, after].map(|entry| {
         let structure = entry.caps.structure(0)?;
         let in_band = !structure.has_field("codec_data") && !structure.has_field("streamheader");

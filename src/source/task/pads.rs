@@ -86,6 +86,7 @@ impl Session {
             kind,
             name: name.clone(),
             track: entry.name.clone(),
+            mime: entry.rendition.mime().map(str::to_owned),
             stream: stream.clone(),
             group: self.group,
             caps: entry.caps.clone(),
