@@ -40,7 +40,7 @@ pub(super) fn intake(structure: &gst::StructureRef) -> Result<Box<dyn Intake>, C
             "AAC with stream-format={format:?} is not supported; insert aacparse, which converts it to raw."
         )));
     }
-    let (rate, channels) = LIMITS.from_caps(structure)?;
+    let (rate, channels) = LIMITS.read(structure)?;
     let data = field::codec_data(structure)?.ok_or_else(|| {
         CapsError::broken("Raw AAC needs codec_data in the caps; insert aacparse before it.")
     })?;
@@ -48,7 +48,7 @@ pub(super) fn intake(structure: &gst::StructureRef) -> Result<Box<dyn Intake>, C
     // A parser resolves SBR, PS and channel elements that a bare AudioSpecificConfig leaves open.
     entry.sample_rate = rate.unwrap_or_else(|| config.output_rate());
     entry.channel_count = channels.unwrap_or(entry.channel_count);
-    LIMITS.to_caps(entry.sample_rate, entry.channel_count)?;
+    LIMITS.check(entry.sample_rate, entry.channel_count)?;
     Ok(Box::new(Plain(Rendition::Audio(entry))))
 }
 
@@ -58,8 +58,8 @@ pub(super) fn caps(rendition: &Rendition) -> Result<gst::Caps, CapsError> {
     let (_, config) = parse(&data)?;
     // Other publishers state the rate of the core.
     let rate = config.extension_rate.unwrap_or(entry.sample_rate);
-    LIMITS.to_caps(entry.sample_rate, entry.channel_count)?;
-    let (rate, channels) = LIMITS.to_caps(rate, entry.channel_count)?;
+    LIMITS.check(entry.sample_rate, entry.channel_count)?;
+    let (rate, channels) = LIMITS.check(rate, entry.channel_count)?;
     let mut caps = gst::Caps::builder("audio/mpeg")
         .field("mpegversion", 4)
         .field("stream-format", "raw")

@@ -40,7 +40,7 @@ pub(super) fn intake(
 pub(super) fn caps(rendition: &Rendition, name: &str) -> Result<gst::Caps, CapsError> {
     let entry = audio::entry(rendition)?;
     let limits = limits(&entry.codec);
-    let (rate, channels) = limits.to_caps(entry.sample_rate, entry.channel_count)?;
+    let (rate, channels) = limits.check(entry.sample_rate, entry.channel_count)?;
     Ok(gst::Caps::builder(name)
         .field("framed", true)
         .field("alignment", "frame")

@@ -27,7 +27,7 @@ impl Limits {
     /// # Errors
     ///
     /// `Broken` when one is there and zero or absurd.
-    pub(super) fn from_caps(
+    pub(super) fn read(
         self,
         structure: &gst::StructureRef,
     ) -> Result<(Option<u32>, Option<u32>), CapsError> {
@@ -42,7 +42,7 @@ impl Limits {
     /// # Errors
     ///
     /// `Broken` when one is zero or absurd.
-    pub(super) fn to_caps(self, rate: u32, channels: u32) -> Result<(i32, i32), CapsError> {
+    pub(super) fn check(self, rate: u32, channels: u32) -> Result<(i32, i32), CapsError> {
         let limited = |value: u32, max: u32| {
             i32::try_from(value)
                 .ok()
@@ -176,7 +176,7 @@ impl Packets {
         structure: &gst::StructureRef,
         limits: Limits,
     ) -> Result<Box<dyn Intake>, CapsError> {
-        let (rate, channels) = limits.from_caps(structure)?;
+        let (rate, channels) = limits.read(structure)?;
         let complete = rate.is_some() && channels.is_some();
         let entry = AudioConfig::new(codec, rate.unwrap_or(0), channels.unwrap_or(0));
         Ok(Box::new(Self {

@@ -35,7 +35,7 @@ pub(super) fn intake(structure: &gst::StructureRef) -> Result<Box<dyn Intake>, C
         ));
     }
     let entry = flac::config(&description(&headers.concat())?).map_err(unreadable)?;
-    LIMITS.to_caps(entry.sample_rate, entry.channel_count)?;
+    LIMITS.check(entry.sample_rate, entry.channel_count)?;
     Ok(Packets::of(entry))
 }
 
@@ -44,7 +44,7 @@ pub(super) fn caps(rendition: &Rendition) -> Result<gst::Caps, CapsError> {
     let missing = || CapsError::broken("The catalog has no description for FLAC.");
     let description = description(entry.description.as_ref().ok_or_else(missing)?)?;
     let info = flac::config(&description).map_err(unreadable)?;
-    let (rate, channels) = LIMITS.to_caps(info.sample_rate, info.channel_count)?;
+    let (rate, channels) = LIMITS.check(info.sample_rate, info.channel_count)?;
     let mut first = BytesMut::from(OGG);
     first.put_slice(&description);
     // Not the last block: comments follow.

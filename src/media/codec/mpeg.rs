@@ -42,10 +42,10 @@ pub(super) fn intake(
 
 pub(super) fn caps(rendition: &Rendition, layer: i32) -> Result<gst::Caps, CapsError> {
     let entry = audio::entry(rendition)?;
-    let (rate, channels) = LIMITS.to_caps(entry.sample_rate, entry.channel_count)?;
+    let (rate, channels) = LIMITS.check(entry.sample_rate, entry.channel_count)?;
     let version = match rate {
         ..=12_000 => 3,
-        ..=24_000 => 2,
+        12_001..=24_000 => 2,
         _ => 1,
     };
     Ok(gst::Caps::builder("audio/mpeg")

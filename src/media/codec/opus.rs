@@ -30,7 +30,7 @@ const HEADERS: [&[u8]; 2] = [b"OpusHead", b"OpusTags"];
 const DEFAULT_CHANNELS: u32 = 2;
 
 pub(super) fn intake(structure: &gst::StructureRef) -> Result<Box<dyn Intake>, CapsError> {
-    let fields = LIMITS.from_caps(structure)?;
+    let fields = LIMITS.read(structure)?;
     let head = match field::stream_headers(structure)?.into_iter().next() {
         Some(head) => head,
         None => made_of(structure, fields)?,
@@ -41,9 +41,9 @@ pub(super) fn intake(structure: &gst::StructureRef) -> Result<Box<dyn Intake>, C
 
 pub(super) fn caps(rendition: &Rendition) -> Result<gst::Caps, CapsError> {
     let entry = audio::entry(rendition)?;
-    LIMITS.to_caps(entry.sample_rate, entry.channel_count)?;
+    LIMITS.check(entry.sample_rate, entry.channel_count)?;
     let (config, head) = head(entry)?;
-    let (_, channels) = LIMITS.to_caps(RATE, config.channel_count)?;
+    let (_, channels) = LIMITS.check(RATE, config.channel_count)?;
     let family = config.mapping.map_or(0, |mapping| mapping.family());
     let streams = config.mapping.map_or(1, |mapping| mapping.streams());
     let coupled = match config.mapping {

@@ -30,7 +30,7 @@ pub(super) fn intake(structure: &gst::StructureRef) -> Result<Box<dyn Intake>, C
             )));
         }
     }
-    let (rate, channels) = LIMITS.from_caps(structure)?;
+    let (rate, channels) = LIMITS.read(structure)?;
     let missing = || CapsError::broken("Raw audio needs rate and channels in the caps.");
     let (rate, channels) = rate.zip(channels).ok_or_else(missing)?;
     Ok(Packets::of(AudioConfig::new(
@@ -42,7 +42,7 @@ pub(super) fn intake(structure: &gst::StructureRef) -> Result<Box<dyn Intake>, C
 
 pub(super) fn caps(rendition: &Rendition) -> Result<gst::Caps, CapsError> {
     let entry = audio::entry(rendition)?;
-    let (rate, channels) = LIMITS.to_caps(entry.sample_rate, entry.channel_count)?;
+    let (rate, channels) = LIMITS.check(entry.sample_rate, entry.channel_count)?;
     let mask = AudioChannelPosition::fallback_mask(entry.channel_count);
     let caps = gst::Caps::builder("audio/x-raw")
         .field("format", "F32LE")
