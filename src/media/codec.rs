@@ -7,6 +7,8 @@ mod audio;
 mod av1;
 mod field;
 mod h264;
+mod h265;
+mod nal;
 mod opus;
 mod video;
 mod vp8;
@@ -16,6 +18,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
+use self::{h264::H264, h265::H265};
 use super::rendition::{CapsError, FrameError, Rendition};
 
 pub use super::rendition::Kind;
@@ -43,17 +46,28 @@ pub struct Codec {
 }
 
 /// All codecs. Their order is the order in the pad templates.
-pub static CODECS: [Codec; 6] = [
+pub static CODECS: &[Codec] = &[
     Codec {
         name: "H.264",
         kind: Kind::Video,
         sink_caps: "video/x-h264, stream-format=(string){ avc, avc3, byte-stream }, alignment=(string)au",
         src_caps: "video/x-h264, stream-format=(string){ avc, byte-stream }, alignment=(string)au, parsed=(boolean)true",
-        takes: h264::takes,
-        carries: h264::carries,
-        intake: h264::intake,
-        caps: h264::caps,
-        reorder_depth: h264::reorder_depth,
+        takes: nal::takes::<H264>,
+        carries: nal::carries::<H264>,
+        intake: nal::intake::<H264>,
+        caps: nal::caps::<H264>,
+        reorder_depth: nal::reorder_depth::<H264>,
+    },
+    Codec {
+        name: "H.265",
+        kind: Kind::Video,
+        sink_caps: "video/x-h265, stream-format=(string){ hvc1, hev1, byte-stream }, alignment=(string)au",
+        src_caps: "video/x-h265, stream-format=(string){ hvc1, byte-stream }, alignment=(string)au, parsed=(boolean)true",
+        takes: nal::takes::<H265>,
+        carries: nal::carries::<H265>,
+        intake: nal::intake::<H265>,
+        caps: nal::caps::<H265>,
+        reorder_depth: nal::reorder_depth::<H265>,
     },
     Codec {
         name: "AV1",

@@ -1,7 +1,9 @@
 //! Properties that both elements have, and their validated form.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
+use moq_net::{cache, origin};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use url::Url;
 
 use super::error::Error;
@@ -9,16 +11,69 @@ use super::error::Error;
 /// The URL schemes that a relay can be reached by, each with its transport.
 const SCHEMES: [&str; 6] = ["https", "http", "moqt", "moql", "wss", "ws"];
 
+/// The schemes of URIs that name a relay and a broadcast, for elements that find sources by them.
+pub(crate) const URI_SCHEMES: [&str; 6] =
+    ["moqt", "moql", "moq+https", "moq+http", "moq+wss", "moq+ws"];
+/// Tells such a URI from one of the web.
+const URI_PREFIX: &str = "moq+";
+/// What is escaped in a fragment: all but unreserved characters and the slash (RFC 3986 section 3.5).
+const ESCAPED: AsciiSet = NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'/');
+
 /// The query parameter that relays read a token from.
 const TOKEN_PARAMETER: &str = "jwt";
 
-/// Where to connect and what to call the broadcast, as the user set it.
-#[derive(Clone, Default)]
+/// The first pause between two tries in ms: a relay that only restarts is back soon.
+pub(crate) const RECONNECT_MIN_DELAY: u32 = 100;
+/// The longest pause between two tries in ms.
+pub(crate) const RECONNECT_MAX_DELAY: u32 = 5_000;
+/// A peer that is silent for this long, in ms, is gone.
+pub(crate) const QUIC_IDLE_TIMEOUT: u32 = 3_000;
+/// How often a peer that has nothing to say shows in ms that it lives.
+pub(crate) const QUIC_KEEP_ALIVE: u32 = 1_000;
+
+/// How long a subscriber keeps media, and a publisher those that viewers may come back for, in ns.
+pub(crate) const CACHE_TIME: u64 = 5_000_000_000;
+
+/// Where to connect, how, and what to call the broadcast, as the user set it.
+#[derive(Clone)]
 pub(crate) struct Settings {
     pub(crate) url: Option<String>,
     pub(crate) broadcast: Option<String>,
     pub(crate) token: Option<String>,
     pub(crate) tls_disable_verify: bool,
+    /// These are in ms.
+    pub(crate) reconnect_timeout: u32,
+    pub(crate) reconnect_min_delay: u32,
+    pub(crate) reconnect_max_delay: u32,
+    pub(crate) quic_idle_timeout: u32,
+    pub(crate) quic_keep_alive: u32,
+    /// In bytes.
+    pub(crate) cache_size: u64,
+    /// In ns.
+    pub(crate) cache_time: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            url: None,
+            broadcast: None,
+            token: None,
+            tls_disable_verify: false,
+            reconnect_timeout: 0,
+            reconnect_min_delay: RECONNECT_MIN_DELAY,
+            reconnect_max_delay: RECONNECT_MAX_DELAY,
+            quic_idle_timeout: QUIC_IDLE_TIMEOUT,
+            quic_keep_alive: QUIC_KEEP_ALIVE,
+            cache_size: 0,
+            cache_time: CACHE_TIME,
+        }
+    }
 }
 
 impl Settings {
@@ -33,6 +88,31 @@ impl Settings {
         let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
         let host = authority.rsplit('@').next().unwrap_or_default();
         Some(format!("{scheme}://{host}{path}"))
+    }
+
+    /// Takes relay and broadcast from a URI such as `moq+https://relay.example/demo#camera`.
+    pub(crate) fn set_uri(&mut self, uri: &str) -> Result<(), String> {
+        let (url, fragment) = uri
+            .split_once('#')
+            .filter(|(_, broadcast)| !broadcast.is_empty())
+            .ok_or("The URI has no broadcast: add its name as \"#name\"")?;
+        let broadcast = percent_decode_str(fragment)
+            .decode_utf8()
+            .map_err(|_| "The name of the broadcast in the URI is not UTF-8")?;
+        self.url = Some(url.strip_prefix(URI_PREFIX).unwrap_or(url).to_owned());
+        self.broadcast = Some(broadcast.into_owned());
+        Ok(())
+    }
+
+    /// The URI that [`Settings::set_uri`] takes, with what [`Settings::public_url`] leaves.
+    pub(crate) fn public_uri(&self) -> Option<String> {
+        let (url, broadcast) = (self.public_url()?, self.broadcast.as_deref()?);
+        let prefix = match url.starts_with("moq") {
+            true => "",
+            false => URI_PREFIX,
+        };
+        let broadcast = utf8_percent_encode(broadcast, &ESCAPED);
+        Some(format!("{prefix}{url}#{broadcast}"))
     }
 
     /// Checks the settings once, so that nothing after it has to.
@@ -67,8 +147,46 @@ impl Settings {
             url,
             broadcast: broadcast.to_owned(),
             tls_disable_verify: self.tls_disable_verify,
+            patience: self.patience()?,
+            cache: Cache {
+                bytes: self.cache_size,
+                time: Duration::from_nanos(self.cache_time),
+            },
         })
     }
+
+    fn patience(&self) -> Result<Patience, Error> {
+        if self.reconnect_min_delay > self.reconnect_max_delay {
+            return Err(Error::settings(
+                "The property \"reconnect-min-delay\" is larger than \"reconnect-max-delay\"",
+            ));
+        }
+        if self.quic_keep_alive >= self.quic_idle_timeout {
+            return Err(Error::settings(
+                "The property \"quic-keep-alive\" must be less than \"quic-idle-timeout\", or a live peer is given up",
+            ));
+        }
+        let ms = |ms: u32| Duration::from_millis(ms.into());
+        Ok(Patience {
+            give_up: Some(ms(self.reconnect_timeout)).filter(|timeout| !timeout.is_zero()),
+            min_delay: ms(self.reconnect_min_delay),
+            max_delay: ms(self.reconnect_max_delay),
+            idle_timeout: ms(self.quic_idle_timeout),
+            keep_alive: ms(self.quic_keep_alive),
+        })
+    }
+}
+
+/// How long a peer may be silent, and how soon and how long it is dialled again.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// Time without a session after which no further try is made; `None` is for ever.
+    pub(crate) give_up: Option<Duration>,
+    pub(crate) min_delay: Duration,
+    pub(crate) max_delay: Duration,
+    pub(crate) idle_timeout: Duration,
+    /// Zero sends none.
+    pub(crate) keep_alive: Duration,
 }
 
 fn set_token(url: &mut Url, token: &str) {
@@ -89,6 +207,28 @@ pub(crate) struct Target {
     pub(crate) url: Url,
     pub(crate) broadcast: String,
     pub(crate) tls_disable_verify: bool,
+    pub(crate) patience: Patience,
+    pub(crate) cache: Cache,
+}
+
+/// What is kept of the media that were sent or received.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cache {
+    /// Beside the newest group of each track, which is always kept.
+    pub(crate) bytes: u64,
+    pub(crate) time: Duration,
+}
+
+impl Cache {
+    /// An origin that keeps no more than this; needs the runtime's context.
+    pub(crate) fn origin(self) -> origin::Producer {
+        let pool = cache::Config::default()
+            .with_capacity(self.bytes)
+            .with_expiry(self.time);
+        let mut config = origin::Config::default();
+        config.pool = cache::Pool::new(pool);
+        moq_tokio::origin::spawn_config(config)
+    }
 }
 
 impl Target {
@@ -137,7 +277,7 @@ mod tests {
             url: Some(url.into()),
             broadcast: Some("room/camera".into()),
             token: token.map(Into::into),
-            tls_disable_verify: false,
+            ..Settings::default()
         }
     }
 
@@ -153,6 +293,36 @@ mod tests {
             settings.public_url().as_deref(),
             Some("https://relay.example:4443/demo")
         );
+    }
+
+    #[test]
+    fn a_uri_names_relay_and_broadcast() {
+        let mut settings = Settings::default();
+        for (uri, url) in [
+            (
+                "moq+https://relay.example/demo#room/my%20cam",
+                "https://relay.example/demo",
+            ),
+            (
+                "moqt://relay.example:4443#room/my%20cam",
+                "moqt://relay.example:4443",
+            ),
+        ] {
+            settings.set_uri(uri).expect(uri);
+            assert_eq!(settings.url.as_deref(), Some(url));
+            assert_eq!(settings.broadcast.as_deref(), Some("room/my cam"));
+            assert_eq!(settings.public_uri().as_deref(), Some(uri));
+        }
+        settings
+            .set_uri("moq+https://relay.example/?jwt=secret#camera")
+            .expect("a URI with a token");
+        let target = settings.target().expect("valid settings");
+        assert_eq!(target.url.query(), Some("jwt=secret"));
+        let public = settings.public_uri().expect("a URI");
+        assert_eq!(public, "moq+https://relay.example/#camera");
+        for broken in ["moqt://relay.example", "moqt://relay#", "moqt://relay#%ff"] {
+            assert!(settings.set_uri(broken).is_err(), "{broken}");
+        }
     }
 
     #[test]
@@ -193,5 +363,11 @@ mod tests {
         };
         let err = unnamed.target().expect_err("no name");
         assert!(err.to_string().contains("broadcast"), "{err}");
+        let deaf = Settings {
+            quic_keep_alive: QUIC_IDLE_TIMEOUT,
+            ..settings("https://relay", None)
+        };
+        let err = deaf.target().expect_err("no keep-alive in time");
+        assert!(err.to_string().contains("quic-keep-alive"), "{err}");
     }
 }

@@ -179,6 +179,7 @@ impl Stream {
                 self.interrupt();
                 return Err(Halt::from(FrameError::NoParameterSets));
             }
+            (Err(error @ FrameError::NoPicture), _) => return Err(error.into()),
             (Err(error), _) => {
                 self.interrupt();
                 return Err(error.into());

@@ -6,12 +6,31 @@
 //! lives. Pictures and sound share one timeline: what was captured together is shown together, and
 //! later than its capture by the transit, the property `latency` and what the decoders add.
 //!
+//! ## Catalogs
+//!
+//! What a broadcast has is told by its catalog. hang's, plain or compressed, and MSF's are read
+//! (property `catalog-format`); `auto` follows the suffix of the broadcast's name, `.hang` or
+//! `.msf`, and then what is served. MSF carries pictures and sound only: text and data need hang.
+//! An entry that cannot be used is left out with a warning and harms no other.
+//!
+//! A rendition of hang's catalog may be a track of another broadcast of the same relay: it is read
+//! there, and waited for if that broadcast is not there yet or goes.
+//!
 //! ## Play
 //!
 //! ```sh
 //! gst-launch-1.0 moqsrc url=https://relay.example broadcast=camera name=src \
 //!     src.video_0 ! queue ! decodebin ! autovideosink \
 //!     src.audio_0 ! queue ! decodebin ! autoaudiosink
+//! ```
+//!
+//! ## Play by URI
+//!
+//! A URI is the one of the relay, with `moq+` before a scheme of the web, and the name of the
+//! broadcast as its fragment.
+//!
+//! ```sh
+//! gst-launch-1.0 playbin3 uri=moq+https://relay.example/#camera
 //! ```
 //!
 //! ## Record
@@ -27,6 +46,7 @@ mod imp;
 mod pad;
 mod playback;
 mod reader;
+mod reference;
 mod stream;
 mod subscription;
 mod task;
@@ -35,7 +55,8 @@ use gst::{glib, prelude::*};
 
 glib::wrapper! {
     /// Subscribes to a broadcast of a MoQ relay.
-    pub struct MoqSrc(ObjectSubclass<imp::MoqSrc>) @extends gst::Element, gst::Object;
+    pub struct MoqSrc(ObjectSubclass<imp::MoqSrc>) @extends gst::Element, gst::Object,
+        @implements gst::URIHandler;
 }
 
 glib::wrapper! {

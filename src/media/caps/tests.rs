@@ -5,6 +5,8 @@ mod av1;
 mod broken;
 mod decoders;
 mod frames;
+mod h265;
+mod keys;
 mod vpx;
 
 use bytes::Bytes;
