@@ -19,7 +19,22 @@ fn decoders_take_the_caps_without_a_parser() {
     for (text, decoder) in [
         (AVC, "avdec_h264"),
         (RAW_AAC, "avdec_aac"),
+        (RAW_AAC, "faad"),
         (OPUS, "opusdec"),
+        (OPUS, "avdec_opus"),
+        (broken::SURROUND, "opusdec"),
+        (broken::FLAC, "flacdec"),
+        (broken::FLAC, "avdec_flac"),
+        (broken::MP3, "avdec_mp3"),
+        (broken::MP3, "mpg123audiodec"),
+        (broken::AC3, "avdec_ac3"),
+        (broken::AC3, "a52dec"),
+        (broken::PCM, "audioconvert"),
+        (
+            "audio/mpeg, mpegversion=1, layer=2, rate=48000, channels=2",
+            "avdec_mp2float",
+        ),
+        ("audio/x-eac3, rate=48000, channels=6", "avdec_eac3"),
     ] {
         let given = round_trip(&stream(text));
         assert!(accepts(decoder, &given), "{decoder}: {given:?}");
