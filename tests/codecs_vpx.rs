@@ -17,6 +17,8 @@ use gst::prelude::*;
 struct Row {
     format: &'static str,
     encoder: &'static str,
+    /// What matroskamux needs behind it.
+    parser: &'static str,
     /// Each is linked without a parser and must decode to what the first one does locally.
     decoders: &'static [&'static str],
     muxers: &'static [&'static str],
@@ -31,6 +33,7 @@ const ROWS: [Row; 4] = [
     Row {
         format: "I420",
         encoder: "vp8enc deadline=1 keyframe-max-dist=8",
+        parser: "identity",
         decoders: &["vp8dec", "avdec_vp8"],
         muxers: &["webmmux", "matroskamux"],
         caps: "video/x-vp8",
@@ -38,6 +41,7 @@ const ROWS: [Row; 4] = [
     Row {
         format: "I420",
         encoder: "vp9enc deadline=1 cpu-used=8 keyframe-max-dist=8",
+        parser: "identity",
         decoders: &["vp9dec", "avdec_vp9"],
         muxers: &["webmmux", "matroskamux", "mp4mux"],
         caps: "video/x-vp9,profile=(string)0,chroma-format=4:2:0,bit-depth-luma=(uint)8",
@@ -45,6 +49,7 @@ const ROWS: [Row; 4] = [
     Row {
         format: "I420_10LE",
         encoder: "vp9enc deadline=1 cpu-used=8 keyframe-max-dist=8",
+        parser: "identity",
         decoders: &["vp9dec", "avdec_vp9"],
         muxers: &["webmmux", "matroskamux", "mp4mux"],
         caps: "video/x-vp9,profile=(string)2,chroma-format=4:2:0,bit-depth-luma=(uint)10",
@@ -52,6 +57,7 @@ const ROWS: [Row; 4] = [
     Row {
         format: "I420",
         encoder: "av1enc cpu-used=8 usage-profile=realtime keyframe-max-dist=8",
+        parser: "av1parse",
         decoders: &["av1dec"],
         muxers: &["webmmux", "matroskamux", "mp4mux"],
         caps: "video/x-av1,stream-format=obu-stream,alignment=tu,parsed=true,profile=main",
@@ -87,11 +93,12 @@ impl Row {
     fn encode(&self, file: &Path) {
         Running::play(&format!(
             "videotestsrc num-buffers={FRAMES} horizontal-speed=3 ! \
-             video/x-raw,format={},{SIZE} ! {} ! tee name=t ! queue ! matroskamux ! \
+             video/x-raw,format={},{SIZE} ! {} ! tee name=t ! queue ! {} ! matroskamux ! \
              filesink location=\"{}\" \
              t. ! queue ! {} ! video/x-raw,format={} ! filesink location=\"{}\"",
             self.format,
             self.encoder,
+            self.parser,
             file.display(),
             self.decoders[0],
             self.format,
@@ -114,7 +121,7 @@ impl Row {
         });
         let record = self.muxers.iter().map(|muxer| {
             format!(
-                "t. ! queue ! {muxer} ! filesink location=\"{}\"",
+                "t. ! queue ! {muxer}.video_0 {muxer} name={muxer} ! filesink location=\"{}\"",
                 out(muxer).display()
             )
         });
@@ -126,7 +133,7 @@ impl Row {
             branches.join(" ")
         ));
         let publisher = Running::launch(&format!(
-            "filesrc location=\"{}\" ! matroskademux ! moq.sink_0 {}",
+            "filesrc location=\"{}\" ! matroskademux ! queue ! moq.sink_0 {}",
             file.display(),
             moqsink(&relay.url(), &broadcast)
         ));
@@ -286,12 +293,20 @@ fn a_key_frame_of_another_size_is_another_track_without_new_caps() {
         let (caps, small) = encoded("width=160,height=120");
         let (_, large) = encoded("width=320,height=180");
         let fed = Fed::start(&relay, &caps);
-        for (index, mut frame) in small.into_iter().chain(large).enumerate() {
-            let frame_ref = frame.make_mut();
-            frame_ref.set_pts(gst::ClockTime::from_mseconds(33 * index as u64));
-            frame_ref.set_dts(frame_ref.pts());
-            fed.push(frame);
-        }
+        let push = |frames: Vec<gst::Buffer>, start: u64| {
+            for (mut frame, time) in frames.into_iter().zip(start..) {
+                let frame_ref = frame.make_mut();
+                frame_ref.set_pts(gst::ClockTime::from_mseconds(33 * time));
+                frame_ref.set_dts(frame_ref.pts());
+                fed.push(frame);
+            }
+        };
+        push(small, 0);
+        fed.viewer
+            .wait("the first track is seen", DEADLINE, |seen| {
+                seen.frames("video").len() == 3
+            });
+        push(large, 3);
         let seen = fed.end();
         assert_eq!(groups(&seen, "video"), [3], "{}", row.encoder);
         assert_eq!(groups(&seen, "video-2"), [3], "{}", row.encoder);

@@ -68,6 +68,10 @@ pub(super) fn caps(rendition: &Rendition) -> Result<gst::Caps, CapsError> {
     let mut structure = gst::Structure::new_empty("video/x-vp9");
     structure.set("profile", profile.to_string());
     video::fill_samples(&mut structure, chroma, vp9.bit_depth);
+    // mp4mux of GStreamer 1.22 crashes on 4:2:0 without a chroma-site.
+    if let Some(site) = ["mpeg2", "cosited"].get(usize::from(vp9.chroma_subsampling)) {
+        structure.set("chroma-site", site);
+    }
     Ok(picture.into_caps(structure))
 }
 

@@ -240,7 +240,7 @@ proptest! {
         if payload[0] & 0x10 == 0 {
             payload[0] &= 0xf7;
         }
-        payload[0] = payload[0] % 3 << 5 | payload[0] & 0x1f;
+        payload[0] = ((payload[0] % 3) << 5) | (payload[0] & 0x1f);
         let obu = [&[0x0a, 0x90, 0x03], &payload[..]].concat();
         let (codec, size) = reading_of_another(&obu).expect("400 bytes are enough");
         let key = hex(KEY);

@@ -25,7 +25,7 @@ fn described(text: &str, key_frame: &str) -> Stream {
 #[test]
 fn caps_come_back_with_what_the_key_frame_says() {
     let more = "video/x-vp9, width=160, height=120, framerate=30/1, profile=(string)0, \
-        chroma-format=4:2:0, bit-depth-luma=(uint)8, bit-depth-chroma=(uint)8";
+        chroma-format=4:2:0, chroma-site=cosited, bit-depth-luma=(uint)8, bit-depth-chroma=(uint)8";
     for (text, key, expected, codec) in [
         (VP8, VP8_KEY, VP8, "vp8"),
         (VP9, VP9_KEY, more, "vp09.00.10.08.01.02.02.05.00"),
