@@ -9,6 +9,10 @@
 //! element runs. EOS is posted when all was delivered to the relay; a stop without EOS is no end for
 //! viewers, who wait for what comes back.
 //!
+//! The broadcast tells what it has in three catalogs: hang's (track `catalog.json`), the same
+//! compressed (`catalog.json.z`), and MSF's (`catalog`). MSF carries pictures and sound only: text and
+//! data need hang.
+//!
 //! ## Publish a file
 //!
 //! ```sh

@@ -6,6 +6,16 @@
 //! lives. Pictures and sound share one timeline: what was captured together is shown together, and
 //! later than its capture by the transit, the property `latency` and what the decoders add.
 //!
+//! ## Catalogs
+//!
+//! What a broadcast has is told by its catalog. hang's, plain or compressed, and MSF's are read
+//! (property `catalog-format`); `auto` follows the suffix of the broadcast's name, `.hang` or
+//! `.msf`, and then what is served. MSF carries pictures and sound only: text and data need hang.
+//! An entry that cannot be used is left out with a warning and harms no other.
+//!
+//! A rendition of hang's catalog may be a track of another broadcast of the same relay: it is read
+//! there, and waited for if that broadcast is not there yet or goes.
+//!
 //! ## Play
 //!
 //! ```sh
@@ -37,6 +47,7 @@ mod imp;
 mod pad;
 mod playback;
 mod reader;
+mod reference;
 mod stream;
 mod subscription;
 mod task;

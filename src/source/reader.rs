@@ -69,6 +69,8 @@ pub(super) enum End {
     Retired,
     #[error("it broke off: {0}")]
     Lost(String),
+    #[error("the broadcast \"{0}\", which has it, was not found")]
+    Missing(String),
 }
 
 /// What a reader is made of.
@@ -141,7 +143,7 @@ impl Reader {
                 return Ok(End::Finished);
             };
             if expected.is_some_and(|expected| expected != group.sequence) {
-                self.output.discont = true;
+                self.output.gap = true;
             }
             expected = Some(group.sequence.saturating_add(1));
             self.read_group(&mut group).await;
@@ -162,7 +164,7 @@ impl Reader {
             let frames = match self.output.settling(read).await {
                 Some(Ok(Some(frames))) => frames,
                 Some(Err(_)) => {
-                    self.output.discont = true;
+                    self.output.gap = true;
                     return;
                 }
                 Some(Ok(None)) | None => return,
@@ -212,7 +214,9 @@ struct Output {
     track: TrackId,
     /// Frames that wait for the timeline to settle.
     held: VecDeque<Held>,
-    /// The next frame does not follow the one before it.
+    /// Frames were lost before the next one to come.
+    gap: bool,
+    /// The next frame to show does not follow the one before it.
     discont: bool,
     /// Deltas are of no use until a key frame comes.
     needs_key: bool,
@@ -225,6 +229,8 @@ struct Output {
 struct Held {
     timestamp: ClockTime,
     key: bool,
+    /// Frames were lost before this one.
+    gap: bool,
     payload: Bytes,
 }
 
@@ -259,6 +265,7 @@ impl Output {
             playback,
             track,
             held: VecDeque::new(),
+            gap: false,
             discont: true,
             needs_key: kind == Kind::Video,
             first_shown: None,
@@ -293,8 +300,7 @@ impl Output {
     async fn take(&mut self, frame: moq_mux::container::Frame, key: bool) -> bool {
         let waited = self.wait_for_room().await;
         if waited > self.max_age {
-            self.discont = true;
-            self.needs_key = self.rendition.kind() == Kind::Video;
+            self.gap = true;
             return false;
         }
         let Some(timestamp) = timestamp(&frame) else {
@@ -311,6 +317,7 @@ impl Output {
         self.held.push_back(Held {
             timestamp,
             key,
+            gap: std::mem::take(&mut self.gap),
             payload: frame.payload,
         });
         self.release_if_settled();
@@ -344,7 +351,16 @@ impl Output {
         }
     }
 
+    /// What follows does not belong to what came before: video begins again with a key frame.
+    fn interrupt(&mut self) {
+        self.discont = true;
+        self.needs_key = self.rendition.kind() == Kind::Video;
+    }
+
     fn show(&mut self, held: Held) {
+        if held.gap {
+            self.interrupt();
+        }
         if !self.is_decodable(&held) {
             self.discont = true;
             return;
@@ -354,8 +370,7 @@ impl Output {
         drop(timeline);
         let Verdict::Show(stamp) = verdict else {
             self.before_start += 1;
-            self.discont = true;
-            self.needs_key = self.rendition.kind() == Kind::Video;
+            self.interrupt();
             return;
         };
         let is_video = self.rendition.kind() == Kind::Video;

@@ -46,6 +46,8 @@ pub(super) struct Subscription {
     /// A broken track is not subscribed again before, and how long after the next failure.
     pub(super) retry_at: Instant,
     pub(super) retry_pause: Duration,
+    /// The broadcast that the track is in was not found at the last try.
+    pub(super) missing: bool,
     /// Up to where frames were sent to the pad.
     pub(super) position: Arc<Position>,
 }
@@ -80,6 +82,7 @@ impl Subscription {
             started_at: Instant::now(),
             retry_at: Instant::now(),
             retry_pause: RETRY,
+            missing: false,
             position: Arc::default(),
         }
     }
@@ -120,8 +123,9 @@ impl Subscription {
             return;
         }
         // What was to follow is not listed any more, and its like would be read as another format.
-        let other_format =
-            entry.caps != self.entry.caps || !same_framing(&entry.rendition, &self.entry.rendition);
+        let other_format = entry.caps != self.entry.caps
+            || !same_framing(&entry.rendition, &self.entry.rendition)
+            || entry.elsewhere != self.entry.elsewhere;
         if self.next.take().is_some() || other_format {
             self.abort();
         }
@@ -132,7 +136,7 @@ impl Subscription {
     pub(super) fn switch(&mut self, entry: Entry, courier: &Arc<Courier>) {
         let revived = std::mem::take(&mut self.delisted) && std::mem::take(&mut self.ended);
         let same_track = entry.name == self.entry.name;
-        self.finished &= same_track && !revived;
+        self.finished &= same_track && entry.elsewhere == self.entry.elsewhere && !revived;
         self.retry_pause = RETRY;
         if revived || entry.caps != self.entry.caps {
             let caps = entry.caps.clone();
