@@ -7,7 +7,7 @@ use bytes::Bytes;
 use gst::prelude::MulDiv;
 use hang::catalog::Container;
 
-use super::codec::{Codec, Intake, Kind};
+use super::codec::{Codec, Intake, Kind, text};
 use super::container;
 
 pub use super::rendition::{CapsError, FrameError, Rendition};
@@ -21,6 +21,15 @@ pub struct Stream {
     container: container::Container,
     /// An entry of the intake, and the same with its container.
     wrapped: Option<(Rendition, Rendition)>,
+}
+
+/// When a frame is shown, in MoQ time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Span {
+    /// Its timestamp.
+    pub begin: gst::ClockTime,
+    /// How long it lasts, if its buffer says so.
+    pub duration: Option<gst::ClockTime>,
 }
 
 impl Stream {
@@ -107,7 +116,7 @@ impl Stream {
     /// Turns one access unit or packet into what goes on the wire, and remembers its parameter
     /// sets.
     ///
-    /// H.264 avc, AAC and Opus go out as they are. H.264 avc3 is rewritten as Annex B. H.264
+    /// H.264 avc and all sound go out as they are. H.264 avc3 is rewritten as Annex B. H.264
     /// byte-stream goes out as it is, except for a key frame without parameter sets: it gets the
     /// last ones, so that whoever joins there can decode.
     ///
@@ -119,6 +128,35 @@ impl Stream {
         let payload = self.intake.prepare(payload, key_frame)?;
         self.wrap().map_err(|_| FrameError::NotContained)?;
         Ok(payload)
+    }
+
+    /// The same for a frame whose time is known, which text carries in its payload.
+    ///
+    /// Raw text becomes WebVTT, or plain text; times of WebVTT are moved to MoQ time. Nothing is left
+    /// of a buffer that has no cue, such as a header.
+    ///
+    /// # Errors
+    ///
+    /// As [`Stream::prepare`]; and when text is not UTF-8.
+    pub fn prepare_at(
+        &mut self,
+        payload: Bytes,
+        key_frame: bool,
+        span: Span,
+    ) -> Result<Bytes, FrameError> {
+        let payload = self.intake.prepare_at(payload, key_frame, span)?;
+        self.wrap().map_err(|_| FrameError::NotContained)?;
+        Ok(payload)
+    }
+
+    /// Says how text is published; other kinds do not care.
+    pub fn set_text(&mut self, settings: &text::Settings) {
+        self.intake.set_text(settings);
+    }
+
+    /// Whether an empty frame is published where a frame ends, and where nothing is left of one.
+    pub fn clears(&self) -> bool {
+        self.intake.clears()
     }
 
     /// Duration of a frame by the frame rate of the caps; `None` when they have none or it varies.

@@ -302,13 +302,34 @@ pub enum FrameError {
     /// Nobody could decode this key frame.
     #[error("the key frame has no parameter sets and none came before it")]
     NoParameterSets,
-    /// What the key frame says of the stream is not enough for its container.
-    #[error("the key frame does not describe a stream that container=cmaf can carry")]
-    NotContained,
+    /// Text in another encoding.
+    #[error("the text is not UTF-8")]
+    NotText,
     /// A buffer of headers alone, which are remembered.
     #[error("it has no picture, only headers")]
     NoPicture,
+    /// Nobody could decode this AV1 key frame.
+    #[error("the key frame has no sequence header and none came before it")]
+    NoSequenceHeader,
+    /// The named part of the frame cannot be read.
+    #[error("its {0} is damaged or cut short")]
+    Damaged(&'static str),
+    /// What the key frame says of the stream is not enough for its container.
+    #[error("the key frame does not describe a stream that container=cmaf can carry")]
+    NotContained,
     /// The frame is not made of NAL units.
     #[error("the frame is malformed: {0}")]
     Malformed(#[from] annexb::Truncated),
+    /// It does not begin as a frame of the codec does; the parser that mends it.
+    #[error("it does not begin with a whole frame: insert {0} before moqsink")]
+    NoFrame(&'static str),
+    /// It ends before a frame does; the parser that mends it.
+    #[error("it ends within a frame: insert {0} before moqsink")]
+    Incomplete(&'static str),
+    /// The size of a sample of all channels, in bytes, of which it is no multiple.
+    #[error("its size is no multiple of {0} bytes, one sample of each channel")]
+    BrokenSample(u64),
+    /// It is a header that the caps have already.
+    #[error("it is a stream header")]
+    Header,
 }

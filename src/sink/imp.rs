@@ -334,6 +334,13 @@ impl MoqSink {
         let held_eos = run.play(&playing);
         for pad in self.pads() {
             pad.imp().set_playing(Some(playing.clone()));
+            let pad = pad.downgrade();
+            // Elsewhere, because what is upstream must not hold up the state change.
+            run.courier.send(move |_| {
+                if let Some(pad) = pad.upgrade() {
+                    pad.imp().resumed();
+                }
+            });
         }
         drop(current);
         if let Some(seqnum) = held_eos {

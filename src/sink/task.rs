@@ -60,6 +60,7 @@ impl Session {
         let mut batch = Vec::with_capacity(BATCH);
         let mut drain = None;
         let mut connected: Option<Instant> = None;
+        let mut lost = false;
         loop {
             // One reading of the clock, so that no time passes between a look and its wake-up.
             let now = Instant::now();
@@ -77,10 +78,16 @@ impl Session {
                     self.log(&event);
                     self.connection.apply(&event, &self.run.courier);
                     connected = match event {
-                        Event::Connected { .. } => Some(Instant::now()),
+                        Event::Connected { .. } => {
+                            if std::mem::take(&mut lost) {
+                                publication.reconnected();
+                            }
+                            Some(Instant::now())
+                        }
                         Event::Connecting { .. } | Event::Leaving => connected,
                         Event::Lost { .. } => {
                             publication.redeliver();
+                            lost = true;
                             None
                         }
                     };

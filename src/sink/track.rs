@@ -18,9 +18,9 @@ use crate::media::codec::Kind;
 /// leave as they are written, so a longer group adds no delay.
 const AUDIO_GROUP: u64 = 100_000;
 /// The library destroys a group at 8192 frames; it is closed before.
-const MAX_FRAMES: usize = 8000;
+pub(super) const MAX_FRAMES: usize = 8000;
 /// The library destroys a group at 32 MiB; it is closed before.
-const MAX_BYTES: usize = 24 << 20;
+pub(super) const MAX_BYTES: usize = 24 << 20;
 /// The largest frame that the library carries, less room for its header.
 const MAX_FRAME: usize = (32 << 20) - 256;
 
@@ -183,7 +183,8 @@ impl Track {
                 self.cut();
                 Err(Refused::GroupFull)
             }
-            Kind::Video => Ok(key),
+            // Each cue begins a group, to which the frame that clears it belongs.
+            Kind::Video | Kind::Text => Ok(key),
             _ if timestamp < open.begin => Err(Refused::Rewinds),
             _ => Ok(full || timestamp >= open.begin + AUDIO_GROUP),
         }

@@ -16,6 +16,25 @@
 //! A rendition of hang's catalog may be a track of another broadcast of the same relay: it is read
 //! there, and waited for if that broadcast is not there yet or goes.
 //!
+//! What the catalog says of a track comes out as caps and as a TAG event: bit rate, title, language
+//! of text, image orientation and the name of the codec. Colorimetry and HDR metadata have no field
+//! in the catalog; they are in the bitstream, where parsers and decoders find them. A publisher that
+//! changes its format is followed on the same pad, by a CAPS event and DISCONT.
+//!
+//! ## Subtitles
+//!
+//! A text pad gives one buffer for each cue, with its duration: Pango markup, or text without it
+//! where downstream takes nothing else, as muxers do. A cue that is on screen at the start is given
+//! for its rest. Plain text of which nobody says when it ends is given again every 500 ms, until
+//! something follows it, for 30 s at most. While nothing is said GAP events let an overlay go on;
+//! `qtmux` and its like ignore them after a cue and need an unlimited `queue` on their other pads.
+//!
+//! ```sh
+//! gst-launch-1.0 moqsrc url=https://relay.example broadcast=film name=src \
+//!     src.video_0 ! queue ! decodebin ! textoverlay name=text ! autovideosink \
+//!     src.text_0 ! text.text_sink
+//! ```
+//!
 //! ## Play
 //!
 //! ```sh

@@ -31,6 +31,7 @@ pub(super) struct Config {
     pub(super) stream: gst::Stream,
     pub(super) group: gst::GroupId,
     pub(super) caps: gst::Caps,
+    pub(super) tags: gst::TagList,
     pub(super) messages: mpsc::Receiver<Message>,
     pub(super) control: UnboundedSender<Control>,
     pub(super) latency: Arc<LatencyAnswer>,
@@ -56,6 +57,7 @@ pub struct MoqSrcPad {
 /// The pad's way to its session.
 struct Session {
     index: PadIndex,
+    kind: Kind,
     control: UnboundedSender<Control>,
     latency: Arc<LatencyAnswer>,
     /// Counts what downstream wished for.
@@ -97,6 +99,7 @@ impl super::MoqSrcPad {
         pad.set_track(&config.track);
         let session = Session {
             index: config.index,
+            kind: config.kind,
             control: config.control,
             latency: config.latency,
             wishes: Arc::default(),
@@ -106,6 +109,7 @@ impl super::MoqSrcPad {
         let _ = pad.imp().session.set(session);
         let start = gst::event::StreamStart::builder(&stream_id(&config.stream))
             .group_id(config.group)
+            .flags(config.stream.stream_flags())
             .stream(config.stream)
             .build();
         let events = [
@@ -113,6 +117,7 @@ impl super::MoqSrcPad {
             gst::event::StreamCollection::new(collection),
             gst::event::Caps::new(&config.caps),
             gst::event::Segment::new(stream::segment().as_ref()),
+            gst::event::Tag::new(config.tags),
         ];
         if let Err(err) = pad.set_active(true) {
             gst::error!(CAT, obj = pad, "Could not activate: {err}");
@@ -211,6 +216,7 @@ impl MoqSrcPad {
         let pusher = Pusher::new(
             self.obj().upcast_ref(),
             session.index,
+            session.kind,
             session.control.clone(),
             session.wishes.clone(),
             session.latency.clone(),

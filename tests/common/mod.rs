@@ -4,6 +4,8 @@
 // Each test binary uses a part of these helpers.
 #![allow(dead_code, unused_imports)]
 
+pub(crate) mod cues;
+pub(crate) mod feeder;
 pub(crate) mod media;
 pub(crate) mod packets;
 pub(crate) mod pipeline;
@@ -15,6 +17,7 @@ pub(crate) mod resources;
 pub(crate) mod stops;
 pub(crate) mod viewer;
 
+pub(crate) use feeder::Feeder;
 pub(crate) use packets::{Packet, Packets};
 pub(crate) use pipeline::{Running, init, unique_broadcast, wait_message, watchdog};
 pub(crate) use probe::{Delays, Sample, median};

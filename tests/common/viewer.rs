@@ -50,6 +50,15 @@ impl Seen {
             .collect()
     }
 
+    /// How many frames of a track came.
+    pub(crate) fn count(&self, track: &str) -> usize {
+        let groups = self.tracks.get(track).into_iter();
+        groups
+            .flat_map(|groups| groups.values())
+            .map(Vec::len)
+            .sum()
+    }
+
     pub(crate) fn catalog(&self) -> Catalog {
         self.catalogs.last().cloned().unwrap_or_default()
     }
@@ -176,7 +185,9 @@ async fn follow(
         let video = video.map(|(name, config)| (name, &config.container));
         let audio = catalog.audio.renditions.iter();
         let audio = audio.map(|(name, config)| (name, &config.container));
-        for (name, container) in video.chain(audio) {
+        let text = catalog.text.renditions.iter();
+        let text = text.map(|(name, config)| (name, &config.container));
+        for (name, container) in video.chain(audio).chain(text) {
             if !names.contains(name) {
                 names.push(name.clone());
                 let container = Container::new(container, Kind::Data)?;

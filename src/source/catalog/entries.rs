@@ -10,6 +10,7 @@ use crate::{
     media::{
         caps::{self, Rendition},
         codec::Kind,
+        description::{Description, Orientation},
         reconcile,
     },
     source::container::Container,
@@ -32,6 +33,7 @@ pub(in crate::source) struct Entry {
     pub(in crate::source) rendition: Arc<Rendition>,
     pub(in crate::source) container: Arc<Container>,
     pub(in crate::source) caps: gst::Caps,
+    pub(in crate::source) tags: gst::TagList,
     /// The other broadcast that has the track.
     pub(in crate::source) elsewhere: Option<PathOwned>,
 }
@@ -58,7 +60,10 @@ pub(super) struct Found<'a> {
 
 /// What can be used of a catalog of the broadcast `own`, and why the rest cannot.
 pub(super) fn read(track: Track, own: &Path<'_>, catalog: &Value) -> (Vec<Entry>, Vec<String>) {
-    let mut list = List::default();
+    let mut list = List {
+        orientation: Orientation::of_section(&catalog[Kind::Video.name()]),
+        ..List::default()
+    };
     match track {
         Track::Hang | Track::HangZ => list.fill(own, hang::renditions(catalog)),
         Track::Msf => {
@@ -71,6 +76,8 @@ pub(super) fn read(track: Track, own: &Path<'_>, catalog: &Value) -> (Vec<Entry>
 
 #[derive(Default)]
 struct List {
+    /// What the catalog says of all its pictures.
+    orientation: Orientation,
     entries: Vec<Entry>,
     problems: Vec<String>,
     elsewhere: BTreeSet<String>,
@@ -118,10 +125,12 @@ impl List {
         let elsewhere = elsewhere(own, &rendition)?;
         let container = Container::open(&mut rendition).map_err(|err| err.to_string())?;
         let caps = caps::from_rendition(&rendition).map_err(|err| err.to_string())?;
+        let description = Description::of_rendition(&rendition, self.orientation);
         let entry = Entry {
             name: name.to_owned(),
-            rendition: Arc::new(rendition),
             container: Arc::new(container),
+            tags: description.tags(&caps, rendition.kind()),
+            rendition: Arc::new(rendition),
             caps,
             elsewhere,
         };

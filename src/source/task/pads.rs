@@ -74,8 +74,12 @@ impl Session {
             Some(&id),
             Some(&entry.caps),
             kind_of_stream,
-            gst::StreamFlags::empty(),
+            match kind.is_sparse() {
+                true => gst::StreamFlags::SPARSE,
+                false => gst::StreamFlags::empty(),
+            },
         );
+        stream.set_tags(Some(&entry.tags));
         let (messages, receiver) = mpsc::channel();
         let config = pad::Config {
             index,
@@ -85,6 +89,7 @@ impl Session {
             stream: stream.clone(),
             group: self.group,
             caps: entry.caps.clone(),
+            tags: entry.tags.clone(),
             messages: receiver,
             control: self.config.control.clone(),
             latency: self.config.answer.clone(),
@@ -113,7 +118,10 @@ impl Session {
         let warning = (missing && !told)
             .then(|| format!("The track \"{}\" is waited for: {end}", pad.entry.name));
         match (pad.next.take(), end) {
-            (Some(next), _) => pad.switch(next, &self.config.courier),
+            (Some(next), _) => {
+                pad.follows = true;
+                pad.switch(next, &self.config.courier);
+            }
             // The catalog, which is read all the time, says whether the stream has ended, too.
             (None, End::Finished) => pad.finished = true,
             (None, End::Retired) => {}
@@ -170,6 +178,7 @@ impl Session {
             container: pad.entry.container.clone(),
             max_age,
             priority: kind.priority(),
+            from_start: std::mem::take(&mut pad.follows),
             messages: pad.messages.clone(),
             budget: pad.budget.clone(),
             position: pad.position.clone(),
