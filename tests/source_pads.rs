@@ -122,6 +122,7 @@ fn a_bad_catalog_entry_is_left_out_with_a_warning_and_harms_no_other() {
         r#"{"codec":"avc1.64001f","description":"00","codedWidth":0,"container":{"kind":"legacy"}}"#,
         r#"{"codec":"quantum","container":{"kind":"legacy"}}"#,
         r#"{"codec":"avc1.64001f","container":{"kind":"carrier-pigeon"}}"#,
+        r#"{"codec":"avc1.64001f","container":{"kind":"cmaf","init":"AAAACG1vb3Y="}}"#,
         "17",
     ];
     let entries: Vec<String> = bad

@@ -170,7 +170,7 @@ fn moov(mut init: &[u8]) -> Result<Moov, Malformed> {
     Err("the CMAF init segment has no moov box".into())
 }
 
-/// The library overflows on some damaged boxes, which is a panic where overflow is checked.
+/// Should the library ever panic on a damaged box, that init segment alone is refused.
 fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, Malformed> {
     panic::catch_unwind(AssertUnwindSafe(work))
         .map_err(|_| "the CMAF init segment is damaged".into())

@@ -126,3 +126,61 @@ fn not_in_cmaf(what: &str) -> CapsError {
         "{what} cannot be published with container=cmaf; use container=legacy or loc."
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use hang::catalog::{AAC, AudioConfig, H264, TextConfig, TextFormat, VideoConfig};
+
+    use super::*;
+
+    fn sound(codec: impl Into<AudioCodec>, rate: u32, channels: u32) -> Rendition {
+        Rendition::Audio(AudioConfig::new(codec, rate, channels))
+    }
+
+    fn picture(codec: impl Into<VideoCodec>, size: Option<u32>) -> Rendition {
+        let mut config = VideoConfig::new(codec);
+        (config.coded_width, config.coded_height) = (size, size);
+        Rendition::Video(config)
+    }
+
+    fn h264() -> H264 {
+        H264 {
+            profile: 0x64,
+            constraints: 0,
+            level: 0x1f,
+            inline: true,
+        }
+    }
+
+    #[test]
+    fn what_cmaf_cannot_carry_is_refused_with_a_reason() {
+        for (rendition, reason) in [
+            (sound(AudioCodec::Mp3, 48_000, 2), "mp3"),
+            (sound(AudioCodec::Pcm, 48_000, 2), "pcm"),
+            (sound(AudioCodec::Opus, 48_000, 6), "more than two channels"),
+            (sound(AAC { profile: 2 }, 96_000, 2), "insert audioresample"),
+            (sound(AAC { profile: 2 }, 48_000, 2), "AudioSpecificConfig"),
+            (sound(AudioCodec::Flac, 48_000, 2), "flac"),
+            (picture(h264(), Some(320)), "without codec_data"),
+            (picture(VideoCodec::VP8, None), "how large the picture is"),
+            (picture(VideoCodec::VP8, Some(70_000)), "vp8"),
+            (Rendition::Text(TextConfig::new(TextFormat::Vtt)), "track"),
+        ] {
+            let refused = Container::Cmaf.of(&rendition).expect_err(reason);
+            assert!(matches!(refused, CapsError::Unsupported(_)));
+            assert!(refused.to_string().contains(reason), "{refused}");
+            assert!(Container::Loc.of(&rendition).is_ok());
+            assert!(Container::Legacy.of(&rendition).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_damaged_record_is_refused() {
+        let Rendition::Video(mut config) = picture(h264(), Some(320)) else {
+            unreachable!("it is a picture")
+        };
+        config.description = Some(Bytes::from_static(&[1, 2, 3]));
+        assert!(Container::Cmaf.of(&Rendition::Video(config)).is_err());
+    }
+}

@@ -21,7 +21,7 @@ const CONTENT: container::Kind = container::Kind::Data;
 /// What wraps the frames of one track.
 pub(super) enum Container {
     Frames(wire::Container),
-    Fragments(Init),
+    Fragments(Box<Init>),
 }
 
 impl fmt::Debug for Container {
@@ -50,7 +50,7 @@ impl Container {
         if let catalog::Container::Cmaf { init } = rendition.container() {
             let init = Init::parse(init)?;
             init.complete(rendition)?;
-            return Ok(Self::Fragments(init));
+            return Ok(Self::Fragments(Box::new(init)));
         }
         let container = wire::Container::new(rendition.container(), CONTENT)?;
         Ok(Self::Frames(container))

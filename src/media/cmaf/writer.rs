@@ -7,8 +7,8 @@ use crate::media::decode_order::DecodeOrder;
 
 /// Writes fragments of one sample each, for the init segments of [`init`].
 ///
-/// (moq-mux's own writer takes presentation time for decode time, and so lets decode time go back
-/// where pictures are reordered: players that put fragments in line lose pictures.)
+/// (moq-mux's own writer takes presentation time for decode time, which goes back where pictures are
+/// reordered; ISO/IEC 14496-12 section 8.8.12 wants the sum of all durations before.)
 #[derive(Debug, Default)]
 pub struct Fragments {
     /// Only pictures are reordered.
