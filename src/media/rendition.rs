@@ -303,7 +303,7 @@ pub enum FrameError {
     #[error("the key frame has no parameter sets and none came before it")]
     NoParameterSets,
     /// A buffer of headers alone, which are remembered.
-    #[error("it has no picture, only headers")]
+    #[error("there is no picture in it")]
     NoPicture,
     /// The frame is not made of NAL units.
     #[error("the frame is malformed: {0}")]
