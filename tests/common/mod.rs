@@ -5,6 +5,7 @@
 #![allow(dead_code, unused_imports)]
 
 pub(crate) mod media;
+pub(crate) mod nal;
 pub(crate) mod packets;
 pub(crate) mod pipeline;
 pub(crate) mod probe;
