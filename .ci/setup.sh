@@ -11,13 +11,16 @@ PACKAGES=(
     gstreamer1.0-plugins-bad
     gstreamer1.0-plugins-ugly
     gstreamer1.0-libav
+    # Pango's text overlay, and letters for it.
+    gstreamer1.0-x
+    fonts-dejavu-core
     pkg-config
     cmake
     clang
     build-essential
 )
 # Windows and loudspeakers; without a display nobody sees or hears them.
-DISPLAY_PACKAGES=(gstreamer1.0-x gstreamer1.0-gl gstreamer1.0-alsa gstreamer1.0-pulseaudio)
+DISPLAY_PACKAGES=(gstreamer1.0-gl gstreamer1.0-alsa gstreamer1.0-pulseaudio)
 
 say() {
     printf '==> %s\n' "$*"

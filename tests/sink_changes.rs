@@ -65,6 +65,13 @@ fn another_format_is_another_track() {
     assert_eq!(renditions.len(), 1);
     assert_eq!(renditions[0].0, "video-2");
     assert_eq!(renditions[0].1.coded_width, Some(640));
+    let listed = seen.catalogs.iter().map(|c| c.video.renditions.len());
+    assert!(
+        listed
+            .skip_while(|count| *count == 0)
+            .all(|count| count == 1),
+        "the successor is listed in place of the other"
+    );
     assert_eq!(
         pad.property::<Option<String>>("active-track").as_deref(),
         Some("video-2")

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use gst::prelude::MulDiv;
 use hang::catalog::Container;
 
-use super::codec::{Codec, Intake, Kind};
+use super::codec::{Codec, Intake, Kind, text};
+use super::container;
 
 pub use super::rendition::{CapsError, FrameError, Rendition};
 
@@ -17,6 +18,18 @@ pub struct Stream {
     codec: &'static Codec,
     frame_duration: Option<gst::ClockTime>,
     intake: Box<dyn Intake>,
+    container: container::Container,
+    /// An entry of the intake, and the same with its container.
+    wrapped: Option<(Rendition, Rendition)>,
+}
+
+/// When a frame is shown, in MoQ time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Span {
+    /// Its timestamp.
+    pub begin: gst::ClockTime,
+    /// How long it lasts, if its buffer says so.
+    pub duration: Option<gst::ClockTime>,
 }
 
 impl Stream {
@@ -39,7 +52,45 @@ impl Stream {
             codec,
             frame_duration: frame_duration(structure),
             intake: codec.intake(structure)?,
+            container: container::Container::default(),
+            wrapped: None,
         })
+    }
+
+    /// Has the frames of a stream with these caps wrapped in `container`.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` when the container has no room for such a stream.
+    pub fn in_container(
+        mut self,
+        container: container::Container,
+        caps: &gst::CapsRef,
+    ) -> Result<Self, CapsError> {
+        if let Some(structure) = caps.structure(0) {
+            container.check(self.kind(), structure)?;
+        }
+        self.container = container;
+        self.wrap()?;
+        Ok(self)
+    }
+
+    /// Keeps the entry with its container in line with the intake's.
+    fn wrap(&mut self) -> Result<(), CapsError> {
+        let plain = self.intake.rendition();
+        if self.container == container::Container::Legacy
+            || plain == self.wrapped.as_ref().map(|(plain, _)| plain)
+        {
+            return Ok(());
+        }
+        let plain = plain.cloned();
+        self.wrapped = None;
+        if let Some(plain) = plain {
+            let mut wrapped = plain.clone();
+            wrapped.set_container(self.container.of(&plain)?);
+            self.wrapped = Some((plain, wrapped));
+        }
+        Ok(())
     }
 
     /// The kind of the track.
@@ -56,7 +107,10 @@ impl Stream {
     ///
     /// It may change with a key frame that brings new parameter sets.
     pub fn rendition(&self) -> Option<&Rendition> {
-        self.intake.rendition()
+        match self.container {
+            container::Container::Legacy => self.intake.rendition(),
+            _ => self.wrapped.as_ref().map(|(_, wrapped)| wrapped),
+        }
     }
 
     /// Turns one access unit or packet into what goes on the wire, and remembers its parameter
@@ -71,7 +125,38 @@ impl Stream {
     /// When nobody could decode the key frame, or the frame is malformed. The stream can go on with
     /// the next key frame.
     pub fn prepare(&mut self, payload: Bytes, key_frame: bool) -> Result<Bytes, FrameError> {
-        self.intake.prepare(payload, key_frame)
+        let payload = self.intake.prepare(payload, key_frame)?;
+        self.wrap().map_err(|_| FrameError::NotContained)?;
+        Ok(payload)
+    }
+
+    /// The same for a frame whose time is known, which text carries in its payload.
+    ///
+    /// Raw text becomes WebVTT, or plain text; times of WebVTT are moved to MoQ time. Nothing is left
+    /// of a buffer that has no cue, such as a header.
+    ///
+    /// # Errors
+    ///
+    /// As [`Stream::prepare`]; and when text is not UTF-8.
+    pub fn prepare_at(
+        &mut self,
+        payload: Bytes,
+        key_frame: bool,
+        span: Span,
+    ) -> Result<Bytes, FrameError> {
+        let payload = self.intake.prepare_at(payload, key_frame, span)?;
+        self.wrap().map_err(|_| FrameError::NotContained)?;
+        Ok(payload)
+    }
+
+    /// Says how text is published; other kinds do not care.
+    pub fn set_text(&mut self, settings: &text::Settings) {
+        self.intake.set_text(settings);
+    }
+
+    /// Whether an empty frame is published where a frame ends, and where nothing is left of one.
+    pub fn clears(&self) -> bool {
+        self.intake.clears()
     }
 
     /// Duration of a frame by the frame rate of the caps; `None` when they have none or it varies.

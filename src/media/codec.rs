@@ -3,21 +3,37 @@
 //! A codec is one row of [`CODECS`] and one file below this module.
 
 mod aac;
+mod ac3;
 mod audio;
+mod av1;
+mod data;
 mod field;
+mod flac;
 mod h264;
 mod h265;
+mod mpeg;
 mod nal;
 mod opus;
+mod pcm;
+pub mod text;
 mod video;
+mod vp8;
+mod vp9;
 
 use std::fmt;
 
 use bytes::Bytes;
+use hang::catalog::AudioCodec;
 
 use self::{h264::H264, h265::H265};
-use super::rendition::{CapsError, FrameError, Rendition};
+use super::{
+    caps::Span,
+    rendition::{CapsError, FrameError, Rendition},
+};
 
+pub(super) use self::audio::Packet;
+
+pub use self::data::is_mime;
 pub use super::rendition::Kind;
 
 /// One codec that the elements know.
@@ -43,7 +59,7 @@ pub struct Codec {
 }
 
 /// All codecs. Their order is the order in the pad templates.
-pub static CODECS: [Codec; 4] = [
+pub static CODECS: &[Codec] = &[
     Codec {
         name: "H.264",
         kind: Kind::Video,
@@ -67,6 +83,40 @@ pub static CODECS: [Codec; 4] = [
         reorder_depth: nal::reorder_depth::<H265>,
     },
     Codec {
+        name: "AV1",
+        kind: Kind::Video,
+        // av1enc of GStreamer 1.22 states no stream-format.
+        sink_caps: "video/x-av1, alignment=(string)tu",
+        src_caps: "video/x-av1, stream-format=(string)obu-stream, alignment=(string)tu, parsed=(boolean)true",
+        takes: av1::takes,
+        carries: av1::carries,
+        intake: av1::intake,
+        caps: av1::caps,
+        reorder_depth: never_reordered,
+    },
+    Codec {
+        name: "VP8",
+        kind: Kind::Video,
+        sink_caps: "video/x-vp8",
+        src_caps: "video/x-vp8",
+        takes: vp8::takes,
+        carries: vp8::carries,
+        intake: vp8::intake,
+        caps: vp8::caps,
+        reorder_depth: never_reordered,
+    },
+    Codec {
+        name: "VP9",
+        kind: Kind::Video,
+        sink_caps: "video/x-vp9",
+        src_caps: "video/x-vp9, profile=(string){ 0, 1, 2, 3 }",
+        takes: vp9::takes,
+        carries: vp9::carries,
+        intake: vp9::intake,
+        caps: vp9::caps,
+        reorder_depth: never_reordered,
+    },
+    Codec {
         name: "AAC",
         kind: Kind::Audio,
         sink_caps: "audio/mpeg, mpegversion=(int)4, stream-format=(string)raw",
@@ -80,12 +130,111 @@ pub static CODECS: [Codec; 4] = [
     Codec {
         name: "Opus",
         kind: Kind::Audio,
-        sink_caps: "audio/x-opus, channel-mapping-family=(int)0",
-        src_caps: "audio/x-opus, channel-mapping-family=(int)0",
-        takes: opus::takes,
-        carries: opus::carries,
+        sink_caps: "audio/x-opus, channel-mapping-family=(int)[ 0, 1 ]",
+        src_caps: "audio/x-opus, channel-mapping-family=(int)[ 0, 1 ]",
+        takes: |caps| caps.name() == "audio/x-opus",
+        carries: |entry| audio::is(entry, &AudioCodec::Opus),
         intake: opus::intake,
         caps: opus::caps,
+        reorder_depth: never_reordered,
+    },
+    Codec {
+        name: "MP3",
+        kind: Kind::Audio,
+        sink_caps: "audio/mpeg, mpegversion=(int)1, layer=(int)3",
+        src_caps: "audio/mpeg, mpegversion=(int)1, layer=(int)3, parsed=(boolean)true",
+        takes: |caps| mpeg::takes(caps, 3),
+        carries: |entry| audio::is(entry, &AudioCodec::Mp3),
+        intake: |caps| mpeg::intake(caps, AudioCodec::Mp3),
+        caps: |entry| mpeg::caps(entry, 3),
+        reorder_depth: never_reordered,
+    },
+    Codec {
+        name: "MP2",
+        kind: Kind::Audio,
+        sink_caps: "audio/mpeg, mpegversion=(int)1, layer=(int)2",
+        src_caps: "audio/mpeg, mpegversion=(int)1, layer=(int)2, parsed=(boolean)true",
+        takes: |caps| mpeg::takes(caps, 2),
+        carries: |entry| audio::is(entry, &AudioCodec::Mp2),
+        intake: |caps| mpeg::intake(caps, AudioCodec::Mp2),
+        caps: |entry| mpeg::caps(entry, 2),
+        reorder_depth: never_reordered,
+    },
+    Codec {
+        name: "FLAC",
+        kind: Kind::Audio,
+        sink_caps: "audio/x-flac",
+        src_caps: "audio/x-flac, framed=(boolean)true",
+        takes: |caps| caps.name() == "audio/x-flac",
+        carries: |entry| audio::is(entry, &AudioCodec::Flac),
+        intake: flac::intake,
+        caps: flac::caps,
+        reorder_depth: never_reordered,
+    },
+    Codec {
+        name: "AC-3",
+        kind: Kind::Audio,
+        sink_caps: "audio/x-ac3",
+        src_caps: "audio/x-ac3, framed=(boolean)true, alignment=(string)frame",
+        takes: |caps| caps.name() == "audio/x-ac3",
+        carries: |entry| audio::is(entry, &AudioCodec::Ac3),
+        intake: |caps| ac3::intake(caps, AudioCodec::Ac3),
+        caps: |entry| ac3::caps(entry, "audio/x-ac3"),
+        reorder_depth: never_reordered,
+    },
+    Codec {
+        name: "E-AC-3",
+        kind: Kind::Audio,
+        sink_caps: "audio/x-eac3",
+        src_caps: "audio/x-eac3, framed=(boolean)true, alignment=(string)frame",
+        takes: |caps| caps.name() == "audio/x-eac3",
+        carries: |entry| audio::is(entry, &AudioCodec::Ec3),
+        intake: |caps| ac3::intake(caps, AudioCodec::Ec3),
+        caps: |entry| ac3::caps(entry, "audio/x-eac3"),
+        reorder_depth: never_reordered,
+    },
+    Codec {
+        name: "PCM",
+        kind: Kind::Audio,
+        sink_caps: "audio/x-raw, format=(string)F32LE, layout=(string)interleaved",
+        src_caps: "audio/x-raw, format=(string)F32LE, layout=(string)interleaved",
+        takes: |caps| caps.name() == "audio/x-raw",
+        carries: |entry| audio::is(entry, &AudioCodec::Pcm),
+        intake: pcm::intake,
+        caps: pcm::caps,
+        reorder_depth: never_reordered,
+    },
+    Codec {
+        name: "WebVTT and plain text",
+        kind: Kind::Text,
+        sink_caps: "text/x-raw, format=(string){ utf8, pango-markup }; application/x-subtitle-vtt",
+        src_caps: "text/x-raw, format=(string){ utf8, pango-markup }",
+        takes: text::takes,
+        carries: text::carries,
+        intake: text::intake,
+        caps: text::caps,
+        reorder_depth: never_reordered,
+    },
+    Codec {
+        name: "TTML",
+        kind: Kind::Text,
+        sink_caps: "application/ttml+xml",
+        src_caps: "application/ttml+xml",
+        takes: text::takes_ttml,
+        carries: text::carries_ttml,
+        intake: text::intake,
+        caps: text::caps,
+        reorder_depth: never_reordered,
+    },
+    Codec {
+        name: "data",
+        kind: Kind::Data,
+        sink_caps: data::CAPS,
+        src_caps: data::CAPS,
+        takes: data::takes,
+        carries: data::carries,
+        intake: data::intake,
+        caps: data::caps,
         reorder_depth: never_reordered,
     },
 ];
@@ -103,7 +252,8 @@ impl Codec {
             .ok_or_else(|| {
                 let hint = match structure.name().as_str() {
                     "video/x-raw" => "; insert a video encoder such as x264enc",
-                    "audio/x-raw" => "; insert an audio encoder such as opusenc",
+                    "application/x-subtitle" => "; insert subparse",
+                    "application/x-ssa" | "application/x-ass" => "; insert ssaparse",
                     _ => "",
                 };
                 CapsError::unsupported(format!(
@@ -182,8 +332,26 @@ pub(super) trait Intake: fmt::Debug + Send {
     /// See [`Stream::prepare`](crate::media::caps::Stream::prepare).
     fn prepare(&mut self, payload: Bytes, key_frame: bool) -> Result<Bytes, FrameError>;
 
+    /// See [`Stream::prepare`](crate::media::caps::Stream::prepare), for what carries its own time.
+    fn prepare_at(
+        &mut self,
+        payload: Bytes,
+        key_frame: bool,
+        _span: Span,
+    ) -> Result<Bytes, FrameError> {
+        self.prepare(payload, key_frame)
+    }
+
     /// See [`Stream::reorder_depth`](crate::media::caps::Stream::reorder_depth).
     fn reorder_depth(&self) -> Option<u32>;
+
+    /// See [`Stream::set_text`](crate::media::caps::Stream::set_text).
+    fn set_text(&mut self, _settings: &text::Settings) {}
+
+    /// See [`Stream::clears`](crate::media::caps::Stream::clears).
+    fn clears(&self) -> bool {
+        false
+    }
 
     /// See [`Stream::is_key`](crate::media::caps::Stream::is_key); codecs whose payload tells
     /// look there.

@@ -6,6 +6,7 @@
 //!
 //! Nothing here reads a clock: arrivals and the present are handed in, in running time.
 
+mod sparse;
 mod transit;
 
 use gst::ClockTime;
@@ -94,6 +95,8 @@ struct Anchor {
     offset: i64,
     slewed: i64,
     settled: bool,
+    /// A sparse track has set it, see [`sparse`].
+    by_sparse: bool,
 }
 
 #[derive(Debug)]
@@ -188,9 +191,15 @@ impl Timeline {
     /// Takes in that the frame of timestamp `ts` arrived now; comes before its [`Timeline::stamp`].
     pub fn arrive(&mut self, id: TrackId, ts: ClockTime, now: ClockTime) {
         let (ts, now) = (nanos(ts), nanos(now));
+        let (sparse, follows) = (self.is_sparse(id), self.follows(id));
+        if !sparse && self.anchor.as_ref().is_some_and(|old| old.by_sparse) {
+            self.restart();
+        }
         let Some(track) = self.track(id) else { return };
         let transit = now - ts;
-        track.transits.add(transit, now);
+        if !follows {
+            track.transits.add(transit, now);
+        }
         let is_video = track.kind == Kind::Video;
         let anchor = self.anchor.get_or_insert(Anchor {
             start: now,
@@ -199,7 +208,11 @@ impl Timeline {
             offset: transit,
             slewed: now,
             settled: false,
+            by_sparse: sparse,
         });
+        if follows {
+            return;
+        }
         if is_video && !anchor.settled {
             anchor.first_video = Some(anchor.first_video.map_or(ts, |first| first.min(ts)));
         }
@@ -222,7 +235,10 @@ impl Timeline {
     pub fn settles_at(&self) -> Option<ClockTime> {
         let anchor = self.anchor.as_ref()?;
         let longest = (self.latency / 2).min(MAX_HOLD);
-        let at = (anchor.improved + QUIET).min(anchor.start + longest);
+        let at = match anchor.by_sparse && self.has_pacer() {
+            true => anchor.start + MAX_HOLD,
+            false => (anchor.improved + QUIET).min(anchor.start + longest),
+        };
         Some(clock_time(at))
     }
 

@@ -1,11 +1,14 @@
 //! One track's catalog entry, and the reasons for which a format or a frame is refused.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use hang::catalog::{AudioConfig, Container, PRIORITY, TextConfig, VideoConfig};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
-use super::annexb;
+use super::{
+    annexb,
+    data::{self, DataConfig, Records, Sections},
+};
 
 /// The kind of a track.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -50,53 +53,18 @@ impl Kind {
     }
 }
 
+/// The sections of a catalog that list tracks, with the field that holds them by name.
+pub const SECTIONS: [(&str, &str); 6] = [
+    ("video", "renditions"),
+    ("audio", "renditions"),
+    ("text", "renditions"),
+    ("gstData", "renditions"),
+    ("json", "tracks"),
+    ("binary", "tracks"),
+];
+
 /// The catalog with the section of ours.
 pub type Catalog = hang::Catalog<Sections>;
-
-/// The sections that this plugin adds to hang's catalog.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Sections {
-    /// Data tracks; left out when there are none.
-    #[serde(rename = "gstData", skip_serializing_if = "Data::is_empty")]
-    pub data: Data,
-}
-
-impl moq_mux::catalog::hang::CatalogExt for Sections {}
-
-/// The data tracks of a broadcast.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Data {
-    /// The tracks by name.
-    pub renditions: BTreeMap<String, DataConfig>,
-}
-
-impl Data {
-    fn is_empty(&self) -> bool {
-        self.renditions.is_empty()
-    }
-}
-
-/// One data track.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct DataConfig {
-    /// The caps as GStreamer writes them.
-    pub caps: String,
-    /// The MIME type of each payload.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mime: Option<String>,
-    /// A name for people.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub label: Option<String>,
-    /// How frames are wrapped on the wire.
-    #[serde(default)]
-    pub container: Container,
-    /// In bits per second.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bitrate: Option<u64>,
-}
 
 /// One track as the catalog describes it.
 #[derive(Clone, Debug, PartialEq)]
@@ -211,24 +179,42 @@ impl Rendition {
             Self::Video(config) => config.broadcast.as_ref(),
             Self::Audio(config) => config.broadcast.as_ref(),
             Self::Text(config) => config.broadcast.as_ref(),
-            Self::Data(_) => None,
+            Self::Data(config) => config.broadcast.as_ref(),
         }
     }
 
-    /// Reads one entry of a catalog.
+    /// The MIME type of each payload, of data alone.
+    pub fn mime(&self) -> Option<&str> {
+        match self {
+            Self::Data(config) => config.mime.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// How the records lie on the wire, of hang's own data tracks alone.
+    pub fn records(&self) -> Option<&Records> {
+        match self {
+            Self::Data(config) => config.records.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// Reads one entry of a catalog's section, which is one of [`SECTIONS`].
     ///
     /// # Errors
     ///
-    /// When a field that must be there is not, or is of another type.
-    pub fn from_json(kind: Kind, entry: &serde_json::Value) -> Result<Self, serde_json::Error> {
+    /// When a field that must be there is not, is of another type, or has a value that is not known.
+    pub fn from_json(section: &str, entry: &serde_json::Value) -> Result<Self, serde_json::Error> {
         if let Some(codec) = entry["codec"].as_str() {
             check_codec(codec).map_err(serde::de::Error::custom)?;
         }
-        match kind {
-            Kind::Video => VideoConfig::deserialize(entry).map(Self::Video),
-            Kind::Audio => AudioConfig::deserialize(entry).map(Self::Audio),
-            Kind::Text => TextConfig::deserialize(entry).map(Self::Text),
-            Kind::Data => DataConfig::deserialize(entry).map(Self::Data),
+        match section {
+            "video" => VideoConfig::deserialize(entry).map(Self::Video),
+            "audio" => AudioConfig::deserialize(entry).map(Self::Audio),
+            "text" => TextConfig::deserialize(entry).map(Self::Text),
+            "json" => data::json(entry).map(Self::Data),
+            "binary" => data::binary(entry).map(Self::Data),
+            _ => DataConfig::deserialize(entry).map(Self::Data),
         }
     }
 
@@ -302,10 +288,34 @@ pub enum FrameError {
     /// Nobody could decode this key frame.
     #[error("the key frame has no parameter sets and none came before it")]
     NoParameterSets,
+    /// Text in another encoding.
+    #[error("the text is not UTF-8")]
+    NotText,
     /// A buffer of headers alone, which are remembered.
     #[error("there is no picture in it")]
     NoPicture,
+    /// Nobody could decode this AV1 key frame.
+    #[error("the key frame has no sequence header and none came before it")]
+    NoSequenceHeader,
+    /// The named part of the frame cannot be read.
+    #[error("its {0} is damaged or cut short")]
+    Damaged(&'static str),
+    /// What the key frame says of the stream is not enough for its container.
+    #[error("the key frame does not describe a stream that container=cmaf can carry")]
+    NotContained,
     /// The frame is not made of NAL units.
     #[error("the frame is malformed: {0}")]
     Malformed(#[from] annexb::Truncated),
+    /// It does not begin as a frame of the codec does; the parser that mends it.
+    #[error("it does not begin with a whole frame: insert {0} before moqsink")]
+    NoFrame(&'static str),
+    /// It ends before a frame does; the parser that mends it.
+    #[error("it ends within a frame: insert {0} before moqsink")]
+    Incomplete(&'static str),
+    /// The size of a sample of all channels, in bytes, of which it is no multiple.
+    #[error("its size is no multiple of {0} bytes, one sample of each channel")]
+    BrokenSample(u64),
+    /// It is a header that the caps have already.
+    #[error("it is a stream header")]
+    Header,
 }

@@ -2,6 +2,7 @@
 
 use std::{fmt, time::Duration};
 
+use moq_net::{cache, origin};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use url::Url;
 
@@ -35,6 +36,9 @@ pub(crate) const QUIC_IDLE_TIMEOUT: u32 = 3_000;
 /// How often a peer that has nothing to say shows in ms that it lives.
 pub(crate) const QUIC_KEEP_ALIVE: u32 = 1_000;
 
+/// How long a subscriber keeps media, and a publisher those that viewers may come back for, in ns.
+pub(crate) const CACHE_TIME: u64 = 5_000_000_000;
+
 /// Where to connect, how, and what to call the broadcast, as the user set it.
 #[derive(Clone)]
 pub(crate) struct Settings {
@@ -48,6 +52,10 @@ pub(crate) struct Settings {
     pub(crate) reconnect_max_delay: u32,
     pub(crate) quic_idle_timeout: u32,
     pub(crate) quic_keep_alive: u32,
+    /// In bytes.
+    pub(crate) cache_size: u64,
+    /// In ns.
+    pub(crate) cache_time: u64,
 }
 
 impl Default for Settings {
@@ -62,6 +70,8 @@ impl Default for Settings {
             reconnect_max_delay: RECONNECT_MAX_DELAY,
             quic_idle_timeout: QUIC_IDLE_TIMEOUT,
             quic_keep_alive: QUIC_KEEP_ALIVE,
+            cache_size: 0,
+            cache_time: CACHE_TIME,
         }
     }
 }
@@ -138,6 +148,10 @@ impl Settings {
             broadcast: broadcast.to_owned(),
             tls_disable_verify: self.tls_disable_verify,
             patience: self.patience()?,
+            cache: Cache {
+                bytes: self.cache_size,
+                time: Duration::from_nanos(self.cache_time),
+            },
         })
     }
 
@@ -194,6 +208,27 @@ pub(crate) struct Target {
     pub(crate) broadcast: String,
     pub(crate) tls_disable_verify: bool,
     pub(crate) patience: Patience,
+    pub(crate) cache: Cache,
+}
+
+/// What is kept of the media that were sent or received.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cache {
+    /// Beside the newest group of each track, which is always kept.
+    pub(crate) bytes: u64,
+    pub(crate) time: Duration,
+}
+
+impl Cache {
+    /// An origin that keeps no more than this; needs the runtime's context.
+    pub(crate) fn origin(self) -> origin::Producer {
+        let pool = cache::Config::default()
+            .with_capacity(self.bytes)
+            .with_expiry(self.time);
+        let mut config = origin::Config::default();
+        config.pool = cache::Pool::new(pool);
+        moq_tokio::origin::spawn_config(config)
+    }
 }
 
 impl Target {

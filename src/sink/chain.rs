@@ -12,6 +12,7 @@ use super::{
     stream::{Admitted, Halt},
 };
 use crate::media::{
+    caps::Span,
     outgoing::{Anchor, Arrival},
     timing::Times,
 };
@@ -49,14 +50,16 @@ impl MoqSinkPad {
         match self.publish(sink, &part, buffer) {
             Ok(()) | Err(Halt::Skip) => Ok(gst::FlowSuccess::Ok),
             Err(Halt::Flow(error)) => Err(error),
-            Err(Halt::NoKeyFrame(ask)) => {
-                if ask {
+            Err(Halt::NoKeyFrame) => {
+                // In PAUSED nobody would see it.
+                if self.gate.playing().is_some() {
                     self.request_key_frame();
                 }
                 Ok(gst::FlowSuccess::Ok)
             }
             Err(Halt::Drop(reason)) => {
                 self.dropped(&reason);
+                self.request_missing_key_frame();
                 Ok(gst::FlowSuccess::Ok)
             }
         }
@@ -116,20 +119,31 @@ impl MoqSinkPad {
             return Err(Halt::Skip);
         };
         self.wait_for_room(part, place.live)?;
-        let payload = buffer
-            .into_mapped_buffer_readable()
-            .map_err(|_| Halt::Drop("it cannot be read".into()))?;
+        let duration = buffer.duration();
+        let payload = buffer.into_mapped_buffer_readable().map_err(|_| {
+            lock(&self.stream).interrupt();
+            Halt::Drop("it cannot be read".into())
+        })?;
         let payload = Bytes::from_owner(Mapped(payload));
 
         let due = playing.base_time + times.presentation;
         let time = part.run.stamp(place.live, place.anchor, due);
+        let span = Span {
+            begin: time,
+            duration,
+        };
         let mut stream = lock(&self.stream);
-        let (payload, rendition) = stream.prepare(payload, key)?;
+        let (payload, rendition) = stream.prepare(payload, key, span)?;
+        let long = stream.fill(key, payload.len());
+        let clear = stream.clear_at(span).filter(|_| !payload.is_empty());
         stream.published = stream.published.max(Some(time));
         drop(stream);
-        if let Some(rendition) = rendition {
-            let wanted = self.wanted_track();
-            part.send(PadMessage::Rendition(Box::new(rendition), wanted));
+        if let Some((rendition, in_band)) = rendition {
+            let rendition = Box::new(rendition);
+            part.send(match in_band {
+                true => PadMessage::InBand(rendition),
+                false => PadMessage::Rendition(rendition, self.wanted_track()),
+            });
         }
         let charge = part.budget.charge(payload.len(), time);
         part.send(PadMessage::Frame(Frame {
@@ -140,7 +154,21 @@ impl MoqSinkPad {
             transit: place.live.then(|| playing.now().saturating_sub(due)),
             _charge: charge,
         }));
+        if let Some(clear) = clear {
+            // In the same group, so that whoever gets the cue knows when it ends.
+            part.send(PadMessage::Frame(Frame {
+                timestamp: clear.useconds(),
+                key: false,
+                payload: Bytes::new(),
+                live: place.live,
+                transit: None,
+                _charge: part.budget.charge(0, time),
+            }));
+        }
         self.set_position(times.position);
+        if long {
+            self.force_key_unit();
+        }
         Ok(())
     }
 

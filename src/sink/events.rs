@@ -8,7 +8,10 @@ use super::{
     pad::{MoqSinkPad, lock},
     run::PadMessage,
 };
-use crate::media::caps::{self, CapsError};
+use crate::media::{
+    caps::{self, CapsError},
+    description::Description,
+};
 
 impl MoqSinkPad {
     pub(super) fn event(
@@ -39,7 +42,15 @@ impl MoqSinkPad {
     }
 
     pub(super) fn query(&self, sink: &MoqSink, query: &mut gst::QueryRef) -> bool {
-        gst::Pad::query_default(&*self.obj(), Some(&*sink.obj()), query)
+        let answered = gst::Pad::query_default(&*self.obj(), Some(&*sink.obj()), query);
+        if let gst::QueryViewMut::AcceptCaps(query) = query.view_mut()
+            && !query.result()
+            && let Err(reason) = caps::Stream::from_caps(query.caps())
+        {
+            // The CAPS event will not come: nothing else says what to do about it.
+            gst::warning!(CAT, imp = self, "Refused: {reason}");
+        }
+        answered
     }
 
     fn flush_start(&self) {
@@ -57,6 +68,7 @@ impl MoqSinkPad {
             part.send(PadMessage::Flush);
         }
         self.gate.set_flushing(false);
+        self.request_missing_key_frame();
         if event.resets_time() {
             let element = sink.obj();
             let message = gst::message::ResetTime::builder(gst::ClockTime::ZERO)
@@ -72,6 +84,7 @@ impl MoqSinkPad {
         if let Some(part) = self.part().filter(|_| revived) {
             part.send(PadMessage::Revive);
         }
+        self.describe(Description::default());
         let group = (event.group_id(), event.seqnum());
         self.receive(|received| received.group = Some(group));
         sink.messages.check(&sink.obj());
@@ -89,15 +102,30 @@ impl MoqSinkPad {
             }
             return Ok(());
         }
-        match caps::Stream::from_caps(caps) {
+        let stream = caps::Stream::from_caps(caps).and_then(|mut stream| {
+            stream.set_text(&self.text_settings());
+            stream.in_container(self.container(), caps)
+        });
+        match stream {
             Ok(codec) => {
                 let kind = codec.kind();
-                lock(&self.stream).set_codec(caps.to_owned(), codec);
+                let mut stream = lock(&self.stream);
+                stream.set_codec(caps.to_owned(), codec);
+                let rendition = stream.announce();
+                drop(stream);
                 part.send(PadMessage::Kind(kind));
+                if let Some(mut rendition) = rendition {
+                    self.complete(&mut rendition);
+                    let wanted = self.wanted_track();
+                    part.send(PadMessage::Rendition(Box::new(rendition), wanted));
+                }
                 Ok(())
             }
             Err(CapsError::Unsupported(reason)) => {
-                gst::warning!(CAT, imp = self, "Refused: {reason}");
+                // Upstream tries again with each buffer.
+                if lock(&self.stream).is_new(&reason) {
+                    self.warn(&reason);
+                }
                 Err(gst::FlowError::NotNegotiated)
             }
             Err(CapsError::Broken(reason)) => {
@@ -118,14 +146,16 @@ impl MoqSinkPad {
     }
 
     fn tag(&self, tags: &gst::TagListRef) {
-        let bitrate = tags
-            .get::<gst::tags::MaximumBitrate>()
-            .map(|tag| tag.get())
-            .or_else(|| tags.get::<gst::tags::NominalBitrate>().map(|tag| tag.get()))
-            .or_else(|| tags.get::<gst::tags::Bitrate>().map(|tag| tag.get()))
-            .filter(|bitrate| *bitrate > 0);
-        if let Some((part, bitrate)) = self.part().zip(bitrate) {
-            part.send(PadMessage::Bitrate(bitrate.into()));
+        let mut stream = lock(&self.stream);
+        stream.tags.take(tags);
+        let description = stream.tags.description();
+        drop(stream);
+        self.describe(description);
+    }
+
+    fn describe(&self, description: Description) {
+        if let Some(part) = self.part() {
+            part.send(PadMessage::Describe(Box::new(description)));
         }
     }
 

@@ -31,6 +31,7 @@ use crate::{
 };
 
 /// The defaults of the properties.
+const CACHE_SIZE: u64 = 64 << 20;
 const MAX_BYTES: u32 = 10 << 20;
 const MAX_TIME: gst::ClockTime = gst::ClockTime::SECOND;
 const DRAIN_TIMEOUT: u32 = 5000;
@@ -68,6 +69,10 @@ pub struct MoqSink {
         nick = "Max. time", blurb = "How many nanoseconds of a track may wait until they are handed to the network, as max-bytes (0 = unlimited)", mutable_ready)]
     #[property(name = "drain-timeout", type = u32, get, set, member = drain_timeout, default = DRAIN_TIMEOUT,
         nick = "Drain timeout", blurb = "How many milliseconds EOS waits at most until all was delivered to the relay (0 = not at all)", mutable_ready)]
+    #[property(name = "cache-size", type = u64, get = |imp: &Self| imp.settings().session.cache_size, set = |imp: &Self, bytes| imp.settings().session.cache_size = bytes,
+        default = CACHE_SIZE, nick = "Cache size", blurb = "How many bytes of media for viewers that come or come back are kept, beside the newest group of each track", mutable_ready)]
+    #[property(name = "cache-time", type = u64, get = |imp: &Self| imp.settings().session.cache_time, set = |imp: &Self, time| imp.settings().session.cache_time = time,
+        minimum = 1_000_000, default = settings::CACHE_TIME, nick = "Cache time", blurb = "How many nanoseconds media for viewers that come or come back are kept, beside the newest group of each track", mutable_ready)]
     settings: Mutex<Settings>,
     #[property(name = "status", type = Status, get = |imp: &Self| imp.connection.status(),
         nick = "Status", blurb = "State of the connection to the relay", builder(Status::default()))]
@@ -99,7 +104,10 @@ pub(super) struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            session: settings::Settings::default(),
+            session: settings::Settings {
+                cache_size: CACHE_SIZE,
+                ..Default::default()
+            },
             sync: true,
             max_bytes: MAX_BYTES,
             max_time: MAX_TIME.nseconds(),
@@ -326,6 +334,13 @@ impl MoqSink {
         let held_eos = run.play(&playing);
         for pad in self.pads() {
             pad.imp().set_playing(Some(playing.clone()));
+            let pad = pad.downgrade();
+            // Elsewhere, because what is upstream must not hold up the state change.
+            run.courier.send(move |_| {
+                if let Some(pad) = pad.upgrade() {
+                    pad.imp().resumed();
+                }
+            });
         }
         drop(current);
         if let Some(seqnum) = held_eos {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{
+    pad::ASK_AGAIN,
     report::{self, Report},
     run::{Frame, Peer, Run},
     track::{Refused, Track},
@@ -12,6 +13,7 @@ use super::{
 use crate::media::{
     caps::{self, Rendition},
     codec::Kind,
+    description::{Description, Orientation},
     duration,
     rendition::Catalog,
 };
@@ -28,14 +30,20 @@ pub(super) struct Member {
     /// The base name of the pad's tracks in this broadcast.
     pub(super) base: Option<String>,
     pub(super) rendition: Option<Rendition>,
-    bitrate: Option<u64>,
+    pub(super) description: Description,
     pub(super) track: Option<Track>,
+    /// The track before, while it is listed still.
+    pub(super) outdated: Option<String>,
     /// EOS came.
     pub(super) ended: bool,
     /// Nothing is published until the next caps.
     pub(super) failed: bool,
     /// Over the budget: frames go until there is room and a key frame comes.
     skipping: bool,
+    /// When a key frame was last asked for in vain.
+    asked: Option<Instant>,
+    /// Frames were refused, and no key frame was written since.
+    stalled: bool,
     /// The least time by which its live frames came later than their running times.
     pub(super) transit: Option<gst::ClockTime>,
     /// When the delay is evaluated; `None` before the first frame and afterwards.
@@ -52,11 +60,14 @@ impl Member {
             wanted: None,
             base: None,
             rendition: None,
-            bitrate: None,
+            description: Description::default(),
             track: None,
+            outdated: None,
             ended: false,
             failed: false,
             skipping: false,
+            asked: None,
+            stalled: false,
             transit: None,
             evaluate: None,
             told: Vec::new(),
@@ -65,6 +76,11 @@ impl Member {
 
     pub(super) fn report(&self, run: &Run, report: Report) {
         report::send(run, &self.peer, report);
+    }
+
+    /// Whether nothing may come for a long time although all is well.
+    pub(super) fn is_sparse(&self) -> bool {
+        self.kind.is_some_and(Kind::is_sparse)
     }
 
     /// Nothing more is expected of it.
@@ -97,6 +113,7 @@ impl Member {
     /// Ends its track for good; another broadcast may follow.
     pub(super) fn finish(&mut self, run: &Run) {
         self.base = None;
+        self.outdated = None;
         let Some(mut track) = self.track.take() else {
             return;
         };
@@ -113,16 +130,34 @@ impl Member {
         }
     }
 
-    /// Takes a bitrate over, unless it says nothing new.
-    pub(super) fn set_bitrate(&mut self, bitrate: u64) -> bool {
+    /// Takes a description over; whether it says something new.
+    pub(super) fn describe(&mut self, mut description: Description) -> bool {
         // Parsers correct their average for ever: small changes are not worth a catalog.
-        let near = self
-            .bitrate
-            .is_some_and(|old| old.abs_diff(bitrate) <= old / 10);
-        if !near {
-            self.bitrate = Some(bitrate);
+        if let Some((old, new)) = self.description.bitrate.zip(description.bitrate)
+            && old.abs_diff(new) <= old / 10
+        {
+            description.bitrate = Some(old);
         }
-        !near
+        let news = self.description != description;
+        self.description = description;
+        news
+    }
+
+    /// How its pictures are to be turned, if it is said.
+    pub(super) fn orientation(&self) -> Option<Orientation> {
+        let counts = self.kind == Some(Kind::Video) && !self.failed;
+        self.description.orientation.filter(|_| counts)
+    }
+
+    /// Warns once if its pictures are to be turned in another way than the broadcast says.
+    pub(super) fn compare(&mut self, run: &Run, orientation: Option<Orientation>) {
+        let own = self.orientation();
+        if own.is_some() && own != orientation {
+            let reason = "The catalog has one orientation for all pictures: this pad's is left out, because an earlier pad has another";
+            if self.is_new(reason) {
+                self.report(run, Report::Warning(reason.into()));
+            }
+        }
     }
 
     /// Whether the frame fits the budget: live input loses its oldest frames, up to a key frame.
@@ -135,26 +170,51 @@ impl Member {
         self.skipping = over || (self.skipping && !frame.key);
         if begins {
             self.cut();
-            if self.kind == Some(Kind::Video) {
-                self.report(run, Report::NeedsKeyFrame);
-            }
             self.tell(run, "more waits than max-bytes and max-time allow".into());
+        }
+        if self.skipping {
+            self.ask(run);
         }
         !self.skipping
     }
 
-    /// Takes in that a frame was not written.
+    /// Takes in that a frame was not written: video goes on with a key frame.
     pub(super) fn refused(&mut self, run: &Run, refused: &Refused) {
+        self.ask(run);
         if matches!(refused, Refused::NoKeyFrame) {
             return;
         }
+        let reason = refused.to_string();
         if self.kind == Some(Kind::Video) {
+            self.stalled = true;
+            let text = format!("Frames are dropped until a key frame comes: {reason}");
+            self.report(run, Report::Stalled(text));
+        }
+        self.tell(run, reason);
+    }
+
+    /// Takes in that a frame was written.
+    pub(super) fn written(&mut self, run: &Run) {
+        self.asked = None;
+        if std::mem::take(&mut self.stalled) {
+            self.report(run, Report::Flows);
+        }
+    }
+
+    /// Asks for a key frame, and again for as long as none comes.
+    pub(super) fn ask(&mut self, run: &Run) {
+        let due = self.asked.is_none_or(|at| at.elapsed() >= ASK_AGAIN);
+        if due && self.kind == Some(Kind::Video) {
+            self.asked = Some(Instant::now());
             self.report(run, Report::NeedsKeyFrame);
         }
-        self.tell(run, refused.to_string());
     }
 
     pub(super) fn measure(&mut self, frame: &Frame) {
+        // A cue may come early or late without being slower on its way.
+        if self.is_sparse() {
+            return;
+        }
         self.transit = match (self.transit, frame.transit) {
             (Some(least), Some(transit)) => Some(least.min(transit)),
             (least, transit) => least.or(transit),
@@ -176,12 +236,15 @@ impl Member {
     }
 
     /// Writes its entry into the catalog; without a `delay`, the listed one stays.
-    pub(super) fn list(&self, catalog: &mut Catalog, delay: Option<Duration>) {
+    pub(super) fn list(&mut self, catalog: &mut Catalog, delay: Option<Duration>) {
         let (Some(track), Some(mut rendition)) = (&self.track, self.rendition.clone()) else {
             return;
         };
         let name = track.name();
-        rendition.set_bitrate(self.bitrate.or(rendition.bitrate()));
+        if let Some(outdated) = self.outdated.take() {
+            Rendition::delist(catalog, &outdated);
+        }
+        self.description.describe(&mut rendition);
         rendition.set_delay(delay.or(rendition.listed_delay(catalog, name)));
         if let Rendition::Video(config) = &mut rendition {
             config.jitter = reordering(config);
@@ -190,10 +253,18 @@ impl Member {
     }
 
     fn tell(&mut self, run: &Run, reason: String) {
-        if !self.told.contains(&reason) {
-            self.told.push(reason.clone());
+        if self.is_new(&reason) {
             self.report(run, Report::Dropped(reason));
         }
+    }
+
+    /// Whether the user was not told `text` before.
+    fn is_new(&mut self, text: &str) -> bool {
+        let new = !self.told.iter().any(|told| told == text);
+        if new {
+            self.told.push(text.to_owned());
+        }
+        new
     }
 }
 

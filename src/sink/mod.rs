@@ -13,6 +13,35 @@
 //! compressed (`catalog.json.z`), and MSF's (`catalog`). MSF carries pictures and sound only: text and
 //! data need hang.
 //!
+//! Size, display aspect, frame rate, sample rate and channels go from caps into the catalog; bit
+//! rate, title and image orientation from TAG events, and the language of text tracks. The catalog
+//! has one orientation for all pictures: that of the first pad that says one. Colorimetry and HDR
+//! metadata have no field there; they reach viewers because they are in the bitstream.
+//!
+//! Caps that change the format publish another track under a fresh name (`camera`, then `camera-2`),
+//! which the pad's `active-track` reads back. Parameter sets that change in band without new caps
+//! only change the catalog entry.
+//!
+//! Video is published from key frame to key frame. After whatever broke the stream (a flush, a
+//! pause, frames that were dropped) it goes on with a key frame, which upstream is asked for at once,
+//! at most once per second. An encoder that makes none of its own is asked for one before 8000
+//! frames or 24 MiB have come since the last; without an answer frames are dropped until one comes,
+//! and the pad's `track-error` says so meanwhile.
+//!
+//! ## Subtitles
+//!
+//! Text is published as WebVTT, which says when each cue begins and ends and keeps bold, italic and
+//! underlined text; a cue whose buffer has no duration lasts 5 s. The times of WebVTT input are moved
+//! to those of the broadcast: the first cue of a buffer begins with it, whole files need `subparse`.
+//! With the pad property `text-format=utf8` raw text goes out as it is, and a cue without duration
+//! lasts until the next one. TTML goes out as it comes, with its own times.
+//!
+//! ```sh
+//! gst-launch-1.0 filesrc location=film.mp4 ! qtdemux ! h264parse ! s.sink_0 \
+//!     filesrc location=film.srt ! subparse ! s.sink_1 \
+//!     moqsink name=s url=https://relay.example broadcast=film
+//! ```
+//!
 //! ## Publish a file
 //!
 //! ```sh
@@ -28,9 +57,47 @@
 //! gst-launch-1.0 -e v4l2src ! videoconvert ! x264enc tune=zerolatency key-int-max=60 ! h264parse ! \
 //!     moqsink url=https://relay.example broadcast=door sink_0::track=camera
 //! ```
+//!
+//! ## Publish data beside the picture
+//!
+//! KLV (`meta/x-klv`) and captions (`closedcaption/x-cea-608`, `closedcaption/x-cea-708`) are taken
+//! as they are, everything else as `application/octet-stream` with its type in the pad property
+//! `mime`: JSON is `application/json`, ID3 is `application/id3`. Each buffer needs a time, holds up
+//! to 32 MiB, and is shown with the picture of the same time. Empty buffers are dropped.
+//!
+//! ```sh
+//! gst-launch-1.0 -e v4l2src ! videoconvert ! x264enc tune=zerolatency ! h264parse ! moq.sink_0 \
+//!     fdsrc do-timestamp=true ! application/octet-stream ! moq.sink_1 \
+//!     moqsink name=moq url=https://relay.example broadcast=door \
+//!     sink_1::track=events sink_1::mime=application/json
+//! ```
+//!
+//! hang's catalog has no section for data that has a time, so `catalog.json` gets one more:
+//!
+//! ```json
+//! {
+//!   "gstData": {
+//!     "renditions": {
+//!       "events": {
+//!         "caps": "application/octet-stream",
+//!         "mime": "application/json",
+//!         "container": { "kind": "legacy" },
+//!         "bitrate": 16000
+//!       }
+//!     }
+//!   }
+//! }
+//! ```
+//!
+//! `caps` are those of the pad as GStreamer writes them; `mime`, `label` and `bitrate` (in bits per
+//! second) are left out where they are not known. The track is framed as hang's media are: each frame
+//! is the timestamp as a QUIC variable-length integer in microseconds, on the same timeline as picture
+//! and sound, followed by the buffer. Groups begin every 100 ms of data, and before 8000 frames or
+//! 24 MiB.
 
 mod answers;
 mod chain;
+mod container;
 mod events;
 mod gate;
 mod imp;
@@ -42,6 +109,7 @@ mod report;
 mod run;
 mod stream;
 mod task;
+mod text;
 mod track;
 
 use std::sync::LazyLock;

@@ -1,6 +1,9 @@
 //! The request pad: its properties, and its part in a run.
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    time::{Duration, Instant},
+};
 
 use gst::{glib, prelude::*, subclass::prelude::*};
 
@@ -12,8 +15,19 @@ use super::{
     report::Report,
     run::{PadId, PadMessage, Peer, Run},
     stream::Stream,
+    text::{TextFormat, TextRole},
 };
-use crate::session::budget::Budget;
+use crate::{
+    media::{
+        codec::{is_mime, text},
+        container::Container,
+        rendition::Rendition,
+    },
+    session::budget::Budget,
+};
+
+/// How long a request for a key frame is given before another one follows.
+pub(super) const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// State of a pad's track.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
@@ -40,12 +54,20 @@ pub enum TrackStatus {
 pub struct MoqSinkPad {
     #[property(name = "track", type = Option<String>, get, set, member = wanted,
         nick = "Track", blurb = "Name of the track, to be set before the first caps; the default is video, video-2, audio, ... by kind", mutable_ready)]
+    #[property(name = "container", type = Container, get, set, member = container,
+        nick = "Container", blurb = "How frames are wrapped on the wire; a change applies at the next caps", mutable_ready, builder(Container::default()))]
+    #[property(name = "mime", type = Option<String>, get, set, member = mime,
+        nick = "MIME type", blurb = "MIME type of each buffer of a data track, such as application/json, or none; counts from the next caps on", mutable_ready)]
     #[property(name = "active-track", type = Option<String>, get, member = active,
         nick = "Active track", blurb = "Name under which the track is published; it gets a number when the format changes")]
     #[property(name = "track-status", type = TrackStatus, get, member = status,
         nick = "Track status", blurb = "State of the track", builder(TrackStatus::default()))]
     #[property(name = "track-error", type = Option<String>, get, member = error,
-        nick = "Track error", blurb = "Why the track failed, or none")]
+        nick = "Track error", blurb = "Why the track failed or drops frames until a key frame comes, or none")]
+    #[property(name = "text-format", type = TextFormat, get, set, member = text_format,
+        nick = "Text format", blurb = "What raw text is published as; counts from the next caps on", mutable_ready, builder(TextFormat::default()))]
+    #[property(name = "text-role", type = TextRole, get, set, member = text_role,
+        nick = "Text role", blurb = "What a text track is for; counts from the next caps on", mutable_ready, builder(TextRole::default()))]
     track: Mutex<Track>,
     id: OnceLock<PadId>,
     pub(super) gate: Gate,
@@ -54,14 +76,20 @@ pub struct MoqSinkPad {
     pub(super) stream: Mutex<Stream>,
     received: Mutex<Received>,
     position: Mutex<Option<gst::ClockTime>>,
+    /// When a key frame was last requested.
+    asked: Mutex<Option<Instant>>,
 }
 
 #[derive(Default)]
 struct Track {
     wanted: Option<String>,
+    container: Container,
+    mime: Option<String>,
     active: Option<String>,
     status: TrackStatus,
     error: Option<String>,
+    text_format: TextFormat,
+    text_role: TextRole,
 }
 
 /// The pad's part in a run.
@@ -143,6 +171,7 @@ impl MoqSinkPad {
         *lock(&self.stream) = Stream::default();
         *lock(&self.received) = Received::default();
         *lock(&self.position) = None;
+        *lock(&self.asked) = None;
         self.gate.open();
         self.gate.set_playing(run.playing());
         run.send(
@@ -194,9 +223,45 @@ impl MoqSinkPad {
         self.gate.set_playing(playing);
     }
 
+    /// Live input that was lost meanwhile is gone.
+    pub(super) fn resumed(&self) {
+        if lock(&self.stream).live == Some(true) {
+            self.request_missing_key_frame();
+        }
+    }
+
     pub(super) fn wanted_track(&self) -> Option<String> {
         let wanted = lock(&self.track).wanted.clone();
         wanted.filter(|name| !name.is_empty())
+    }
+
+    /// How the frames of the next caps are to be wrapped.
+    pub(super) fn container(&self) -> Container {
+        lock(&self.track).container
+    }
+
+    /// What the pad adds to the entry that its caps make.
+    pub(super) fn complete(&self, rendition: &mut Rendition) {
+        let Rendition::Data(config) = rendition else {
+            return;
+        };
+        config.mime = lock(&self.track).mime.clone();
+        if let Some(mime) = config.mime.take_if(|mime| !is_mime(mime)) {
+            self.warn(&format!(
+                "The property mime is left out: {mime:?} is no MIME type"
+            ));
+        }
+    }
+
+    pub(super) fn text_settings(&self) -> text::Settings {
+        let track = lock(&self.track);
+        text::Settings {
+            plain: track.text_format == TextFormat::Utf8,
+            role: match track.text_role {
+                TextRole::Subtitle => hang::catalog::TextRole::Subtitle,
+                TextRole::Caption => hang::catalog::TextRole::Caption,
+            },
+        }
     }
 
     pub(super) fn received(&self) -> Received {
@@ -246,6 +311,9 @@ impl MoqSinkPad {
                 track.error = None;
             }),
             Report::Dropped(reason) => self.warn(&format!("Frames were dropped: {reason}")),
+            Report::Warning(text) => self.warn(&text),
+            Report::Stalled(reason) => self.set_track(|track| track.error = Some(reason)),
+            Report::Flows => self.set_track(|track| track.error = None),
             Report::NeedsKeyFrame => self.request_key_frame(),
         }
     }
@@ -274,8 +342,27 @@ impl MoqSinkPad {
         }
     }
 
-    /// Asks the encoder, if there is one, for a picture to begin with.
+    /// Asks for a key frame if nothing can be published before one comes.
+    pub(super) fn request_missing_key_frame(&self) {
+        let missing = lock(&self.stream).needs_key_frame();
+        if missing {
+            self.request_key_frame();
+        }
+    }
+
+    /// Asks for a key frame, unless that was done a moment ago: whoever lacks one asks again.
     pub(super) fn request_key_frame(&self) {
+        let mut asked = lock(&self.asked);
+        if asked.is_some_and(|at| at.elapsed() < ASK_AGAIN) {
+            return;
+        }
+        *asked = Some(Instant::now());
+        drop(asked);
+        self.force_key_unit();
+    }
+
+    /// Asks the encoder, if there is one, for a picture to begin with.
+    pub(super) fn force_key_unit(&self) {
         let request = gst::Structure::builder("GstForceKeyUnit")
             .field("all-headers", true)
             .build();

@@ -8,6 +8,7 @@ use moq_net::{broadcast, origin};
 use tokio::{task::JoinSet, time::Instant};
 
 use super::{
+    container::Container,
     member::Member,
     report::Report,
     run::{Frame, Message, PadId, PadMessage, Run},
@@ -16,14 +17,14 @@ use super::{
 use crate::{
     media::{
         codec::Kind,
+        data::Sections,
+        description::Orientation,
         name::Names,
-        rendition::{Catalog, Rendition, Sections},
+        rendition::{Catalog, Rendition},
     },
     session::error::Error,
 };
 
-/// How long groups stay available to viewers that come or come back.
-pub(super) const CACHE_TIME: Duration = Duration::from_secs(5);
 /// How long the announcement waits for the catalog to be complete.
 const ANNOUNCE_WAIT: Duration = Duration::from_millis(500);
 /// The least delay that is worth to be told.
@@ -35,6 +36,8 @@ const MAX_RETIRED: usize = 8;
 pub(super) struct Publication {
     name: String,
     origin: origin::Producer,
+    /// How long groups stay available to viewers that come or come back.
+    cache_time: Duration,
     run: Arc<Run>,
     clock: Option<Clock>,
     members: BTreeMap<PadId, Member>,
@@ -61,10 +64,16 @@ enum Announcement {
 }
 
 impl Publication {
-    pub(super) fn new(name: String, origin: origin::Producer, run: Arc<Run>) -> Self {
+    pub(super) fn new(
+        name: String,
+        origin: origin::Producer,
+        cache_time: Duration,
+        run: Arc<Run>,
+    ) -> Self {
         Self {
             name,
             origin,
+            cache_time,
             run,
             clock: None,
             members: BTreeMap::new(),
@@ -101,12 +110,17 @@ impl Publication {
             PadMessage::Rendition(rendition, wanted) => {
                 member.wanted = wanted;
                 if member.rendition.replace(*rendition.clone()) != Some(*rendition) {
-                    return self.retire(id);
+                    self.take_down(id);
                 }
+                return self.publish_sparse();
+            }
+            PadMessage::InBand(rendition) => {
+                member.rendition = Some(*rendition);
+                return self.list(id, None);
             }
             PadMessage::Frame(frame) => return self.frame(id, frame),
-            PadMessage::Bitrate(bitrate) => {
-                if member.set_bitrate(bitrate) {
+            PadMessage::Describe(description) => {
+                if member.describe(*description) {
                     return self.list(id, None);
                 }
             }
@@ -124,6 +138,8 @@ impl Publication {
             PadMessage::Release => {
                 self.retire(id)?;
                 self.members.remove(&id);
+                let orientation = self.orientation();
+                return self.edit(|catalog| Orientation::list(orientation, catalog));
             }
         }
         Ok(())
@@ -161,7 +177,8 @@ impl Publication {
     /// Announces the broadcast when it is time.
     pub(super) fn announce(&mut self, now: Instant) -> Result<(), Error> {
         let mut members = self.members.values();
-        let complete = members.all(|member| member.track.is_some() || member.is_over());
+        let complete =
+            members.all(|member| member.track.is_some() || member.is_over() || member.is_sparse());
         if let Some(broadcast) = &mut self.broadcast
             && let Announcement::Due(due) = broadcast.announcement
             && (complete || now >= due)
@@ -199,6 +216,15 @@ impl Publication {
         let current = members.filter_map(|member| member.track.as_mut());
         for track in current.chain(&mut self.retired) {
             track.redeliver(&mut self.watchers);
+        }
+    }
+
+    /// The connection is back: viewers that come back begin with a key frame.
+    pub(super) fn reconnected(&mut self) {
+        for member in self.members.values_mut() {
+            if member.track.is_some() && !member.is_over() {
+                member.ask(&self.run);
+            }
         }
     }
 
@@ -244,22 +270,29 @@ impl Publication {
 
     /// Takes the pad's track out of the catalog; it ends when it is delivered.
     fn retire(&mut self, id: PadId) -> Result<(), Error> {
+        self.take_down(id);
+        let member = self.members.get_mut(&id);
+        match member.and_then(|member| member.outdated.take()) {
+            Some(name) => self.edit(|catalog| Rendition::delist(catalog, &name)),
+            None => Ok(()),
+        }
+    }
+
+    /// The same, but it stays listed until its successor is, so that viewers see one change.
+    fn take_down(&mut self, id: PadId) {
         let Some(member) = self.members.get_mut(&id) else {
-            return Ok(());
+            return;
         };
         let Some(mut track) = member.track.take() else {
-            return Ok(());
+            return;
         };
         member.transit = None;
+        member.outdated = Some(track.name().to_owned());
         track.cut();
-        self.edit(|catalog| {
-            Rendition::delist(catalog, track.name());
-        })?;
         self.retired.push(track);
         if self.retired.len() > MAX_RETIRED {
             self.retired.remove(0).finish();
         }
-        Ok(())
     }
 
     fn frame(&mut self, id: PadId, frame: Frame) -> Result<(), Error> {
@@ -272,6 +305,7 @@ impl Publication {
         member.measure(&frame);
         if member.track.is_none() {
             self.publish(id)?;
+            self.publish_sparse()?;
         }
         let Some(member) = self.members.get_mut(&id) else {
             return Ok(());
@@ -286,7 +320,7 @@ impl Publication {
             ..
         } = frame;
         match track.write(timestamp, key, payload, &mut self.watchers) {
-            Ok(()) => {}
+            Ok(()) => member.written(&self.run),
             Err(Refused::Failed(error)) => return Err(Error::Catalog(error)),
             Err(refused) => member.refused(&self.run, &refused),
         }
@@ -299,7 +333,9 @@ impl Publication {
     /// Gives the pad a track, unless its name is taken.
     fn publish(&mut self, id: PadId) -> Result<(), Error> {
         let rendition = self.members.get(&id).and_then(|pad| pad.rendition.as_ref());
-        let Some(kind) = rendition.map(|rendition| rendition.kind()) else {
+        let Some((kind, container)) =
+            rendition.map(|rendition| (rendition.kind(), Container::of(rendition)))
+        else {
             return Ok(());
         };
         let base = match self.base(id, kind) {
@@ -311,21 +347,39 @@ impl Publication {
                 return Ok(());
             }
         };
+        let cache_time = self.cache_time;
         let broadcast = self.broadcast()?;
         let name = broadcast.names.take(&base);
-        let info = track_info(kind.priority()).with_max_age(CACHE_TIME);
+        let info = track_info(kind.priority()).with_max_age(cache_time);
         let producer = broadcast.producer.create_track(name.as_str(), info);
         let Some(member) = self.members.get_mut(&id) else {
             return Ok(());
         };
         match producer {
-            Ok(producer) => member.publish(&self.run, base, Track::new(producer, kind)),
+            Ok(producer) => member.publish(&self.run, base, Track::new(producer, kind, container)),
             Err(err) => {
                 member.fail(&self.run, format!("The track \"{name}\" is refused: {err}"));
                 return Ok(());
             }
         }
         self.list(id, None)
+    }
+
+    /// Lists the sparse tracks beside the others, so that viewers need not wait for a first cue.
+    ///
+    /// The broadcast begins with the first frame of any pad all the same: it needs the clock.
+    fn publish_sparse(&mut self) -> Result<(), Error> {
+        if self.broadcast.is_none() {
+            return Ok(());
+        }
+        let silent =
+            |member: &Member| member.is_sparse() && member.track.is_none() && !member.is_over();
+        let members = self.members.iter();
+        let ids: Vec<PadId> = members
+            .filter(|(_, member)| silent(member))
+            .map(|(id, _)| *id)
+            .collect();
+        ids.into_iter().try_for_each(|id| self.publish(id))
     }
 
     /// The base name of a pad's tracks, or why it can have none.
@@ -391,7 +445,12 @@ impl Publication {
 
     /// Writes the pad's entry into the catalog.
     fn list(&mut self, id: PadId, delay: Option<Duration>) -> Result<(), Error> {
-        let Some((broadcast, member)) = self.broadcast.as_mut().zip(self.members.get(&id)) else {
+        let orientation = self.orientation();
+        for member in self.members.values_mut() {
+            member.compare(&self.run, orientation);
+        }
+        let Some((broadcast, member)) = self.broadcast.as_mut().zip(self.members.get_mut(&id))
+        else {
             return Ok(());
         };
         if member.track.is_none() {
@@ -399,8 +458,16 @@ impl Publication {
         }
         broadcast
             .catalog
-            .mutate(|catalog| member.list(catalog, delay))
+            .mutate(|catalog| {
+                member.list(catalog, delay);
+                Orientation::list(orientation, catalog);
+            })
             .map_err(Error::Catalog)
+    }
+
+    /// How all pictures are to be turned: the first pad that says so wins.
+    fn orientation(&self) -> Option<Orientation> {
+        self.members.values().find_map(Member::orientation)
     }
 
     fn edit(&mut self, edit: impl FnOnce(&mut Catalog)) -> Result<(), Error> {

@@ -17,6 +17,12 @@ pub(super) enum Report {
     Retries,
     /// Frames were dropped for a reason that is new.
     Dropped(String),
+    /// Something that harms no frame.
+    Warning(String),
+    /// Nothing is published until a key frame comes, for this reason.
+    Stalled(String),
+    /// A key frame has ended that.
+    Flows,
     /// Frames are dropped until a key frame comes.
     NeedsKeyFrame,
 }

@@ -18,6 +18,7 @@ use crate::{
     media::{
         caps::Rendition,
         codec::Kind,
+        description::Description,
         outgoing::{Anchor, Arrival, Outgoing},
     },
     session::{
@@ -45,9 +46,11 @@ pub(super) enum PadMessage {
     Kind(Kind),
     /// The catalog entry of the frames that follow.
     Rendition(Box<Rendition>, Option<String>),
+    /// The entry of the same track by parameter sets that changed in band: decoders read them.
+    InBand(Box<Rendition>),
     Frame(Frame),
-    /// The bitrate in bits per second that upstream states.
-    Bitrate(u64),
+    /// What upstream says of the stream.
+    Describe(Box<Description>),
     /// Frames after this do not continue the ones before.
     Flush,
     /// The stream is over, until it goes on after all.

@@ -2,9 +2,11 @@
 
 use bytes::Bytes;
 
+use super::track::{MAX_BYTES, MAX_FRAMES};
 use crate::media::{
-    caps::{self, FrameError, Rendition},
+    caps::{self, FrameError, Rendition, Span},
     codec::Kind,
+    description::Tags,
     outgoing::{Anchor, Before},
     timing::{Format, Times, Timing, Untimed},
 };
@@ -15,6 +17,7 @@ pub(super) struct Stream {
     caps: Option<gst::Caps>,
     codec: Option<caps::Stream>,
     pub(super) timing: Timing,
+    pub(super) tags: Tags,
     /// Whether upstream follows the clock by itself; asked for again with each stream.
     pub(super) live: Option<bool>,
     /// `None` until the first frame after a start, a flush, or a new stream.
@@ -27,12 +30,21 @@ pub(super) struct Stream {
     sent: Option<Rendition>,
     /// A key frame came and no frame was lost since.
     flowing: bool,
-    key_requested: bool,
+    group: Fill,
     eos: bool,
     failed: bool,
     dropped: u64,
     /// Reasons that were told already.
     told: Vec<String>,
+}
+
+/// What came since the last key frame.
+#[derive(Default)]
+struct Fill {
+    frames: usize,
+    bytes: usize,
+    /// How full the group was after the last frame, in quarters of its limits.
+    quarters: usize,
 }
 
 /// A buffer that may be published.
@@ -46,8 +58,8 @@ pub(super) enum Halt {
     Flow(gst::FlowError),
     /// As it should be.
     Skip,
-    /// A video frame that nobody can decode yet; whether upstream is to be asked for a key frame.
-    NoKeyFrame(bool),
+    /// A video frame that nobody can decode yet.
+    NoKeyFrame,
     Drop(String),
 }
 
@@ -61,6 +73,7 @@ impl Stream {
     /// A STREAM_START event; whether the stream had ended before.
     pub(super) fn begin(&mut self) -> bool {
         self.live = None;
+        self.tags = Tags::default();
         self.restart();
         std::mem::take(&mut self.eos)
     }
@@ -82,6 +95,14 @@ impl Stream {
         self.failed = false;
         self.sent = None;
         self.interrupt();
+    }
+
+    /// The catalog entry of a sparse stream, which is listed before its first frame.
+    pub(super) fn announce(&mut self) -> Option<Rendition> {
+        let codec = self.codec.as_ref();
+        let codec = codec.filter(|codec| codec.kind().is_sparse());
+        self.sent = codec.and_then(caps::Stream::rendition).cloned();
+        self.sent.clone()
     }
 
     fn restart(&mut self) {
@@ -119,7 +140,25 @@ impl Stream {
     /// Frames were or will be lost: video begins again with a key frame.
     pub(super) fn interrupt(&mut self) {
         self.flowing = false;
-        self.key_requested = false;
+    }
+
+    /// Whether nothing can be published before a key frame comes.
+    pub(super) fn needs_key_frame(&self) -> bool {
+        !self.flowing && !self.failed && !self.eos && self.kind() == Some(Kind::Video)
+    }
+
+    /// Counts a frame that is published; whether its group is so long that a key frame is due: at
+    /// half of its limits, and again at three quarters.
+    pub(super) fn fill(&mut self, key: bool, bytes: usize) -> bool {
+        if key {
+            self.group = Fill::default();
+        }
+        let group = &mut self.group;
+        group.frames += 1;
+        group.bytes += bytes;
+        let quarters = (4 * group.frames / MAX_FRAMES).max(4 * group.bytes / MAX_BYTES);
+        let crossed = std::mem::replace(&mut group.quarters, quarters) < quarters;
+        crossed && matches!(quarters, 2 | 3) && self.kind() == Some(Kind::Video)
     }
 
     /// Checks a buffer and finds out when it is due.
@@ -139,8 +178,8 @@ impl Stream {
         if untimed && flags.contains(gst::BufferFlags::HEADER) {
             return Err(Halt::Skip);
         }
-        // To viewers an empty frame is an end.
-        if buffer.size() == 0 {
+        // To viewers an empty frame is an end; empty text is nothing to show.
+        if buffer.size() == 0 && codec.kind() != Kind::Text {
             return Err(Halt::Drop("it is empty".into()));
         }
         let video = codec.kind() == Kind::Video;
@@ -152,8 +191,7 @@ impl Stream {
         let times = self.timing.times(buffer.pts(), buffer.dts(), format);
         if !key && !self.flowing {
             self.dropped += 1;
-            let ask = !std::mem::replace(&mut self.key_requested, true);
-            return Err(Halt::NoKeyFrame(ask));
+            return Err(Halt::NoKeyFrame);
         }
         if key && times.is_err() {
             self.interrupt();
@@ -161,18 +199,23 @@ impl Stream {
         Ok(Admitted { times: times?, key })
     }
 
-    /// The bytes to publish, with the catalog entry if the session task does not have it yet.
+    /// The bytes to publish, with the catalog entry if the session task does not have it yet, and
+    /// whether it changed in band, without new caps.
     pub(super) fn prepare(
         &mut self,
         payload: Bytes,
         key: bool,
-    ) -> Result<(Bytes, Option<Rendition>), Halt> {
+        span: Span,
+    ) -> Result<(Bytes, Option<(Rendition, bool)>), Halt> {
         let codec = self.codec.as_mut().ok_or(Halt::Skip)?;
-        let prepared = codec.prepare(payload, key);
+        let prepared = codec.prepare_at(payload, key, span);
         let rendition = codec.rendition().cloned();
         let (payload, rendition) = match (prepared, rendition) {
-            (Ok(payload), _) if payload.is_empty() => {
-                return Err(Halt::Drop("it is empty".into()));
+            (Ok(payload), _) if payload.is_empty() && !codec.clears() => {
+                return Err(match codec.kind() {
+                    Kind::Text => Halt::Skip,
+                    _ => Halt::Drop("it is empty".into()),
+                });
             }
             (Ok(payload), Some(rendition)) => (payload, rendition),
             (Ok(_), None) => {
@@ -186,11 +229,18 @@ impl Stream {
             }
         };
         self.flowing = true;
-        let news = self.sent.as_ref() != Some(&rendition);
-        if news {
-            self.sent = Some(rendition.clone());
+        if self.sent.as_ref() == Some(&rendition) {
+            return Ok((payload, None));
         }
-        Ok((payload, news.then_some(rendition)))
+        let in_band = self.sent.replace(rendition.clone()).is_some();
+        Ok((payload, Some((rendition, in_band))))
+    }
+
+    /// When an empty frame has to say that the text of `span` is over.
+    pub(super) fn clear_at(&self, span: Span) -> Option<gst::ClockTime> {
+        let clears = self.codec.as_ref().is_some_and(caps::Stream::clears);
+        let end = span.begin.saturating_add(span.duration?);
+        clears.then_some(end).filter(|end| *end > span.begin)
     }
 
     /// Counts a dropped buffer; whether the reason is new.
@@ -227,6 +277,9 @@ fn is_key(codec: &caps::Stream, buffer: &gst::BufferRef) -> Result<bool, Halt> {
 
 impl From<FrameError> for Halt {
     fn from(error: FrameError) -> Self {
-        Self::Drop(error.to_string())
+        match error {
+            FrameError::Header => Self::Skip,
+            error => Self::Drop(error.to_string()),
+        }
     }
 }

@@ -6,13 +6,10 @@ use std::sync::{
 };
 
 use bytes::Bytes;
-use moq_mux::{
-    catalog::hang::Container,
-    container::{self, Container as _},
-};
-use moq_net::{Timestamp, group, track};
+use moq_net::{group, track};
 use tokio::task::JoinSet;
 
+use super::container::Container;
 use crate::media::codec::Kind;
 
 /// How much sound one group holds, in microseconds.
@@ -21,11 +18,11 @@ use crate::media::codec::Kind;
 /// leave as they are written, so a longer group adds no delay.
 const AUDIO_GROUP: u64 = 100_000;
 /// The library destroys a group at 8192 frames; it is closed before.
-const MAX_FRAMES: usize = 8000;
+pub(super) const MAX_FRAMES: usize = 8000;
 /// The library destroys a group at 32 MiB; it is closed before.
-const MAX_BYTES: usize = 24 << 20;
+pub(super) const MAX_BYTES: usize = 24 << 20;
 /// The largest frame that the library carries, less room for its header.
-const MAX_FRAME: usize = (32 << 20) - 64;
+const MAX_FRAME: usize = (32 << 20) - 256;
 
 /// A track under one name, which it never changes.
 pub(super) struct Track {
@@ -74,16 +71,11 @@ pub(super) enum Refused {
 }
 
 impl Track {
-    pub(super) fn new(producer: track::Producer, kind: Kind) -> Self {
-        // Kind::Video would end each group with a marker that open GOPs cannot have.
-        let framing = match kind {
-            Kind::Audio => container::Kind::Audio,
-            Kind::Video | Kind::Text | Kind::Data => container::Kind::Data,
-        };
+    pub(super) fn new(producer: track::Producer, kind: Kind, container: Container) -> Self {
         Self {
             producer,
             kind,
-            container: Container::Legacy(framing),
+            container,
             open: None,
             edge: 0,
             latest: None,
@@ -115,14 +107,8 @@ impl Track {
         let open = self.open.as_mut().ok_or(Refused::NoKeyFrame)?;
         open.frames += 1;
         open.bytes += payload.len();
-        let frame = container::Frame {
-            timestamp: Timestamp::from_micros(timestamp)
-                .map_err(|_| moq_mux::Error::from(moq_net::Error::TimestampMismatch))?,
-            duration: None,
-            payload,
-            keyframe: key,
-        };
-        self.container.write(&mut open.group, &[frame])?;
+        self.container
+            .write(&mut open.group, timestamp, key, payload)?;
         Ok(())
     }
 
@@ -197,7 +183,8 @@ impl Track {
                 self.cut();
                 Err(Refused::GroupFull)
             }
-            Kind::Video => Ok(key),
+            // Each cue begins a group, to which the frame that clears it belongs.
+            Kind::Video | Kind::Text => Ok(key),
             _ if timestamp < open.begin => Err(Refused::Rewinds),
             _ => Ok(full || timestamp >= open.begin + AUDIO_GROUP),
         }

@@ -35,6 +35,7 @@ pub(super) static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     gst::DebugCategory::new("moqsrc", gst::DebugColorFlags::empty(), Some("MoQ source"))
 });
 
+const CACHE_SIZE: u64 = 16 << 20;
 const DEFAULT_LATENCY: u32 = 100;
 /// A group that is 100 ms late at 1 % loss and 25 ms each way is complete; sound takes more, because
 /// a missing packet is heard where a missing picture is hardly seen.
@@ -68,7 +69,10 @@ struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            session: settings::Settings::default(),
+            session: settings::Settings {
+                cache_size: CACHE_SIZE,
+                ..Default::default()
+            },
             catalog_format: CatalogFormat::default(),
             join: Join::default(),
             latency: DEFAULT_LATENCY,
@@ -167,11 +171,15 @@ pub struct MoqSrc {
     #[property(
         name = "audio-max-age",
         nick = "Audio maximum age",
-        blurb = "How long a late group of sound is waited for when a newer one has come, in ms",
+        blurb = "How long a late group of sound, text or data is waited for when a newer one has come, in ms",
         get = |this: &Self| this.settings().audio_max_age,
         set = |this: &Self, age| this.settings().audio_max_age = age,
         type = u32, maximum = 60_000, default = DEFAULT_AUDIO_MAX_AGE, mutable_ready
     )]
+    #[property(name = "cache-size", type = u64, get = |this: &Self| this.settings().session.cache_size, set = |this: &Self, bytes| this.settings().session.cache_size = bytes,
+        default = CACHE_SIZE, nick = "Cache size", blurb = "How many bytes of media that were received but not yet read are kept, beside the newest group of each track", mutable_ready)]
+    #[property(name = "cache-time", type = u64, get = |this: &Self| this.settings().session.cache_time, set = |this: &Self, time| this.settings().session.cache_time = time,
+        minimum = 1_000_000, default = settings::CACHE_TIME, nick = "Cache time", blurb = "How many nanoseconds media that were received but not yet read are kept, beside the newest group of each track", mutable_ready)]
     settings: Mutex<Settings>,
     #[property(
         name = "status",
@@ -341,10 +349,10 @@ pub(super) fn expose(
 }
 
 /// The pad gives another track; a job of the courier.
-pub(super) fn rename(element: &gst::Element, pad: &str, track: &str) {
+pub(super) fn rename(element: &gst::Element, pad: &str, track: &str, mime: Option<String>) {
     let pad = element.static_pad(pad).and_downcast::<MoqSrcPad>();
     if let Some(pad) = pad {
-        pad.set_track(track);
+        pad.set_track(track, mime);
     }
 }
 

@@ -16,6 +16,25 @@
 //! A rendition of hang's catalog may be a track of another broadcast of the same relay: it is read
 //! there, and waited for if that broadcast is not there yet or goes.
 //!
+//! What the catalog says of a track comes out as caps and as a TAG event: bit rate, title, language
+//! of text, image orientation and the name of the codec. Colorimetry and HDR metadata have no field
+//! in the catalog; they are in the bitstream, where parsers and decoders find them. A publisher that
+//! changes its format is followed on the same pad, by a CAPS event and DISCONT.
+//!
+//! ## Subtitles
+//!
+//! A text pad gives one buffer for each cue, with its duration: Pango markup, or text without it
+//! where downstream takes nothing else, as muxers do. A cue that is on screen at the start is given
+//! for its rest. Plain text of which nobody says when it ends is given again every 500 ms, until
+//! something follows it, for 30 s at most. While nothing is said GAP events let an overlay go on;
+//! `qtmux` and its like ignore them after a cue and need an unlimited `queue` on their other pads.
+//!
+//! ```sh
+//! gst-launch-1.0 moqsrc url=https://relay.example broadcast=film name=src \
+//!     src.video_0 ! queue ! decodebin ! textoverlay name=text ! autovideosink \
+//!     src.text_0 ! text.text_sink
+//! ```
+//!
 //! ## Play
 //!
 //! ```sh
@@ -40,12 +59,32 @@
 //!     src.video_0 ! h264parse ! mux. src.audio_0 ! aacparse ! mux. \
 //!     mp4mux name=mux ! filesink location=camera.mp4
 //! ```
+//!
+//! ## Take data
+//!
+//! Data tracks of `moqsink` come out of the pads `data_%u` with the caps that they went in with, and
+//! on the timeline of picture and sound. What has no type in GStreamer is `application/octet-stream`;
+//! its MIME type is the pad property `mime`, not a field of the caps, which are thus the same at both
+//! ends.
+//!
+//! ```sh
+//! gst-launch-1.0 -e moqsrc url=https://relay.example broadcast=drone name=src \
+//!     src.video_0 ! h264parse ! mux. src.data_0 ! meta/x-klv,parsed=true ! mux. \
+//!     mpegtsmux name=mux ! filesink location=drone.ts
+//! ```
+//!
+//! The `json` and `binary` tracks of other publishers are data, too, with one buffer for each record.
+//! They carry no time: a buffer has the time of its arrival. Of a track in mode `stream` every record
+//! comes, from the first that the publisher still has; of one in mode `snapshot` the newest value, which
+//! for JSON is written compactly and may have 4 MiB.
 
 mod catalog;
+mod container;
 mod imp;
 mod pad;
 mod playback;
 mod reader;
+mod records;
 mod reference;
 mod stream;
 mod subscription;

@@ -28,9 +28,12 @@ pub(super) struct Config {
     pub(super) name: String,
     /// Name of its track.
     pub(super) track: String,
+    /// The MIME type of its payloads.
+    pub(super) mime: Option<String>,
     pub(super) stream: gst::Stream,
     pub(super) group: gst::GroupId,
     pub(super) caps: gst::Caps,
+    pub(super) tags: gst::TagList,
     pub(super) messages: mpsc::Receiver<Message>,
     pub(super) control: UnboundedSender<Control>,
     pub(super) latency: Arc<LatencyAnswer>,
@@ -49,6 +52,15 @@ pub struct MoqSrcPad {
         type = Option<String>
     )]
     track: Mutex<Option<String>>,
+    /// MIME type of the payloads.
+    #[property(
+        name = "mime",
+        nick = "MIME type",
+        blurb = "MIME type of each buffer of a data track, or none where the publisher states none",
+        get = |pad: &Self| pad.mime.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        type = Option<String>
+    )]
+    mime: Mutex<Option<String>>,
     session: OnceLock<Session>,
     stream: Mutex<Option<Stream>>,
 }
@@ -56,6 +68,7 @@ pub struct MoqSrcPad {
 /// The pad's way to its session.
 struct Session {
     index: PadIndex,
+    kind: Kind,
     control: UnboundedSender<Control>,
     latency: Arc<LatencyAnswer>,
     /// Counts what downstream wished for.
@@ -94,9 +107,10 @@ impl super::MoqSrcPad {
                 )
             })
             .build();
-        pad.set_track(&config.track);
+        pad.set_track(&config.track, config.mime);
         let session = Session {
             index: config.index,
+            kind: config.kind,
             control: config.control,
             latency: config.latency,
             wishes: Arc::default(),
@@ -106,6 +120,7 @@ impl super::MoqSrcPad {
         let _ = pad.imp().session.set(session);
         let start = gst::event::StreamStart::builder(&stream_id(&config.stream))
             .group_id(config.group)
+            .flags(config.stream.stream_flags())
             .stream(config.stream)
             .build();
         let events = [
@@ -113,6 +128,7 @@ impl super::MoqSrcPad {
             gst::event::StreamCollection::new(collection),
             gst::event::Caps::new(&config.caps),
             gst::event::Segment::new(stream::segment().as_ref()),
+            gst::event::Tag::new(config.tags),
         ];
         if let Err(err) = pad.set_active(true) {
             gst::error!(CAT, obj = pad, "Could not activate: {err}");
@@ -126,13 +142,20 @@ impl super::MoqSrcPad {
     }
 
     /// The pad gives another track from now on.
-    pub(super) fn set_track(&self, track: &str) {
+    pub(super) fn set_track(&self, track: &str, mime: Option<String>) {
         let imp = self.imp();
-        let mut current = imp.track.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = current.replace(track.to_owned());
-        drop(current);
-        if before.as_deref() != Some(track) {
+        let set = |property: &Mutex<Option<String>>, value: Option<String>| {
+            let mut current = property.lock().unwrap_or_else(PoisonError::into_inner);
+            *current != value && {
+                *current = value;
+                true
+            }
+        };
+        if set(&imp.track, Some(track.to_owned())) {
             self.notify("track");
+        }
+        if set(&imp.mime, mime) {
+            self.notify("mime");
         }
     }
 
@@ -211,6 +234,7 @@ impl MoqSrcPad {
         let pusher = Pusher::new(
             self.obj().upcast_ref(),
             session.index,
+            session.kind,
             session.control.clone(),
             session.wishes.clone(),
             session.latency.clone(),

@@ -1,5 +1,7 @@
 //! Reads one track: groups in order, frames stamped and sent to their pad.
 
+mod text;
+
 use std::{
     collections::VecDeque,
     future::Future,
@@ -14,14 +16,15 @@ use std::{
 
 use bytes::Bytes;
 use gst::{ClockTime, glib};
-use moq_mux::{catalog::hang::Container, container::Container as _};
 use moq_net::{broadcast, group, track};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    container::Container,
     imp::CAT,
     playback::Playback,
+    records,
     stream::{Frame, Message},
     subscription::PAD_TIME,
 };
@@ -37,7 +40,12 @@ use crate::{
 
 /// How long the tail of a track that is gone from the catalog may be silent, and may last.
 const TAIL: Duration = Duration::from_millis(500);
-const LONGEST_TAIL: Duration = Duration::from_secs(10);
+pub(super) const LONGEST_TAIL: Duration = Duration::from_secs(10);
+
+/// How much of a track that continues another one is taken, however late it comes.
+const BACKLOG: Duration = Duration::from_secs(5);
+/// How long its next group may be overtaken by later ones: a few round trips of a long way.
+const OVERTAKEN: Duration = Duration::from_secs(2);
 
 /// The latest decode or presentation time that was sent to a pad, whoever read it.
 #[derive(Debug, Default)]
@@ -80,10 +88,12 @@ pub(super) struct Config {
     /// What it is called in the log.
     pub(super) log: glib::GString,
     pub(super) rendition: Arc<Rendition>,
-    pub(super) container: Container,
+    pub(super) container: Arc<Container>,
     /// How long a late group is waited for.
     pub(super) max_age: Duration,
     pub(super) priority: u8,
+    /// It continues another track: nothing of its beginning is left out.
+    pub(super) from_start: bool,
     pub(super) messages: mpsc::Sender<Message>,
     pub(super) budget: Arc<Budget>,
     /// Up to where frames were sent to the pad.
@@ -112,6 +122,10 @@ impl Reader {
 
     /// Reads until the track ends.
     pub(super) async fn run(mut self, broadcast: broadcast::Consumer) -> End {
+        if let Some(records) = self.config.rendition.records() {
+            let playback = &self.output.playback;
+            return records::run(&self.config, records, playback, &broadcast).await;
+        }
         match self.read(&broadcast).await {
             Ok(end) => {
                 self.output.finish().await;
@@ -122,17 +136,25 @@ impl Reader {
     }
 
     async fn read(&mut self, broadcast: &broadcast::Consumer) -> Result<End, moq_net::Error> {
-        let subscription = track::Subscription::default()
-            .with_priority(self.config.priority)
-            .with_max_age(self.config.max_age);
-        let subscribing = broadcast.track(&self.config.name)?.subscribe(subscription);
+        let mut subscription = track::Subscription::default().with_priority(self.config.priority);
+        let mut max_age = self.config.max_age;
+        let mut catching_up = self.config.from_start;
+        if catching_up {
+            subscription = subscription.with_groups(0..);
+            max_age = max_age.max(BACKLOG);
+        }
+        let subscribing = broadcast
+            .track(&self.config.name)?
+            .subscribe(subscription.clone().with_max_age(max_age));
         let Some(subscriber) = until_retired(&self.config.retired, subscribing).await else {
             return Ok(End::Retired);
         };
         let mut groups = subscriber?.ordered();
         let mut expected = None;
         loop {
-            let next = until_retired(&self.config.retired, groups.next_group());
+            let awaited = catching_up.then(|| expected.unwrap_or(0));
+            let next = next_group(&mut groups, awaited);
+            let next = until_retired(&self.config.retired, next);
             let Some(next) = self.output.settling(next).await else {
                 return Ok(End::Retired);
             };
@@ -142,6 +164,13 @@ impl Reader {
             let Some(mut group) = next? else {
                 return Ok(End::Finished);
             };
+            // The first one may be the latest only because the next has not come yet.
+            let is_latest = expected.is_some() && groups.latest() == Some(group.sequence);
+            if catching_up && is_latest {
+                catching_up = false;
+                // Refused only when the track has ended.
+                let _ = groups.update(subscription.clone().with_max_age(self.config.max_age));
+            }
             if expected.is_some_and(|expected| expected != group.sequence) {
                 self.output.gap = true;
             }
@@ -175,6 +204,7 @@ impl Reader {
             for frame in frames {
                 // An empty payload marks an end; it is no picture and no sound.
                 if frame.payload.is_empty() {
+                    self.output.clear(&frame);
                     continue;
                 }
                 let key = std::mem::take(&mut first) || frame.keyframe;
@@ -186,8 +216,25 @@ impl Reader {
     }
 }
 
+/// The next group; the one that is `awaited` gets [`OVERTAKEN`] to come before later ones, which may
+/// overtake it on their own streams.
+async fn next_group(
+    groups: &mut track::Ordered,
+    awaited: Option<u64>,
+) -> Result<Option<group::Consumer>, moq_net::Error> {
+    if let Some(sequence) = awaited {
+        groups.set_groups(sequence..=sequence);
+        let next = tokio::time::timeout(OVERTAKEN, groups.next_group()).await;
+        groups.set_groups(sequence..);
+        if let Ok(next) = next {
+            return next;
+        }
+    }
+    groups.next_group().await
+}
+
 /// The result of `future`; once the track is retired, `None` after [`TAIL`] of silence.
-async fn until_retired<T>(
+pub(super) async fn until_retired<T>(
     retired: &CancellationToken,
     future: impl Future<Output = T>,
 ) -> Option<T> {
@@ -232,6 +279,10 @@ struct Held {
     /// Frames were lost before this one.
     gap: bool,
     payload: Bytes,
+    /// When it ends, if a frame that came after it says so.
+    end: Option<ClockTime>,
+    /// Before that it is held, unless its end is known.
+    ready: ClockTime,
 }
 
 /// The frame's timestamp, unless it is absurd: 2^60 ns are 36 years.
@@ -319,6 +370,8 @@ impl Output {
             key,
             gap: std::mem::take(&mut self.gap),
             payload: frame.payload,
+            end: None,
+            ready: self.ready(now),
         });
         self.release_if_settled();
         true
@@ -338,6 +391,7 @@ impl Output {
         let at = self.playback.timeline().settles_at();
         let now = self.playback.clock.now();
         // Without an anchor nothing is held for long; never without a pause.
+        let at = at.map(|at| at.max(self.held.front().map_or(at, Held::ready)));
         at.map_or(TAIL, |at| at.saturating_sub(now).into())
     }
 
@@ -346,8 +400,10 @@ impl Output {
         if !self.playback.timeline().is_settled(now) {
             return;
         }
-        while let Some(held) = self.held.pop_front() {
-            self.show(held);
+        while self.held.len() > 1 || self.held.front().is_some_and(|held| held.ready() <= now) {
+            if let Some(held) = self.held.pop_front() {
+                self.show(held);
+            }
         }
     }
 
@@ -360,6 +416,9 @@ impl Output {
     fn show(&mut self, held: Held) {
         if held.gap {
             self.interrupt();
+        }
+        if self.rendition.kind() == Kind::Text {
+            return self.show_text(&held);
         }
         if !self.is_decodable(&held) {
             self.discont = true;
@@ -380,6 +439,7 @@ impl Output {
             duration: duration::of(&self.rendition, &held.payload),
             discont: std::mem::take(&mut self.discont) | stamp.discont,
             delta: is_video && !held.key,
+            stays: false,
             charge: self.budget.charge(held.payload.len(), stamp.pts),
             payload: held.payload,
         };

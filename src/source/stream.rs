@@ -1,5 +1,8 @@
 //! The streaming thread of one pad: takes messages in order, pushes, and fills silence with GAPs.
 
+mod silence;
+mod text;
+
 use std::{
     ops::ControlFlow,
     panic::{self, AssertUnwindSafe},
@@ -20,10 +23,8 @@ use super::{
     playback::{LatencyAnswer, RunningClock},
     task::{Control, PadIndex},
 };
-use crate::session::budget::Charge;
+use crate::{media::codec::Kind, session::budget::Charge};
 
-/// After a first silence of the latency, how often a GAP says that there is still nothing.
-const GAP_INTERVAL: Duration = Duration::from_millis(100);
 /// A position this much ahead of the running time is of an earlier one, which was reset.
 pub(super) const RESTART: ClockTime = ClockTime::SECOND;
 /// How long a stop waits for the thread by itself before it flushes downstream.
@@ -42,7 +43,11 @@ pub(super) enum Message {
         caps: gst::Caps,
         revived: bool,
     },
+    /// The catalog describes the track in other words.
+    Tags(gst::TagList),
     Frame(Frame),
+    /// Text that stays is over at this time.
+    Clear(ClockTime),
     /// The stream has ended; `None` takes a new seqnum.
     Eos(Option<gst::Seqnum>),
 }
@@ -55,6 +60,8 @@ pub(super) struct Frame {
     pub(super) duration: Option<ClockTime>,
     pub(super) discont: bool,
     pub(super) delta: bool,
+    /// Text that is shown until something follows it.
+    pub(super) stays: bool,
     pub(super) charge: Charge,
 }
 
@@ -180,6 +187,7 @@ impl State {
 pub(super) struct Pusher {
     pad: gst::glib::WeakRef<gst::Pad>,
     index: PadIndex,
+    kind: Kind,
     control: tokio::sync::mpsc::UnboundedSender<Control>,
     /// Counts what downstream wished for.
     wishes: Arc<AtomicU32>,
@@ -193,12 +201,14 @@ pub(super) struct Pusher {
     needs_key: bool,
     discont: bool,
     ended: bool,
+    text: text::Text,
 }
 
 impl Pusher {
     pub(super) fn new(
         pad: &gst::Pad,
         index: PadIndex,
+        kind: Kind,
         control: tokio::sync::mpsc::UnboundedSender<Control>,
         wishes: Arc<AtomicU32>,
         latency: Arc<LatencyAnswer>,
@@ -206,6 +216,7 @@ impl Pusher {
         Self {
             pad: pad.downgrade(),
             index,
+            kind,
             control,
             wishes,
             latency,
@@ -215,6 +226,7 @@ impl Pusher {
             needs_key: false,
             discont: false,
             ended: false,
+            text: text::Text::default(),
         }
     }
 
@@ -268,17 +280,25 @@ impl Pusher {
                 pad.push_event(gst::event::StreamCollection::new(&collection));
             }
             Some(Message::Caps { caps, revived }) => self.push_caps(&pad, &caps, revived),
+            Some(Message::Tags(tags)) if self.ended => drop(tags),
+            Some(Message::Tags(tags)) => {
+                pad.push_event(gst::event::Tag::new(tags));
+            }
             Some(Message::Frame(frame)) => self.push_frame(&pad, frame),
+            Some(Message::Clear(end)) => self.text.clear(end),
             Some(Message::Eos(seqnum)) => self.push_eos(&pad, seqnum),
         }
         ControlFlow::Continue(())
     }
 
-    fn push_frame(&mut self, pad: &gst::Pad, frame: Frame) {
+    fn push_frame(&mut self, pad: &gst::Pad, mut frame: Frame) {
         if self.ended || (self.needs_key && frame.delta) {
             return;
         }
         self.needs_key = false;
+        if self.kind == Kind::Text {
+            self.prepare_text(pad, &mut frame);
+        }
         let Frame { charge, pts, .. } = frame;
         let mut buffer = gst::Buffer::from_slice(frame.payload);
         // Just made: nobody else holds it.
@@ -295,11 +315,16 @@ impl Pusher {
         }
         // The frame has left the channel, however long downstream takes.
         drop(charge);
+        let end = pts.saturating_add(frame.duration.unwrap_or(ClockTime::ZERO));
+        self.push(pad, buffer, end);
+        self.gap_due = Instant::now() + self.silence();
+    }
+
+    /// Pushes a buffer that ends at `end`.
+    fn push(&mut self, pad: &gst::Pad, buffer: gst::Buffer, end: ClockTime) {
         let wish = self.wishes.load(Ordering::Acquire);
         let result = pad.push(buffer);
-        let end = pts.saturating_add(frame.duration.unwrap_or(ClockTime::ZERO));
         self.position = Some(self.position.map_or(end, |position| position.max(end)));
-        self.gap_due = Instant::now() + self.silence();
         if let Err(error) = result {
             self.refused(pad, error, wish);
         }
@@ -331,22 +356,6 @@ impl Pusher {
         }
     }
 
-    fn push_gap(&mut self, pad: &gst::Pad) {
-        self.gap_due = Instant::now() + GAP_INTERVAL;
-        let Some(clock) = &self.clock else { return };
-        if self.ended {
-            return;
-        }
-        let until = clock.now().saturating_sub(self.latency.get());
-        let from = self.position.unwrap_or(until);
-        if self.position.is_some() && until <= from {
-            return;
-        }
-        let duration = until.saturating_sub(from);
-        self.position = Some(from.max(until));
-        pad.push_event(gst::event::Gap::builder(from).duration(duration).build());
-    }
-
     fn push_caps(&mut self, pad: &gst::Pad, caps: &gst::Caps, revived: bool) {
         let revived = revived && std::mem::take(&mut self.ended);
         if self.ended {
@@ -359,9 +368,15 @@ impl Pusher {
             pad.push_event(gst::event::FlushStop::new(false));
             pad.push_event(again(&start));
         }
+        let tags = pad.sticky_event::<gst::event::Tag>(0);
         pad.push_event(gst::event::Caps::new(caps));
+        self.text = text::Text::default();
         if revived {
             pad.push_event(gst::event::Segment::new(segment().as_ref()));
+            // A new STREAM_START has taken the old ones away.
+            if let Some(tags) = tags {
+                pad.push_event(gst::event::Tag::new(tags.tag_owned()));
+            }
         }
         self.discont = true;
     }
@@ -378,11 +393,6 @@ impl Pusher {
         pad.push_event(eos.build());
     }
 
-    /// How long nothing may come before a gap says so.
-    fn silence(&self) -> Duration {
-        self.latency.get().into()
-    }
-
     fn tell(&self, control: Control) {
         // Refused only when the session has ended.
         let _ = self.control.send(control);
@@ -394,6 +404,7 @@ fn again(start: &gst::event::StreamStart) -> gst::Event {
     gst::event::StreamStart::builder(start.stream_id())
         .group_id_if_some(start.group_id())
         .stream_if_some(start.stream())
+        .flags(start.stream_flags())
         .build()
 }
 

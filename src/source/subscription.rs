@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{catalog::Entry, imp, reader::Position, stream::Message, task::RETRY};
 use crate::{
-    media::caps::Rendition,
+    media::{codec::Kind, duration},
     session::{budget::Budget, courier::Courier},
 };
 
@@ -41,6 +41,8 @@ pub(super) struct Subscription {
     pub(super) delisted: bool,
     /// The publisher finished the track; reading it again would repeat its last group.
     pub(super) finished: bool,
+    /// The track continues the one before, of which something was read.
+    pub(super) follows: bool,
     /// When its reader began.
     pub(super) started_at: Instant,
     /// A broken track is not subscribed again before, and how long after the next failure.
@@ -79,6 +81,7 @@ impl Subscription {
             next: None,
             delisted: false,
             finished: false,
+            follows: false,
             started_at: Instant::now(),
             retry_at: Instant::now(),
             retry_pause: RETRY,
@@ -123,12 +126,10 @@ impl Subscription {
             return;
         }
         // What was to follow is not listed any more, and its like would be read as another format.
-        let other_format = entry.caps != self.entry.caps
-            || !same_framing(&entry.rendition, &self.entry.rendition)
-            || entry.elsewhere != self.entry.elsewhere;
-        if self.next.take().is_some() || other_format {
+        if self.next.take().is_some() || !goes_on(&self.entry, &entry) {
             self.abort();
         }
+        self.follows = follows && self.finished;
         self.switch(entry, courier);
     }
 
@@ -138,14 +139,28 @@ impl Subscription {
         let same_track = entry.name == self.entry.name;
         self.finished &= same_track && entry.elsewhere == self.entry.elsewhere && !revived;
         self.retry_pause = RETRY;
-        if revived || entry.caps != self.entry.caps {
+        let other_caps = revived || entry.caps != self.entry.caps;
+        let other_tags = entry.tags != self.entry.tags;
+        if other_caps {
             let caps = entry.caps.clone();
             self.send(Message::Caps { caps, revived });
-            self.stream.set_caps(Some(&entry.caps));
         }
-        if !same_track {
+        if other_tags {
+            self.send(Message::Tags(entry.tags.clone()));
+        }
+        if other_caps || other_tags {
+            let stream = self.stream.clone();
+            let (caps, tags) = (entry.caps.clone(), entry.tags.clone());
+            // Whoever is notified of it is the application.
+            courier.send(move |_| {
+                stream.set_caps(Some(&caps));
+                stream.set_tags(Some(&tags));
+            });
+        }
+        if !same_track || entry.rendition.mime() != self.entry.rendition.mime() {
             let (pad, track) = (self.name.clone(), entry.name.clone());
-            courier.send(move |element| imp::rename(element, &pad, &track));
+            let mime = entry.rendition.mime().map(str::to_owned);
+            courier.send(move |element| imp::rename(element, &pad, &track, mime));
         }
         self.entry = entry;
     }
@@ -171,6 +186,7 @@ impl Subscription {
     }
 
     pub(super) fn abort(&mut self) {
+        self.follows = false;
         if let Some(running) = self.reader.take() {
             running.abort.abort();
         }
@@ -182,6 +198,19 @@ impl Subscription {
     }
 }
 
-fn same_framing(one: &Rendition, other: &Rendition) -> bool {
-    one.container() == other.container()
+/// Whether the reader of a track goes on when its entry becomes another one: what changed is told
+/// in band, too.
+fn goes_on(before: &Entry, after: &Entry) -> bool {
+    let (one, other) = (&before.rendition, &after.rendition);
+    if before.elsewhere != after.elsewhere || one.records() != other.records() {
+        return false;
+    }
+    let codecs = [before, after].map(|entry| {
+        let structure = entry.caps.structure(0)?;
+        let in_band = !structure.has_field("codec_data") && !structure.has_field("streamheader");
+        in_band.then(|| structure.name())
+    });
+    let in_band = one.kind() == Kind::Video && codecs[0].is_some() && codecs[0] == codecs[1];
+    let same_rate = duration::of(one, &[]) == duration::of(other, &[]);
+    one.container() == other.container() && (before.caps == after.caps || (in_band && same_rate))
 }

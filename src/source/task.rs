@@ -5,7 +5,7 @@ mod pads;
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use gst::{ClockTime, glib};
-use moq_net::{cache, origin};
+use moq_net::origin;
 use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender},
     task::JoinSet,
@@ -35,9 +35,6 @@ use crate::{
 /// Place of a pad in the session's list; never reused within a run.
 pub(super) type PadIndex = usize;
 
-/// Bound of what the library keeps for retransmission and late reads.
-const CACHE_BYTES: u64 = 16 << 20;
-const CACHE_TIME: Duration = Duration::from_secs(5);
 /// The pause after a broadcast that could not be opened, or a track that broke off.
 pub(super) const RETRY: Duration = Duration::from_millis(100);
 /// It doubles with each failure up to this.
@@ -87,12 +84,7 @@ pub(super) async fn run(
     commands: UnboundedReceiver<Control>,
     cancel: CancellationToken,
 ) -> Result<(), Error> {
-    let pool = cache::Config::default()
-        .with_capacity(CACHE_BYTES)
-        .with_expiry(CACHE_TIME);
-    let mut settings = origin::Config::default();
-    settings.pool = cache::Pool::new(pool);
-    let origin = moq_tokio::origin::spawn_config(settings);
+    let origin = config.target.cache.origin();
     let link = Link::new(config.target.clone(), |client| {
         client.with_subscriber(origin.clone())
     })?;

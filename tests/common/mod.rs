@@ -4,9 +4,12 @@
 // Each test binary uses a part of these helpers.
 #![allow(dead_code, unused_imports)]
 
+pub(crate) mod cues;
+pub(crate) mod feeder;
 pub(crate) mod media;
 pub(crate) mod nal;
 pub(crate) mod packets;
+pub(crate) mod pads;
 pub(crate) mod pipeline;
 pub(crate) mod probe;
 pub(crate) mod proxy;
@@ -16,11 +19,13 @@ pub(crate) mod resources;
 pub(crate) mod stops;
 pub(crate) mod viewer;
 
-pub(crate) use packets::{Packet, Packets};
+pub(crate) use feeder::Feeder;
+pub(crate) use packets::{Packet, Packets, noise, payloads};
+pub(crate) use pads::{Pad, subscribe, wait_pads};
 pub(crate) use pipeline::{Running, init, unique_broadcast, wait_message, watchdog};
 pub(crate) use probe::{Delays, Sample, median};
 pub(crate) use proxy::{Path, Proxy};
-pub(crate) use publisher::Publisher;
+pub(crate) use publisher::{Announced, Publisher};
 pub(crate) use relay::Relay;
 pub(crate) use resources::Resources;
 pub(crate) use viewer::Viewer;

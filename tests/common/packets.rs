@@ -145,3 +145,19 @@ fn running_time(pad: &gst::Pad, buffer: &gst::BufferRef) -> Option<gst::ClockTim
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+/// The payloads alone.
+pub(crate) fn payloads(packets: &[Packet]) -> Vec<&[u8]> {
+    packets.iter().map(|packet| &packet.bytes[..]).collect()
+}
+
+/// Bytes that are not text, no two lengths alike.
+pub(crate) fn noise(length: usize) -> Vec<u8> {
+    let mut state = length as u32 | 1;
+    let next = || {
+        // A linear congruential generator, of which the upper bits are good enough here.
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    std::iter::repeat_with(next).take(length).collect()
+}

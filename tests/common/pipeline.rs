@@ -262,6 +262,15 @@ pub(crate) fn wait_pad(element: &gst::Element, name: &str, deadline: Duration) -
     pad
 }
 
+/// Waits for what nothing tells of.
+pub(crate) fn wait_until(claim: &str, deadline: Duration, reached: impl Fn() -> bool) {
+    let end = Instant::now() + deadline;
+    while !reached() {
+        assert!(Instant::now() < end, "within {deadline:?}: {claim}");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
 /// The pipeline's answer to a LATENCY query: live, least and greatest latency.
 pub(crate) fn latency(pipeline: &gst::Pipeline) -> (bool, gst::ClockTime, Option<gst::ClockTime>) {
     let mut query = gst::query::Latency::new();

@@ -1,6 +1,6 @@
 //! A publisher that knows nothing of GStreamer, for catalogs and tracks that `moqsink` never writes.
 
-use std::time::Duration;
+use std::{future::Future, time::Duration};
 
 use moq_json::{Compression, snapshot};
 use moq_net::{Timestamp, broadcast, track};
@@ -9,26 +9,21 @@ use tokio::runtime::Runtime;
 /// How long the relay may take to answer, and the goodbye at the end.
 const BOUND: Duration = Duration::from_secs(10);
 
-/// A broadcast of tracks that are written by hand, withdrawn without a goodbye when it is dropped.
-pub(crate) struct Publisher {
+/// A broadcast at the relay, withdrawn without a goodbye when it is dropped.
+pub(crate) struct Announced {
     runtime: Runtime,
     broadcast: broadcast::Producer,
-    catalog: track::Producer,
-    /// What compresses the catalog.
-    compressed: Option<snapshot::Producer<serde_json::Value>>,
     _origin: moq_net::origin::Producer,
     _connection: moq_tokio::Connection,
 }
 
-impl Publisher {
-    /// Announces `broadcast` with this text as its hang catalog.
-    pub(crate) fn start(url: &str, broadcast: &str, catalog: &str) -> Self {
-        Self::start_on(url, broadcast, hang::Catalog::DEFAULT_NAME, catalog)
-    }
-
-    /// Announces `broadcast` with this text on the only catalog track that it has, compressed if
-    /// the name of the track is the one for that.
-    pub(crate) fn start_on(url: &str, broadcast: &str, track: &str, catalog: &str) -> Self {
+impl Announced {
+    /// Announces `broadcast` with the tracks that `fill` gives it.
+    pub(crate) fn start<T>(
+        url: &str,
+        broadcast: &str,
+        fill: impl FnOnce(&mut broadcast::Producer) -> T,
+    ) -> (Self, T) {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -44,18 +39,10 @@ impl Publisher {
             .init(moq_tokio::quic::Config::default())
             .expect("the client starts")
             .with_publisher(origin.consume());
-        let producer = origin
+        let mut producer = origin
             .create_broadcast(broadcast)
             .expect("the name is free");
-        let compressed = track == hang::Catalog::COMPRESSED_NAME;
-        let track = producer
-            .create_track(track, hang::Catalog::default_track_info())
-            .expect("the catalog's name is free");
-        let compressed = compressed.then(|| {
-            let mut config = snapshot::Config::default();
-            config.compression = Compression::Deflate;
-            snapshot::Producer::new(track.clone(), config)
-        });
+        let filled = fill(&mut producer);
         producer
             .announce(moq_net::origin::Route::default())
             .expect("the broadcast is announced");
@@ -67,13 +54,55 @@ impl Publisher {
             .expect("the relay answers in time")
             .expect("the relay accepts the publisher");
         drop(guard);
-        let mut this = Self {
+        let this = Self {
             runtime,
             broadcast: producer,
-            catalog: track,
-            compressed,
             _origin: origin,
             _connection: connection,
+        };
+        (this, filled)
+    }
+
+    /// Waits until `done` or fails.
+    pub(crate) fn wait<T>(&self, claim: &str, done: impl Future<Output = T>) -> T {
+        self.runtime
+            .block_on(async { tokio::time::timeout(BOUND, done).await })
+            .unwrap_or_else(|_| panic!("within {BOUND:?} {claim}"))
+    }
+}
+
+/// A broadcast of tracks that are written by hand, withdrawn without a goodbye when it is dropped.
+pub(crate) struct Publisher {
+    announced: Announced,
+    catalog: track::Producer,
+    /// What compresses the catalog.
+    compressed: Option<snapshot::Producer<serde_json::Value>>,
+}
+
+impl Publisher {
+    /// Announces `broadcast` with this text as its hang catalog.
+    pub(crate) fn start(url: &str, broadcast: &str, catalog: &str) -> Self {
+        Self::start_on(url, broadcast, hang::Catalog::DEFAULT_NAME, catalog)
+    }
+
+    /// Announces `broadcast` with this text on the only catalog track that it has, compressed if
+    /// the name of the track is the one for that.
+    pub(crate) fn start_on(url: &str, broadcast: &str, track: &str, catalog: &str) -> Self {
+        let compressed = track == hang::Catalog::COMPRESSED_NAME;
+        let (announced, track) = Announced::start(url, broadcast, |producer| {
+            producer
+                .create_track(track, hang::Catalog::default_track_info())
+                .expect("the catalog's name is free")
+        });
+        let compressed = compressed.then(|| {
+            let mut config = snapshot::Config::default();
+            config.compression = Compression::Deflate;
+            snapshot::Producer::new(track.clone(), config)
+        });
+        let mut this = Self {
+            announced,
+            catalog: track,
+            compressed,
         };
         this.update(catalog);
         this
@@ -94,7 +123,8 @@ impl Publisher {
 
     /// A new track in hang's framing.
     pub(crate) fn track(&self, name: &str) -> track::Producer {
-        self.broadcast
+        self.announced
+            .broadcast
             .create_track(name, hang::container::track_info(60))
             .expect("the track's name is free")
     }
@@ -102,7 +132,7 @@ impl Publisher {
     /// Ends the broadcast on purpose.
     pub(crate) fn finish(&self) {
         self.catalog.finish().expect("the catalog ends");
-        self.broadcast.close();
+        self.announced.broadcast.close();
     }
 
     /// Waits until somebody reads the catalog.
@@ -112,9 +142,8 @@ impl Publisher {
 
     /// Waits until somebody reads the track.
     pub(crate) fn wait_used(&self, track: &track::Producer) {
-        self.runtime
-            .block_on(async { tokio::time::timeout(BOUND, track.used()).await })
-            .expect("the track is asked for in time")
+        self.announced
+            .wait("the track is asked for", track.used())
             .expect("the track lives");
     }
 }

@@ -8,7 +8,10 @@ use std::{
 };
 
 use hang::Catalog;
-use moq_mux::catalog::{CatalogFormat, Consumer, Stream};
+use moq_mux::{
+    catalog::{CatalogFormat, Consumer, Stream, hang::Container},
+    container::{Container as _, Kind},
+};
 use moq_net::track::Subscription;
 use tokio::{sync::oneshot, task::JoinSet};
 
@@ -18,6 +21,10 @@ pub(crate) struct Frame {
     /// Microseconds.
     pub(crate) timestamp: u64,
     pub(crate) payload: Vec<u8>,
+    /// Whether the container marks it as a key frame; only CMAF does.
+    pub(crate) key: bool,
+    /// With its container; empty for all but the first frame of a fragment.
+    pub(crate) wire: Vec<u8>,
 }
 
 /// Everything that came so far.
@@ -41,6 +48,15 @@ impl Seen {
             .flatten()
             .cloned()
             .collect()
+    }
+
+    /// How many frames of a track came.
+    pub(crate) fn count(&self, track: &str) -> usize {
+        let groups = self.tracks.get(track).into_iter();
+        groups
+            .flat_map(|groups| groups.values())
+            .map(Vec::len)
+            .sum()
     }
 
     pub(crate) fn catalog(&self) -> Catalog {
@@ -165,11 +181,18 @@ async fn follow(
     let mut names: Vec<String> = Vec::new();
     let mut tracks = JoinSet::new();
     while let Some(catalog) = catalogs.next().await? {
-        let video = catalog.video.renditions.keys();
-        for name in video.chain(catalog.audio.renditions.keys()) {
+        let video = catalog.video.renditions.iter();
+        let video = video.map(|(name, config)| (name, &config.container));
+        let audio = catalog.audio.renditions.iter();
+        let audio = audio.map(|(name, config)| (name, &config.container));
+        let text = catalog.text.renditions.iter();
+        let text = text.map(|(name, config)| (name, &config.container));
+        for (name, container) in video.chain(audio).chain(text) {
             if !names.contains(name) {
                 names.push(name.clone());
-                tracks.spawn(read(broadcast.clone(), name.clone(), shared.clone()));
+                let container = Container::new(container, Kind::Data)?;
+                let name = name.clone();
+                tracks.spawn(read(broadcast.clone(), name, container, shared.clone()));
             }
         }
         shared.note(|seen| seen.catalogs.push(catalog));
@@ -182,8 +205,10 @@ async fn follow(
 async fn read(
     broadcast: moq_net::broadcast::Consumer,
     name: String,
+    container: Container,
     shared: Arc<Shared>,
 ) -> anyhow::Result<()> {
+    let container = Arc::new(container);
     let preferences = Subscription::default()
         .with_max_age(Duration::from_secs(30))
         .with_groups(0..);
@@ -194,17 +219,24 @@ async fn read(
     let mut groups = JoinSet::new();
     while let Some(mut group) = track.recv_group().await? {
         let (name, shared) = (name.clone(), shared.clone());
+        let container = container.clone();
         groups.spawn(async move {
-            while let Ok(Some(frame)) = group.read_frame().await {
-                let frame = hang::container::Frame::decode(frame.payload).expect("a legacy frame");
-                let frame = Frame {
-                    timestamp: frame.timestamp.value(),
-                    payload: frame.payload.to_vec(),
-                };
-                shared.note(|seen| {
-                    let track = seen.tracks.entry(name.clone()).or_default();
-                    track.entry(group.sequence).or_default().push(frame);
-                });
+            let mut raw = group.clone();
+            while let Ok(Some(wire)) = raw.read_frame().await {
+                let frames = container.read(&mut group).await.expect("frames");
+                let mut wire = wire.payload.to_vec();
+                for frame in frames.expect("as many as on the wire") {
+                    let frame = Frame {
+                        timestamp: u64::try_from(frame.timestamp.as_micros()).expect("a time"),
+                        payload: frame.payload.to_vec(),
+                        key: frame.keyframe,
+                        wire: std::mem::take(&mut wire),
+                    };
+                    shared.note(|seen| {
+                        let track = seen.tracks.entry(name.clone()).or_default();
+                        track.entry(group.sequence).or_default().push(frame);
+                    });
+                }
             }
         });
     }

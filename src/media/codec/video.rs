@@ -1,9 +1,10 @@
 //! What all video codecs have in common: size, shape and frame rate of the picture.
 
+use bytes::Bytes;
 use hang::catalog::VideoConfig;
 
-use super::field;
-use crate::media::rendition::CapsError;
+use super::{Intake, field};
+use crate::media::rendition::{CapsError, FrameError, Rendition};
 
 /// Largest width or height in pixels; no codec here codes more, and containers have 16 bits.
 pub(super) const MAX_SIZE: u32 = 65_535;
@@ -113,6 +114,92 @@ impl Picture {
         if let Some(framerate) = self.framerate {
             structure.set("framerate", framerate);
         }
+    }
+
+    /// Complete caps: those of `structure`, and the picture.
+    pub(super) fn into_caps(self, mut structure: gst::Structure) -> gst::Caps {
+        self.fill_caps(&mut structure);
+        gst::Caps::builder_full().structure(structure).build()
+    }
+}
+
+/// Writes chroma format and bit depth into caps, as GStreamer's parsers do.
+pub(super) fn fill_samples(
+    structure: &mut gst::StructureRef,
+    chroma_format: Option<&str>,
+    bit_depth: u8,
+) {
+    if let Some(chroma_format) = chroma_format {
+        structure.set("chroma-format", chroma_format);
+    }
+    if matches!(bit_depth, 8 | 10 | 12) {
+        structure.set("bit-depth-luma", u32::from(bit_depth));
+        structure.set("bit-depth-chroma", u32::from(bit_depth));
+    }
+}
+
+/// The catalog entry of a stream whose key frame states its size, which wins over that of the caps;
+/// `None` for a size that is empty or absurd.
+pub(super) fn describe(
+    mut config: VideoConfig,
+    picture: Picture,
+    [width, height]: [u32; 2],
+) -> Option<Rendition> {
+    let size = is_sane(width, height).then_some((width, height))?;
+    let picture = Picture {
+        size: Some(size),
+        ..picture
+    };
+    picture.fill_config(&mut config);
+    Some(Rendition::Video(config))
+}
+
+/// The catalog entry that a frame describes, `None` when it is no key frame.
+type Describe = fn(&[u8], Picture) -> Result<Option<Rendition>, FrameError>;
+
+/// The intake of a codec without reordering whose key frames say all that is to know: frames go out
+/// as they are.
+#[derive(Debug)]
+pub(super) struct SelfDescribed {
+    picture: Picture,
+    describe: Describe,
+    rendition: Option<Rendition>,
+}
+
+impl SelfDescribed {
+    /// # Errors
+    ///
+    /// `Broken` for a size that is zero or absurd.
+    pub(super) fn intake(
+        structure: &gst::StructureRef,
+        describe: Describe,
+    ) -> Result<Box<dyn Intake>, CapsError> {
+        Ok(Box::new(Self {
+            picture: Picture::from_caps(structure)?,
+            describe,
+            rendition: None,
+        }))
+    }
+}
+
+impl Intake for SelfDescribed {
+    fn rendition(&self) -> Option<&Rendition> {
+        self.rendition.as_ref()
+    }
+
+    fn prepare(&mut self, payload: Bytes, _key_frame: bool) -> Result<Bytes, FrameError> {
+        if let Some(rendition) = (self.describe)(&payload, self.picture)? {
+            self.rendition = Some(rendition);
+        }
+        Ok(payload)
+    }
+
+    fn reorder_depth(&self) -> Option<u32> {
+        Some(0)
+    }
+
+    fn is_key(&self, payload: &[u8], _marked: bool) -> bool {
+        matches!((self.describe)(payload, self.picture), Ok(Some(_)))
     }
 }
 

@@ -16,7 +16,7 @@ impl Fixture {
         let producer = broadcast.create_track("track", info).expect("a track");
         let reader = producer.subscribe(None);
         Self {
-            track: Track::new(producer, kind),
+            track: Track::new(producer, kind, Container::legacy(kind)),
             reader,
             watchers: JoinSet::new(),
             _broadcast: broadcast,

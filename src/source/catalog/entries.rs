@@ -2,15 +2,18 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use moq_mux::{catalog::hang::Container, container};
 use moq_net::{Path, PathOwned};
 use serde_json::Value;
 
 use super::{format::Track, hang, msf};
-use crate::media::{
-    caps::{self, Rendition},
-    codec::Kind,
-    reconcile,
+use crate::{
+    media::{
+        caps::{self, Rendition},
+        codec::Kind,
+        description::{Description, Orientation},
+        reconcile,
+    },
+    source::container::Container,
 };
 
 /// No more renditions of one broadcast are used (as hang's own readers do).
@@ -28,20 +31,11 @@ pub(in crate::source) struct Entry {
     /// Name of the track.
     pub(in crate::source) name: String,
     pub(in crate::source) rendition: Arc<Rendition>,
+    pub(in crate::source) container: Arc<Container>,
     pub(in crate::source) caps: gst::Caps,
+    pub(in crate::source) tags: gst::TagList,
     /// The other broadcast that has the track.
     pub(in crate::source) elsewhere: Option<PathOwned>,
-}
-
-/// Markers at the end of a group are ours to tell by their empty payload: a publisher whose markers
-/// claim a rewind cannot make us stumble.
-const CONTENT: container::Kind = container::Kind::Data;
-
-impl Entry {
-    /// How its frames are framed.
-    pub(in crate::source) fn container(&self) -> moq_mux::Result<Container> {
-        Container::new(self.rendition.container(), CONTENT)
-    }
 }
 
 impl reconcile::Rendition for Entry {
@@ -66,7 +60,10 @@ pub(super) struct Found<'a> {
 
 /// What can be used of a catalog of the broadcast `own`, and why the rest cannot.
 pub(super) fn read(track: Track, own: &Path<'_>, catalog: &Value) -> (Vec<Entry>, Vec<String>) {
-    let mut list = List::default();
+    let mut list = List {
+        orientation: Orientation::of_section(&catalog[Kind::Video.name()]),
+        ..List::default()
+    };
     match track {
         Track::Hang | Track::HangZ => list.fill(own, hang::renditions(catalog)),
         Track::Msf => {
@@ -79,6 +76,8 @@ pub(super) fn read(track: Track, own: &Path<'_>, catalog: &Value) -> (Vec<Entry>
 
 #[derive(Default)]
 struct List {
+    /// What the catalog says of all its pictures.
+    orientation: Orientation,
     entries: Vec<Entry>,
     problems: Vec<String>,
     elsewhere: BTreeSet<String>,
@@ -124,14 +123,17 @@ impl List {
             rendition.set_delay(None);
         }
         let elsewhere = elsewhere(own, &rendition)?;
+        let container = Container::open(&mut rendition).map_err(|err| err.to_string())?;
         let caps = caps::from_rendition(&rendition).map_err(|err| err.to_string())?;
+        let description = Description::of_rendition(&rendition, self.orientation);
         let entry = Entry {
             name: name.to_owned(),
+            container: Arc::new(container),
+            tags: description.tags(&caps, rendition.kind()),
             rendition: Arc::new(rendition),
             caps,
             elsewhere,
         };
-        entry.container().map_err(|err| err.to_string())?;
         if let Some(path) = &entry.elsewhere
             && !self.elsewhere.contains(path.as_str())
         {

@@ -270,19 +270,33 @@ fn hang_catalog() -> impl Strategy<Value = Value> {
         "lang",
         "optimizeForLatency",
         "stalled",
+        "caps",
+        "mime",
+        "mode",
+        "compression",
     ];
     let video = json!({"codec": "avc1.64001f", "codedWidth": 640, "codedHeight": 480,
         "container": {"kind": "legacy"}});
-    let renditions = |base: Value| {
+    let list = |map: &'static str, base: Value| {
         let entries = prop::collection::hash_map(any::<String>(), entry(base, FIELDS), 0..4);
-        entries.prop_map(|map| json!({"renditions": Value::Object(map.into_iter().collect())}))
+        entries.prop_map(move |entries| json!({map: Value::Object(entries.into_iter().collect())}))
     };
-    let section = |base: Value| prop_oneof![9 => renditions(base), 1 => value()];
+    let section = |map, base: Value| prop_oneof![9 => list(map, base), 1 => value()];
     let text = json!({"format": "vtt", "container": {"kind": "legacy"}});
     let data = json!({"caps": "meta/x-klv", "container": {"kind": "legacy"}});
-    (section(video), section(opus()), section(text), section(data)).prop_map(
-        |(video, audio, text, data)| json!({"video": video, "audio": audio, "text": text, "gstData": data}),
+    let records = json!({"mode": "stream", "compression": "deflate"});
+    (
+        section("renditions", video),
+        section("renditions", opus()),
+        section("renditions", text),
+        section("renditions", data),
+        section("tracks", records.clone()),
+        section("tracks", records),
     )
+        .prop_map(|(video, audio, text, data, documents, binary)| {
+            json!({"video": video, "audio": audio, "text": text, "gstData": data,
+                "json": documents, "binary": binary})
+        })
 }
 
 fn msf_catalog() -> impl Strategy<Value = Value> {

@@ -74,17 +74,23 @@ impl Session {
             Some(&id),
             Some(&entry.caps),
             kind_of_stream,
-            gst::StreamFlags::empty(),
+            match kind.is_sparse() {
+                true => gst::StreamFlags::SPARSE,
+                false => gst::StreamFlags::empty(),
+            },
         );
+        stream.set_tags(Some(&entry.tags));
         let (messages, receiver) = mpsc::channel();
         let config = pad::Config {
             index,
             kind,
             name: name.clone(),
             track: entry.name.clone(),
+            mime: entry.rendition.mime().map(str::to_owned),
             stream: stream.clone(),
             group: self.group,
             caps: entry.caps.clone(),
+            tags: entry.tags.clone(),
             messages: receiver,
             control: self.config.control.clone(),
             latency: self.config.answer.clone(),
@@ -113,7 +119,10 @@ impl Session {
         let warning = (missing && !told)
             .then(|| format!("The track \"{}\" is waited for: {end}", pad.entry.name));
         match (pad.next.take(), end) {
-            (Some(next), _) => pad.switch(next, &self.config.courier),
+            (Some(next), _) => {
+                pad.follows = true;
+                pad.switch(next, &self.config.courier);
+            }
             // The catalog, which is read all the time, says whether the stream has ended, too.
             (None, End::Finished) => pad.finished = true,
             (None, End::Retired) => {}
@@ -162,27 +171,15 @@ impl Session {
             Kind::Video => self.config.video_max_age,
             Kind::Audio | Kind::Text | Kind::Data => self.config.audio_max_age,
         };
-        let container = match pad.entry.container() {
-            Ok(container) => container,
-            Err(err) => {
-                gst::warning!(
-                    CAT,
-                    id = &self.config.name,
-                    "Track {} cannot be read: {err}",
-                    pad.entry.name
-                );
-                pad.end(None);
-                return;
-            }
-        };
         let retired = CancellationToken::new();
         let config = reader::Config {
             name: pad.entry.name.clone(),
             log: glib::gformat!("{}:{}", self.config.name, pad.name),
             rendition: pad.entry.rendition.clone(),
-            container,
+            container: pad.entry.container.clone(),
             max_age,
             priority: kind.priority(),
+            from_start: std::mem::take(&mut pad.follows),
             messages: pad.messages.clone(),
             budget: pad.budget.clone(),
             position: pad.position.clone(),

@@ -7,15 +7,33 @@ use super::*;
 
 const OPUS_HEAD: &str = "4f707573486561640102380180bb0000000000";
 
+pub(super) const SURROUND: &str = "audio/x-opus, channels=6, channel-mapping-family=1, stream-count=4, \
+    coupled-count=2, channel-mapping=<0, 4, 1, 2, 3, 5>";
+pub(super) const FLAC: &str = "audio/x-flac, streamheader=(buffer)<7f464c414301000001664c6143000000221200120\
+    00000000000000bb802f00000000000000000000000000000000000000000>";
+pub(super) const MP3: &str = "audio/mpeg, mpegversion=1, layer=3, rate=48000, channels=2";
+pub(super) const AC3: &str = "audio/x-ac3, rate=48000, channels=6";
+pub(super) const PCM: &str =
+    "audio/x-raw, format=F32LE, layout=interleaved, rate=48000, channels=2";
+
 #[test]
 fn what_is_never_taken_is_refused_with_a_hint() {
     for (text, hint) in [
         ("video/x-raw, format=I420", "x264enc"),
-        ("audio/x-raw, format=S16LE", "opusenc"),
+        ("video/x-theora", "VP9, AAC, Opus"),
+        ("audio/x-raw, format=S16LE", "audioconvert"),
         (
-            "audio/mpeg, mpegversion=1, layer=3",
-            "H.264, H.265, AAC, Opus",
+            "audio/x-raw, format=F32LE, layout=non-interleaved, rate=48000, channels=2",
+            "audioconvert",
         ),
+        ("audio/mpeg, mpegversion=1, layer=1", "MP3, MP2"),
+        (
+            "audio/mpeg, mpegversion=1, layer=3, parsed=false",
+            "mpegaudioparse",
+        ),
+        ("audio/x-ac3, framed=false", "ac3parse"),
+        ("audio/x-eac3, alignment=iec61937", "ac3parse"),
+        ("audio/x-flac, framed=false", "flacparse"),
         (
             "audio/mpeg, mpegversion=4, stream-format=adts, codec_data=(buffer)11b0",
             "insert aacparse",
@@ -28,11 +46,7 @@ fn what_is_never_taken_is_refused_with_a_hint() {
         ("video/x-h264, stream-format=avc", "insert h264parse"),
         ("video/x-h264, alignment=au", "insert h264parse"),
         (
-            "audio/x-opus, channel-mapping-family=1, channels=6",
-            "audioconvert",
-        ),
-        (
-            "audio/x-opus, channel-mapping-family=0, channels=3",
+            "audio/x-opus, channel-mapping-family=255, channels=6",
             "audioconvert",
         ),
         ("video/x-h264, width=[1, 5]", "not fixed"),
@@ -68,6 +82,27 @@ fn an_unusable_instance_of_what_is_taken_is_broken() {
         (OPUS, "channels=2", "channels=0"),
         (OPUS, "rate=48000", "rate=0"),
         (OPUS, "<4f70", "<4f71"),
+        (OPUS, "0102380180bb0000000000", "0102380180bb"),
+        (OPUS, "0102380180bb", "0103380180bb"),
+        (OPUS, "0000000000, ", "0000000001, "),
+        (SURROUND, "<0, 4, 1,", "<0, 9, 1,"),
+        (SURROUND, "stream-count=4", "stream-count=0"),
+        (SURROUND, ", channel-mapping=", ", x="),
+        (SURROUND, "channels=6", "channels=9"),
+        (FLAC, ", streamheader=", ", x="),
+        (FLAC, "<7f464c", "<7f464d"),
+        (FLAC, "664c6143000000", "664c6143040000"),
+        (FLAC, "0bb802f0", "000002f0"),
+        (FLAC, "0bb802f00000", ""),
+        (MP3, "rate=48000", "rate=0"),
+        (MP3, "rate=48000", "rate=96000"),
+        (MP3, "channels=2", "channels=3"),
+        (AC3, "channels=6", "channels=7"),
+        (AC3, "rate=48000", "rate=-1"),
+        (PCM, "rate=48000", "rate=0"),
+        (PCM, "rate=48000", "rate=2147483647"),
+        (PCM, "rate=48000, ", ""),
+        (PCM, "channels=2", "channels=0"),
     ];
     for (text, from, to) in replaced {
         assert!(text.contains(from), "{from}");
@@ -117,6 +152,14 @@ fn broken_entries_are_errors() {
         sound(AudioCodec::Opus, 0, 2),
         sound(AudioCodec::Opus, 48_000, 0),
         sound(AAC { profile: 2 }.into(), u32::MAX, 2),
+        sound(AudioCodec::Opus, 48_000, 6),
+        sound(AudioCodec::Flac, 48_000, 2),
+        sound(AudioCodec::Mp3, 96_000, 2),
+        sound(AudioCodec::Mp2, 48_000, 3),
+        sound(AudioCodec::Ac3, 0, 2),
+        sound(AudioCodec::Ec3, 48_000, 0),
+        sound(AudioCodec::Pcm, u32::MAX, 2),
+        sound(AudioCodec::Pcm, 48_000, u32::MAX),
     ] {
         let error = from_rendition(&rendition).unwrap_err();
         assert!(matches!(error, CapsError::Broken(_)), "{error}");
@@ -125,8 +168,7 @@ fn broken_entries_are_errors() {
     for rendition in [
         changed(|config| config.container = unknown_container()),
         changed(|config| config.codec = VideoCodec::Unknown("h267".into())),
-        sound(AudioCodec::Opus, 48_000, 6),
-        sound(AudioCodec::Flac, 48_000, 2),
+        sound(AudioCodec::Unknown("vorbis".into()), 48_000, 2),
     ] {
         let error = from_rendition(&rendition).unwrap_err();
         assert!(matches!(error, CapsError::Unsupported(_)), "{error}");
@@ -233,7 +275,14 @@ proptest! {
         config.display_aspect_height = Some(numbers[3]);
         config.framerate = Some(framerate);
         let _ = from_rendition(&Rendition::Video(config));
-        for codec in [AudioCodec::AAC(AAC { profile }), AudioCodec::Opus] {
+        for codec in [
+            AudioCodec::AAC(AAC { profile }),
+            AudioCodec::Opus,
+            AudioCodec::Flac,
+            AudioCodec::Mp3,
+            AudioCodec::Ac3,
+            AudioCodec::Pcm,
+        ] {
             let mut config = AudioConfig::new(codec, numbers[0], numbers[1] % 300);
             config.description = description.clone();
             let _ = from_rendition(&Rendition::Audio(config));

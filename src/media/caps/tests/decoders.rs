@@ -9,7 +9,7 @@ fn element(factory: &str) -> gst::Element {
     gst::ElementFactory::make(factory).build().unwrap()
 }
 
-fn accepts(decoder: &str, caps: &gst::Caps) -> bool {
+pub(super) fn accepts(decoder: &str, caps: &gst::Caps) -> bool {
     let pad = element(decoder).static_pad("sink").unwrap();
     pad.query_accept_caps(caps)
 }
@@ -19,7 +19,22 @@ fn decoders_take_the_caps_without_a_parser() {
     for (text, decoder) in [
         (AVC, "avdec_h264"),
         (RAW_AAC, "avdec_aac"),
+        (RAW_AAC, "faad"),
         (OPUS, "opusdec"),
+        (OPUS, "avdec_opus"),
+        (broken::SURROUND, "opusdec"),
+        (broken::FLAC, "flacdec"),
+        (broken::FLAC, "avdec_flac"),
+        (broken::MP3, "avdec_mp3"),
+        (broken::MP3, "mpg123audiodec"),
+        (broken::AC3, "avdec_ac3"),
+        (broken::AC3, "a52dec"),
+        (broken::PCM, "audioconvert"),
+        (
+            "audio/mpeg, mpegversion=1, layer=2, rate=48000, channels=2",
+            "avdec_mp2float",
+        ),
+        ("audio/x-eac3, rate=48000, channels=6", "avdec_eac3"),
     ] {
         let given = round_trip(&stream(text));
         assert!(accepts(decoder, &given), "{decoder}: {given:?}");
@@ -46,18 +61,18 @@ fn muxers_take_the_caps_without_a_parser() {
     }
 }
 
-fn launch(text: &str) -> gst::Pipeline {
+pub(super) fn launch(text: &str) -> gst::Pipeline {
     gst::init().unwrap();
     let pipeline = gst::parse::launch(text).unwrap();
     pipeline.downcast().unwrap()
 }
 
-fn named<T: IsA<gst::Element>>(pipeline: &gst::Pipeline, name: &str) -> T {
+pub(super) fn named<T: IsA<gst::Element>>(pipeline: &gst::Pipeline, name: &str) -> T {
     pipeline.by_name(name).unwrap().downcast().unwrap()
 }
 
 /// Encodes, and sends each frame through a [`Stream`].
-fn encode(encoder: &str) -> (gst::Caps, Vec<gst::Buffer>) {
+pub(super) fn encode(encoder: &str) -> (gst::Caps, Vec<gst::Buffer>) {
     let pipeline = launch(&format!("{encoder} ! appsink name=sink sync=false"));
     let sink: gst_app::AppSink = named(&pipeline, "sink");
     pipeline.set_state(gst::State::Playing).unwrap();
@@ -67,8 +82,10 @@ fn encode(encoder: &str) -> (gst::Caps, Vec<gst::Buffer>) {
         let stream =
             stream.get_or_insert_with(|| Stream::from_caps(sample.caps().unwrap()).unwrap());
         let buffer = sample.buffer().unwrap();
-        let key_frame = !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
+        let marked = !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
         let payload = Bytes::copy_from_slice(&buffer.map_readable().unwrap());
+        let key_frame = stream.is_key(&payload, marked);
+        assert_eq!(key_frame, marked, "encoders mark their key frames");
         let mut sent = gst::Buffer::from_slice(stream.prepare(payload, key_frame).unwrap());
         sent.make_mut().set_pts(buffer.pts());
         frames.push(sent);
@@ -78,7 +95,7 @@ fn encode(encoder: &str) -> (gst::Caps, Vec<gst::Buffer>) {
 }
 
 /// How many buffers a decoder makes of the frames.
-fn decode(decoder: &str, caps: &gst::Caps, frames: Vec<gst::Buffer>) -> usize {
+pub(super) fn decode(decoder: &str, caps: &gst::Caps, frames: Vec<gst::Buffer>) -> usize {
     let pipeline = launch(&format!(
         "appsrc name=src format=time ! {decoder} ! appsink name=sink sync=false"
     ));

@@ -1,0 +1,128 @@
+//! How frames are wrapped on the wire, and which streams can be wrapped so.
+
+use gst::glib;
+use hang::catalog::{self, AudioCodec, VideoCodec};
+
+use super::{
+    cmaf,
+    rendition::{CapsError, Kind, Rendition},
+};
+
+/// Highest sample rate (Hz) of AAC in CMAF: the sample entry has 16 bits for it, and rates above this
+/// one do not fit.
+const MAX_AAC_RATE: u32 = 48_000;
+/// More channels need a mapping table, which the init segment of the library has no room for.
+const MAX_OPUS_CHANNELS: u32 = 2;
+
+/// How frames are wrapped on the wire.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
+#[repr(u32)]
+#[enum_type(name = "GstMoqContainer")]
+pub enum Container {
+    /// A timestamp before each frame.
+    #[default]
+    #[enum_value(
+        name = "Timestamp and frame, what all MoQ players read",
+        nick = "legacy"
+    )]
+    Legacy,
+    /// Low Overhead Container: properties before each frame.
+    #[enum_value(name = "Low Overhead Container (draft-ietf-moq-loc)", nick = "loc")]
+    Loc,
+    /// An ISO BMFF fragment for each frame.
+    #[enum_value(
+        name = "CMAF, fragmented MP4: H.264, H.265, AV1, VP8, VP9, AAC, FLAC and Opus only",
+        nick = "cmaf"
+    )]
+    Cmaf,
+}
+
+impl Container {
+    /// Refuses a stream of which its caps say already that it cannot be wrapped so.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported`, with what to do about it.
+    pub(super) fn check(self, kind: Kind, structure: &gst::StructureRef) -> Result<(), CapsError> {
+        if self != Self::Cmaf {
+            return Ok(());
+        }
+        if matches!(kind, Kind::Text | Kind::Data) {
+            return Err(not_in_cmaf(&format!("{} tracks", kind.name())));
+        }
+        let (codec, parser, format) = match structure.name().as_str() {
+            "video/x-h264" => ("H.264", "h264parse", "avc"),
+            "video/x-h265" => ("H.265", "h265parse", "hvc1"),
+            _ => return Ok(()),
+        };
+        match structure.get::<&str>("stream-format") {
+            Ok(given) if given == format => Ok(()),
+            given => Err(CapsError::unsupported(format!(
+                "With container=cmaf, {codec} must have stream-format={format}, not {}; insert {parser} and require video/x-{},stream-format={format} after it.",
+                given.unwrap_or("none"),
+                &structure.name()["video/x-".len()..],
+            ))),
+        }
+    }
+
+    /// The catalog's container for a rendition.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` when the rendition cannot be wrapped so.
+    pub(super) fn of(self, rendition: &Rendition) -> Result<catalog::Container, CapsError> {
+        match self {
+            Self::Legacy => Ok(catalog::Container::Legacy),
+            Self::Loc => Ok(catalog::Container::Loc),
+            Self::Cmaf => {
+                check_rendition(rendition)?;
+                let init = cmaf::init(rendition).map_err(|err| {
+                    not_in_cmaf(&format!("this {} stream ({err})", rendition.codec()))
+                })?;
+                Ok(catalog::Container::Cmaf { init })
+            }
+        }
+    }
+}
+
+fn check_rendition(rendition: &Rendition) -> Result<(), CapsError> {
+    match rendition {
+        Rendition::Video(config) => {
+            if config.coded_width.zip(config.coded_height).is_none() {
+                return Err(CapsError::unsupported(
+                    "With container=cmaf, the caps must say how large the picture is; insert a parser.",
+                ));
+            }
+            let described = config.description.as_ref();
+            let described = described.is_some_and(|description| !description.is_empty());
+            match &config.codec {
+                VideoCodec::H264(_) | VideoCodec::H265(_) if !described => {
+                    Err(not_in_cmaf("a stream without codec_data"))
+                }
+                VideoCodec::H264(_)
+                | VideoCodec::H265(_)
+                | VideoCodec::AV1(_)
+                | VideoCodec::VP8
+                | VideoCodec::VP9(_) => Ok(()),
+                other => Err(not_in_cmaf(&other.to_string())),
+            }
+        }
+        Rendition::Audio(config) => match &config.codec {
+            AudioCodec::AAC(_) if config.sample_rate > MAX_AAC_RATE => Err(CapsError::unsupported(
+                "With container=cmaf, AAC can have 48 kHz at most; insert audioresample before the encoder, or use container=legacy.",
+            )),
+            AudioCodec::Opus if config.channel_count > MAX_OPUS_CHANNELS => {
+                Err(not_in_cmaf("Opus of more than two channels"))
+            }
+            AudioCodec::AAC(_) | AudioCodec::Opus | AudioCodec::Flac => Ok(()),
+            other => Err(not_in_cmaf(&other.to_string())),
+        },
+        Rendition::Text(_) | Rendition::Data(_) => Err(not_in_cmaf("this kind of track")),
+    }
+}
+
+fn not_in_cmaf(what: &str) -> CapsError {
+    CapsError::unsupported(format!(
+        "{what} cannot be published with container=cmaf; use container=legacy or loc."
+    ))
+}

@@ -1,0 +1,78 @@
+//! Cues: what a frame of text becomes, and when plain text ends.
+
+use gst::ClockTime;
+use moq_mux::container;
+
+use super::{Held, Output, timestamp};
+use crate::{
+    media::{codec::text, incoming::Stamp},
+    source::stream::{Frame, Message},
+};
+
+/// How long plain text waits for the frame that says when it ends; a publisher that knows the end
+/// sends that frame at once.
+const END_WAIT: ClockTime = ClockTime::from_mseconds(20);
+
+impl Held {
+    /// From when on it can be shown.
+    pub(super) fn ready(&self) -> ClockTime {
+        match self.end {
+            Some(_) => ClockTime::ZERO,
+            None => self.ready,
+        }
+    }
+}
+
+impl Output {
+    /// From when on a frame that came `now` is shown although nothing says when it ends.
+    pub(super) fn ready(&self, now: ClockTime) -> ClockTime {
+        match text::clears(&self.rendition) {
+            true => now + END_WAIT,
+            false => ClockTime::ZERO,
+        }
+    }
+
+    /// Takes in an empty frame: plain text is over at its timestamp.
+    pub(super) fn clear(&mut self, frame: &container::Frame) {
+        if !text::clears(&self.rendition) {
+            return;
+        }
+        let Some(timestamp) = timestamp(frame) else {
+            return;
+        };
+        if let Some(held) = self.held.back_mut() {
+            held.end = Some(timestamp);
+            return self.release_if_settled();
+        }
+        let end = self.playback.timeline().edge(timestamp);
+        if let Some(end) = end {
+            // Refused only when the pad has gone.
+            let _ = self.messages.send(Message::Clear(end));
+        }
+    }
+
+    pub(super) fn show_text(&mut self, held: &Held) {
+        for cue in text::cues(&self.rendition, &held.payload) {
+            let begin = held.timestamp + cue.after;
+            let end = cue.duration.map(|duration| begin + duration).or(held.end);
+            let shown = self.playback.timeline().stamp_span(self.track, begin, end);
+            let Some((Stamp { pts, discont, .. }, duration)) = shown else {
+                self.before_start += 1;
+                continue;
+            };
+            self.position.advance(pts);
+            let frame = Frame {
+                pts,
+                dts: None,
+                duration,
+                discont: std::mem::take(&mut self.discont) | discont,
+                delta: false,
+                stays: duration.is_none() && text::clears(&self.rendition),
+                charge: self.budget.charge(cue.text.len(), pts),
+                payload: cue.text,
+            };
+            // Refused only when the pad has gone.
+            let _ = self.messages.send(Message::Frame(frame));
+        }
+    }
+}

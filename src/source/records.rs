@@ -1,0 +1,124 @@
+//! Reads one of hang's own data tracks, whose records carry no time: theirs is that of their arrival.
+
+use bytes::Bytes;
+use moq_json::snapshot;
+use moq_mux::binary;
+use moq_net::{broadcast, track};
+
+use super::{
+    playback::Playback,
+    reader::{Config, End, LONGEST_TAIL, until_retired},
+    stream::{Frame, Message},
+    subscription::PAD_TIME,
+};
+use crate::{media::data::Records, session::error};
+
+/// No greater JSON value is read, in bytes: each change of it is written out anew.
+const MAX_VALUE: usize = 4 << 20;
+
+/// The records of one track.
+enum Consumer {
+    Json(snapshot::Consumer<serde_json::Value>),
+    Binary(binary::Consumer),
+}
+
+impl Consumer {
+    fn new(track: track::Subscriber, records: &Records) -> moq_mux::Result<Self> {
+        Ok(match records {
+            Records::Json(config) => {
+                let mut options = snapshot::consumer::Config::default();
+                options.max_size = Some(MAX_VALUE);
+                if config.compression.is_some() {
+                    options.compression = moq_json::Compression::Deflate;
+                }
+                Self::Json(snapshot::Consumer::new(track, options))
+            }
+            Records::Binary(config) => Self::Binary(binary::Consumer::from_track(track, config)?),
+        })
+    }
+
+    async fn next(&mut self) -> moq_mux::Result<Option<Bytes>> {
+        match self {
+            Self::Json(json) => {
+                let value = json.next().await?;
+                Ok(value.map(|value| value.to_string().into()))
+            }
+            Self::Binary(binary) => binary.next().await,
+        }
+    }
+
+    /// Whether another subscription would give again what came before.
+    fn repeats(&self) -> bool {
+        matches!(self, Self::Binary(binary) if *binary.mode() == hang::catalog::Mode::Stream)
+    }
+}
+
+/// Reads `records` until their track ends.
+pub(super) async fn run(
+    config: &Config,
+    records: &Records,
+    playback: &Playback,
+    broadcast: &broadcast::Consumer,
+) -> End {
+    let tail = async {
+        config.retired.cancelled().await;
+        tokio::time::sleep(LONGEST_TAIL).await;
+    };
+    tokio::select! {
+        biased;
+        end = read(config, records, playback, broadcast) => {
+            end.unwrap_or_else(|err| End::Lost(error::chain(&err)))
+        }
+        () = tail => End::Retired,
+    }
+}
+
+async fn read(
+    config: &Config,
+    records: &Records,
+    playback: &Playback,
+    broadcast: &broadcast::Consumer,
+) -> moq_mux::Result<End> {
+    let subscription = track::Subscription::default()
+        .with_priority(config.priority)
+        .with_max_age(config.max_age);
+    let subscribing = broadcast.track(&config.name)?.subscribe(subscription);
+    let Some(track) = until_retired(&config.retired, subscribing).await else {
+        return Ok(End::Retired);
+    };
+    let mut consumer = Consumer::new(track?, records)?;
+    let mut first = true;
+    loop {
+        let Some(next) = until_retired(&config.retired, consumer.next()).await else {
+            return Ok(End::Retired);
+        };
+        let payload = match next {
+            Ok(Some(payload)) => payload,
+            Ok(None) => return Ok(End::Finished),
+            Err(err) if !first && consumer.repeats() => {
+                gst::warning!(
+                    super::imp::CAT,
+                    id = &config.log,
+                    "The log broke off: {err}"
+                );
+                return Ok(End::Finished);
+            }
+            Err(err) => return Err(err),
+        };
+        let pts = playback.clock.now();
+        config.budget.set_max_time(PAD_TIME + playback.latency());
+        config.budget.room().await;
+        let frame = Frame {
+            pts,
+            dts: None,
+            duration: None,
+            discont: std::mem::take(&mut first),
+            delta: false,
+            stays: false,
+            charge: config.budget.charge(payload.len(), pts),
+            payload,
+        };
+        // Refused only when the pad has gone.
+        let _ = config.messages.send(Message::Frame(frame));
+    }
+}

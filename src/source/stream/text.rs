@@ -1,0 +1,110 @@
+//! Text as downstream takes it: with its markup or without, and for as long as it stays.
+
+use bytes::Bytes;
+use gst::{ClockTime, prelude::*};
+
+use super::{Frame, Pusher};
+use crate::media::text::Markup;
+
+/// Text that stays is pushed again and again for this long: an overlay shows a cue without duration
+/// for one picture only, and takes the next one when this one is over.
+const SLICE: ClockTime = ClockTime::from_mseconds(500);
+/// How long it stays when nothing follows; the players of browsers have the same.
+const LONGEST: ClockTime = ClockTime::from_seconds(30);
+
+/// What the streaming thread of a text pad knows.
+#[derive(Default)]
+pub(super) struct Text {
+    staying: Option<Staying>,
+    /// The peer that was asked what it takes.
+    asked: Option<gst::glib::WeakRef<gst::Pad>>,
+    /// The caps of the track, which downstream may not take.
+    caps: Option<gst::Caps>,
+    /// Markup goes out as plain text.
+    plain: bool,
+}
+
+struct Staying {
+    payload: Bytes,
+    until: ClockTime,
+}
+
+impl Text {
+    /// The text that is shown is over at `end`.
+    pub(super) fn clear(&mut self, end: ClockTime) {
+        if let Some(staying) = &mut self.staying {
+            staying.until = staying.until.min(end);
+        }
+    }
+}
+
+impl Pusher {
+    /// Brings a cue into the form that downstream takes.
+    pub(super) fn prepare_text(&mut self, pad: &gst::Pad, frame: &mut Frame) {
+        self.choose_text_caps(pad);
+        if self.text.plain
+            && let Ok(markup) = str::from_utf8(&frame.payload)
+        {
+            frame.payload = Markup::parse(markup).to_plain().into();
+        }
+        self.text.staying = frame.stays.then(|| Staying {
+            payload: frame.payload.clone(),
+            until: frame.pts + LONGEST,
+        });
+        if frame.stays {
+            frame.duration = Some(SLICE);
+        }
+    }
+
+    /// Pushes the text that stays from `from` on; whether there is any.
+    pub(super) fn push_text(&mut self, pad: &gst::Pad, from: ClockTime) -> bool {
+        self.choose_text_caps(pad);
+        let staying = self.text.staying.as_ref();
+        let Some(staying) = staying.filter(|staying| staying.until > from) else {
+            self.text.staying = None;
+            return false;
+        };
+        let duration = (staying.until - from).min(SLICE);
+        let mut buffer = gst::Buffer::from_slice(staying.payload.clone());
+        // Just made: nobody else holds it.
+        if let Some(buffer) = buffer.get_mut() {
+            buffer.set_pts(from);
+            buffer.set_duration(duration);
+        }
+        self.push(pad, buffer, from + duration);
+        true
+    }
+
+    /// Muxers take text without markup only: asks each new peer, and says what it gets.
+    fn choose_text_caps(&mut self, pad: &gst::Pad) {
+        let peer = pad.peer();
+        let asked = self.text.asked.as_ref().and_then(|peer| peer.upgrade());
+        let Some(peer) = peer.filter(|peer| Some(peer) != asked.as_ref()) else {
+            return;
+        };
+        self.text.asked = Some(peer.downgrade());
+        let current = pad.current_caps();
+        let Some(caps) = self.text.caps.clone().or_else(|| current.clone()) else {
+            return;
+        };
+        let plain = gst::Caps::builder("text/x-raw")
+            .field("format", "utf8")
+            .build();
+        self.text.plain =
+            has_markup(&caps) && !peer.query_accept_caps(&caps) && peer.query_accept_caps(&plain);
+        let wanted = match self.text.plain {
+            true => &plain,
+            false => &caps,
+        };
+        if current.as_ref() != Some(wanted) {
+            pad.push_event(gst::event::Caps::new(wanted));
+        }
+        self.text.caps = Some(caps);
+    }
+}
+
+fn has_markup(caps: &gst::Caps) -> bool {
+    let format = |structure: &gst::StructureRef| structure.get::<String>("format");
+    caps.structure(0)
+        .is_some_and(|structure| format(structure).as_deref() == Ok("pango-markup"))
+}
