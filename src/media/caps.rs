@@ -116,9 +116,9 @@ impl Stream {
     /// Turns one access unit or packet into what goes on the wire, and remembers its parameter
     /// sets.
     ///
-    /// H.264 avc and all sound go out as they are. H.264 avc3 is rewritten as Annex B. H.264
-    /// byte-stream goes out as it is, except for a key frame without parameter sets: it gets the
-    /// last ones, so that whoever joins there can decode.
+    /// H.264 avc3 and H.265 hev1 are rewritten as Annex B; all else goes out as it is, except for a
+    /// key frame of a byte-stream without parameter sets: it gets the last ones, so that whoever
+    /// joins there can decode.
     ///
     /// # Errors
     ///

@@ -292,7 +292,7 @@ pub enum FrameError {
     #[error("the text is not UTF-8")]
     NotText,
     /// A buffer of headers alone, which are remembered.
-    #[error("it has no picture, only headers")]
+    #[error("there is no picture in it")]
     NoPicture,
     /// Nobody could decode this AV1 key frame.
     #[error("the key frame has no sequence header and none came before it")]

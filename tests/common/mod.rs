@@ -7,6 +7,7 @@
 pub(crate) mod cues;
 pub(crate) mod feeder;
 pub(crate) mod media;
+pub(crate) mod nal;
 pub(crate) mod packets;
 pub(crate) mod pads;
 pub(crate) mod pipeline;
