@@ -147,6 +147,8 @@ fn every_property_reads_back_its_default() {
             let inherited = [gst::Object::static_type(), gst::Pad::static_type()];
             if inherited.contains(&spec.owner_type())
                 || !spec.flags().contains(gst::glib::ParamFlags::READABLE)
+                // A boxed property cannot state a default.
+                || spec.value_type() == gst::Structure::static_type()
             {
                 continue;
             }

@@ -12,10 +12,10 @@ pub const START_CODE: [u8; 4] = [0, 0, 0, 1];
 #[error("the length of a NAL unit runs past the end of the frame")]
 pub struct Truncated;
 
-/// One NAL unit of an Annex B access unit.
+/// One NAL unit of an access unit.
 #[derive(Clone, Copy, Debug)]
 pub struct Unit<'a> {
-    /// Offset of the start code in the access unit.
+    /// Offset of the start code in an Annex B access unit.
     pub start: usize,
     /// First byte of the NAL unit.
     pub header: u8,
@@ -23,6 +23,16 @@ pub struct Unit<'a> {
 }
 
 impl<'a> Unit<'a> {
+    /// A NAL unit that stands alone; `None` when it is empty.
+    pub fn whole(nal: &'a [u8]) -> Option<Self> {
+        let header = *nal.first()?;
+        Some(Self {
+            start: 0,
+            header,
+            body: nal,
+        })
+    }
+
     /// The NAL unit without start code and trailing zero bytes.
     ///
     /// Only this looks for its end, so that asking for headers alone never scans a slice.
@@ -31,6 +41,12 @@ impl<'a> Unit<'a> {
         let nal = &self.body[..end];
         let zeros = nal.iter().rev().take_while(|&&byte| byte == 0).count();
         &nal[..end - zeros]
+    }
+
+    /// At most `length` bytes of it from its header on, found without a look at the rest.
+    pub fn beginning(&self, length: usize) -> &'a [u8] {
+        let body = &self.body[..self.body.len().min(length)];
+        Self { body, ..*self }.nal()
     }
 }
 

@@ -84,6 +84,12 @@ impl Stream {
     pub fn reorder_depth(&self) -> Option<u32> {
         self.intake.reorder_depth()
     }
+
+    /// Whether a decoder can begin with this frame; `marked` is what the buffer's flag says, which
+    /// encoders and parsers do not always set right.
+    pub fn is_key(&self, payload: &[u8], marked: bool) -> bool {
+        self.intake.is_key(payload, marked)
+    }
 }
 
 /// Complete, decoder-ready caps of a catalog entry.

@@ -6,6 +6,8 @@ mod aac;
 mod audio;
 mod field;
 mod h264;
+mod h265;
+mod nal;
 mod opus;
 mod video;
 
@@ -13,6 +15,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
+use self::{h264::H264, h265::H265};
 use super::rendition::{CapsError, FrameError, Rendition};
 
 pub use super::rendition::Kind;
@@ -40,17 +43,28 @@ pub struct Codec {
 }
 
 /// All codecs. Their order is the order in the pad templates.
-pub static CODECS: [Codec; 3] = [
+pub static CODECS: [Codec; 4] = [
     Codec {
         name: "H.264",
         kind: Kind::Video,
         sink_caps: "video/x-h264, stream-format=(string){ avc, avc3, byte-stream }, alignment=(string)au",
         src_caps: "video/x-h264, stream-format=(string){ avc, byte-stream }, alignment=(string)au, parsed=(boolean)true",
-        takes: h264::takes,
-        carries: h264::carries,
-        intake: h264::intake,
-        caps: h264::caps,
-        reorder_depth: h264::reorder_depth,
+        takes: nal::takes::<H264>,
+        carries: nal::carries::<H264>,
+        intake: nal::intake::<H264>,
+        caps: nal::caps::<H264>,
+        reorder_depth: nal::reorder_depth::<H264>,
+    },
+    Codec {
+        name: "H.265",
+        kind: Kind::Video,
+        sink_caps: "video/x-h265, stream-format=(string){ hvc1, hev1, byte-stream }, alignment=(string)au",
+        src_caps: "video/x-h265, stream-format=(string){ hvc1, byte-stream }, alignment=(string)au, parsed=(boolean)true",
+        takes: nal::takes::<H265>,
+        carries: nal::carries::<H265>,
+        intake: nal::intake::<H265>,
+        caps: nal::caps::<H265>,
+        reorder_depth: nal::reorder_depth::<H265>,
     },
     Codec {
         name: "AAC",
@@ -170,6 +184,12 @@ pub(super) trait Intake: fmt::Debug + Send {
 
     /// See [`Stream::reorder_depth`](crate::media::caps::Stream::reorder_depth).
     fn reorder_depth(&self) -> Option<u32>;
+
+    /// See [`Stream::is_key`](crate::media::caps::Stream::is_key); codecs whose payload tells
+    /// look there.
+    fn is_key(&self, _payload: &[u8], marked: bool) -> bool {
+        marked
+    }
 }
 
 /// The intake of a codec whose caps say everything and whose packets go out as they are.

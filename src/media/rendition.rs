@@ -221,6 +221,9 @@ impl Rendition {
     ///
     /// When a field that must be there is not, or is of another type.
     pub fn from_json(kind: Kind, entry: &serde_json::Value) -> Result<Self, serde_json::Error> {
+        if let Some(codec) = entry["codec"].as_str() {
+            check_codec(codec).map_err(serde::de::Error::custom)?;
+        }
         match kind {
             Kind::Video => VideoConfig::deserialize(entry).map(Self::Video),
             Kind::Audio => AudioConfig::deserialize(entry).map(Self::Audio),
@@ -259,6 +262,19 @@ impl Rendition {
     }
 }
 
+/// Refuses a codec string that hang's parser must not see: it cuts at bytes, and panics inside a
+/// character that has more than one.
+///
+/// # Errors
+///
+/// When the string is not ASCII.
+pub fn check_codec(codec: &str) -> Result<(), String> {
+    match codec.is_ascii() {
+        true => Ok(()),
+        false => Err(format!("the codec {codec:?} is not ASCII")),
+    }
+}
+
 /// Why caps or a catalog entry cannot be used. Each text is a sentence for a person.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CapsError {
@@ -286,6 +302,9 @@ pub enum FrameError {
     /// Nobody could decode this key frame.
     #[error("the key frame has no parameter sets and none came before it")]
     NoParameterSets,
+    /// A buffer of headers alone, which are remembered.
+    #[error("it has no picture, only headers")]
+    NoPicture,
     /// The frame is not made of NAL units.
     #[error("the frame is malformed: {0}")]
     Malformed(#[from] annexb::Truncated),

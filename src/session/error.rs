@@ -21,6 +21,17 @@ pub(crate) enum Error {
         source: moq_tokio::Error,
     },
 
+    /// No try has succeeded for as long as the user wants to wait.
+    #[error(
+        "No connection to the relay within {within:?} (property \"reconnect-timeout\"): {reason}"
+    )]
+    GivenUp {
+        /// What `reconnect-timeout` says.
+        within: std::time::Duration,
+        /// Why the last try failed, without secrets.
+        reason: String,
+    },
+
     /// The local end of the connection could not be set up.
     #[error("Could not set up the network connection")]
     Setup(#[source] moq_tokio::Error),
@@ -72,7 +83,11 @@ impl Error {
                 message(gst::ResourceError::NotFound, &text, &debug)
             }
             Self::Internal(_) => message(gst::CoreError::Failed, &text, &debug),
-            Self::Status { .. } | Self::Setup(_) | Self::Publish(_) | Self::Catalog(_) => {
+            Self::Status { .. }
+            | Self::GivenUp { .. }
+            | Self::Setup(_)
+            | Self::Publish(_)
+            | Self::Catalog(_) => {
                 let code = match publishes {
                     true => gst::ResourceError::OpenWrite,
                     false => gst::ResourceError::OpenRead,

@@ -4,32 +4,38 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use moq_tokio::{Client, connect, quic};
+use moq_net::goaway::{self, Goaway};
+use moq_tokio::{Client, Redirect, Restart, connect, quic};
 use tokio::time::Instant;
+use url::Url;
 
 use super::{
     error::{self, Error},
-    settings::Target,
+    settings::{Patience, Target},
+    stats::Gauge,
 };
 
 /// Bounds one dial with its handshake; a shorter one would fail on a path of 500 ms.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(3);
-/// A peer that is silent for this long is gone; with [`KEEP_ALIVE`] a live one never is.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(3);
-const KEEP_ALIVE: Duration = Duration::from_secs(1);
-/// The pause after the first failure; it doubles up to [`MAX_PAUSE`].
-const MIN_PAUSE: Duration = Duration::from_millis(100);
-const MAX_PAUSE: Duration = Duration::from_secs(5);
+/// How long a session that hands over is kept at most, so that what it has begun is completed.
+const HANDOVER: Duration = Duration::from_secs(10);
+/// The least and the most that a peer may send ahead of its readers, in bytes; the most is the
+/// library's default.
+const MIN_WINDOW: u64 = 1 << 20;
+const MAX_WINDOW: u64 = 64 << 20;
 /// Bounds the goodbye at a stop, so that it fits the state change's own bound.
 const GOODBYE: Duration = Duration::from_millis(500);
 
 /// What becomes of the connection.
 #[derive(Debug, Clone)]
 pub(crate) enum Event {
-    /// A dial begins; `first` is the first one of the run.
-    Connecting { first: bool },
+    /// A dial begins; `first` is the first one of the run, `serving` says that the session before
+    /// still serves.
+    Connecting { first: bool, serving: bool },
     /// The session is up and speaks `version`.
-    Connected { version: String },
+    Connected { version: String, gauge: Gauge },
+    /// The relay asks to leave: the next dial begins while the session serves on.
+    Leaving,
     /// The dial failed or the session ended; the next dial begins after `retry`.
     Lost { reason: String, retry: Duration },
 }
@@ -38,17 +44,37 @@ pub(crate) enum Event {
 pub(crate) struct Link {
     target: Target,
     client: Client,
+    /// Where the next dial goes: a relay may have named another place.
+    url: Url,
     state: State,
+    /// The session that hands over to the next one, until it has completed what it had begun.
+    leaving: Option<(moq_tokio::Connection, Instant)>,
     pause: Duration,
     first: bool,
+    /// Since when there is no session.
+    down: Instant,
 }
 
 enum State {
     /// Nothing until the next dial is due.
     Waiting(Instant),
     Dialing(moq_tokio::Connection),
-    /// Since when the session is up.
-    Live(moq_tokio::Connection, Instant),
+    Live(Live),
+}
+
+/// A session that is up.
+struct Live {
+    connection: moq_tokio::Connection,
+    since: Instant,
+    /// Tells that the relay asks to leave, also after the session has ended for it.
+    goaway: Option<goaway::Consumer>,
+}
+
+/// What ends a session's tenure.
+enum End {
+    Closed(moq_tokio::Result<()>),
+    /// The relay asks to leave, and serves on until the next session is up.
+    Handover(Goaway),
 }
 
 impl Link {
@@ -64,11 +90,15 @@ impl Link {
             .or_else(|_| client(&target, Some(([0, 0, 0, 0], 0).into())))
             .map_err(Error::Setup)?;
         Ok(Self {
-            target,
-            client: attach(client),
+            // Without it a relay that is leaving would take the session with it at once.
+            client: attach(client).with_restart(Restart::Wait),
+            url: target.url.clone(),
             state: State::Waiting(Instant::now()),
-            pause: MIN_PAUSE,
+            leaving: None,
+            pause: target.patience.min_delay,
             first: true,
+            down: Instant::now(),
+            target,
         })
     }
 
@@ -76,31 +106,67 @@ impl Link {
     ///
     /// Cancel safe.
     pub(crate) async fn next(&mut self) -> Result<Event, Error> {
-        match &self.state {
-            State::Waiting(due) => {
-                tokio::time::sleep_until(*due).await;
-                self.state = State::Dialing(self.client.connect(self.target.url.clone()));
+        loop {
+            let step = match &self.leaving {
+                None => step(&self.state).await,
+                Some((old, until)) => tokio::select! {
+                    biased;
+                    _ = left(old, *until) => {
+                        self.leaving = None;
+                        continue;
+                    }
+                    step = step(&self.state) => step,
+                },
+            };
+            return self.take(step);
+        }
+    }
+
+    fn take(&mut self, step: Step) -> Result<Event, Error> {
+        match step {
+            Step::Due => {
+                self.state = State::Dialing(self.client.connect(self.url.clone()));
                 Ok(Event::Connecting {
                     first: std::mem::take(&mut self.first),
+                    serving: self.leaving.is_some(),
                 })
             }
-            State::Dialing(connection) => match connection.clone().established().await {
-                Ok(connection) => {
-                    let version = connection
-                        .version()
-                        .map(|version| version.to_string())
-                        .unwrap_or_default();
-                    self.state = State::Live(connection, Instant::now());
-                    Ok(Event::Connected { version })
+            Step::Dialed(Ok(connection)) => {
+                let version = connection
+                    .version()
+                    .map(|version| version.to_string())
+                    .unwrap_or_default();
+                let gauge = Gauge(connection.monitor());
+                self.state = State::Live(Live {
+                    goaway: connection.draining(),
+                    since: Instant::now(),
+                    connection,
+                });
+                Ok(Event::Connected { version, gauge })
+            }
+            Step::Dialed(Err(err)) => {
+                // The place that a relay named may be gone: the configured one is the way back.
+                self.url = self.target.url.clone();
+                self.lost(Error::terminal(err)?)
+            }
+            Step::Ended(since, End::Handover(goaway)) => {
+                self.url = Redirect::SameHost.resolve(goaway.uri(), &self.url);
+                let handover = goaway.timeout().map_or(HANDOVER, |cap| cap.min(HANDOVER));
+                let state = std::mem::replace(&mut self.state, State::Waiting(Instant::now()));
+                if let State::Live(live) = state {
+                    self.leaving = Some((live.connection, Instant::now() + handover));
                 }
-                Err(err) => self.lost(Error::terminal(err)?),
-            },
-            State::Live(connection, since) => {
-                let (closed, since) = (connection.closed().await, *since);
-                // A relay that accepts and closes at once is no better than one that refuses.
-                if since.elapsed() > MAX_PAUSE {
-                    self.pause = MIN_PAUSE;
+                self.down = Instant::now();
+                self.settle(since);
+                // A relay that sends everybody away at once is not dialled without a pause.
+                if since.elapsed() < self.pause {
+                    self.state = State::Waiting(Instant::now() + self.pause);
                 }
+                Ok(Event::Leaving)
+            }
+            Step::Ended(since, End::Closed(closed)) => {
+                self.down = Instant::now();
+                self.settle(since);
                 match closed {
                     Ok(()) => self.lost(moq_tokio::Error::Stopped),
                     Err(err) => self.lost(Error::terminal(err)?),
@@ -109,28 +175,82 @@ impl Link {
         }
     }
 
+    /// A relay that accepts and closes at once is no better than one that refuses.
+    fn settle(&mut self, since: Instant) {
+        let Patience {
+            min_delay,
+            max_delay,
+            ..
+        } = self.target.patience;
+        if since.elapsed() > max_delay {
+            self.pause = min_delay;
+        }
+    }
+
     /// Ends the session so that the peer knows at once.
     pub(crate) async fn close(self) {
         let goodbye = async {
-            if let State::Dialing(connection) | State::Live(connection, _) = self.state {
+            if let State::Dialing(connection) | State::Live(Live { connection, .. }) = self.state {
                 // An error here says that there was nobody left to take leave of.
                 let _ = connection.close().await;
             }
+            drop(self.leaving);
             self.client.close().await;
         };
         let _ = tokio::time::timeout(GOODBYE, goodbye).await;
     }
 
     fn lost(&mut self, error: moq_tokio::Error) -> Result<Event, Error> {
+        let patience = self.target.patience;
+        let reason = self.target.redact(&error::chain(&error));
         // Half of the pause is random, so that a fleet does not dial a restarted relay in step.
         let retry = self.pause.mul_f64(0.5 + fastrand::f64() / 2.0);
-        self.pause = (self.pause * 2).min(MAX_PAUSE);
+        if let Some(within) = patience.give_up
+            && self.down.elapsed() + retry > within
+        {
+            return Err(Error::GivenUp { within, reason });
+        }
+        self.pause = (self.pause * 2).min(patience.max_delay);
         self.state = State::Waiting(Instant::now() + retry);
-        Ok(Event::Lost {
-            reason: self.target.redact(&error::chain(&error)),
-            retry,
-        })
+        Ok(Event::Lost { reason, retry })
     }
+}
+
+/// What happens to a connection by itself.
+enum Step {
+    /// It is time to dial.
+    Due,
+    Dialed(moq_tokio::Result<moq_tokio::Connection>),
+    /// A session that was up since then.
+    Ended(Instant, End),
+}
+
+async fn step(state: &State) -> Step {
+    match state {
+        State::Waiting(due) => {
+            tokio::time::sleep_until(*due).await;
+            Step::Due
+        }
+        State::Dialing(connection) => Step::Dialed(connection.clone().established().await),
+        State::Live(live) => {
+            let end = tokio::select! {
+                biased;
+                Some(goaway) = asked_to_leave(live) => End::Handover(goaway),
+                closed = live.connection.closed() => End::Closed(closed),
+            };
+            Step::Ended(live.since, end)
+        }
+    }
+}
+
+async fn asked_to_leave(live: &Live) -> Option<Goaway> {
+    live.goaway.as_ref()?.recv().await
+}
+
+/// Returns when a session that hands over has ended, or was given long enough.
+async fn left(connection: &moq_tokio::Connection, until: Instant) {
+    // Its end is what was asked for, however it comes.
+    let _ = tokio::time::timeout_at(until, connection.closed()).await;
 }
 
 fn client(target: &Target, bind: Option<SocketAddr>) -> moq_tokio::Result<Client> {
@@ -144,7 +264,9 @@ fn client(target: &Target, bind: Option<SocketAddr>) -> moq_tokio::Result<Client
     // One lost race would give TCP the lead on that host for the rest of the process.
     connect.websocket.enabled = Some(matches!(target.url.scheme(), "ws" | "wss"));
     let mut quic = quic::Config::default();
-    quic.idle_timeout = IDLE_TIMEOUT;
-    quic.keep_alive = KEEP_ALIVE;
+    quic.idle_timeout = target.patience.idle_timeout;
+    quic.keep_alive = target.patience.keep_alive;
+    // What the peer may send ahead of its readers is kept, too.
+    quic.receive_window = Some(target.cache.bytes.clamp(MIN_WINDOW, MAX_WINDOW));
     connect.init(quic)
 }

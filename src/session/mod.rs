@@ -9,4 +9,5 @@ pub(crate) mod link;
 pub(crate) mod log;
 pub(crate) mod runtime;
 pub(crate) mod settings;
+pub(crate) mod stats;
 pub(crate) mod status;

@@ -1,7 +1,8 @@
 //! Properties that both elements have, and their validated form.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
+use moq_net::{cache, origin};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use url::Url;
 
@@ -26,13 +27,53 @@ const ESCAPED: AsciiSet = NON_ALPHANUMERIC
 /// The query parameter that relays read a token from.
 const TOKEN_PARAMETER: &str = "jwt";
 
-/// Where to connect and what to call the broadcast, as the user set it.
-#[derive(Clone, Default)]
+/// The first pause between two tries in ms: a relay that only restarts is back soon.
+pub(crate) const RECONNECT_MIN_DELAY: u32 = 100;
+/// The longest pause between two tries in ms.
+pub(crate) const RECONNECT_MAX_DELAY: u32 = 5_000;
+/// A peer that is silent for this long, in ms, is gone.
+pub(crate) const QUIC_IDLE_TIMEOUT: u32 = 3_000;
+/// How often a peer that has nothing to say shows in ms that it lives.
+pub(crate) const QUIC_KEEP_ALIVE: u32 = 1_000;
+
+/// How long a subscriber keeps media, and a publisher those that viewers may come back for, in ns.
+pub(crate) const CACHE_TIME: u64 = 5_000_000_000;
+
+/// Where to connect, how, and what to call the broadcast, as the user set it.
+#[derive(Clone)]
 pub(crate) struct Settings {
     pub(crate) url: Option<String>,
     pub(crate) broadcast: Option<String>,
     pub(crate) token: Option<String>,
     pub(crate) tls_disable_verify: bool,
+    /// These are in ms.
+    pub(crate) reconnect_timeout: u32,
+    pub(crate) reconnect_min_delay: u32,
+    pub(crate) reconnect_max_delay: u32,
+    pub(crate) quic_idle_timeout: u32,
+    pub(crate) quic_keep_alive: u32,
+    /// In bytes.
+    pub(crate) cache_size: u64,
+    /// In ns.
+    pub(crate) cache_time: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            url: None,
+            broadcast: None,
+            token: None,
+            tls_disable_verify: false,
+            reconnect_timeout: 0,
+            reconnect_min_delay: RECONNECT_MIN_DELAY,
+            reconnect_max_delay: RECONNECT_MAX_DELAY,
+            quic_idle_timeout: QUIC_IDLE_TIMEOUT,
+            quic_keep_alive: QUIC_KEEP_ALIVE,
+            cache_size: 0,
+            cache_time: CACHE_TIME,
+        }
+    }
 }
 
 impl Settings {
@@ -106,8 +147,46 @@ impl Settings {
             url,
             broadcast: broadcast.to_owned(),
             tls_disable_verify: self.tls_disable_verify,
+            patience: self.patience()?,
+            cache: Cache {
+                bytes: self.cache_size,
+                time: Duration::from_nanos(self.cache_time),
+            },
         })
     }
+
+    fn patience(&self) -> Result<Patience, Error> {
+        if self.reconnect_min_delay > self.reconnect_max_delay {
+            return Err(Error::settings(
+                "The property \"reconnect-min-delay\" is larger than \"reconnect-max-delay\"",
+            ));
+        }
+        if self.quic_keep_alive >= self.quic_idle_timeout {
+            return Err(Error::settings(
+                "The property \"quic-keep-alive\" must be less than \"quic-idle-timeout\", or a live peer is given up",
+            ));
+        }
+        let ms = |ms: u32| Duration::from_millis(ms.into());
+        Ok(Patience {
+            give_up: Some(ms(self.reconnect_timeout)).filter(|timeout| !timeout.is_zero()),
+            min_delay: ms(self.reconnect_min_delay),
+            max_delay: ms(self.reconnect_max_delay),
+            idle_timeout: ms(self.quic_idle_timeout),
+            keep_alive: ms(self.quic_keep_alive),
+        })
+    }
+}
+
+/// How long a peer may be silent, and how soon and how long it is dialled again.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// Time without a session after which no further try is made; `None` is for ever.
+    pub(crate) give_up: Option<Duration>,
+    pub(crate) min_delay: Duration,
+    pub(crate) max_delay: Duration,
+    pub(crate) idle_timeout: Duration,
+    /// Zero sends none.
+    pub(crate) keep_alive: Duration,
 }
 
 fn set_token(url: &mut Url, token: &str) {
@@ -128,6 +207,28 @@ pub(crate) struct Target {
     pub(crate) url: Url,
     pub(crate) broadcast: String,
     pub(crate) tls_disable_verify: bool,
+    pub(crate) patience: Patience,
+    pub(crate) cache: Cache,
+}
+
+/// What is kept of the media that were sent or received.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cache {
+    /// Beside the newest group of each track, which is always kept.
+    pub(crate) bytes: u64,
+    pub(crate) time: Duration,
+}
+
+impl Cache {
+    /// An origin that keeps no more than this; needs the runtime's context.
+    pub(crate) fn origin(self) -> origin::Producer {
+        let pool = cache::Config::default()
+            .with_capacity(self.bytes)
+            .with_expiry(self.time);
+        let mut config = origin::Config::default();
+        config.pool = cache::Pool::new(pool);
+        moq_tokio::origin::spawn_config(config)
+    }
 }
 
 impl Target {
@@ -176,7 +277,7 @@ mod tests {
             url: Some(url.into()),
             broadcast: Some("room/camera".into()),
             token: token.map(Into::into),
-            tls_disable_verify: false,
+            ..Settings::default()
         }
     }
 
@@ -262,5 +363,11 @@ mod tests {
         };
         let err = unnamed.target().expect_err("no name");
         assert!(err.to_string().contains("broadcast"), "{err}");
+        let deaf = Settings {
+            quic_keep_alive: QUIC_IDLE_TIMEOUT,
+            ..settings("https://relay", None)
+        };
+        let err = deaf.target().expect_err("no keep-alive in time");
+        assert!(err.to_string().contains("quic-keep-alive"), "{err}");
     }
 }

@@ -4,7 +4,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use gst::{glib, prelude::*};
 
-use super::{courier::Courier, error::Error, link::Event, settings::Target};
+use super::{
+    courier::Courier,
+    error::Error,
+    link::Event,
+    settings::Target,
+    stats::{Sessions, Statistics},
+};
 
 /// State of the connection to the relay.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
@@ -31,6 +37,7 @@ pub(crate) struct Connection(Mutex<State>);
 struct State {
     status: Status,
     version: Option<String>,
+    sessions: Sessions,
     /// A PROGRESS START was posted and not yet ended.
     in_progress: bool,
 }
@@ -52,16 +59,36 @@ impl Connection {
         self.state().version.clone()
     }
 
+    /// What the property `stats` says.
+    pub(crate) fn stats(&self) -> Statistics {
+        self.state().sessions.structure().into()
+    }
+
+    /// A rate of the live session in bits per second, or 0 while it is unknown.
+    pub(crate) fn rate(&self, field: &str) -> u64 {
+        self.state()
+            .sessions
+            .structure()
+            .get(field)
+            .unwrap_or_default()
+    }
+
     /// Takes in what the link reports and has it told to the application.
     pub(crate) fn apply(self: &Arc<Self>, event: &Event, courier: &Arc<Courier>) {
         match event {
-            Event::Connecting { first } => {
+            Event::Connecting { first, serving } => {
                 if *first {
                     self.begin(courier);
                 }
-                self.set(Status::Connecting, None, Some(courier));
+                if !serving {
+                    self.set(Status::Connecting, None, Some(courier));
+                }
             }
-            Event::Connected { version } => {
+            Event::Leaving => post(courier, "moq-leaving", |s| {
+                s.field("reason", "the relay asks to connect anew")
+            }),
+            Event::Connected { version, gauge } => {
+                self.state().sessions.begin(gauge.clone());
                 self.set(Status::Connected, Some(version.clone()), Some(courier));
                 self.end(courier, gst::ProgressType::Complete, "Connected");
                 let version = version.clone();
@@ -70,6 +97,7 @@ impl Connection {
                 });
             }
             Event::Lost { reason, retry } => {
+                self.state().sessions.end();
                 self.set(Status::Connecting, None, Some(courier));
                 let text = format!("{reason}; the next try is in {} ms", retry.as_millis());
                 self.end(courier, gst::ProgressType::Error, &text);
@@ -95,6 +123,7 @@ impl Connection {
         let in_progress = std::mem::take(&mut state.in_progress);
         let changed = std::mem::take(&mut state.status) != Status::Disconnected;
         state.version = None;
+        state.sessions = Sessions::default();
         drop(state);
         if in_progress {
             post_progress(element, gst::ProgressType::Canceled, "Stopped");

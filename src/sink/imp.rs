@@ -24,12 +24,14 @@ use crate::{
         self,
         error::Error,
         runtime::Task,
-        settings::Target,
+        settings::{self, Target},
+        stats::Statistics,
         status::{Connection, Status},
     },
 };
 
 /// The defaults of the properties.
+const CACHE_SIZE: u64 = 64 << 20;
 const MAX_BYTES: u32 = 10 << 20;
 const MAX_TIME: gst::ClockTime = gst::ClockTime::SECOND;
 const DRAIN_TIMEOUT: u32 = 5000;
@@ -45,6 +47,20 @@ pub struct MoqSink {
         nick = "Token", blurb = "Access token for the relay; replaces the one in the URL and cannot be read back", mutable_ready)]
     #[property(name = "tls-disable-verify", type = bool, get = |imp: &Self| imp.settings().session.tls_disable_verify, set = Self::set_tls_disable_verify,
         nick = "Disable TLS verification", blurb = "Accept any certificate of the relay; for tests only", mutable_ready)]
+    #[property(name = "reconnect-timeout", type = u32, get = |imp: &Self| imp.settings().session.reconnect_timeout, set = |imp: &Self, ms| imp.settings().session.reconnect_timeout = ms,
+        nick = "Reconnect timeout", blurb = "How many milliseconds without a connection end in an error (0 = tries for ever)", mutable_ready)]
+    #[property(name = "reconnect-min-delay", type = u32, get = |imp: &Self| imp.settings().session.reconnect_min_delay, set = |imp: &Self, ms| imp.settings().session.reconnect_min_delay = ms,
+        minimum = 10, maximum = 600_000, default = settings::RECONNECT_MIN_DELAY,
+        nick = "Reconnect minimum delay", blurb = "Pause before the first new try to connect, in milliseconds; it doubles with each further one, and a random half of it is left out", mutable_ready)]
+    #[property(name = "reconnect-max-delay", type = u32, get = |imp: &Self| imp.settings().session.reconnect_max_delay, set = |imp: &Self, ms| imp.settings().session.reconnect_max_delay = ms,
+        minimum = 10, maximum = 600_000, default = settings::RECONNECT_MAX_DELAY,
+        nick = "Reconnect maximum delay", blurb = "Longest pause between two tries to connect, in milliseconds", mutable_ready)]
+    #[property(name = "quic-idle-timeout", type = u32, get = |imp: &Self| imp.settings().session.quic_idle_timeout, set = |imp: &Self, ms| imp.settings().session.quic_idle_timeout = ms,
+        minimum = 100, maximum = 600_000, default = settings::QUIC_IDLE_TIMEOUT,
+        nick = "QUIC idle timeout", blurb = "A relay that is silent for this many milliseconds is given up, and dialled again", mutable_ready)]
+    #[property(name = "quic-keep-alive", type = u32, get = |imp: &Self| imp.settings().session.quic_keep_alive, set = |imp: &Self, ms| imp.settings().session.quic_keep_alive = ms,
+        maximum = 600_000, default = settings::QUIC_KEEP_ALIVE,
+        nick = "QUIC keep-alive", blurb = "Interval in milliseconds of packets that keep an idle connection alive (0 = none); must be less than quic-idle-timeout", mutable_ready)]
     #[property(name = "sync", type = bool, get, set, member = sync, default = true,
         nick = "Sync", blurb = "Pace input that comes faster than real time by the clock; live input passes at once", mutable_playing)]
     #[property(name = "max-bytes", type = u32, get, set, member = max_bytes, default = MAX_BYTES,
@@ -53,6 +69,10 @@ pub struct MoqSink {
         nick = "Max. time", blurb = "How many nanoseconds of a track may wait until they are handed to the network, as max-bytes (0 = unlimited)", mutable_ready)]
     #[property(name = "drain-timeout", type = u32, get, set, member = drain_timeout, default = DRAIN_TIMEOUT,
         nick = "Drain timeout", blurb = "How many milliseconds EOS waits at most until all was delivered to the relay (0 = not at all)", mutable_ready)]
+    #[property(name = "cache-size", type = u64, get = |imp: &Self| imp.settings().session.cache_size, set = |imp: &Self, bytes| imp.settings().session.cache_size = bytes,
+        default = CACHE_SIZE, nick = "Cache size", blurb = "How many bytes of media for viewers that come or come back are kept, beside the newest group of each track", mutable_ready)]
+    #[property(name = "cache-time", type = u64, get = |imp: &Self| imp.settings().session.cache_time, set = |imp: &Self, time| imp.settings().session.cache_time = time,
+        minimum = 1_000_000, default = settings::CACHE_TIME, nick = "Cache time", blurb = "How many nanoseconds media for viewers that come or come back are kept, beside the newest group of each track", mutable_ready)]
     settings: Mutex<Settings>,
     #[property(name = "status", type = Status, get = |imp: &Self| imp.connection.status(),
         nick = "Status", blurb = "State of the connection to the relay", builder(Status::default()))]
@@ -60,6 +80,12 @@ pub struct MoqSink {
         nick = "Connected", blurb = "Whether the connection to the relay is up")]
     #[property(name = "moq-version", type = Option<String>, get = |imp: &Self| imp.connection.version(),
         nick = "MoQ version", blurb = "MoQ version of the connection, or none while it is down")]
+    #[property(name = "stats", type = Statistics, get = |imp: &Self| imp.connection.stats(),
+        nick = "Statistics", blurb = "Statistics of the connection: sessions-started and -ended, rtt-ms, estimated-send-rate and -recv-rate in bits per second, bytes and packets sent, received and lost; what is unknown is absent")]
+    #[property(name = "estimated-send-rate", type = u64, get = |imp: &Self| imp.connection.rate("estimated-send-rate"),
+        nick = "Estimated send rate", blurb = "What the network is estimated to take, in bits per second (0 = unknown)")]
+    #[property(name = "estimated-recv-rate", type = u64, get = |imp: &Self| imp.connection.rate("estimated-recv-rate"),
+        nick = "Estimated receive rate", blurb = "What the network is estimated to give, in bits per second (0 = unknown)")]
     connection: Arc<Connection>,
     run: Mutex<Option<Arc<Run>>>,
     next_pad: AtomicU32,
@@ -68,7 +94,7 @@ pub struct MoqSink {
 
 #[derive(Clone)]
 pub(super) struct Settings {
-    session: session::settings::Settings,
+    session: settings::Settings,
     pub(super) sync: bool,
     pub(super) max_bytes: u32,
     pub(super) max_time: u64,
@@ -78,7 +104,10 @@ pub(super) struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            session: session::settings::Settings::default(),
+            session: settings::Settings {
+                cache_size: CACHE_SIZE,
+                ..Default::default()
+            },
             sync: true,
             max_bytes: MAX_BYTES,
             max_time: MAX_TIME.nseconds(),

@@ -24,6 +24,10 @@
 //! frames or 24 MiB have come since the last; without an answer frames are dropped until one comes,
 //! and the pad's `track-error` says so meanwhile.
 //!
+//! The broadcast tells what it has in three catalogs: hang's (track `catalog.json`), the same
+//! compressed (`catalog.json.z`), and MSF's (`catalog`). MSF carries pictures and sound only: text and
+//! data need hang.
+//!
 //! ## Publish a file
 //!
 //! ```sh

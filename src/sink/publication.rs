@@ -23,8 +23,6 @@ use crate::{
     session::error::Error,
 };
 
-/// How long groups stay available to viewers that come or come back.
-pub(super) const CACHE_TIME: Duration = Duration::from_secs(5);
 /// How long the announcement waits for the catalog to be complete.
 const ANNOUNCE_WAIT: Duration = Duration::from_millis(500);
 /// The least delay that is worth to be told.
@@ -36,6 +34,8 @@ const MAX_RETIRED: usize = 8;
 pub(super) struct Publication {
     name: String,
     origin: origin::Producer,
+    /// How long groups stay available to viewers that come or come back.
+    cache_time: Duration,
     run: Arc<Run>,
     clock: Option<Clock>,
     members: BTreeMap<PadId, Member>,
@@ -62,10 +62,16 @@ enum Announcement {
 }
 
 impl Publication {
-    pub(super) fn new(name: String, origin: origin::Producer, run: Arc<Run>) -> Self {
+    pub(super) fn new(
+        name: String,
+        origin: origin::Producer,
+        cache_time: Duration,
+        run: Arc<Run>,
+    ) -> Self {
         Self {
             name,
             origin,
+            cache_time,
             run,
             clock: None,
             members: BTreeMap::new(),
@@ -334,9 +340,10 @@ impl Publication {
                 return Ok(());
             }
         };
+        let cache_time = self.cache_time;
         let broadcast = self.broadcast()?;
         let name = broadcast.names.take(&base);
-        let info = track_info(kind.priority()).with_max_age(CACHE_TIME);
+        let info = track_info(kind.priority()).with_max_age(cache_time);
         let producer = broadcast.producer.create_track(name.as_str(), info);
         let Some(member) = self.members.get_mut(&id) else {
             return Ok(());

@@ -175,7 +175,7 @@ impl Stream {
             return Err(Halt::Drop("it is empty".into()));
         }
         let video = codec.kind() == Kind::Video;
-        let key = !video || !flags.contains(gst::BufferFlags::DELTA_UNIT);
+        let key = !video || is_key(codec, buffer)?;
         let format = Format {
             in_order: !video || codec.reorder_depth() == Some(0),
             step: codec.frame_duration(),
@@ -210,6 +210,7 @@ impl Stream {
                 self.interrupt();
                 return Err(Halt::from(FrameError::NoParameterSets));
             }
+            (Err(error @ FrameError::NoPicture), _) => return Err(error.into()),
             (Err(error), _) => {
                 self.interrupt();
                 return Err(error.into());
@@ -244,6 +245,15 @@ impl Stream {
     pub(super) fn dropped(&self) -> u64 {
         self.dropped
     }
+}
+
+/// Whether a video frame can begin a group.
+fn is_key(codec: &caps::Stream, buffer: &gst::BufferRef) -> Result<bool, Halt> {
+    let payload = buffer
+        .map_readable()
+        .map_err(|_| Halt::Drop("it cannot be read".into()))?;
+    let marked = !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
+    Ok(codec.is_key(&payload, marked))
 }
 
 impl From<FrameError> for Halt {

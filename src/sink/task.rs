@@ -3,7 +3,6 @@
 use std::{sync::Arc, time::Duration};
 
 use gst::{glib, prelude::*};
-use moq_net::{cache, origin};
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep_until},
@@ -12,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     CAT,
-    publication::{CACHE_TIME, Publication},
+    publication::Publication,
     run::{Message, Run},
 };
 use crate::session::{
@@ -22,8 +21,6 @@ use crate::session::{
     status::Connection,
 };
 
-/// How much media the cache for viewers that come or come back may hold.
-const CACHE_BYTES: u64 = 64 << 20;
 /// How many messages are taken in at once, before the network gets its turn.
 const BATCH: usize = 64;
 /// How long viewers have to ask for tracks after a new connection or announcement.
@@ -41,18 +38,14 @@ pub(super) struct Session {
 
 /// Publishes until `cancel` says stop, or until nothing can mend it.
 pub(super) async fn run(mut session: Session, cancel: CancellationToken) -> Result<(), Error> {
-    let pool = cache::Config::default()
-        .with_capacity(CACHE_BYTES)
-        .with_expiry(CACHE_TIME);
-    let mut config = origin::Config::default();
-    config.pool = cache::Pool::new(pool);
-    let origin = moq_tokio::origin::spawn_config(config);
+    let cache = session.target.cache;
+    let origin = cache.origin();
     let consumer = origin.consume();
     let mut link = Link::new(session.target.clone(), |client| {
         client.with_publisher(consumer)
     })?;
     let name = session.target.broadcast.clone();
-    let mut publication = Publication::new(name, origin, session.run.clone());
+    let mut publication = Publication::new(name, origin, cache.time, session.run.clone());
     let result = tokio::select! {
         () = cancel.cancelled() => Ok(()),
         result = session.drive(&mut link, &mut publication) => result,
@@ -91,7 +84,7 @@ impl Session {
                             }
                             Some(Instant::now())
                         }
-                        Event::Connecting { .. } => connected,
+                        Event::Connecting { .. } | Event::Leaving => connected,
                         Event::Lost { .. } => {
                             publication.redeliver();
                             lost = true;

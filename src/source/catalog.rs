@@ -1,57 +1,28 @@
 //! Follows the catalog of a broadcast; each entry is read by itself, so a bad one harms no other.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+mod entries;
+mod format;
+mod hang;
+mod msf;
+#[cfg(test)]
+mod tests;
 
-use moq_json::snapshot;
-use moq_mux::{catalog::hang::Container, container};
-use moq_net::{broadcast, origin};
+use std::{collections::BTreeSet, time::Duration};
+
+use moq_json::{Compression, snapshot};
+use moq_net::{Path, PathOwned, broadcast, origin};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::media::{
-    caps::{self, Rendition},
-    codec::Kind,
-    description::{Description, Orientation},
-    reconcile,
-};
+use format::Track;
 
-/// No more renditions of one broadcast are used (as hang's own readers do).
-const MAX_RENDITIONS: usize = 64;
+pub(super) use entries::Entry;
+pub(super) use format::CatalogFormat;
+
 /// How long the catalog's end is waited for after the broadcast itself has gone.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-
-/// A catalog entry that can be used.
-#[derive(Debug, Clone)]
-pub(super) struct Entry {
-    /// Name of the track.
-    pub(super) name: String,
-    pub(super) rendition: Arc<Rendition>,
-    pub(super) caps: gst::Caps,
-    pub(super) tags: gst::TagList,
-}
-
-/// Markers at the end of a group are ours to tell by their empty payload: a publisher whose markers
-/// claim a rewind cannot make us stumble.
-const CONTENT: container::Kind = container::Kind::Data;
-
-impl Entry {
-    /// How its frames are framed.
-    pub(super) fn container(&self) -> moq_mux::Result<Container> {
-        Container::new(self.rendition.container(), CONTENT)
-    }
-}
-
-impl reconcile::Rendition for Entry {
-    type Kind = Kind;
-
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn kind(&self) -> Kind {
-        self.rendition.kind()
-    }
-}
+/// No greater catalog is read, in bytes of JSON.
+const MAX_SIZE: usize = 4 << 20;
 
 /// What the catalog track has to say next.
 #[derive(Debug)]
@@ -70,39 +41,66 @@ pub(super) enum Update {
     Lost(String),
 }
 
+/// What comes from a catalog track.
+type News = Result<Option<Value>, moq_json::Error>;
+
 /// A broadcast that is being followed.
 pub(super) struct Broadcast {
     pub(super) consumer: broadcast::Consumer,
+    path: PathOwned,
+    track: Track,
     catalog: snapshot::Consumer<Value>,
+    /// What the catalog said when it was found.
+    first: Option<News>,
     /// Since when the broadcast is gone, and how long its catalog may still speak.
     deadline: Option<Instant>,
     warned: BTreeSet<String>,
 }
 
 impl Broadcast {
-    /// Waits until the broadcast is announced and its catalog answers.
+    /// Waits until the broadcast is announced, and for the first of its catalogs that answers; one
+    /// that is silent for longer than `patience` is given up.
+    ///
+    /// The error says for each catalog why it cannot be read.
     pub(super) async fn find(
-        origin: &origin::Consumer,
-        name: &str,
-    ) -> Result<Self, moq_net::Error> {
-        let consumer = origin.routed_broadcast(name).await?;
-        let catalog = consumer
-            .track(hang::Catalog::DEFAULT_NAME)?
-            .subscribe(hang::Catalog::default_subscription());
-        let catalog = tokio::select! {
-            catalog = catalog => catalog?,
-            err = consumer.closed() => return Err(err),
-        };
-        Ok(Self {
-            consumer,
-            catalog: snapshot::Consumer::new(catalog, snapshot::consumer::Config::default()),
-            deadline: None,
-            warned: BTreeSet::new(),
-        })
+        origin: origin::Consumer,
+        name: String,
+        format: CatalogFormat,
+        patience: Duration,
+    ) -> Result<Self, String> {
+        let consumer = origin.routed_broadcast(name.as_str()).await;
+        let consumer = consumer.map_err(|err| err.to_string())?;
+        let mut reasons = Vec::new();
+        for &track in format.tracks(&name) {
+            let opened = tokio::select! {
+                opened = tokio::time::timeout(patience, open(&consumer, track)) => opened,
+                err = consumer.closed() => return Err(err.to_string()),
+            };
+            let reason = match opened {
+                Ok(Ok((catalog, first))) => {
+                    return Ok(Self {
+                        consumer,
+                        path: Path::new(&name).to_owned(),
+                        track,
+                        catalog,
+                        first: Some(first),
+                        deadline: None,
+                        warned: BTreeSet::new(),
+                    });
+                }
+                Ok(Err(err)) => err.to_string(),
+                Err(_) => "nothing came".into(),
+            };
+            reasons.push(format!("{}: {reason}", track.name()));
+        }
+        Err(reasons.join(", "))
     }
 
     /// The next update; cancel safe.
     pub(super) async fn next(&mut self) -> Update {
+        if let Some(first) = self.first.take() {
+            return self.update(first);
+        }
         let next = match self.deadline {
             None => tokio::select! {
                 biased;
@@ -117,46 +115,31 @@ impl Broadcast {
                 Err(_) => return Update::Lost("the broadcast is gone".into()),
             },
         };
-        match next {
-            Ok(Some(value)) => self.renditions(&value),
+        self.update(next)
+    }
+
+    fn update(&mut self, news: News) -> Update {
+        match news {
+            Ok(Some(value)) if self.track == Track::Msf && msf::is_over(&value) => Update::Ended,
+            Ok(Some(value)) if value.is_object() => {
+                let (entries, problems) = entries::read(self.track, &self.path, &value);
+                let warnings = self.fresh(problems);
+                Update::Renditions { entries, warnings }
+            }
+            Ok(Some(_)) => self.unreadable("it is not a JSON object"),
             Ok(None) => Update::Ended,
             Err(moq_json::Error::Net(err)) => Update::Lost(err.to_string()),
-            Err(err) => {
-                let warnings = self.fresh([format!("The catalog cannot be read: {err}")]);
-                Update::Unreadable { warnings }
-            }
+            Err(err) => self.unreadable(&err.to_string()),
         }
     }
 
-    fn renditions(&mut self, catalog: &Value) -> Update {
-        let mut entries = Vec::new();
-        let mut problems = Vec::new();
-        let orientation = Orientation::of_section(&catalog[section(Kind::Video)]);
-        for kind in Kind::ALL {
-            let renditions = &catalog[section(kind)]["renditions"];
-            for (name, value) in renditions.as_object().into_iter().flatten() {
-                match entry(kind, name, value, orientation) {
-                    Ok(_) if entries.len() == MAX_RENDITIONS => {
-                        problems.push(format!("Only {MAX_RENDITIONS} renditions are used"));
-                    }
-                    Ok(entry) => entries.push(entry),
-                    Err(reason) => {
-                        problems.push(format!(
-                            "The {} track \"{}\" is left out: {}",
-                            kind.name(),
-                            name.escape_debug(),
-                            reason.escape_debug()
-                        ));
-                    }
-                }
-            }
-        }
-        let warnings = self.fresh(problems);
-        Update::Renditions { entries, warnings }
+    fn unreadable(&mut self, reason: &str) -> Update {
+        let warnings = self.fresh(vec![format!("The catalog cannot be read: {reason}")]);
+        Update::Unreadable { warnings }
     }
 
     /// The problems that have not been told yet.
-    fn fresh(&mut self, problems: impl IntoIterator<Item = String>) -> Vec<String> {
+    fn fresh(&mut self, problems: Vec<String>) -> Vec<String> {
         /// A hostile catalog may have a new problem in every update.
         const MAX_WARNINGS: usize = 64;
         let fresh = problems.into_iter().filter(|problem| {
@@ -166,30 +149,24 @@ impl Broadcast {
     }
 }
 
-/// The catalog's section for tracks of a kind.
-fn section(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Video | Kind::Audio | Kind::Text => kind.name(),
-        Kind::Data => "gstData",
+/// Subscribes a catalog, and waits for its first word: a relay may accept what nobody serves.
+async fn open(
+    consumer: &broadcast::Consumer,
+    track: Track,
+) -> Result<(snapshot::Consumer<Value>, News), moq_net::Error> {
+    let subscription = ::hang::Catalog::default_subscription();
+    let subscriber = consumer
+        .track(track.name())?
+        .subscribe(subscription)
+        .await?;
+    let mut config = snapshot::consumer::Config::default();
+    config.max_size = Some(MAX_SIZE);
+    if track == Track::HangZ {
+        config.compression = Compression::Deflate;
     }
-}
-
-fn entry(kind: Kind, name: &str, value: &Value, orientation: Orientation) -> Result<Entry, String> {
-    if name.is_empty() || name.chars().any(char::is_control) {
-        return Err("its name has characters that no name has".into());
+    let mut catalog = snapshot::Consumer::new(subscriber, config);
+    match catalog.next().await {
+        Err(moq_json::Error::Net(err)) => Err(err),
+        first => Ok((catalog, first)),
     }
-    let rendition = Rendition::from_json(kind, value).map_err(|err| err.to_string())?;
-    if rendition.elsewhere().is_some() {
-        return Err("it refers to another broadcast".into());
-    }
-    let caps = caps::from_rendition(&rendition).map_err(|err| err.to_string())?;
-    let tags = Description::of_rendition(&rendition, orientation).tags(&caps, kind);
-    let entry = Entry {
-        name: name.to_owned(),
-        rendition: Arc::new(rendition),
-        caps,
-        tags,
-    };
-    entry.container().map_err(|err| err.to_string())?;
-    Ok(entry)
 }

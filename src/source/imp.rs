@@ -9,7 +9,9 @@ use gst::{ClockTime, glib, prelude::*, subclass::prelude::*};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::{
-    MoqSrcPad, pad,
+    MoqSrcPad,
+    catalog::CatalogFormat,
+    pad,
     playback::{LatencyAnswer, RunningClock},
     task::{self, Control},
 };
@@ -24,6 +26,7 @@ use crate::{
         log,
         runtime::{STOP_BOUND, Task},
         settings,
+        stats::Statistics,
         status::{Connection, Status},
     },
 };
@@ -32,6 +35,7 @@ pub(super) static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     gst::DebugCategory::new("moqsrc", gst::DebugColorFlags::empty(), Some("MoQ source"))
 });
 
+const CACHE_SIZE: u64 = 16 << 20;
 const DEFAULT_LATENCY: u32 = 100;
 /// A group that is 100 ms late at 1 % loss and 25 ms each way is complete; sound takes more, because
 /// a missing packet is heard where a missing picture is hardly seen.
@@ -55,6 +59,7 @@ pub enum Join {
 #[derive(Clone)]
 struct Settings {
     session: settings::Settings,
+    catalog_format: CatalogFormat,
     join: Join,
     latency: u32,
     video_max_age: u32,
@@ -64,7 +69,11 @@ struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            session: settings::Settings::default(),
+            session: settings::Settings {
+                cache_size: CACHE_SIZE,
+                ..Default::default()
+            },
+            catalog_format: CatalogFormat::default(),
             join: Join::default(),
             latency: DEFAULT_LATENCY,
             video_max_age: DEFAULT_VIDEO_MAX_AGE,
@@ -113,6 +122,28 @@ pub struct MoqSrc {
         set = |this: &Self, disable| this.settings().session.tls_disable_verify = disable,
         type = bool, mutable_ready
     )]
+    #[property(name = "reconnect-timeout", type = u32, get = |this: &Self| this.settings().session.reconnect_timeout, set = |this: &Self, ms| this.settings().session.reconnect_timeout = ms,
+        nick = "Reconnect timeout", blurb = "How many milliseconds without a connection end in an error (0 = tries for ever)", mutable_ready)]
+    #[property(name = "reconnect-min-delay", type = u32, get = |this: &Self| this.settings().session.reconnect_min_delay, set = |this: &Self, ms| this.settings().session.reconnect_min_delay = ms,
+        minimum = 10, maximum = 600_000, default = settings::RECONNECT_MIN_DELAY,
+        nick = "Reconnect minimum delay", blurb = "Pause before the first new try to connect, in milliseconds; it doubles with each further one, and a random half of it is left out", mutable_ready)]
+    #[property(name = "reconnect-max-delay", type = u32, get = |this: &Self| this.settings().session.reconnect_max_delay, set = |this: &Self, ms| this.settings().session.reconnect_max_delay = ms,
+        minimum = 10, maximum = 600_000, default = settings::RECONNECT_MAX_DELAY,
+        nick = "Reconnect maximum delay", blurb = "Longest pause between two tries to connect, in milliseconds", mutable_ready)]
+    #[property(name = "quic-idle-timeout", type = u32, get = |this: &Self| this.settings().session.quic_idle_timeout, set = |this: &Self, ms| this.settings().session.quic_idle_timeout = ms,
+        minimum = 100, maximum = 600_000, default = settings::QUIC_IDLE_TIMEOUT,
+        nick = "QUIC idle timeout", blurb = "A relay that is silent for this many milliseconds is given up, and dialled again", mutable_ready)]
+    #[property(name = "quic-keep-alive", type = u32, get = |this: &Self| this.settings().session.quic_keep_alive, set = |this: &Self, ms| this.settings().session.quic_keep_alive = ms,
+        maximum = 600_000, default = settings::QUIC_KEEP_ALIVE,
+        nick = "QUIC keep-alive", blurb = "Interval in milliseconds of packets that keep an idle connection alive (0 = none); must be less than quic-idle-timeout", mutable_ready)]
+    #[property(
+        name = "catalog-format",
+        nick = "Catalog format",
+        blurb = "Which catalog of the broadcast is read; MSF has pictures and sound only",
+        get = |this: &Self| this.settings().catalog_format,
+        set = |this: &Self, format| this.settings().catalog_format = format,
+        type = CatalogFormat, mutable_ready, builder(CatalogFormat::default())
+    )]
     #[property(
         name = "join",
         nick = "Join",
@@ -145,6 +176,10 @@ pub struct MoqSrc {
         set = |this: &Self, age| this.settings().audio_max_age = age,
         type = u32, maximum = 60_000, default = DEFAULT_AUDIO_MAX_AGE, mutable_ready
     )]
+    #[property(name = "cache-size", type = u64, get = |this: &Self| this.settings().session.cache_size, set = |this: &Self, bytes| this.settings().session.cache_size = bytes,
+        default = CACHE_SIZE, nick = "Cache size", blurb = "How many bytes of media that were received but not yet read are kept, beside the newest group of each track", mutable_ready)]
+    #[property(name = "cache-time", type = u64, get = |this: &Self| this.settings().session.cache_time, set = |this: &Self, time| this.settings().session.cache_time = time,
+        minimum = 1_000_000, default = settings::CACHE_TIME, nick = "Cache time", blurb = "How many nanoseconds media that were received but not yet read are kept, beside the newest group of each track", mutable_ready)]
     settings: Mutex<Settings>,
     #[property(
         name = "status",
@@ -167,6 +202,12 @@ pub struct MoqSrc {
         get = |this: &Self| this.connection.version(),
         type = Option<String>
     )]
+    #[property(name = "stats", type = Statistics, get = |this: &Self| this.connection.stats(),
+        nick = "Statistics", blurb = "Statistics of the connection: sessions-started and -ended, rtt-ms, estimated-send-rate and -recv-rate in bits per second, bytes and packets sent, received and lost; what is unknown is absent")]
+    #[property(name = "estimated-send-rate", type = u64, get = |this: &Self| this.connection.rate("estimated-send-rate"),
+        nick = "Estimated send rate", blurb = "What the network is estimated to take, in bits per second (0 = unknown)")]
+    #[property(name = "estimated-recv-rate", type = u64, get = |this: &Self| this.connection.rate("estimated-recv-rate"),
+        nick = "Estimated receive rate", blurb = "What the network is estimated to give, in bits per second (0 = unknown)")]
     connection: Arc<Connection>,
     answer: Arc<LatencyAnswer>,
     run: Mutex<Option<Run>>,
@@ -198,6 +239,7 @@ impl MoqSrc {
         let config = task::Config {
             name: element.name(),
             target: target.clone(),
+            catalog_format: settings.catalog_format,
             latency,
             join: match settings.join {
                 Join::Live => incoming::Join::Live,

@@ -11,6 +11,16 @@
 //! in the catalog; they are in the bitstream, where parsers and decoders find them. A publisher that
 //! changes its format is followed on the same pad, by a CAPS event and DISCONT.
 //!
+//! ## Catalogs
+//!
+//! What a broadcast has is told by its catalog. hang's, plain or compressed, and MSF's are read
+//! (property `catalog-format`); `auto` follows the suffix of the broadcast's name, `.hang` or
+//! `.msf`, and then what is served. MSF carries pictures and sound only: text and data need hang.
+//! An entry that cannot be used is left out with a warning and harms no other.
+//!
+//! A rendition of hang's catalog may be a track of another broadcast of the same relay: it is read
+//! there, and waited for if that broadcast is not there yet or goes.
+//!
 //! ## Play
 //!
 //! ```sh
@@ -41,6 +51,7 @@ mod imp;
 mod pad;
 mod playback;
 mod reader;
+mod reference;
 mod stream;
 mod subscription;
 mod task;

@@ -74,6 +74,8 @@ pub(super) enum End {
     Retired,
     #[error("it broke off: {0}")]
     Lost(String),
+    #[error("the broadcast \"{0}\", which has it, was not found")]
+    Missing(String),
 }
 
 /// What a reader is made of.
@@ -163,7 +165,7 @@ impl Reader {
                 let _ = groups.update(subscription.clone().with_max_age(self.config.max_age));
             }
             if expected.is_some_and(|expected| expected != group.sequence) {
-                self.output.discont = true;
+                self.output.gap = true;
             }
             expected = Some(group.sequence.saturating_add(1));
             self.read_group(&mut group).await;
@@ -184,7 +186,7 @@ impl Reader {
             let frames = match self.output.settling(read).await {
                 Some(Ok(Some(frames))) => frames,
                 Some(Err(_)) => {
-                    self.output.discont = true;
+                    self.output.gap = true;
                     return;
                 }
                 Some(Ok(None)) | None => return,
@@ -251,7 +253,9 @@ struct Output {
     track: TrackId,
     /// Frames that wait for the timeline to settle.
     held: VecDeque<Held>,
-    /// The next frame does not follow the one before it.
+    /// Frames were lost before the next one to come.
+    gap: bool,
+    /// The next frame to show does not follow the one before it.
     discont: bool,
     /// Deltas are of no use until a key frame comes.
     needs_key: bool,
@@ -264,6 +268,8 @@ struct Output {
 struct Held {
     timestamp: ClockTime,
     key: bool,
+    /// Frames were lost before this one.
+    gap: bool,
     payload: Bytes,
 }
 
@@ -298,6 +304,7 @@ impl Output {
             playback,
             track,
             held: VecDeque::new(),
+            gap: false,
             discont: true,
             needs_key: kind == Kind::Video,
             first_shown: None,
@@ -332,8 +339,7 @@ impl Output {
     async fn take(&mut self, frame: moq_mux::container::Frame, key: bool) -> bool {
         let waited = self.wait_for_room().await;
         if waited > self.max_age {
-            self.discont = true;
-            self.needs_key = self.rendition.kind() == Kind::Video;
+            self.gap = true;
             return false;
         }
         let Some(timestamp) = timestamp(&frame) else {
@@ -350,6 +356,7 @@ impl Output {
         self.held.push_back(Held {
             timestamp,
             key,
+            gap: std::mem::take(&mut self.gap),
             payload: frame.payload,
         });
         self.release_if_settled();
@@ -383,7 +390,16 @@ impl Output {
         }
     }
 
+    /// What follows does not belong to what came before: video begins again with a key frame.
+    fn interrupt(&mut self) {
+        self.discont = true;
+        self.needs_key = self.rendition.kind() == Kind::Video;
+    }
+
     fn show(&mut self, held: Held) {
+        if held.gap {
+            self.interrupt();
+        }
         if !self.is_decodable(&held) {
             self.discont = true;
             return;
@@ -393,8 +409,7 @@ impl Output {
         drop(timeline);
         let Verdict::Show(stamp) = verdict else {
             self.before_start += 1;
-            self.discont = true;
-            self.needs_key = self.rendition.kind() == Kind::Video;
+            self.interrupt();
             return;
         };
         let is_video = self.rendition.kind() == Kind::Video;

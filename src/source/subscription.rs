@@ -48,6 +48,8 @@ pub(super) struct Subscription {
     /// A broken track is not subscribed again before, and how long after the next failure.
     pub(super) retry_at: Instant,
     pub(super) retry_pause: Duration,
+    /// The broadcast that the track is in was not found at the last try.
+    pub(super) missing: bool,
     /// Up to where frames were sent to the pad.
     pub(super) position: Arc<Position>,
 }
@@ -83,6 +85,7 @@ impl Subscription {
             started_at: Instant::now(),
             retry_at: Instant::now(),
             retry_pause: RETRY,
+            missing: false,
             position: Arc::default(),
         }
     }
@@ -134,7 +137,7 @@ impl Subscription {
     pub(super) fn switch(&mut self, entry: Entry, courier: &Arc<Courier>) {
         let revived = std::mem::take(&mut self.delisted) && std::mem::take(&mut self.ended);
         let same_track = entry.name == self.entry.name;
-        self.finished &= same_track && !revived;
+        self.finished &= same_track && entry.elsewhere == self.entry.elsewhere && !revived;
         self.retry_pause = RETRY;
         let other_caps = revived || entry.caps != self.entry.caps;
         let other_tags = entry.tags != self.entry.tags;
@@ -205,5 +208,7 @@ fn goes_on(before: &Entry, after: &Entry) -> bool {
     });
     let in_band = one.kind() == Kind::Video && codecs[0].is_some() && codecs[0] == codecs[1];
     let same_rate = duration::of(one, &[]) == duration::of(other, &[]);
-    one.container() == other.container() && (before.caps == after.caps || (in_band && same_rate))
+    before.elsewhere == after.elsewhere
+        && one.container() == other.container()
+        && (before.caps == after.caps || (in_band && same_rate))
 }

@@ -2,10 +2,10 @@
 
 mod pads;
 
-use std::{sync::Arc, time::Duration};
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use gst::{ClockTime, glib};
-use moq_net::{cache, origin};
+use moq_net::origin;
 use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender},
     task::JoinSet,
@@ -14,7 +14,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    catalog::{Broadcast, Update},
+    catalog::{Broadcast, CatalogFormat, Update},
     imp::CAT,
     playback::{self, LatencyAnswer, Playback, RunningClock},
     reader::End,
@@ -35,13 +35,13 @@ use crate::{
 /// Place of a pad in the session's list; never reused within a run.
 pub(super) type PadIndex = usize;
 
-/// Bound of what the library keeps for retransmission and late reads.
-const CACHE_BYTES: u64 = 16 << 20;
-const CACHE_TIME: Duration = Duration::from_secs(5);
 /// The pause after a broadcast that could not be opened, or a track that broke off.
 pub(super) const RETRY: Duration = Duration::from_millis(100);
 /// It doubles with each failure up to this.
 const MAX_RETRY: Duration = Duration::from_secs(5);
+
+/// How long a catalog may be silent before another one is tried.
+const FIRST_WORDS: Duration = Duration::from_secs(3);
 
 /// What the element and its pads tell the session.
 #[derive(Debug)]
@@ -67,6 +67,7 @@ pub(super) struct Config {
     /// The element's name, for the log.
     pub(super) name: glib::GString,
     pub(super) target: Target,
+    pub(super) catalog_format: CatalogFormat,
     pub(super) latency: ClockTime,
     pub(super) join: Join,
     pub(super) video_max_age: Duration,
@@ -83,12 +84,7 @@ pub(super) async fn run(
     commands: UnboundedReceiver<Control>,
     cancel: CancellationToken,
 ) -> Result<(), Error> {
-    let pool = cache::Config::default()
-        .with_capacity(CACHE_BYTES)
-        .with_expiry(CACHE_TIME);
-    let mut settings = origin::Config::default();
-    settings.pool = cache::Pool::new(pool);
-    let origin = moq_tokio::origin::spawn_config(settings);
+    let origin = config.target.cache.origin();
     let link = Link::new(config.target.clone(), |client| {
         client.with_subscriber(origin.clone())
     })?;
@@ -97,6 +93,7 @@ pub(super) async fn run(
         link,
         commands,
         broadcast: None,
+        finding: None,
         listed: false,
         find_at: Instant::now(),
         find_pause: RETRY,
@@ -123,12 +120,16 @@ pub(super) async fn run(
     result
 }
 
+type Finding = Pin<Box<dyn Future<Output = Result<Broadcast, String>> + Send>>;
+
 struct Session {
     config: Config,
     origin: origin::Consumer,
     link: Link,
     commands: UnboundedReceiver<Control>,
     broadcast: Option<Broadcast>,
+    /// The look-out for it, which other events do not interrupt.
+    finding: Option<Finding>,
     /// Its catalog has come: before that its tracks are not known.
     listed: bool,
     /// When the broadcast may be looked for again, and how long after the next failure.
@@ -152,7 +153,7 @@ struct Session {
 enum Event {
     Link(link::Event),
     Control(Control),
-    Found(Box<Result<Broadcast, moq_net::Error>>),
+    Found(Box<Result<Broadcast, String>>),
     Catalog(Update),
     Reader(PadIndex, u64, End),
     Retry,
@@ -175,13 +176,16 @@ impl Session {
 
     /// Waits for whatever comes next; cancel safe.
     async fn next(&mut self) -> Result<Event, Error> {
-        let name = &self.config.target.broadcast;
-        let (origin, find_at) = (&self.origin, self.find_at);
-        let find = async {
-            tokio::time::sleep_until(find_at).await;
-            Broadcast::find(origin, name).await
-        };
         let lost = self.broadcast.is_none() && !self.ended;
+        if lost && self.finding.is_none() {
+            self.finding = Some(self.find());
+        }
+        let find = async {
+            match &mut self.finding {
+                Some(finding) => finding.await,
+                None => std::future::pending().await,
+            }
+        };
         let follow = async {
             match &mut self.broadcast {
                 Some(broadcast) => broadcast.next().await,
@@ -201,7 +205,10 @@ impl Session {
             event = self.link.next() => Ok(Event::Link(event?)),
             Some(control) = self.commands.recv() => Ok(Event::Control(control)),
             update = follow, if !self.ended => Ok(Event::Catalog(update)),
-            found = find, if lost => Ok(Event::Found(Box::new(found))),
+            found = find, if lost => {
+                self.finding = None;
+                Ok(Event::Found(Box::new(found)))
+            }
             Some(ended) = self.readers.join_next() => match ended {
                 Ok((index, generation, end)) => Ok(Event::Reader(index, generation, end)),
                 Err(err) if err.is_panic() => Err(Error::Internal(err.to_string())),
@@ -210,6 +217,18 @@ impl Session {
             },
             () = retry => Ok(Event::Retry),
         }
+    }
+
+    fn find(&self) -> Finding {
+        let (origin, at) = (self.origin.clone(), self.find_at);
+        let name = self.config.target.broadcast.clone();
+        let format = self.config.catalog_format;
+        // A link on which a catalog takes longer gets more time with each try.
+        let patience = FIRST_WORDS + 4 * self.find_pause;
+        Box::pin(async move {
+            tokio::time::sleep_until(at).await;
+            Broadcast::find(origin, name, format, patience).await
+        })
     }
 
     fn on_control(&mut self, control: Control) {
@@ -278,23 +297,21 @@ impl Session {
     }
 
     /// A broadcast that comes back may have other timestamps, and other tracks of the same names.
-    fn on_found(&mut self, found: Result<Broadcast, moq_net::Error>) {
+    fn on_found(&mut self, found: Result<Broadcast, String>) {
         let broadcast = match found {
             Ok(broadcast) => broadcast,
             Err(err) => {
-                self.find_at = Instant::now() + self.find_pause;
                 // Once may be a publisher that goes away just now.
                 if self.find_pause > RETRY {
                     self.warn_once(format!(
-                        "The broadcast has no catalog that can be read: {err}"
+                        "The broadcast has no catalog that can be read ({err})"
                     ));
                 }
-                self.find_pause = (self.find_pause * 2).min(MAX_RETRY);
+                self.back_off();
                 return;
             }
         };
         self.broadcast = Some(broadcast);
-        self.find_pause = RETRY;
         self.listed = false;
         for pad in &mut self.pads {
             pad.abort();
@@ -313,11 +330,15 @@ impl Session {
             Update::Renditions { entries, warnings } => {
                 self.warn(warnings);
                 self.listed = true;
+                self.find_pause = RETRY;
                 self.reconcile(entries);
             }
             Update::Unreadable { warnings } => self.warn(warnings),
             // Without pads there is nothing to end: another publisher may come.
-            Update::Ended if self.pads.is_empty() => self.lose("it ended before it had any track"),
+            Update::Ended if self.pads.is_empty() => {
+                self.lose("it ended before it had any track");
+                self.back_off();
+            }
             Update::Ended => {
                 self.ended = true;
                 for pad in &mut self.pads {
@@ -337,6 +358,12 @@ impl Session {
         for pad in &self.pads {
             pad.retire();
         }
+    }
+
+    /// The next look-out comes after a pause that grows.
+    fn back_off(&mut self) {
+        self.find_at = Instant::now() + self.find_pause;
+        self.find_pause = (self.find_pause * 2).min(MAX_RETRY);
     }
 
     fn warn_once(&mut self, warning: String) {

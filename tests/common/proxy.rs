@@ -1,12 +1,14 @@
-//! A bad network on loopback: a UDP proxy with a bandwidth, a queue, a delay and losses.
+//! A bad network on loopback: a UDP proxy with a bandwidth, a queue, a delay, losses and disorder.
+
+mod flows;
 
 use std::{
-    collections::{HashMap, VecDeque, hash_map::Entry},
+    collections::VecDeque,
     io,
     net::{Ipv4Addr, SocketAddr, UdpSocket},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -14,9 +16,6 @@ use std::{
 
 /// How often a reader that has nothing to read looks whether it shall stop.
 const STOP_CHECK: Duration = Duration::from_millis(20);
-
-/// The largest UDP datagram.
-const DATAGRAM: usize = 65536;
 
 /// What the network does to packets, in each direction by itself.
 #[derive(Clone, Copy, Debug)]
@@ -29,7 +28,12 @@ pub(crate) struct Path {
     pub(crate) delay: Duration,
     /// Probability that a packet is lost, 0 to 1.
     pub(crate) loss: f64,
+    /// Probability that a packet comes [`LATER`] than those around it, 0 to 1.
+    pub(crate) disorder: f64,
 }
+
+/// How much later a packet comes that is out of order.
+const LATER: Duration = Duration::from_millis(10);
 
 impl Default for Path {
     /// A path that does no harm.
@@ -39,6 +43,7 @@ impl Default for Path {
             queue: 64 * 1024,
             delay: Duration::ZERO,
             loss: 0.0,
+            disorder: 0.0,
         }
     }
 }
@@ -58,6 +63,8 @@ impl Proxy {
         let addr = front.local_addr()?;
         let shared = Arc::new(Shared {
             path: Mutex::new(path),
+            target: Mutex::new(target),
+            rebinds: AtomicU32::new(0),
             up: Wire::default(),
             down: Wire::default(),
             cut: AtomicBool::new(false),
@@ -72,7 +79,7 @@ impl Proxy {
             }));
         }
         let reader = Arc::clone(&shared);
-        threads.push(thread::spawn(move || accept(&reader, &front, target)));
+        threads.push(thread::spawn(move || flows::accept(&reader, &front)));
         Ok(Self {
             addr,
             shared,
@@ -103,6 +110,16 @@ impl Proxy {
     /// Plugs the cable in again.
     pub(crate) fn restore(&self) {
         self.shared.cut.store(false, Ordering::Relaxed);
+    }
+
+    /// Sends the connections that begin from now on to another relay.
+    pub(crate) fn redirect(&self, target: SocketAddr) {
+        *lock(&self.shared.target) = target;
+    }
+
+    /// Gives all clients another address, as a NAT does that has forgotten them.
+    pub(crate) fn rebind(&self) {
+        self.shared.rebinds.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Bytes delivered from clients to the relay, and from the relay to clients.
@@ -142,6 +159,9 @@ enum Direction {
 
 struct Shared {
     path: Mutex<Path>,
+    /// Where new connections go.
+    target: Mutex<SocketAddr>,
+    rebinds: AtomicU32,
     up: Wire,
     down: Wire,
     cut: AtomicBool,
@@ -172,7 +192,7 @@ struct Wire {
 
 #[derive(Default)]
 struct Queue {
-    /// In the order in which they came, which the path never changes.
+    /// In the order in which they are due.
     packets: VecDeque<Packet>,
     /// When the last accepted packet has left the bottleneck.
     free_at: Option<Instant>,
@@ -193,6 +213,7 @@ impl Wire {
         let now = Instant::now();
         let mut queue = lock(&self.queue);
         let unlucky = queue.dice.roll() < path.loss;
+        let late = path.disorder > 0.0 && queue.dice.roll() < path.disorder;
         let start = queue.free_at.map_or(now, |free| free.max(now));
         let transmission = |bytes: usize| match path.bandwidth {
             Some(rate) => Duration::from_secs_f64(bytes as f64 * 8.0 / rate as f64),
@@ -205,12 +226,15 @@ impl Wire {
         }
         let sent = start + transmission(payload.len());
         queue.free_at = Some(sent);
-        queue.packets.push_back(Packet {
-            due: sent + path.delay,
+        let due = sent + path.delay + if late { LATER } else { Duration::ZERO };
+        let place = queue.packets.partition_point(|packet| packet.due <= due);
+        let packet = Packet {
+            due,
             payload: payload.to_vec(),
             socket: Arc::clone(socket),
             to,
-        });
+        };
+        queue.packets.insert(place, packet);
         self.changed.notify_all();
     }
 
@@ -243,56 +267,6 @@ impl Wire {
             Err(_) => self.lost.fetch_add(1, Ordering::Relaxed),
         };
     }
-}
-
-/// Reads what clients send; each client gets a socket of its own towards the relay.
-fn accept(shared: &Arc<Shared>, front: &Arc<UdpSocket>, target: SocketAddr) {
-    let mut clients: HashMap<SocketAddr, Arc<UdpSocket>> = HashMap::new();
-    let mut readers = Vec::new();
-    let mut buffer = vec![0; DATAGRAM];
-    while !shared.stopping() {
-        // A timeout is the moment to look at `stop`; an ICMP error says nothing new.
-        let Ok((length, client)) = front.recv_from(&mut buffer) else {
-            continue;
-        };
-        let back = match clients.entry(client) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(new) => {
-                let Ok(back) = back_socket() else {
-                    eprintln!("the proxy has no socket for {client}");
-                    continue;
-                };
-                let (shared, front) = (Arc::clone(shared), Arc::clone(front));
-                let reading = Arc::clone(&back);
-                readers.push(thread::spawn(move || {
-                    answer(&shared, &reading, &front, client);
-                }));
-                new.insert(back)
-            }
-        };
-        shared.up.submit(shared, &buffer[..length], back, target);
-    }
-    for reader in readers {
-        if reader.join().is_err() {
-            eprintln!("a reader of the proxy panicked");
-        }
-    }
-}
-
-/// Reads what the relay sends to one client.
-fn answer(shared: &Shared, back: &UdpSocket, front: &Arc<UdpSocket>, client: SocketAddr) {
-    let mut buffer = vec![0; DATAGRAM];
-    while !shared.stopping() {
-        if let Ok((length, _)) = back.recv_from(&mut buffer) {
-            shared.down.submit(shared, &buffer[..length], front, client);
-        }
-    }
-}
-
-fn back_socket() -> io::Result<Arc<UdpSocket>> {
-    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
-    socket.set_read_timeout(Some(STOP_CHECK))?;
-    Ok(Arc::new(socket))
 }
 
 /// The same losses in every run.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use moq_json::{Compression, snapshot};
 use moq_net::{Timestamp, broadcast, track};
 use tokio::runtime::Runtime;
 
@@ -13,13 +14,21 @@ pub(crate) struct Publisher {
     runtime: Runtime,
     broadcast: broadcast::Producer,
     catalog: track::Producer,
+    /// What compresses the catalog.
+    compressed: Option<snapshot::Producer<serde_json::Value>>,
     _origin: moq_net::origin::Producer,
     _connection: moq_tokio::Connection,
 }
 
 impl Publisher {
-    /// Announces `broadcast` with this text as its catalog.
+    /// Announces `broadcast` with this text as its hang catalog.
     pub(crate) fn start(url: &str, broadcast: &str, catalog: &str) -> Self {
+        Self::start_on(url, broadcast, hang::Catalog::DEFAULT_NAME, catalog)
+    }
+
+    /// Announces `broadcast` with this text on the only catalog track that it has, compressed if
+    /// the name of the track is the one for that.
+    pub(crate) fn start_on(url: &str, broadcast: &str, track: &str, catalog: &str) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -38,12 +47,15 @@ impl Publisher {
         let producer = origin
             .create_broadcast(broadcast)
             .expect("the name is free");
+        let compressed = track == hang::Catalog::COMPRESSED_NAME;
         let track = producer
-            .create_track(
-                hang::Catalog::DEFAULT_NAME,
-                hang::Catalog::default_track_info(),
-            )
+            .create_track(track, hang::Catalog::default_track_info())
             .expect("the catalog's name is free");
+        let compressed = compressed.then(|| {
+            let mut config = snapshot::Config::default();
+            config.compression = Compression::Deflate;
+            snapshot::Producer::new(track.clone(), config)
+        });
         producer
             .announce(moq_net::origin::Route::default())
             .expect("the broadcast is announced");
@@ -59,6 +71,7 @@ impl Publisher {
             runtime,
             broadcast: producer,
             catalog: track,
+            compressed,
             _origin: origin,
             _connection: connection,
         };
@@ -68,6 +81,11 @@ impl Publisher {
 
     /// Publishes another text as the catalog.
     pub(crate) fn update(&mut self, catalog: &str) {
+        if let Some(compressed) = &mut self.compressed {
+            let value: serde_json::Value = serde_json::from_str(catalog).expect("JSON");
+            compressed.update(&value).expect("the catalog is written");
+            return;
+        }
         let text = catalog.to_owned().into_bytes();
         self.catalog
             .write_frame(Timestamp::now(), text)
@@ -85,6 +103,11 @@ impl Publisher {
     pub(crate) fn finish(&self) {
         self.catalog.finish().expect("the catalog ends");
         self.broadcast.close();
+    }
+
+    /// Waits until somebody reads the catalog.
+    pub(crate) fn wait_catalog_used(&self) {
+        self.wait_used(&self.catalog);
     }
 
     /// Waits until somebody reads the track.

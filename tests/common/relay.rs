@@ -33,6 +33,9 @@ pub(crate) struct Relay {
     stopped: mpsc::Receiver<()>,
 }
 
+/// How long a relay that is drained serves on.
+const DRAIN: Duration = Duration::from_secs(5);
+
 /// Whether clients are told that the relay goes away.
 enum Goodbye {
     Said,
@@ -47,12 +50,12 @@ impl Relay {
 
     /// Starts a relay on `port`, so that it can come up where clients look for it already.
     pub(crate) fn start_at(port: u16) -> anyhow::Result<Self> {
-        Self::launch(port, Access::Public)
+        Self::launch(port, Access::Public, Duration::ZERO)
     }
 
     /// Starts a relay that refuses every session without `token`.
     pub(crate) fn start_with_token(token: &str) -> anyhow::Result<Self> {
-        Self::launch(0, Access::Token(token.to_owned()))
+        Self::launch(0, Access::Token(token.to_owned()), Duration::ZERO)
     }
 
     /// A UDP port of loopback on which nobody listens at this moment.
@@ -86,7 +89,26 @@ impl Relay {
         self.end(Goodbye::Unsaid);
     }
 
-    fn launch(port: u16, access: Access) -> anyhow::Result<Self> {
+    /// Asks all clients to connect anew, and serves on for a while.
+    pub(crate) fn drain(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            // A relay that failed has dropped its receiver and its end is announced already.
+            let _ = stop.send(Goodbye::Said);
+        }
+    }
+
+    /// Waits until a relay that is drained has ended.
+    pub(crate) fn wait_gone(&self) {
+        let gone = self.stopped.recv_timeout(BOUND);
+        gone.expect("the relay ends in time");
+    }
+
+    /// Starts a relay that, drained, serves on for [`DRAIN`].
+    pub(crate) fn start_patient() -> anyhow::Result<Self> {
+        Self::launch(0, Access::Public, DRAIN)
+    }
+
+    fn launch(port: u16, access: Access, drain: Duration) -> anyhow::Result<Self> {
         // The relay's web server wants a process-wide provider; a second install is refused and harmless.
         let _ = moq_tokio::crypto::install_default();
         let (ready, readiness) = mpsc::channel();
@@ -95,7 +117,7 @@ impl Relay {
         thread::Builder::new()
             .name("relay".to_owned())
             .spawn(move || {
-                run(serve(port, access, ready, stop_asked));
+                run(serve(port, access, drain, ready, stop_asked));
                 // Nobody listens any more once the bound of the stop has passed.
                 let _ = ended.send(());
             })
@@ -150,10 +172,11 @@ fn run(serving: impl Future<Output = anyhow::Result<()>>) {
 async fn serve(
     port: u16,
     access: Access,
+    drain: Duration,
     ready: mpsc::Sender<anyhow::Result<SocketAddr>>,
     stop: oneshot::Receiver<Goodbye>,
 ) -> anyhow::Result<()> {
-    let (relay, addr) = match load(port, access).await {
+    let (relay, addr) = match load(port, access, drain).await {
         Ok(loaded) => loaded,
         Err(error) => {
             // The starter has the error; it gave up waiting only if it is gone itself.
@@ -178,9 +201,13 @@ async fn serve(
 }
 
 /// Binds the sockets and decides who is admitted.
-async fn load(port: u16, access: Access) -> anyhow::Result<(moq_relay::Relay, SocketAddr)> {
+async fn load(
+    port: u16,
+    access: Access,
+    drain: Duration,
+) -> anyhow::Result<(moq_relay::Relay, SocketAddr)> {
     let mut config = Config::default();
-    config.drain_timeout = Duration::ZERO;
+    config.drain_timeout = drain;
     config.listen.bind = Some(format!("127.0.0.1:{port}").parse()?);
     config.listen.tls.generate = vec!["localhost".into()];
     // On the same port, where `http://` looks for the certificate's fingerprint.

@@ -73,9 +73,14 @@ struct Shared {
 impl Viewer {
     /// Subscribes to all tracks of `broadcast`, now and whenever it comes again.
     pub(crate) fn start(url: &str, broadcast: &str) -> Self {
+        Self::start_on(url, broadcast, CatalogFormat::Hang)
+    }
+
+    /// The same by another catalog.
+    pub(crate) fn start_on(url: &str, broadcast: &str, format: CatalogFormat) -> Self {
         let shared = Arc::new(Shared::default());
         let (stop, stopped) = oneshot::channel();
-        let watching = watch(url.to_owned(), broadcast.to_owned(), shared.clone());
+        let watching = watch(url.to_owned(), broadcast.to_owned(), format, shared.clone());
         let thread = thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -135,7 +140,12 @@ impl Shared {
     }
 }
 
-async fn watch(url: String, name: String, shared: Arc<Shared>) -> anyhow::Result<()> {
+async fn watch(
+    url: String,
+    name: String,
+    format: CatalogFormat,
+    shared: Arc<Shared>,
+) -> anyhow::Result<()> {
     let mut config = moq_tokio::connect::Config::default();
     config.tls.insecure = Some(true);
     config.websocket.enabled = Some(false);
@@ -149,7 +159,7 @@ async fn watch(url: String, name: String, shared: Arc<Shared>) -> anyhow::Result
     loop {
         let broadcast = consumer.routed_broadcast(name.as_str()).await?;
         // An error says that the broadcast was lost: it may come again.
-        let _ = follow(&broadcast, &shared).await;
+        let _ = follow(&broadcast, format, &shared).await;
         let _ = tokio::time::timeout(Duration::from_secs(1), broadcast.closed()).await;
     }
 }
@@ -157,9 +167,10 @@ async fn watch(url: String, name: String, shared: Arc<Shared>) -> anyhow::Result
 /// Follows one broadcast to its end, with all tracks that its catalog ever names.
 async fn follow(
     broadcast: &moq_net::broadcast::Consumer,
+    format: CatalogFormat,
     shared: &Arc<Shared>,
 ) -> anyhow::Result<()> {
-    let mut catalogs = Consumer::<()>::new(broadcast, CatalogFormat::Hang).await?;
+    let mut catalogs = Consumer::<()>::new(broadcast, format).await?;
     let mut names: Vec<String> = Vec::new();
     let mut tracks = JoinSet::new();
     while let Some(catalog) = catalogs.next().await? {

@@ -4,6 +4,8 @@
 mod broken;
 mod decoders;
 mod frames;
+mod h265;
+mod keys;
 
 use bytes::Bytes;
 use hang::catalog::{AAC, AudioCodec, AudioConfig, H264, VideoCodec, VideoConfig};

@@ -17,6 +17,7 @@ use crate::{
         imp::{self, CAT},
         pad,
         reader::{self, End, Reader},
+        reference,
         stream::Message,
         subscription::{Running, Subscription},
     },
@@ -109,6 +110,10 @@ impl Session {
             "Track {} ended: {end}",
             pad.entry.name
         );
+        let missing = matches!(end, End::Missing(_));
+        let told = std::mem::replace(&mut pad.missing, missing);
+        let warning = (missing && !told)
+            .then(|| format!("The track \"{}\" is waited for: {end}", pad.entry.name));
         match (pad.next.take(), end) {
             (Some(next), _) => {
                 pad.follows = true;
@@ -117,13 +122,18 @@ impl Session {
             // The catalog, which is read all the time, says whether the stream has ended, too.
             (None, End::Finished) => pad.finished = true,
             (None, End::Retired) => {}
-            (None, End::Lost(_)) => {
+            (None, End::Lost(_) | End::Missing(_)) => {
                 if pad.started_at.elapsed() > MAX_RETRY {
                     pad.retry_pause = RETRY;
                 }
                 pad.retry_at = Instant::now() + pad.retry_pause;
                 pad.retry_pause = (pad.retry_pause * 2).min(MAX_RETRY);
             }
+        }
+        if let Some(warning) = warning {
+            self.config.courier.send(move |element| {
+                gst::element_warning!(element, gst::ResourceError::NotFound, ("{warning}"));
+            });
         }
     }
 
@@ -188,10 +198,18 @@ impl Session {
         pad.started_at = Instant::now();
         let generation = pad.generation;
         let reader = Reader::new(config, playback.clone());
-        let consumer = broadcast.consumer.clone();
-        let abort = self
-            .readers
-            .spawn(async move { (index, generation, reader.run(consumer).await) });
+        let abort = match pad.entry.elsewhere.clone() {
+            None => {
+                let consumer = broadcast.consumer.clone();
+                let run = async move { (index, generation, reader.run(consumer).await) };
+                self.readers.spawn(run)
+            }
+            Some(path) => {
+                let reading = reference::read(reader, self.origin.clone(), path, retired.clone());
+                let run = async move { (index, generation, reading.await) };
+                self.readers.spawn(run)
+            }
+        };
         pad.reader = Some(Running { abort, retired });
     }
 }

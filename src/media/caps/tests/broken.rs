@@ -12,7 +12,10 @@ fn what_is_never_taken_is_refused_with_a_hint() {
     for (text, hint) in [
         ("video/x-raw, format=I420", "x264enc"),
         ("audio/x-raw, format=S16LE", "opusenc"),
-        ("audio/mpeg, mpegversion=1, layer=3", "H.264, AAC, Opus"),
+        (
+            "audio/mpeg, mpegversion=1, layer=3",
+            "H.264, H.265, AAC, Opus",
+        ),
         (
             "audio/mpeg, mpegversion=4, stream-format=adts, codec_data=(buffer)11b0",
             "insert aacparse",
@@ -163,7 +166,7 @@ fn mutated(text: &'static str) -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-fn noise(text: &'static str) -> impl Strategy<Value = Vec<u8>> {
+pub(super) fn noise(text: &'static str) -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![mutated(text), prop::collection::vec(any::<u8>(), 0..80)]
 }
 

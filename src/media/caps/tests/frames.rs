@@ -8,7 +8,7 @@ const SLICE: &str = "65888400";
 #[test]
 fn complete_formats_are_not_copied() {
     for text in [AVC, RAW_AAC, OPUS] {
-        let payload = Bytes::from(vec![0, 0, 0, 1, 7]);
+        let payload = Bytes::from(vec![0, 0, 0, 1, 0x65]);
         let sent = stream(text).prepare(payload.clone(), true).unwrap();
         assert_eq!(sent.as_ptr(), payload.as_ptr(), "{text}");
         assert_eq!(sent, payload);

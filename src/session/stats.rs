@@ -1,0 +1,112 @@
+//! Statistics of the connection, for the properties of both elements.
+
+use std::fmt;
+
+use gst::glib::{self, HasParamSpec, ParamSpecBoxed, ParamSpecBoxedBuilder};
+use moq_tokio::connection::Monitor;
+
+/// The value of a property `stats`: a GstStructure, for which glib's macro has no rule.
+#[derive(Clone, Debug)]
+pub struct Statistics(gst::Structure);
+
+impl From<gst::Structure> for Statistics {
+    fn from(structure: gst::Structure) -> Self {
+        Self(structure)
+    }
+}
+
+impl HasParamSpec for Statistics {
+    type ParamSpec = ParamSpecBoxed;
+    type SetValue = gst::Structure;
+    type BuilderFn = fn(&str) -> ParamSpecBoxedBuilder<'_, gst::Structure>;
+
+    fn param_spec_builder() -> Self::BuilderFn {
+        ParamSpecBoxed::builder
+    }
+}
+
+impl glib::value::ToValue for Statistics {
+    fn to_value(&self) -> glib::Value {
+        self.0.to_value()
+    }
+
+    fn value_type(&self) -> glib::Type {
+        self.0.value_type()
+    }
+}
+
+// SAFETY: the checker has let through nothing but a GstStructure, and that is what is read.
+unsafe impl<'a> glib::value::FromValue<'a> for Statistics {
+    type Checker = glib::value::GenericValueTypeChecker<gst::Structure>;
+
+    unsafe fn from_value(value: &'a glib::Value) -> Self {
+        // SAFETY: as above.
+        Self(unsafe { gst::Structure::from_value(value) })
+    }
+}
+
+impl From<Statistics> for glib::Value {
+    fn from(statistics: Statistics) -> Self {
+        statistics.0.into()
+    }
+}
+
+/// Reads the transport's counters for as long as the session lives.
+#[derive(Clone)]
+pub(crate) struct Gauge(pub(crate) Monitor);
+
+impl fmt::Debug for Gauge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Gauge")
+    }
+}
+
+/// What is known of the connection and of those before it in the same run.
+#[derive(Debug, Default)]
+pub(crate) struct Sessions {
+    /// Of the live session.
+    gauge: Option<Gauge>,
+    started: u64,
+    ended: u64,
+}
+
+impl Sessions {
+    pub(crate) fn begin(&mut self, gauge: Gauge) {
+        // A relay that hands over leaves no time without a session.
+        self.end();
+        self.gauge = Some(gauge);
+        self.started += 1;
+    }
+
+    pub(crate) fn end(&mut self) {
+        if self.gauge.take().is_some() {
+            self.ended += 1;
+        }
+    }
+
+    /// The structure `moq-stats`; what is unknown is left out.
+    ///
+    /// `rtt-ms` is a double, all others are guint64: rates in bits per second, and what was sent,
+    /// received and lost by the live session, with its retransmissions and overhead.
+    pub(crate) fn structure(&self) -> gst::Structure {
+        let stats = self.live().unwrap_or_default();
+        let bits = |rate: Option<moq_net::bandwidth::Rate>| rate.map(|rate| rate.as_bps());
+        gst::Structure::builder("moq-stats")
+            .field("sessions-started", self.started)
+            .field("sessions-ended", self.ended)
+            .field_if_some("rtt-ms", stats.rtt.map(|rtt| rtt.as_secs_f64() * 1e3))
+            .field_if_some("estimated-send-rate", bits(stats.estimated_send_rate))
+            .field_if_some("estimated-recv-rate", bits(stats.estimated_recv_rate))
+            .field_if_some("bytes-sent", stats.bytes_sent)
+            .field_if_some("bytes-received", stats.bytes_received)
+            .field_if_some("bytes-lost", stats.bytes_lost)
+            .field_if_some("packets-sent", stats.packets_sent)
+            .field_if_some("packets-received", stats.packets_received)
+            .field_if_some("packets-lost", stats.packets_lost)
+            .build()
+    }
+
+    fn live(&self) -> Option<moq_net::session::Stats> {
+        self.gauge.as_ref()?.0.stats()
+    }
+}

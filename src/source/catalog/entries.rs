@@ -1,0 +1,176 @@
+//! What a catalog says, as far as it can be used: a pure function of its JSON.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use moq_mux::{catalog::hang::Container, container};
+use moq_net::{Path, PathOwned};
+use serde_json::Value;
+
+use super::{format::Track, hang, msf};
+use crate::media::{
+    caps::{self, Rendition},
+    codec::Kind,
+    description::{Description, Orientation},
+    reconcile,
+};
+
+/// No more renditions of one broadcast are used (as hang's own readers do).
+const MAX_RENDITIONS: usize = 64;
+/// The renditions of one catalog may refer to this many other broadcasts.
+const MAX_REFERENCES: usize = 16;
+/// A longer delay of a rendition is not believed: every other one would wait for it.
+const MAX_DELAY: Duration = Duration::from_secs(60);
+/// What a catalog says of itself is repeated up to this length, in characters.
+const MAX_QUOTE: usize = 200;
+
+/// A catalog entry that can be used.
+#[derive(Debug, Clone)]
+pub(in crate::source) struct Entry {
+    /// Name of the track.
+    pub(in crate::source) name: String,
+    pub(in crate::source) rendition: Arc<Rendition>,
+    pub(in crate::source) caps: gst::Caps,
+    pub(in crate::source) tags: gst::TagList,
+    /// The other broadcast that has the track.
+    pub(in crate::source) elsewhere: Option<PathOwned>,
+}
+
+/// Markers at the end of a group are ours to tell by their empty payload: a publisher whose markers
+/// claim a rewind cannot make us stumble.
+const CONTENT: container::Kind = container::Kind::Data;
+
+impl Entry {
+    /// How its frames are framed.
+    pub(in crate::source) fn container(&self) -> moq_mux::Result<Container> {
+        Container::new(self.rendition.container(), CONTENT)
+    }
+}
+
+impl reconcile::Rendition for Entry {
+    type Kind = Kind;
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn kind(&self) -> Kind {
+        self.rendition.kind()
+    }
+}
+
+/// One entry of a catalog, read or not.
+pub(super) struct Found<'a> {
+    /// Name of the track.
+    pub(super) name: &'a str,
+    /// What the entry says, or why it cannot be read.
+    pub(super) rendition: Result<Rendition, String>,
+}
+
+/// What can be used of a catalog of the broadcast `own`, and why the rest cannot.
+pub(super) fn read(track: Track, own: &Path<'_>, catalog: &Value) -> (Vec<Entry>, Vec<String>) {
+    let mut list = List::default();
+    match track {
+        Track::Hang | Track::HangZ => {
+            list.orientation = Orientation::of_section(&catalog["video"]);
+            list.fill(own, hang::renditions(catalog));
+        }
+        Track::Msf => {
+            list.problems.extend(msf::limits(catalog));
+            list.fill(own, msf::renditions(catalog));
+        }
+    }
+    (list.entries, list.problems)
+}
+
+#[derive(Default)]
+struct List {
+    entries: Vec<Entry>,
+    problems: Vec<String>,
+    elsewhere: BTreeSet<String>,
+    orientation: Orientation,
+}
+
+impl List {
+    fn fill<'a>(&mut self, own: &Path<'_>, found: impl Iterator<Item = Found<'a>>) {
+        for found in found {
+            if self.entries.len() == MAX_RENDITIONS {
+                let problem = format!("Only {MAX_RENDITIONS} renditions are used");
+                self.problems.push(problem);
+                return;
+            }
+            let name = found.name;
+            match found
+                .rendition
+                .and_then(|rendition| self.entry(own, name, rendition))
+            {
+                Ok(entry) => self.entries.push(entry),
+                Err(reason) => self.problems.push(format!(
+                    "The track \"{}\" is left out: {}",
+                    quote(name),
+                    quote(&reason)
+                )),
+            }
+        }
+    }
+
+    fn entry(
+        &mut self,
+        own: &Path<'_>,
+        name: &str,
+        mut rendition: Rendition,
+    ) -> Result<Entry, String> {
+        if name.is_empty() || name.chars().any(char::is_control) {
+            return Err("its name has characters that no name has".into());
+        }
+        let mut listed = self.entries.iter();
+        if listed.any(|entry| entry.name == name && entry.rendition.kind() == rendition.kind()) {
+            return Err("another one has the same name".into());
+        }
+        if rendition.delay() > Some(MAX_DELAY) {
+            rendition.set_delay(None);
+        }
+        let elsewhere = elsewhere(own, &rendition)?;
+        let caps = caps::from_rendition(&rendition).map_err(|err| err.to_string())?;
+        let description = Description::of_rendition(&rendition, self.orientation);
+        let entry = Entry {
+            name: name.to_owned(),
+            tags: description.tags(&caps, rendition.kind()),
+            rendition: Arc::new(rendition),
+            caps,
+            elsewhere,
+        };
+        entry.container().map_err(|err| err.to_string())?;
+        if let Some(path) = &entry.elsewhere
+            && !self.elsewhere.contains(path.as_str())
+        {
+            if self.elsewhere.len() == MAX_REFERENCES {
+                return Err(format!(
+                    "tracks of {MAX_REFERENCES} other broadcasts are used, and it is in one more"
+                ));
+            }
+            self.elsewhere.insert(path.as_str().to_owned());
+        }
+        Ok(entry)
+    }
+}
+
+/// The other broadcast that has the track; a reference of a broadcast to itself is none.
+fn elsewhere(own: &Path<'_>, rendition: &Rendition) -> Result<Option<PathOwned>, String> {
+    let Some(reference) = rendition.elsewhere() else {
+        return Ok(None);
+    };
+    let path = own
+        .try_resolve(reference)
+        .filter(|path| !path.is_empty() && !path.as_str().chars().any(char::is_control))
+        .ok_or_else(|| format!("it refers to \"{reference}\", which is no broadcast"))?;
+    Ok((path != *own).then_some(path))
+}
+
+/// Foreign words as they can be shown to a person.
+fn quote(text: &str) -> String {
+    let mut shown: String = text.chars().take(MAX_QUOTE).collect();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    shown.escape_debug().to_string()
+}

@@ -1,0 +1,76 @@
+//! Which catalog of a broadcast is read.
+
+use gst::glib;
+use moq_mux::catalog;
+
+/// The catalog that `moqsrc` reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, glib::Enum)]
+#[repr(u32)]
+#[enum_type(name = "GstMoqCatalogFormat")]
+pub enum CatalogFormat {
+    /// The one that the suffix of the broadcast's name promises, `.hang` or `.msf`, then hang, MSF
+    /// and compressed hang: the first that is served.
+    #[default]
+    #[enum_value(name = "By the name's suffix, then what is served", nick = "auto")]
+    Auto,
+    /// hang, plain or compressed.
+    #[enum_value(name = "hang", nick = "hang")]
+    Hang,
+    /// MSF, which has pictures and sound only.
+    #[enum_value(name = "MSF (MOQT Streaming Format)", nick = "msf")]
+    Msf,
+}
+
+/// A track that a catalog can be on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Track {
+    Hang,
+    /// The same, compressed.
+    HangZ,
+    Msf,
+}
+
+impl Track {
+    /// The track's name.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Hang => hang::Catalog::DEFAULT_NAME,
+            Self::HangZ => hang::Catalog::COMPRESSED_NAME,
+            Self::Msf => moq_msf::DEFAULT_NAME,
+        }
+    }
+}
+
+impl CatalogFormat {
+    /// The tracks to try for a broadcast of this name, the best first.
+    pub(super) fn tracks(self, broadcast: &str) -> &'static [Track] {
+        let suffix = catalog::CatalogFormat::detect(broadcast);
+        match (self, suffix) {
+            (Self::Hang, _) => &[Track::Hang, Track::HangZ],
+            (Self::Msf, _) => &[Track::Msf],
+            (Self::Auto, Some(catalog::CatalogFormat::Msf)) => {
+                &[Track::Msf, Track::Hang, Track::HangZ]
+            }
+            (Self::Auto, _) => &[Track::Hang, Track::Msf, Track::HangZ],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_suffix_decides_what_is_tried_first() {
+        for (format, broadcast, first, count) in [
+            (CatalogFormat::Auto, "camera", Track::Hang, 3),
+            (CatalogFormat::Auto, "camera.hang", Track::Hang, 3),
+            (CatalogFormat::Auto, "camera.msf", Track::Msf, 3),
+            (CatalogFormat::Hang, "camera.msf", Track::Hang, 2),
+            (CatalogFormat::Msf, "camera.hang", Track::Msf, 1),
+        ] {
+            let tracks = format.tracks(broadcast);
+            assert_eq!((tracks[0], tracks.len()), (first, count), "{broadcast}");
+        }
+    }
+}

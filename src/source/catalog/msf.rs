@@ -1,0 +1,180 @@
+//! MSF's catalog (draft-ietf-moq-msf-01, and -00 as far as it differs): a list of tracks, of which
+//! pictures and sound are taken, each read by itself.
+
+use std::{collections::HashMap, str::FromStr};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use bytes::Bytes;
+use hang::catalog::{AudioCodec, AudioConfig, Container, VideoConfig};
+use moq_msf::{Packaging, Role, Track};
+use moq_mux::codec::{aac, flac, opus};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::entries::Found;
+use crate::media::{caps::Rendition, rendition};
+
+/// No more tracks of one catalog are looked at.
+const MAX_TRACKS: usize = 512;
+/// No more initialization data of one track is decoded, in characters of base64: tracks can share
+/// theirs, so that a small catalog could make much work.
+const MAX_INIT: usize = 256 << 10;
+
+/// What the catalog lists, in its order.
+pub(super) fn renditions(catalog: &Value) -> impl Iterator<Item = Found<'_>> {
+    let list = catalog["initDataList"].as_array().into_iter().flatten();
+    let inits: HashMap<&str, &Value> = list
+        .filter_map(|init| Some((init["id"].as_str()?, init)))
+        .collect();
+    let tracks = tracks(catalog).iter().take(MAX_TRACKS);
+    tracks.map(move |track| Found {
+        name: track["name"].as_str().unwrap_or_default(),
+        rendition: rendition(track, &inits),
+    })
+}
+
+/// What of the catalog as a whole is not followed.
+pub(super) fn limits(catalog: &Value) -> Vec<String> {
+    let mut limits = Vec::new();
+    if tracks(catalog).len() > MAX_TRACKS {
+        limits.push(format!("Only {MAX_TRACKS} tracks of the catalog are read"));
+    }
+    if catalog["deltaUpdate"] == true {
+        limits
+            .push("The catalog's delta updates are left out: only whole catalogs are read".into());
+    }
+    limits
+}
+
+/// Whether the broadcast is over: it is complete, and nothing of it can be read any more.
+pub(super) fn is_over(catalog: &Value) -> bool {
+    catalog["isComplete"] == true && tracks(catalog).is_empty()
+}
+
+fn tracks(catalog: &Value) -> &[Value] {
+    catalog["tracks"].as_array().map_or(&[], Vec::as_slice)
+}
+
+fn rendition(value: &Value, inits: &HashMap<&str, &Value>) -> Result<Rendition, String> {
+    let track = Track::deserialize(value).map_err(|err| err.to_string())?;
+    let is_video = match &track.role {
+        Some(Role::Video) => true,
+        Some(Role::Audio) => false,
+        Some(role) => return Err(format!("MSF tracks of the role {role} are not supported")),
+        None => return Err("it has no role".into()),
+    };
+    let init = init_data(value, inits)?;
+    let (container, description) = match &track.packaging {
+        Packaging::Loc => (Container::Loc, init),
+        Packaging::Legacy => (Container::Legacy, init),
+        Packaging::Cmaf => {
+            let init = init.ok_or("it has no initialization data")?;
+            (Container::Cmaf { init }, None)
+        }
+        other => return Err(format!("the packaging {other} is not supported")),
+    };
+    let label = value["label"].as_str().map(str::to_owned);
+    let codec = track.codec.as_deref().ok_or("it has no codec")?;
+    match is_video {
+        true => video(&track, codec, container, description, label).map(Rendition::Video),
+        false => audio(&track, codec, container, description, label).map(Rendition::Audio),
+    }
+}
+
+fn video(
+    track: &Track,
+    codec: &str,
+    container: Container,
+    description: Option<Bytes>,
+    label: Option<String>,
+) -> Result<VideoConfig, String> {
+    let mut config = VideoConfig::new(parse_codec::<hang::catalog::VideoCodec>(codec)?);
+    config.container = container;
+    config.description = description;
+    config.label = label;
+    config.coded_width = track.width;
+    config.coded_height = track.height;
+    config.framerate = track.framerate;
+    config.bitrate = track.bitrate;
+    config.stalled = track.stalled;
+    config.jitter = track.jitter;
+    config.delay = track.delay;
+    Ok(config)
+}
+
+fn audio(
+    track: &Track,
+    codec: &str,
+    container: Container,
+    description: Option<Bytes>,
+    label: Option<String>,
+) -> Result<AudioConfig, String> {
+    let codec = parse_codec::<AudioCodec>(codec)?;
+    let channels = track.channel_config.as_deref();
+    let stated = track
+        .samplerate
+        .zip(channels.and_then(|text| text.parse().ok()));
+    let (rate, channels) = match stated {
+        Some(stated) => stated,
+        // Both are optional here, and most codecs say them in their initialization data.
+        None => {
+            let derived = description
+                .as_deref()
+                .and_then(|bytes| parameters(&codec, bytes));
+            derived.ok_or("it does not say its sample rate and channels")?
+        }
+    };
+    let mut config = AudioConfig::new(codec, rate, channels);
+    config.container = container;
+    config.description = description;
+    config.label = label;
+    config.bitrate = track.bitrate;
+    config.jitter = track.jitter;
+    config.delay = track.delay;
+    Ok(config)
+}
+
+fn parse_codec<T: FromStr<Err: std::fmt::Display>>(codec: &str) -> Result<T, String> {
+    rendition::check_codec(codec)?;
+    codec.parse().map_err(|err: T::Err| err.to_string())
+}
+
+/// Sample rate in Hz and channels by a codec's initialization data.
+fn parameters(codec: &AudioCodec, mut init: &[u8]) -> Option<(u32, u32)> {
+    match codec {
+        AudioCodec::AAC(_) => {
+            let config = aac::Config::parse(&mut init).ok()?;
+            Some((config.sample_rate, config.channel_count))
+        }
+        AudioCodec::Opus => {
+            let config = opus::Config::parse(&mut init).ok()?;
+            Some((config.sample_rate, config.channel_count))
+        }
+        AudioCodec::Flac => {
+            let config = flac::Config::parse(&mut init).ok()?;
+            Some((config.sample_rate, config.channel_count))
+        }
+        _ => None,
+    }
+}
+
+/// The track's initialization data: its own (draft-00), or what it refers to in the catalog's list.
+fn init_data(track: &Value, inits: &HashMap<&str, &Value>) -> Result<Option<Bytes>, String> {
+    let text = match track["initRef"].as_str() {
+        Some(id) => {
+            let init = inits.get(id);
+            let init =
+                init.filter(|init| init["type"].as_str().is_none_or(|kind| kind == "inline"));
+            let data = init.and_then(|init| init["data"].as_str());
+            Some(data.ok_or("its initialization data is not in the catalog")?)
+        }
+        None => track["initData"].as_str(),
+    };
+    let Some(text) = text else { return Ok(None) };
+    if text.len() > MAX_INIT {
+        return Err("its initialization data is too long".into());
+    }
+    let data = BASE64_STANDARD.decode(text);
+    let data = data.map_err(|err| format!("its initialization data is not base64: {err}"))?;
+    Ok(Some(data.into()))
+}

@@ -1,0 +1,362 @@
+//! Catalogs of every kind, as a pure function sees them.
+
+use moq_net::Path;
+use proptest::prelude::*;
+use serde_json::{Map, Value, json};
+
+use super::{
+    entries::{Entry, read},
+    format::Track,
+    msf,
+};
+use crate::media::{caps::Rendition, codec::Kind};
+
+const OWN: &str = "room/camera.hang";
+
+fn of(track: Track, catalog: &Value) -> (Vec<Entry>, Vec<String>) {
+    gst::init().expect("GStreamer initializes");
+    read(track, &Path::new(OWN), catalog)
+}
+
+fn names(entries: &[Entry]) -> Vec<&str> {
+    entries.iter().map(|entry| entry.name.as_str()).collect()
+}
+
+fn opus() -> Value {
+    json!({"codec": "opus", "sampleRate": 48_000, "numberOfChannels": 2, "container": {"kind": "legacy"}})
+}
+
+fn opus_at(reference: &str) -> Value {
+    let mut entry = opus();
+    entry["broadcast"] = reference.into();
+    entry
+}
+
+fn msf_opus(name: &str) -> Value {
+    json!({"name": name, "packaging": "legacy", "role": "audio", "codec": "opus",
+        "samplerate": 48_000, "channelConfig": "2"})
+}
+
+/// One catalog of audio entries.
+fn audio(entries: impl IntoIterator<Item = (String, Value)>) -> Value {
+    let renditions: Map<String, Value> = entries.into_iter().collect();
+    json!({"audio": {"renditions": renditions}})
+}
+
+#[test]
+fn each_field_of_an_msf_track_has_its_place() {
+    let catalog = json!({"version": "draft-01",
+    "initDataList": [{"id": "a", "type": "inline", "data": "EZA="}],
+    "tracks": [
+        {"name": "v", "packaging": "loc", "role": "video", "codec": "avc3.64001f", "isLive": true,
+         "width": 1280, "height": 720, "framerate": 29.97, "bitrate": 1_000_000, "label": "Stage",
+         "jitter": 20.5, "delay": 200},
+        {"name": "a", "packaging": "legacy", "role": "audio", "codec": "mp4a.40.2", "initRef": "a",
+         "bitrate": 96_000, "label": "Hall", "lang": "en"},
+    ]});
+    let (entries, problems) = of(Track::Msf, &catalog);
+    assert_eq!((names(&entries), problems), (vec!["v", "a"], vec![]));
+    let Rendition::Video(video) = &*entries[0].rendition else {
+        panic!("a video track")
+    };
+    assert_eq!(video.codec.to_string(), "avc3.64001f");
+    assert_eq!(video.coded_width.zip(video.coded_height), Some((1280, 720)));
+    assert_eq!(video.framerate, Some(29.97));
+    assert_eq!(video.bitrate, Some(1_000_000));
+    assert_eq!(video.label.as_deref(), Some("Stage"));
+    assert_eq!(video.jitter.map(|time| time.as_micros()), Some(20_500));
+    assert_eq!(video.delay.map(|time| time.as_millis()), Some(200));
+    assert_eq!(video.container, hang::catalog::Container::Loc);
+    let Rendition::Audio(audio) = &*entries[1].rendition else {
+        panic!("an audio track")
+    };
+    assert_eq!(audio.description.as_deref(), Some(&[0x11, 0x90][..]));
+    // By the AudioSpecificConfig: the track says neither.
+    assert_eq!((audio.sample_rate, audio.channel_count), (48_000, 2));
+    assert_eq!(audio.label.as_deref(), Some("Hall"));
+    assert_eq!(audio.container, hang::catalog::Container::Legacy);
+}
+
+#[test]
+fn a_bad_msf_track_harms_no_other() {
+    let with = |field: &str, value: Value| {
+        let mut track = msf_opus("bad");
+        track[field] = value;
+        track
+    };
+    for (track, hint) in [
+        (json!(17), "invalid type"),
+        (json!({"name": "bad"}), "packaging"),
+        (with("role", Value::Null), "no role"),
+        (with("role", "caption".into()), "caption"),
+        (with("packaging", "eventtimeline".into()), "eventtimeline"),
+        (with("packaging", "cmaf".into()), "initialization data"),
+        (with("codec", Value::Null), "no codec"),
+        (with("codec", "quantum".into()), "quantum"),
+        (with("samplerate", Value::Null), "sample rate"),
+        (with("samplerate", "many".into()), "invalid type"),
+        (with("samplerate", 0.into()), "0 Hz"),
+        (with("initData", "§".into()), "base64"),
+        (with("initRef", "nowhere".into()), "not in the catalog"),
+        (with("name", "\n".into()), "name"),
+        (with("name", "good".into()), "same name"),
+    ] {
+        let catalog = json!({"tracks": [msf_opus("good"), track, msf_opus("too")]});
+        let (entries, problems) = of(Track::Msf, &catalog);
+        assert_eq!(names(&entries), ["good", "too"], "{track}");
+        let [problem] = &problems[..] else {
+            panic!("one problem with {track}: {problems:?}")
+        };
+        assert!(problem.contains(hint), "{track}: {problem}");
+    }
+}
+
+#[test]
+fn msf_says_when_it_is_over() {
+    for (catalog, over) in [
+        (json!({"isComplete": true, "tracks": []}), true),
+        (json!({"isComplete": true}), true),
+        (
+            json!({"isComplete": true, "tracks": [msf_opus("a")]}),
+            false,
+        ),
+        (json!({"tracks": []}), false),
+        (json!({"isComplete": "true"}), false),
+    ] {
+        assert_eq!(msf::is_over(&catalog), over, "{catalog}");
+    }
+}
+
+#[test]
+fn a_reference_leads_to_a_broadcast_beside_or_below() {
+    for (reference, path) in [
+        ("", Ok(None)),
+        ("./camera.hang", Ok(None)),
+        ("../room/camera.hang", Ok(None)),
+        ("source", Ok(Some("room/source"))),
+        ("./source", Ok(Some("room/source"))),
+        ("../studio/source", Ok(Some("studio/source"))),
+        ("../../source", Err("no broadcast")),
+        ("..", Err("no broadcast")),
+        ("a\u{7}b", Err("no broadcast")),
+    ] {
+        let catalog = audio([("a".to_owned(), opus_at(reference))]);
+        let (entries, problems) = of(Track::Hang, &catalog);
+        match path {
+            Ok(path) => {
+                assert_eq!(problems, Vec::<String>::new(), "{reference}");
+                let elsewhere = entries[0].elsewhere.as_ref();
+                assert_eq!(elsewhere.map(|path| path.as_str()), path, "{reference}");
+            }
+            Err(hint) => assert!(problems[0].contains(hint), "{reference}: {problems:?}"),
+        }
+    }
+}
+
+#[test]
+fn few_other_broadcasts_are_referred_to() {
+    let catalog = audio((0..40).map(|i| (format!("{i:02}"), opus_at(&format!("other-{}", i / 2)))));
+    let (entries, problems) = of(Track::Hang, &catalog);
+    assert_eq!(
+        (entries.len(), problems.len()),
+        (32, 8),
+        "16 with two tracks each"
+    );
+}
+
+#[test]
+fn few_of_many_entries_are_used_and_few_words_are_said() {
+    let many = audio((0..10_000).map(|i| (format!("{i:05}"), opus())));
+    let (entries, problems) = of(Track::Hang, &many);
+    assert_eq!((entries.len(), problems.len()), (64, 1));
+    let tracks: Vec<Value> = (0..10_000).map(|i| msf_opus(&format!("{i:05}"))).collect();
+    let (entries, problems) = of(Track::Msf, &json!({"tracks": tracks}));
+    assert_eq!((entries.len(), problems.len()), (64, 2));
+    let long = "x".repeat(1 << 20);
+    let bad = json!({"codec": long, "sampleRate": 1, "numberOfChannels": 1});
+    let (entries, problems) = of(Track::Hang, &audio([(long, bad)]));
+    assert!(entries.is_empty());
+    assert!(problems[0].len() < 1000, "{} bytes", problems[0].len());
+}
+
+#[test]
+fn a_codec_that_is_no_ascii_is_left_out() {
+    // Six bytes whose second and third are one character.
+    let codec = "avc1.aéabc";
+    let hang = json!({"video": {"renditions": {"bad": {"codec": codec}}}, "audio": {"renditions": {"a": opus()}}});
+    let bad = json!({"name": "bad", "packaging": "loc", "role": "video", "codec": codec});
+    let msf = json!({"tracks": [bad, msf_opus("a")]});
+    for (track, catalog) in [(Track::Hang, hang), (Track::Msf, msf)] {
+        let (entries, problems) = of(track, &catalog);
+        assert_eq!(names(&entries), ["a"]);
+        assert!(problems[0].contains("ASCII"), "{problems:?}");
+    }
+}
+
+/// Any JSON, with what catalogs have in it more often than not.
+fn value() -> impl Strategy<Value = Value> {
+    let word = prop_oneof![
+        Just("opus"),
+        Just("mp4a.40.2"),
+        Just("avc1.64001f"),
+        Just("avc1.é"),
+        Just("hev1.A"),
+        Just("hvc1.1.6.L93.B0"),
+        Just("vp09.00"),
+        Just("av01.0.04M.10"),
+        Just("flac"),
+        Just("pcm"),
+        Just("legacy"),
+        Just("loc"),
+        Just("cmaf"),
+        Just("video"),
+        Just("audio"),
+        Just("vtt"),
+        Just("AAAAIGZ0eXBpc28="),
+        Just("0142c01e"),
+        Just("../.."),
+        Just("source"),
+        Just("\u{0}"),
+    ];
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        word.prop_map(Value::from),
+        any::<String>().prop_map(Value::from),
+    ];
+    leaf.prop_recursive(3, 24, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::hash_map(any::<String>(), inner, 0..4)
+                .prop_map(|map| Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+/// An entry in whose place of a field anything can be.
+fn entry(base: Value, fields: &'static [&'static str]) -> impl Strategy<Value = Value> {
+    let broken = prop::collection::vec((prop::sample::select(fields), value()), 0..4);
+    broken.prop_map(move |broken| {
+        let mut entry = base.clone();
+        for (field, value) in broken {
+            entry[field] = value;
+        }
+        entry
+    })
+}
+
+fn hang_catalog() -> impl Strategy<Value = Value> {
+    const FIELDS: &[&str] = &[
+        "codec",
+        "container",
+        "description",
+        "codedWidth",
+        "codedHeight",
+        "displayAspectWidth",
+        "displayAspectHeight",
+        "framerate",
+        "bitrate",
+        "jitter",
+        "delay",
+        "label",
+        "broadcast",
+        "sampleRate",
+        "numberOfChannels",
+        "format",
+        "role",
+        "lang",
+        "optimizeForLatency",
+        "stalled",
+    ];
+    let video = json!({"codec": "avc1.64001f", "codedWidth": 640, "codedHeight": 480,
+        "container": {"kind": "legacy"}});
+    let renditions = |base: Value| {
+        let entries = prop::collection::hash_map(any::<String>(), entry(base, FIELDS), 0..4);
+        entries.prop_map(|map| json!({"renditions": Value::Object(map.into_iter().collect())}))
+    };
+    let section = |base: Value| prop_oneof![9 => renditions(base), 1 => value()];
+    let text = json!({"format": "vtt", "container": {"kind": "legacy"}});
+    let data = json!({"caps": "meta/x-klv", "container": {"kind": "legacy"}});
+    (section(video), section(opus()), section(text), section(data)).prop_map(
+        |(video, audio, text, data)| json!({"video": video, "audio": audio, "text": text, "gstData": data}),
+    )
+}
+
+fn msf_catalog() -> impl Strategy<Value = Value> {
+    const FIELDS: &[&str] = &[
+        "name",
+        "packaging",
+        "role",
+        "codec",
+        "width",
+        "height",
+        "framerate",
+        "samplerate",
+        "channelConfig",
+        "bitrate",
+        "initData",
+        "initRef",
+        "jitter",
+        "delay",
+        "label",
+        "lang",
+        "isLive",
+        "stalled",
+        "renderGroup",
+        "altGroup",
+        "maxGrpSapStartingType",
+    ];
+    let video = json!({"name": "v", "packaging": "loc", "role": "video", "codec": "avc3.64001f"});
+    let tracks = prop::collection::vec(
+        prop_oneof![entry(video, FIELDS), entry(msf_opus("a"), FIELDS), value()],
+        0..6,
+    );
+    let inits = prop_oneof![
+        value(),
+        entry(
+            json!({"id": "opus", "type": "inline", "data": "EZA="}),
+            &["id", "type", "data"]
+        )
+        .prop_map(|init| json!([init])),
+    ];
+    (tracks, inits, value(), value()).prop_map(|(tracks, inits, complete, delta)| {
+        json!({"version": "draft-01", "tracks": tracks, "initDataList": inits,
+            "isComplete": complete, "deltaUpdate": delta})
+    })
+}
+
+proptest! {
+    #[test]
+    fn a_hostile_hang_catalog_harms_nobody(catalog in hang_catalog()) {
+        let mut catalog = catalog;
+        let before = of(Track::Hang, &catalog).0.len();
+        catalog["audio"] = json!({"renditions": {"good": opus()}});
+        let (entries, _) = of(Track::Hang, &catalog);
+        prop_assert!(entries.iter().any(|entry| entry.name == "good"));
+        prop_assert!(entries.iter().all(|entry| entry.caps.is_fixed()));
+        prop_assert!(before <= 64);
+    }
+
+    #[test]
+    fn a_hostile_msf_catalog_harms_nobody(catalog in msf_catalog()) {
+        let mut catalog = catalog;
+        if let Some(tracks) = catalog["tracks"].as_array_mut() {
+            tracks.push(msf_opus("good"));
+        }
+        let (entries, _) = of(Track::Msf, &catalog);
+        prop_assert!(entries.iter().any(|entry| entry.name == "good"));
+        prop_assert!(entries.iter().all(|entry| entry.caps.is_fixed()));
+        prop_assert!(entries.iter().all(|entry| matches!(entry.rendition.kind(), Kind::Video | Kind::Audio)));
+    }
+
+    #[test]
+    fn anything_at_all_is_no_catalog_and_no_harm(catalog in value()) {
+        for track in [Track::Hang, Track::Msf] {
+            of(track, &catalog);
+        }
+        msf::is_over(&catalog);
+    }
+}
