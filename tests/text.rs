@@ -67,7 +67,9 @@ fn the_wire_has_what_browsers_read() {
         let seen = viewer.wait("the cue comes", DEADLINE, |seen| {
             seen.frames("text").len() == 1
         });
-        let Frame { timestamp, payload } = seen.frames("text").remove(0);
+        let Frame {
+            timestamp, payload, ..
+        } = seen.frames("text").remove(0);
         let times = [timestamp, timestamp + 1_000_000].map(vtt_time);
         let expected = format!("WEBVTT\n\n{} --> {}\n{expected}\n", times[0], times[1]);
         assert_eq!(String::from_utf8_lossy(&payload), expected, "{caps}");
