@@ -425,3 +425,38 @@ fn encoders_and_parsers_of_subtitles_take_cues_directly() {
         }
     }
 }
+
+#[test]
+fn language_and_title_arrive_as_tags() {
+    common::init();
+    let relay = Relay::start().expect("the relay starts");
+    let broadcast = unique_broadcast("language");
+    let pipeline = Running::play(&format!(
+        "appsrc name=cues is-live=true do-timestamp=true format=time caps={UTF8} ! \
+         taginject tags=\"language-code=de,title=Untertitel\" ! {}",
+        moqsink(&relay.url(), &broadcast)
+    ));
+    let source = pipeline.element("cues").downcast::<gst_app::AppSrc>();
+    let source = source.expect("an appsrc");
+    let cue = || gst::Buffer::from_slice("eins");
+    source.push_buffer(cue()).expect("the cue is taken");
+    let (subscriber, packets) = subscribe(&relay, &broadcast);
+    packets.wait_count(1, DEADLINE);
+    let viewer = Viewer::start(&relay.url(), &broadcast);
+    viewer.wait("the catalog tells both", DEADLINE, |seen| {
+        seen.catalog()
+            .text
+            .renditions
+            .get("text")
+            .is_some_and(|text| {
+                (text.lang.as_deref(), text.label.as_deref()) == (Some("de"), Some("Untertitel"))
+            })
+    });
+    let pad = wait_pad(&subscriber.element("moq"), "text_0", DEADLINE);
+    let tags = pad.sticky_event::<gst::event::Tag>(0).expect("tags");
+    let language = tags.tag().get::<gst::tags::LanguageCode>();
+    assert_eq!(
+        language.map(|tag| tag.get().to_owned()).as_deref(),
+        Some("de")
+    );
+}
