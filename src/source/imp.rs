@@ -11,7 +11,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use super::{
     MoqSrcPad,
     catalog::CatalogFormat,
-    pad,
+    expose::template_name,
     playback::{LatencyAnswer, RunningClock},
     task::{self, Control},
 };
@@ -57,8 +57,8 @@ pub enum Join {
 }
 
 #[derive(Clone)]
-struct Settings {
-    session: settings::Settings,
+pub(super) struct Settings {
+    pub(super) session: settings::Settings,
     catalog_format: CatalogFormat,
     join: Join,
     latency: u32,
@@ -83,7 +83,7 @@ impl Default for Settings {
 }
 
 /// What exists from READY to PAUSED and back.
-struct Run {
+pub(super) struct Run {
     task: Task,
     control: UnboundedSender<Control>,
     courier: Arc<Courier>,
@@ -301,63 +301,13 @@ impl MoqSrc {
         pads.filter_map(|pad| pad.downcast().ok()).collect()
     }
 
-    fn settings(&self) -> MutexGuard<'_, Settings> {
+    pub(super) fn settings(&self) -> MutexGuard<'_, Settings> {
         self.settings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn run(&self) -> MutexGuard<'_, Option<Run>> {
+    pub(super) fn run(&self) -> MutexGuard<'_, Option<Run>> {
         self.run.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Adds the pads of new renditions and tells of all streams; a job of the courier.
-pub(super) fn expose(
-    element: &gst::Element,
-    added: Vec<pad::Config>,
-    collection: &gst::StreamCollection,
-    first: bool,
-    courier: &Courier,
-) {
-    for config in added {
-        let template = template_name(config.kind);
-        let Some(template) = element.pad_template(&template) else {
-            continue;
-        };
-        let pad = MoqSrcPad::new(&template, config, collection);
-        if courier.is_closed() || element.add_pad(&pad).is_err() {
-            continue;
-        }
-        // The run may have ended while the pad was added: it goes with its run, if it has not yet.
-        if courier.is_closed() {
-            pad.stop(Instant::now());
-            if pad.parent_element().as_ref() == Some(element) {
-                let _ = element.remove_pad(&pad);
-            }
-        }
-    }
-    if courier.is_closed() {
-        return;
-    }
-    let message = gst::message::StreamCollection::builder(collection)
-        .src(element)
-        .build();
-    // Refused only without a bus: then nobody asks.
-    let _ = element.post_message(message);
-    if first {
-        element.no_more_pads();
-    }
-}
-
-/// The pad gives another track; a job of the courier.
-pub(super) fn rename(element: &gst::Element, pad: &str, track: &str, mime: Option<String>) {
-    let pad = element.static_pad(pad).and_downcast::<MoqSrcPad>();
-    if let Some(pad) = pad {
-        pad.set_track(track, mime);
-    }
-}
-
-fn template_name(kind: Kind) -> String {
-    format!("{}_%u", kind.name())
 }
 
 #[glib::object_subclass]
@@ -378,27 +328,6 @@ impl ObjectImpl for MoqSrc {
 }
 
 impl GstObjectImpl for MoqSrc {}
-
-impl URIHandlerImpl for MoqSrc {
-    const URI_TYPE: gst::URIType = gst::URIType::Src;
-
-    fn protocols() -> &'static [&'static str] {
-        &settings::URI_SCHEMES
-    }
-
-    fn uri(&self) -> Option<String> {
-        self.settings().session.public_uri()
-    }
-
-    fn set_uri(&self, uri: &str) -> Result<(), glib::Error> {
-        if self.run().is_some() {
-            let text = "The URI of a running source cannot be changed";
-            return Err(glib::Error::new(gst::URIError::BadState, text));
-        }
-        let set = self.settings().session.set_uri(uri);
-        set.map_err(|reason| glib::Error::new(gst::URIError::BadUri, &reason))
-    }
-}
 
 impl ElementImpl for MoqSrc {
     fn metadata() -> Option<&'static gst::subclass::ElementMetadata> {

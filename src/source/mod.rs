@@ -80,6 +80,7 @@
 
 mod catalog;
 mod container;
+mod expose;
 mod imp;
 mod pad;
 mod playback;
@@ -89,6 +90,7 @@ mod reference;
 mod stream;
 mod subscription;
 mod task;
+mod uri;
 
 use gst::{glib, prelude::*};
 

@@ -1,11 +1,10 @@
 //! Reads one track: groups in order, frames stamped and sent to their pad.
 
+mod output;
 mod text;
 
 use std::{
-    collections::VecDeque,
     future::Future,
-    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -14,27 +13,15 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use gst::{ClockTime, glib};
 use moq_net::{broadcast, group, track};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    container::Container,
-    imp::CAT,
-    playback::Playback,
-    records,
-    stream::{Frame, Message},
-    subscription::PAD_TIME,
-};
+use self::output::Output;
+use super::{container::Container, playback::Playback, records, stream::Message};
 use crate::{
-    media::{
-        caps::{self, Rendition},
-        codec::Kind,
-        duration,
-        incoming::{TrackId, Verdict},
-    },
+    media::caps::Rendition,
     session::{budget::Budget, error},
 };
 
@@ -246,232 +233,5 @@ pub(super) async fn until_retired<T>(
         biased;
         result = future => Some(result),
         () = silence => None,
-    }
-}
-
-/// Stamps the frames of one track and sends them to its pad.
-struct Output {
-    log: glib::GString,
-    rendition: Arc<Rendition>,
-    messages: mpsc::Sender<Message>,
-    budget: Arc<Budget>,
-    position: Arc<Position>,
-    max_age: Duration,
-    playback: Arc<Playback>,
-    track: TrackId,
-    /// Frames that wait for the timeline to settle.
-    held: VecDeque<Held>,
-    /// Frames were lost before the next one to come.
-    gap: bool,
-    /// The next frame to show does not follow the one before it.
-    discont: bool,
-    /// Deltas are of no use until a key frame comes.
-    needs_key: bool,
-    /// Pictures before this one refer to a group that was not received.
-    first_shown: Option<ClockTime>,
-    /// Frames that were older than the start of the subscription.
-    before_start: u64,
-}
-
-struct Held {
-    timestamp: ClockTime,
-    key: bool,
-    /// Frames were lost before this one.
-    gap: bool,
-    payload: Bytes,
-    /// When it ends, if a frame that came after it says so.
-    end: Option<ClockTime>,
-    /// Before that it is held, unless its end is known.
-    ready: ClockTime,
-}
-
-/// The frame's timestamp, unless it is absurd: 2^60 ns are 36 years.
-fn timestamp(frame: &moq_mux::container::Frame) -> Option<ClockTime> {
-    let nanos = u64::try_from(frame.timestamp.as_nanos()).ok()?;
-    (nanos < 1 << 60).then(|| ClockTime::from_nseconds(nanos))
-}
-
-impl Output {
-    fn new(config: &Config, playback: Arc<Playback>) -> Self {
-        let delay = config.rendition.delay();
-        let delay = delay.and_then(|delay| ClockTime::try_from(delay).ok());
-        let kind = config.rendition.kind();
-        let track = playback.update(|timeline| {
-            let track = timeline.add_track(kind, delay, config.position.get());
-            if let Some(depth) = caps::reorder_depth(&config.rendition) {
-                timeline.set_reorder_depth(track, depth);
-            }
-            if let Some(frame) = duration::of(&config.rendition, &[]) {
-                timeline.set_frame_duration(track, frame);
-            }
-            track
-        });
-        Self {
-            log: config.log.clone(),
-            rendition: config.rendition.clone(),
-            messages: config.messages.clone(),
-            budget: config.budget.clone(),
-            position: config.position.clone(),
-            max_age: config.max_age,
-            playback,
-            track,
-            held: VecDeque::new(),
-            gap: false,
-            discont: true,
-            needs_key: kind == Kind::Video,
-            first_shown: None,
-            before_start: 0,
-        }
-    }
-
-    /// The result of `future`; meanwhile the held frames are let go when the timeline settles.
-    async fn settling<T>(&mut self, future: impl Future<Output = T>) -> T {
-        let mut future = pin!(future);
-        loop {
-            let until_settled = self.until_settled();
-            tokio::select! {
-                biased;
-                result = &mut future => return result,
-                () = tokio::time::sleep(until_settled), if !self.held.is_empty() => {
-                    self.release_if_settled();
-                }
-            }
-        }
-    }
-
-    /// Lets everything go that is held.
-    async fn finish(&mut self) {
-        while !self.held.is_empty() {
-            tokio::time::sleep(self.until_settled()).await;
-            self.release_if_settled();
-        }
-    }
-
-    /// Takes in a frame; `false` says that its group is too old to go on with.
-    async fn take(&mut self, frame: moq_mux::container::Frame, key: bool) -> bool {
-        let waited = self.wait_for_room().await;
-        if waited > self.max_age {
-            self.gap = true;
-            return false;
-        }
-        let Some(timestamp) = timestamp(&frame) else {
-            self.discont = true;
-            return true;
-        };
-        let now = self.playback.clock.now();
-        self.playback.update(|timeline| {
-            // A frame that waited here did not arrive now, but the first one anchors all the same.
-            if waited.is_zero() || timeline.settles_at().is_none() {
-                timeline.arrive(self.track, timestamp, now);
-            }
-        });
-        self.held.push_back(Held {
-            timestamp,
-            key,
-            gap: std::mem::take(&mut self.gap),
-            payload: frame.payload,
-            end: None,
-            ready: self.ready(now),
-        });
-        self.release_if_settled();
-        true
-    }
-
-    async fn wait_for_room(&self) -> Duration {
-        self.budget.set_max_time(PAD_TIME + self.playback.latency());
-        if !self.budget.is_over() {
-            return Duration::ZERO;
-        }
-        let begun = Instant::now();
-        self.budget.room().await;
-        begun.elapsed()
-    }
-
-    fn until_settled(&self) -> Duration {
-        let at = self.playback.timeline().settles_at();
-        let now = self.playback.clock.now();
-        // Without an anchor nothing is held for long; never without a pause.
-        let at = at.map(|at| at.max(self.held.front().map_or(at, Held::ready)));
-        at.map_or(TAIL, |at| at.saturating_sub(now).into())
-    }
-
-    fn release_if_settled(&mut self) {
-        let now = self.playback.clock.now();
-        if !self.playback.timeline().is_settled(now) {
-            return;
-        }
-        while self.held.len() > 1 || self.held.front().is_some_and(|held| held.ready() <= now) {
-            if let Some(held) = self.held.pop_front() {
-                self.show(held);
-            }
-        }
-    }
-
-    /// What follows does not belong to what came before: video begins again with a key frame.
-    fn interrupt(&mut self) {
-        self.discont = true;
-        self.needs_key = self.rendition.kind() == Kind::Video;
-    }
-
-    fn show(&mut self, held: Held) {
-        if held.gap {
-            self.interrupt();
-        }
-        if self.rendition.kind() == Kind::Text {
-            return self.show_text(&held);
-        }
-        if !self.is_decodable(&held) {
-            self.discont = true;
-            return;
-        }
-        let mut timeline = self.playback.timeline();
-        let verdict = timeline.stamp(self.track, held.timestamp);
-        drop(timeline);
-        let Verdict::Show(stamp) = verdict else {
-            self.before_start += 1;
-            self.interrupt();
-            return;
-        };
-        let is_video = self.rendition.kind() == Kind::Video;
-        let frame = Frame {
-            pts: stamp.pts,
-            dts: stamp.dts,
-            duration: duration::of(&self.rendition, &held.payload),
-            discont: std::mem::take(&mut self.discont) | stamp.discont,
-            delta: is_video && !held.key,
-            stays: false,
-            charge: self.budget.charge(held.payload.len(), stamp.pts),
-            payload: held.payload,
-        };
-        self.position.advance(frame.dts.unwrap_or(frame.pts));
-        // Refused only when the pad has gone.
-        let _ = self.messages.send(Message::Frame(frame));
-    }
-
-    /// Whether what the picture refers to was received, too.
-    fn is_decodable(&mut self, held: &Held) -> bool {
-        if held.key {
-            self.first_shown = self.needs_key.then_some(held.timestamp);
-            if self.needs_key
-                && let Some(depth) = caps::reorder_depth_in_band(&self.rendition, &held.payload)
-            {
-                self.playback
-                    .timeline()
-                    .set_reorder_depth(self.track, depth);
-            }
-            self.needs_key = false;
-            return true;
-        }
-        let leading = self.first_shown.is_some_and(|first| held.timestamp < first);
-        let is_video = self.rendition.kind() == Kind::Video;
-        !(self.needs_key || (leading && is_video))
-    }
-}
-
-impl Drop for Output {
-    fn drop(&mut self) {
-        self.playback.timeline().remove_track(self.track);
-        let count = self.before_start;
-        gst::debug!(CAT, id = &self.log, "{count} frames lay before the start");
     }
 }

@@ -9,7 +9,7 @@ use gst::ClockTime;
 use tokio::{task::AbortHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use super::{catalog::Entry, imp, reader::Position, stream::Message, task::RETRY};
+use super::{catalog::Entry, expose, reader::Position, stream::Message, task::RETRY};
 use crate::{
     media::{codec::Kind, duration},
     session::{budget::Budget, courier::Courier},
@@ -160,7 +160,7 @@ impl Subscription {
         if !same_track || entry.rendition.mime() != self.entry.rendition.mime() {
             let (pad, track) = (self.name.clone(), entry.name.clone());
             let mime = entry.rendition.mime().map(str::to_owned);
-            courier.send(move |element| imp::rename(element, &pad, &track, mime));
+            courier.send(move |element| expose::rename(element, &pad, &track, mime));
         }
         self.entry = entry;
     }

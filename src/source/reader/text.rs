@@ -3,7 +3,7 @@
 use gst::ClockTime;
 use moq_mux::container;
 
-use super::{Held, Output, timestamp};
+use super::output::{Held, Output, timestamp};
 use crate::{
     media::{codec::text, incoming::Stamp},
     source::stream::{Frame, Message},

@@ -14,7 +14,8 @@ use crate::{
     },
     source::{
         catalog::Entry,
-        imp::{self, CAT},
+        expose,
+        imp::CAT,
         pad,
         reader::{self, End, Reader},
         reference,
@@ -53,7 +54,7 @@ impl Session {
         let courier = self.config.courier.clone();
         self.config
             .courier
-            .send(move |element| imp::expose(element, added, &collection, first, &courier));
+            .send(move |element| expose::expose(element, added, &collection, first, &courier));
     }
 
     fn listed_streams(&self) -> Vec<gst::Stream> {

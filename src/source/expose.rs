@@ -1,0 +1,59 @@
+//! Pads that come and change while the element runs; all of it is done by the courier.
+
+use std::time::Instant;
+
+use gst::prelude::*;
+
+use super::{MoqSrcPad, pad};
+use crate::{media::codec::Kind, session::courier::Courier};
+
+/// Adds the pads of new renditions and tells of all streams.
+pub(super) fn expose(
+    element: &gst::Element,
+    added: Vec<pad::Config>,
+    collection: &gst::StreamCollection,
+    first: bool,
+    courier: &Courier,
+) {
+    for config in added {
+        let template = template_name(config.kind);
+        let Some(template) = element.pad_template(&template) else {
+            continue;
+        };
+        let pad = MoqSrcPad::new(&template, config, collection);
+        if courier.is_closed() || element.add_pad(&pad).is_err() {
+            continue;
+        }
+        // The run may have ended while the pad was added: it goes with its run, if it has not yet.
+        if courier.is_closed() {
+            pad.stop(Instant::now());
+            if pad.parent_element().as_ref() == Some(element) {
+                let _ = element.remove_pad(&pad);
+            }
+        }
+    }
+    if courier.is_closed() {
+        return;
+    }
+    let message = gst::message::StreamCollection::builder(collection)
+        .src(element)
+        .build();
+    // Refused only without a bus: then nobody asks.
+    let _ = element.post_message(message);
+    if first {
+        element.no_more_pads();
+    }
+}
+
+/// The pad gives another track.
+pub(super) fn rename(element: &gst::Element, pad: &str, track: &str, mime: Option<String>) {
+    let pad = element.static_pad(pad).and_downcast::<MoqSrcPad>();
+    if let Some(pad) = pad {
+        pad.set_track(track, mime);
+    }
+}
+
+/// Name of the template for pads of a kind.
+pub(super) fn template_name(kind: Kind) -> String {
+    format!("{}_%u", kind.name())
+}
