@@ -91,7 +91,15 @@ fn range(spec: &glib::ParamSpec) -> Option<String> {
     Some(values.join(", "))
 }
 
+/// Whether the property is a structure, which has no default that GStreamer could print.
+fn is_structure(spec: &glib::ParamSpec) -> bool {
+    spec.value_type() == gst::Structure::static_type()
+}
+
 fn default(spec: &glib::ParamSpec) -> String {
+    if is_structure(spec) {
+        return "none".into();
+    }
     let value = spec.default_value();
     match value.serialize() {
         Ok(text) => text.to_string(),
@@ -203,7 +211,7 @@ fn every_readable_property_of_a_fresh_object_is_its_default() {
         objects.extend(pad_types(name).into_iter().map(glib::Object::with_type));
         for object in &objects {
             for spec in own_properties(object.object_class()) {
-                if !spec.flags().contains(glib::ParamFlags::READABLE) {
+                if !spec.flags().contains(glib::ParamFlags::READABLE) || is_structure(&spec) {
                     continue;
                 }
                 assert_eq!(
