@@ -200,6 +200,8 @@ pub(super) struct Pusher {
     /// Downstream flushed: deltas are of no use until a key frame.
     needs_key: bool,
     discont: bool,
+    /// Nothing was taken yet.
+    first: bool,
     ended: bool,
     text: text::Text,
 }
@@ -224,6 +226,7 @@ impl Pusher {
             position: None,
             gap_due: Instant::now(),
             needs_key: false,
+            first: true,
             discont: false,
             ended: false,
             text: text::Text::default(),
@@ -325,8 +328,10 @@ impl Pusher {
         let wish = self.wishes.load(Ordering::Acquire);
         let result = pad.push(buffer);
         self.position = Some(self.position.map_or(end, |position| position.max(end)));
-        if let Err(error) = result {
-            self.refused(pad, error, wish);
+        match result {
+            Ok(_) if std::mem::take(&mut self.first) => self.tell(Control::Flowing),
+            Ok(_) => {}
+            Err(error) => self.refused(pad, error, wish),
         }
     }
 

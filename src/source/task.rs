@@ -58,6 +58,8 @@ pub(super) enum Control {
     /// Downstream takes nothing more.
     Finished(PadIndex),
     Latency(ClockTime),
+    /// A pad's first frame was taken: its sinks have prerolled and can be told the latency.
+    Flowing,
     /// The application ends the stream.
     Eos(gst::Seqnum),
 }
@@ -241,6 +243,7 @@ impl Session {
             Control::Unwanted(index, wish) => self.pads[index].refuse(wish),
             Control::Finished(index) => self.pads[index].ended = true,
             Control::Latency(latency) => self.set_latency(latency),
+            Control::Flowing => playback::post_latency(&self.config.courier),
             Control::Eos(seqnum) => self.on_eos(seqnum),
         }
     }
