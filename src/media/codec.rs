@@ -15,6 +15,8 @@ mod mpeg;
 mod nal;
 mod opus;
 mod pcm;
+#[cfg(test)]
+mod table;
 pub mod text;
 mod video;
 mod vp8;
