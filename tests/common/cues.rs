@@ -1,5 +1,7 @@
 //! Live text, from a publisher to a pad.
 
+use std::{fs, path::Path};
+
 use gst::{ClockTime, prelude::*};
 
 use super::{
@@ -63,4 +65,11 @@ pub(crate) fn texts(packets: &[Packet]) -> Vec<&str> {
     payloads
         .map(|text| str::from_utf8(text).expect("UTF-8"))
         .collect()
+}
+
+/// A file of subtitles in `folder`; its path.
+pub(crate) fn write_srt(folder: &Path, text: &str) -> String {
+    let path = folder.join("cues.srt");
+    fs::write(&path, text).expect("the file is written");
+    path.display().to_string()
 }

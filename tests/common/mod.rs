@@ -20,7 +20,7 @@ pub(crate) mod stops;
 pub(crate) mod viewer;
 
 pub(crate) use feeder::Feeder;
-pub(crate) use packets::{Packet, Packets, noise, payloads};
+pub(crate) use packets::{Packet, Packets, noise, payloads, same};
 pub(crate) use pads::{Pad, subscribe, wait_pads};
 pub(crate) use pipeline::{Running, init, unique_broadcast, wait_message, watchdog};
 pub(crate) use probe::{Delays, Sample, median};

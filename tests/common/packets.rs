@@ -161,3 +161,19 @@ pub(crate) fn noise(length: usize) -> Vec<u8> {
     };
     std::iter::repeat_with(next).take(length).collect()
 }
+
+/// Claims that what came is what was sent, byte for byte.
+pub(crate) fn same(claim: &str, sent: &[Packet], got: &[Packet]) {
+    let (sent, got) = (payloads(sent), payloads(got));
+    let same = sent
+        .iter()
+        .zip(&got)
+        .take_while(|(one, other)| one == other);
+    let same = same.count();
+    assert!(
+        sent == got,
+        "{claim}: {same} are the same from the first on, of {} sent and {} that came",
+        sent.len(),
+        got.len()
+    );
+}
