@@ -1,5 +1,5 @@
 use hang::catalog::{AAC, AV1, Container, H264, VP9};
-use moq_mux::container::fmp4::{Wire, mp4_atom::Encode};
+use moq_mux::container::fmp4::mp4_atom::Encode;
 use proptest::prelude::*;
 
 use super::*;
@@ -154,34 +154,6 @@ fn a_gap_of_an_hour_keeps_times() {
         let fragment = fragments.wrap(time, true, b"picture");
         let frames = h264_init().frames(&fragment).expect("a fragment");
         assert_eq!(frames[0].timestamp.as_micros(), u128::from(time));
-    }
-}
-
-#[tokio::test]
-async fn the_library_reads_what_is_written() {
-    use moq_mux::container::Container as _;
-
-    let init = init(&h264()).expect("an init segment");
-    let wire = Wire::from_init(&init).expect("the library reads it");
-    let broadcast = moq_net::broadcast::Info::new().produce();
-    let track = broadcast.create_track("video", None).expect("a track");
-    let mut reader = track.subscribe(None).ordered();
-    let mut group = track.append_group().expect("a group");
-    let mut fragments = Fragments::pictures(Some(1), None);
-    let shown = [(0, true), (120_000, false), (40_000, false)];
-    for (time, key) in shown {
-        let time_stamp = moq_net::Timestamp::from_micros(time).expect("a time");
-        let fragment = fragments.wrap(time, key, &time.to_be_bytes());
-        group.write_frame(time_stamp, fragment).expect("written");
-    }
-    group.finish().expect("the group ends");
-    let mut group = reader.next_group().await.expect("a group").expect("one");
-    for (time, key) in shown {
-        let frames = wire.read(&mut group).await.expect("read").expect("frames");
-        assert_eq!(frames.len(), 1);
-        assert_eq!(frames[0].timestamp.as_micros(), u128::from(time));
-        assert_eq!(frames[0].keyframe, key);
-        assert_eq!(frames[0].payload, &time.to_be_bytes()[..]);
     }
 }
 
