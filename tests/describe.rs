@@ -70,10 +70,15 @@ fn tags_come_out_as_tags_and_again_when_they_change() {
     let sink = publisher.element("moq");
     let [video, audio] = ["sink_0", "sink_1"].map(|name| wait_pad(&sink, name, DEADLINE));
     send(&video, orientation("flip-rotate-90"));
-    let title = tag(gst::TagScope::Global, |tags| {
+    let title = tag(gst::TagScope::Stream, |tags| {
         tags.add::<gst::tags::Title>(&"holiday", gst::TagMergeMode::Append);
     });
     send(&audio, title);
+    // What is said of the whole film is no name of a track.
+    let film = tag(gst::TagScope::Global, |tags| {
+        tags.add::<gst::tags::Title>(&"film", gst::TagMergeMode::Append);
+    });
+    send(&video, film);
     publisher.start();
 
     let source = subscriber.element("moq");

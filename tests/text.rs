@@ -58,8 +58,9 @@ fn the_wire_has_what_browsers_read() {
         let viewer = Viewer::start(&relay.url(), &broadcast);
         let cues = Cues::start(&relay, &broadcast, caps, pad, "");
         cues.push(text, duration);
-        let seen = viewer.wait("the cue comes", DEADLINE, |seen| {
-            seen.frames("text").len() == 1
+        // Players show a cue when its group is complete.
+        let seen = viewer.wait("the cue and the end of its group come", DEADLINE, |seen| {
+            seen.frames("text").len() == 1 && seen.complete.get("text") == Some(&1)
         });
         let Frame {
             timestamp, payload, ..

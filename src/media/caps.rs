@@ -149,6 +149,14 @@ impl Stream {
         Ok(payload)
     }
 
+    /// Takes in a header without a time of its own: its parameter sets count for what follows.
+    pub fn remember(&mut self, header: &gst::BufferRef) {
+        if let Ok(header) = header.map_readable() {
+            // A header alone is no frame: what else is wrong with it shows at the next one.
+            let _ = self.intake.prepare(Bytes::copy_from_slice(&header), false);
+        }
+    }
+
     /// Says how text is published; other kinds do not care.
     pub fn set_text(&mut self, settings: &text::Settings) {
         self.intake.set_text(settings);

@@ -11,6 +11,9 @@ use super::{
 /// Highest sample rate (Hz) of AAC in CMAF: the sample entry has 16 bits for it, and rates above this
 /// one do not fit.
 const MAX_AAC_RATE: u32 = 48_000;
+
+/// The highest rate that a sample entry has room for (ISO/IEC 14496-12 section 12.2.3).
+const MAX_ENTRY_RATE: u32 = 65_535;
 /// More channels need a mapping table, which the init segment of the library has no room for.
 const MAX_OPUS_CHANNELS: u32 = 2;
 
@@ -110,6 +113,9 @@ fn check_rendition(rendition: &Rendition) -> Result<(), CapsError> {
         Rendition::Audio(config) => match &config.codec {
             AudioCodec::AAC(_) if config.sample_rate > MAX_AAC_RATE => Err(CapsError::unsupported(
                 "With container=cmaf, AAC can have 48 kHz at most; insert audioresample before the encoder, or use container=legacy.",
+            )),
+            AudioCodec::Flac if config.sample_rate > MAX_ENTRY_RATE => Err(CapsError::unsupported(
+                "With container=cmaf, FLAC can have 65535 Hz at most; insert audioresample before the encoder, or use container=legacy.",
             )),
             AudioCodec::Opus if config.channel_count > MAX_OPUS_CHANNELS => {
                 Err(not_in_cmaf("Opus of more than two channels"))

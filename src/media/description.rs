@@ -144,9 +144,15 @@ impl Tags {
         *said = std::mem::take(said).updated(Description::of_tags(tags));
     }
 
-    /// What follows from them: a stream's own tags win over those of its whole medium.
+    /// What follows from them: of its whole medium a stream has the language and the orientation,
+    /// but neither the title nor the bitrate.
     pub fn description(&self) -> Description {
-        self.global.clone().updated(self.stream.clone())
+        let medium = Description {
+            bitrate: None,
+            label: None,
+            ..self.global.clone()
+        };
+        medium.updated(self.stream.clone())
     }
 }
 

@@ -41,6 +41,8 @@ pub struct Arrival {
     pub now: gst::ClockTime,
     /// Whether the stream follows the clock by itself.
     pub live: bool,
+    /// Whether it has frames only now and then, which are no later for it.
+    pub sparse: bool,
     /// The newest MoQ time that this pad has published.
     pub published: Option<gst::ClockTime>,
     /// What came before it.
@@ -71,19 +73,21 @@ impl Outgoing {
             due,
             now,
             live,
+            sparse,
             published,
             before,
         } = arrival;
+        let paced = !live && !sparse;
         if let Before::Segment(anchor) = before {
             let offset = self.offset(anchor);
             let goes_on =
                 published.is_none_or(|newest| self.place(due, offset) + REORDER >= newest);
-            if goes_on && (live || due + offset + LATE >= now) {
+            if goes_on && (!paced || due + offset + LATE >= now) {
                 return anchor;
             }
         }
         let restarted = published.is_some_and(|published| self.place(due, self.offset) < published);
-        let late = !live && due + self.offset + LATE < now;
+        let late = paced && due + self.offset + LATE < now;
         // The first pad that restarts opens a generation, the others of the restart join it.
         let opens = match before {
             Before::Nothing => true,

@@ -116,7 +116,8 @@ impl Budget {
     fn exceeds(&self, level: &Level, times: u64) -> bool {
         let time = level.last_in.saturating_sub(level.last_out).nseconds();
         let max_time = self.max_time.load(Ordering::Relaxed);
-        level.frames > 0
+        // One frame alone always passes, however large it is.
+        level.frames > 1
             && ((self.max_bytes > 0 && level.bytes / times > self.max_bytes)
                 || (max_time > 0 && time / times > max_time))
     }
@@ -144,6 +145,9 @@ mod tests {
     #[test]
     fn bytes_and_time_are_bounded_each_by_itself() {
         let bytes = Budget::new(100, gst::ClockTime::ZERO);
+        let large = bytes.charge(1000, gst::ClockTime::ZERO);
+        assert!(!bytes.is_over(), "one frame alone always passes");
+        drop(large);
         let first = bytes.charge(60, gst::ClockTime::ZERO);
         assert!(!bytes.is_over());
         let _second = bytes.charge(60, gst::ClockTime::from_seconds(9));
@@ -156,8 +160,9 @@ mod tests {
         let second = time.charge(1, gst::ClockTime::from_seconds(7));
         assert!(time.is_over());
         drop(first);
-        assert!(time.is_over(), "2 s still separate the last two frames");
-        drop(second);
+        let third = time.charge(1, gst::ClockTime::from_seconds(7));
+        assert!(time.is_over(), "2 s still separate the oldest two frames");
+        drop((second, third));
         assert!(!time.is_over());
         let _after_an_outlier = time.charge(1, gst::ClockTime::from_seconds(1));
         assert!(!time.is_over(), "one frame alone spans no time");

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::media::{
     caps::Span,
+    codec::Kind,
     outgoing::{Anchor, Arrival},
     timing::Times,
 };
@@ -149,6 +150,7 @@ impl MoqSinkPad {
         part.send(PadMessage::Frame(Frame {
             timestamp: time.useconds(),
             key,
+            last: clear.is_none(),
             payload,
             live: place.live,
             transit: place.live.then(|| playing.now().saturating_sub(due)),
@@ -159,6 +161,7 @@ impl MoqSinkPad {
             part.send(PadMessage::Frame(Frame {
                 timestamp: clear.useconds(),
                 key: false,
+                last: true,
                 payload: Bytes::new(),
                 live: place.live,
                 transit: None,
@@ -192,11 +195,13 @@ impl MoqSinkPad {
     fn place(&self, part: &Part, playing: &Playing, times: Times, live: bool) -> Place {
         let mut stream = lock(&self.stream);
         let (published, before) = (stream.published, stream.before);
+        let sparse = stream.kind().is_some_and(Kind::is_sparse);
         let anchor = *stream.anchor.get_or_insert_with(|| {
             part.run.anchor(Arrival {
                 due: playing.base_time + times.presentation,
                 now: playing.now(),
                 live,
+                sparse,
                 published,
                 before,
             })

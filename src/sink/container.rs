@@ -36,6 +36,13 @@ impl Container {
         Self::Frames(wire::Container::Legacy(framing(kind)))
     }
 
+    /// What follows does not continue what came before.
+    pub(super) fn restart(&mut self) {
+        if let Self::Fragments(fragments) = self {
+            fragments.restart();
+        }
+    }
+
     /// Appends a frame of `timestamp` microseconds to a group.
     pub(super) fn write(
         &mut self,

@@ -49,6 +49,7 @@ impl MoqSinkPad {
         {
             // The CAPS event will not come: nothing else says what to do about it.
             gst::warning!(CAT, imp = self, "Refused: {reason}");
+            self.refused(&reason.to_string());
         }
         answered
     }
@@ -123,6 +124,7 @@ impl MoqSinkPad {
             }
             Err(CapsError::Unsupported(reason)) => {
                 // Upstream tries again with each buffer.
+                self.refused(&reason);
                 if lock(&self.stream).is_new(&reason) {
                     self.warn(&reason);
                 }

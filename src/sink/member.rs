@@ -299,6 +299,7 @@ mod tests {
         let frame = |key: bool| Frame {
             timestamp: 0,
             key,
+            last: true,
             payload: Bytes::new(),
             live: true,
             transit: None,

@@ -318,6 +318,11 @@ impl MoqSinkPad {
         }
     }
 
+    /// Why caps were not taken; other caps may follow.
+    pub(super) fn refused(&self, reason: &str) {
+        self.set_track(|track| track.error = Some(reason.to_owned()));
+    }
+
     /// This pad alone has failed, until its next caps.
     fn failed(&self, reason: &str) {
         self.set_track(|track| {

@@ -255,7 +255,7 @@ impl Publication {
         member.ended = false;
         member.cut();
         match member.track.as_ref().is_some_and(Track::is_finished) {
-            true => self.retire(id),
+            true => self.retire(id).and_then(|()| self.publish_sparse()),
             false => Ok(()),
         }
     }
@@ -308,12 +308,20 @@ impl Publication {
         let Frame {
             timestamp,
             key,
+            last,
             payload,
             ..
         } = frame;
-        match track.write(timestamp, key, payload, &mut self.watchers) {
+        let written = track.write(timestamp, key, payload, &mut self.watchers);
+        if last {
+            track.end_cue();
+        }
+        match written {
             Ok(()) => member.written(&self.run),
-            Err(Refused::Failed(error)) => return Err(Error::Catalog(error)),
+            Err(Refused::Failed(error)) => {
+                member.fail(&self.run, format!("A frame cannot be written: {error}"));
+                return self.retire(id);
+            }
             Err(refused) => member.refused(&self.run, &refused),
         }
         if member.evaluates() {

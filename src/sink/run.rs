@@ -75,6 +75,8 @@ pub(super) struct Frame {
     pub(super) timestamp: u64,
     pub(super) key: bool,
     pub(super) payload: Bytes,
+    /// Its cue has no frame after this one.
+    pub(super) last: bool,
     /// Live input does not wait for the budget: it loses frames.
     pub(super) live: bool,
     /// How much later than its running time a live frame came.

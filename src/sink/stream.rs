@@ -171,11 +171,12 @@ impl Stream {
         }
         let codec = self
             .codec
-            .as_ref()
+            .as_mut()
             .ok_or(Halt::Flow(gst::FlowError::NotNegotiated))?;
         let flags = buffer.flags();
         let untimed = buffer.pts().is_none() && buffer.dts().is_none();
         if untimed && flags.contains(gst::BufferFlags::HEADER) {
+            codec.remember(buffer);
             return Err(Halt::Skip);
         }
         // To viewers an empty frame is an end; empty text is nothing to show.
@@ -209,8 +210,7 @@ impl Stream {
     ) -> Result<(Bytes, Option<(Rendition, bool)>), Halt> {
         let codec = self.codec.as_mut().ok_or(Halt::Skip)?;
         let prepared = codec.prepare_at(payload, key, span);
-        let rendition = codec.rendition().cloned();
-        let (payload, rendition) = match (prepared, rendition) {
+        let (payload, rendition) = match (prepared, codec.rendition()) {
             (Ok(payload), _) if payload.is_empty() && !codec.clears() => {
                 return Err(match codec.kind() {
                     Kind::Text => Halt::Skip,
@@ -222,16 +222,20 @@ impl Stream {
                 self.interrupt();
                 return Err(Halt::from(FrameError::NoParameterSets));
             }
-            (Err(error @ FrameError::NoPicture), _) => return Err(error.into()),
+            (Err(FrameError::NoPicture), _) => {
+                self.dropped += 1;
+                return Err(Halt::Skip);
+            }
             (Err(error), _) => {
                 self.interrupt();
                 return Err(error.into());
             }
         };
         self.flowing = true;
-        if self.sent.as_ref() == Some(&rendition) {
+        if self.sent.as_ref() == Some(rendition) {
             return Ok((payload, None));
         }
+        let rendition = rendition.clone();
         let in_band = self.sent.replace(rendition.clone()).is_some();
         Ok((payload, Some((rendition, in_band))))
     }

@@ -112,6 +112,13 @@ impl Track {
         Ok(())
     }
 
+    /// A cue is complete: players show it when its group has ended.
+    pub(super) fn end_cue(&mut self) {
+        if self.kind == Kind::Text {
+            self.cut();
+        }
+    }
+
     /// Ends the open group: what follows begins another one.
     pub(super) fn cut(&mut self) {
         if let Some(open) = self.open.take() {
@@ -191,6 +198,9 @@ impl Track {
     }
 
     fn begin(&mut self, timestamp: u64, watchers: &mut JoinSet<()>) -> Result<(), Refused> {
+        if self.open.is_none() {
+            self.container.restart();
+        }
         self.cut();
         if timestamp < self.edge {
             return Err(Refused::Rewinds);

@@ -33,6 +33,8 @@ pub(crate) struct Seen {
     pub(crate) catalogs: Vec<Catalog>,
     /// Groups in their order, by track.
     pub(crate) tracks: BTreeMap<String, BTreeMap<u64, Vec<Frame>>>,
+    /// How many groups ended cleanly, by track.
+    pub(crate) complete: BTreeMap<String, usize>,
     /// Tracks that ended cleanly.
     pub(crate) ended: Vec<String>,
     /// How often a catalog track ended cleanly.
@@ -222,7 +224,15 @@ async fn read(
         let container = container.clone();
         groups.spawn(async move {
             let mut raw = group.clone();
-            while let Ok(Some(wire)) = raw.read_frame().await {
+            loop {
+                let wire = match raw.read_frame().await {
+                    Ok(Some(wire)) => wire,
+                    Ok(None) => {
+                        shared.note(|seen| *seen.complete.entry(name.clone()).or_default() += 1);
+                        return;
+                    }
+                    Err(_) => return,
+                };
                 let frames = container.read(&mut group).await.expect("frames");
                 let mut wire = wire.payload.to_vec();
                 for frame in frames.expect("as many as on the wire") {

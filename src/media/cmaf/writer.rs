@@ -77,6 +77,13 @@ impl Fragments {
         out.freeze()
     }
 
+    /// Forgets the order of the frames before: the next one does not continue them.
+    pub fn restart(&mut self) {
+        if let Some(order) = &mut self.order {
+            order.reset();
+        }
+    }
+
     /// The decode time, which rises whenever it can, and the offset from there to `time`.
     fn decode_time(&mut self, time: u64) -> (u64, i32) {
         let micros = i64::try_from(time).unwrap_or(i64::MAX);

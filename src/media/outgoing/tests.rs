@@ -20,6 +20,7 @@ fn stored(running: u64, elapsed: u64) -> Arrival {
         due: BASE + ms(running),
         now: BASE + ms(elapsed),
         live: false,
+        sparse: false,
         published: None,
         before: Before::Nothing,
     }
@@ -47,6 +48,19 @@ fn a_late_second_pad_takes_the_first_one_along() {
     let audio = outgoing.anchor(stored(0, 250));
     let due = BASE + ms(400);
     assert_eq!(outgoing.stamp(video, due), outgoing.stamp(audio, due));
+}
+
+#[test]
+fn what_comes_now_and_then_is_never_late() {
+    let mut outgoing = started();
+    let video = outgoing.anchor(stored(0, 0));
+    let cue = outgoing.anchor(Arrival {
+        sparse: true,
+        ..stored(5000, 9000)
+    });
+    for anchor in [video, cue] {
+        assert_eq!(outgoing.stamp(anchor, BASE + ms(5000)), ms(5000));
+    }
 }
 
 #[test]

@@ -107,3 +107,14 @@ fn a_new_sps_changes_the_entry() {
     stream.prepare(second, true).unwrap();
     assert_eq!(stream.rendition().unwrap().codec(), "avc3.4d4028");
 }
+
+#[test]
+fn parameter_sets_of_a_header_without_a_time_count_for_what_follows() {
+    let mut stream = stream(BYTE_STREAM);
+    let header = gst::Buffer::from_slice(annexb(&[SPS, PPS]));
+    stream.remember(&header);
+    let key_frame = stream
+        .prepare(annexb(&["6588"]), true)
+        .expect("they are known");
+    assert_eq!(key_frame, annexb(&[SPS, PPS, "6588"]));
+}
