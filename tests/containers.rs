@@ -132,16 +132,20 @@ impl Row {
         assert_eq!(keys(&sent), keys(&got), "{claim}: the same key frames");
         self.check_wire(&claim, container, &sent);
         if *kind == "audio" {
-            let rebased = |packets: &[Packet]| -> Vec<u64> {
-                let first = packets[0].running_time.expect("a time");
+            let steps = |packets: &[Packet]| -> Vec<u64> {
                 let times = packets.iter().map(|packet| packet.running_time);
-                times
-                    .map(|time| (time.expect("a time") - first).mseconds())
-                    .collect()
+                let times: Vec<_> = times.map(|time| time.expect("a time")).collect();
+                let steps = times.windows(2).map(|pair| (pair[1] - pair[0]).useconds());
+                steps.collect()
             };
-            for (sent, got) in rebased(&sent).into_iter().zip(rebased(&got)) {
-                assert!(sent.abs_diff(got) < 20, "{claim}: {sent} and {got} ms");
-            }
+            let (sent, got) = (steps(&sent), steps(&got));
+            // The timeline may move once or twice at the start, when a faster packet comes.
+            let same = sent.iter().zip(&got);
+            let same = same.filter(|(sent, got)| sent.abs_diff(**got) < 1000);
+            assert!(
+                same.count() * 10 > sent.len() * 9,
+                "{claim}: {sent:?} and {got:?} us"
+            );
         }
         let read = |name: &str| fs::read(self.file(name)).expect("the decoded file");
         let (local, received) = (read("local"), read("received"));
