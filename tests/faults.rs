@@ -112,6 +112,21 @@ fn a_relay_that_hands_over_is_followed() {
 }
 
 #[test]
+fn a_relay_that_sends_every_new_session_away_serves_on_with_the_old_one() {
+    init();
+    let mut relay = Relay::start_patient().expect("the relay starts");
+    let scene = Scene::start("draining", &relay.url(), &relay.url());
+    relay.drain();
+    scene.wait_more(90);
+    for packets in &scene.packets {
+        scene_goes_on(&packets.so_far());
+    }
+    for pipeline in [&scene.publisher, &scene.subscriber] {
+        assert_eq!(sessions(&pipeline.element("moq")), (1, 0));
+    }
+}
+
+#[test]
 fn statistics_tell_what_is_known_and_nothing_else() {
     init();
     let relay = Relay::start().expect("the relay starts");

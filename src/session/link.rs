@@ -23,6 +23,8 @@ const HANDOVER: Duration = Duration::from_secs(10);
 /// library's default.
 const MIN_WINDOW: u64 = 1 << 20;
 const MAX_WINDOW: u64 = 64 << 20;
+/// How long a relay has to send a new session away.
+const SCOUTING: Duration = Duration::from_millis(300);
 /// Bounds the goodbye at a stop, so that it fits the state change's own bound.
 const GOODBYE: Duration = Duration::from_millis(500);
 
@@ -36,14 +38,23 @@ pub(crate) enum Event {
     Connected { version: String, gauge: Gauge },
     /// The relay asks to leave: the next dial begins while the session serves on.
     Leaving,
-    /// The dial failed or the session ended; the next dial begins after `retry`.
-    Lost { reason: String, retry: Duration },
+    /// The dial failed or the session ended; the next dial begins after `retry`. `serving` says that
+    /// the session before still serves.
+    Lost {
+        reason: String,
+        retry: Duration,
+        serving: bool,
+    },
+    /// The session that handed over has ended before the next one was up.
+    Gone,
 }
 
 /// One element's connection, for the length of a run.
 pub(crate) struct Link {
     target: Target,
     client: Client,
+    /// Publishes and subscribes nothing.
+    scout: Client,
     /// Where the next dial goes: a relay may have named another place.
     url: Url,
     state: State,
@@ -58,6 +69,10 @@ pub(crate) struct Link {
 enum State {
     /// Nothing until the next dial is due.
     Waiting(Instant),
+    /// Finding out whether the next session would be sent away, too, before media move to it.
+    Scouting(moq_tokio::Connection),
+    /// Until when such a session can be sent away.
+    Watching(Live, Instant),
     Dialing(moq_tokio::Connection),
     Live(Live),
 }
@@ -68,6 +83,16 @@ struct Live {
     since: Instant,
     /// Tells that the relay asks to leave, also after the session has ended for it.
     goaway: Option<goaway::Consumer>,
+}
+
+impl Live {
+    fn new(connection: moq_tokio::Connection) -> Self {
+        Self {
+            goaway: connection.draining(),
+            since: Instant::now(),
+            connection,
+        }
+    }
 }
 
 /// What ends a session's tenure.
@@ -91,7 +116,8 @@ impl Link {
             .map_err(Error::Setup)?;
         Ok(Self {
             // Without it a relay that is leaving would take the session with it at once.
-            client: attach(client).with_restart(Restart::Wait),
+            client: attach(client.clone()).with_restart(Restart::Wait),
+            scout: client,
             url: target.url.clone(),
             state: State::Waiting(Instant::now()),
             leaving: None,
@@ -113,23 +139,42 @@ impl Link {
                     biased;
                     _ = left(old, *until) => {
                         self.leaving = None;
-                        continue;
+                        if matches!(self.state, State::Live(_)) {
+                            continue;
+                        }
+                        self.down = Instant::now();
+                        return Ok(Event::Gone);
                     }
                     step = step(&self.state) => step,
                 },
             };
-            return self.take(step);
+            if let Some(event) = self.take(step)? {
+                return Ok(event);
+            }
         }
     }
 
-    fn take(&mut self, step: Step) -> Result<Event, Error> {
-        match step {
-            Step::Due => {
+    fn take(&mut self, step: Step) -> Result<Option<Event>, Error> {
+        let event = match step {
+            Step::Due if self.leaving.is_some() => {
+                self.state = State::Scouting(self.scout.connect(self.url.clone()));
+                return Ok(None);
+            }
+            Step::Scouted(Ok(connection)) => {
+                let until = Instant::now() + SCOUTING;
+                self.state = State::Watching(Live::new(connection), until);
+                return Ok(None);
+            }
+            Step::Watched(Fate::SentAway) => {
+                self.state = State::Waiting(Instant::now() + self.next_pause());
+                return Ok(None);
+            }
+            Step::Due | Step::Watched(Fate::Kept) => {
                 self.state = State::Dialing(self.client.connect(self.url.clone()));
-                Ok(Event::Connecting {
+                Event::Connecting {
                     first: std::mem::take(&mut self.first),
                     serving: self.leaving.is_some(),
-                })
+                }
             }
             Step::Dialed(Ok(connection)) => {
                 let version = connection
@@ -137,42 +182,34 @@ impl Link {
                     .map(|version| version.to_string())
                     .unwrap_or_default();
                 let gauge = Gauge(connection.monitor());
-                self.state = State::Live(Live {
-                    goaway: connection.draining(),
-                    since: Instant::now(),
-                    connection,
-                });
-                Ok(Event::Connected { version, gauge })
+                self.state = State::Live(Live::new(connection));
+                Event::Connected { version, gauge }
             }
-            Step::Dialed(Err(err)) => {
+            Step::Dialed(Err(err)) | Step::Scouted(Err(err)) => {
                 // The place that a relay named may be gone: the configured one is the way back.
                 self.url = self.target.url.clone();
-                self.lost(Error::terminal(err)?)
+                self.lost(Error::terminal(err)?)?
             }
             Step::Ended(since, End::Handover(goaway)) => {
                 self.url = Redirect::SameHost.resolve(goaway.uri(), &self.url);
                 let handover = goaway.timeout().map_or(HANDOVER, |cap| cap.min(HANDOVER));
-                let state = std::mem::replace(&mut self.state, State::Waiting(Instant::now()));
-                if let State::Live(live) = state {
+                self.settle(since);
+                let next = State::Waiting(Instant::now());
+                if let State::Live(live) = std::mem::replace(&mut self.state, next) {
                     self.leaving = Some((live.connection, Instant::now() + handover));
                 }
-                self.down = Instant::now();
-                self.settle(since);
-                // A relay that sends everybody away at once is not dialled without a pause.
-                if since.elapsed() < self.pause {
-                    self.state = State::Waiting(Instant::now() + self.pause);
-                }
-                Ok(Event::Leaving)
+                Event::Leaving
             }
             Step::Ended(since, End::Closed(closed)) => {
                 self.down = Instant::now();
                 self.settle(since);
                 match closed {
-                    Ok(()) => self.lost(moq_tokio::Error::Stopped),
-                    Err(err) => self.lost(Error::terminal(err)?),
+                    Ok(()) => self.lost(moq_tokio::Error::Stopped)?,
+                    Err(err) => self.lost(Error::terminal(err)?)?,
                 }
             }
-        }
+        };
+        Ok(Some(event))
     }
 
     /// A relay that accepts and closes at once is no better than one that refuses.
@@ -203,16 +240,27 @@ impl Link {
     fn lost(&mut self, error: moq_tokio::Error) -> Result<Event, Error> {
         let patience = self.target.patience;
         let reason = self.target.redact(&error::chain(&error));
-        // Half of the pause is random, so that a fleet does not dial a restarted relay in step.
-        let retry = self.pause.mul_f64(0.5 + fastrand::f64() / 2.0);
+        let (retry, serving) = (self.next_pause(), self.leaving.is_some());
         if let Some(within) = patience.give_up
+            && !serving
             && self.down.elapsed() + retry > within
         {
             return Err(Error::GivenUp { within, reason });
         }
-        self.pause = (self.pause * 2).min(patience.max_delay);
         self.state = State::Waiting(Instant::now() + retry);
-        Ok(Event::Lost { reason, retry })
+        Ok(Event::Lost {
+            reason,
+            retry,
+            serving,
+        })
+    }
+
+    /// The pause before the next dial; the one after it is twice as long.
+    fn next_pause(&mut self) -> Duration {
+        let pause = self.pause;
+        self.pause = (pause * 2).min(self.target.patience.max_delay);
+        // Half of it is random, so that a fleet does not dial a restarted relay in step.
+        pause.mul_f64(0.5 + fastrand::f64() / 2.0)
     }
 }
 
@@ -220,9 +268,18 @@ impl Link {
 enum Step {
     /// It is time to dial.
     Due,
+    Scouted(moq_tokio::Result<moq_tokio::Connection>),
+    Watched(Fate),
     Dialed(moq_tokio::Result<moq_tokio::Connection>),
     /// A session that was up since then.
     Ended(Instant, End),
+}
+
+/// What becomes of a new session.
+enum Fate {
+    Kept,
+    /// The relay asked it to leave at once, as one does that ends.
+    SentAway,
 }
 
 async fn step(state: &State) -> Step {
@@ -230,6 +287,14 @@ async fn step(state: &State) -> Step {
         State::Waiting(due) => {
             tokio::time::sleep_until(*due).await;
             Step::Due
+        }
+        State::Scouting(connection) => Step::Scouted(connection.clone().established().await),
+        State::Watching(live, until) => {
+            let asked = tokio::time::timeout_at(*until, asked_to_leave(live)).await;
+            Step::Watched(match asked {
+                Ok(Some(_)) => Fate::SentAway,
+                Ok(None) | Err(_) => Fate::Kept,
+            })
         }
         State::Dialing(connection) => Step::Dialed(connection.clone().established().await),
         State::Live(live) => {
@@ -256,7 +321,8 @@ async fn left(connection: &moq_tokio::Connection, until: Instant) {
 fn client(target: &Target, bind: Option<SocketAddr>) -> moq_tokio::Result<Client> {
     let mut connect = connect::Config::default();
     connect.bind = bind;
-    connect.timeout = DIAL_TIMEOUT;
+    let patience = target.patience;
+    connect.timeout = patience.give_up.unwrap_or(DIAL_TIMEOUT).min(DIAL_TIMEOUT);
     connect.once = Some(true);
     if target.tls_disable_verify {
         connect.tls.insecure = Some(true);

@@ -96,7 +96,13 @@ impl Connection {
                     s.field("version", version)
                 });
             }
-            Event::Lost { reason, retry } => {
+            Event::Gone => {
+                self.state().sessions.end();
+                self.set(Status::Connecting, None, Some(courier));
+            }
+            // Media flow on: the retry is nobody's trouble yet.
+            Event::Lost { serving: true, .. } => {}
+            Event::Lost { reason, retry, .. } => {
                 self.state().sessions.end();
                 self.set(Status::Connecting, None, Some(courier));
                 let text = format!("{reason}; the next try is in {} ms", retry.as_millis());
@@ -111,6 +117,7 @@ impl Connection {
 
     /// The run has failed: no try will follow. The one place where a session's error is told.
     pub(crate) fn fail(self: &Arc<Self>, error: Error, target: Target, courier: &Arc<Courier>) {
+        self.state().sessions.end();
         let reason = target.redact(&error.to_string());
         self.end(courier, gst::ProgressType::Error, &reason);
         self.set(Status::Disconnected, None, Some(courier));

@@ -85,7 +85,8 @@ impl Session {
                             Some(Instant::now())
                         }
                         Event::Connecting { .. } | Event::Leaving => connected,
-                        Event::Lost { .. } => {
+                        Event::Lost { serving: true, .. } => connected,
+                        Event::Lost { .. } | Event::Gone => {
                             publication.redeliver();
                             lost = true;
                             None
