@@ -10,6 +10,9 @@ use serde_json::{Error, Value};
 /// The caps of what has no type in GStreamer.
 const CAPS: &str = "application/octet-stream";
 
+/// The field of [`Sections::end`] in the catalog's JSON.
+pub const END_MARK: &str = "gstEnd";
+
 /// The sections that this plugin adds to hang's catalog.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -17,6 +20,9 @@ pub struct Sections {
     /// Data tracks; left out when there are none.
     #[serde(rename = "gstData", skip_serializing_if = "Data::is_empty")]
     pub data: Data,
+    /// The broadcast was finished on purpose: several MoQ versions cannot tell that from a loss.
+    #[serde(rename = "gstEnd", skip_serializing_if = "std::ops::Not::not")]
+    pub end: bool,
 }
 
 impl moq_mux::catalog::hang::CatalogExt for Sections {}

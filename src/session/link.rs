@@ -258,6 +258,7 @@ fn client(target: &Target, bind: Option<SocketAddr>) -> moq_tokio::Result<Client
     connect.bind = bind;
     connect.timeout = DIAL_TIMEOUT;
     connect.once = Some(true);
+    connect.version = target.versions.clone();
     if target.tls_disable_verify {
         connect.tls.insecure = Some(true);
     }
