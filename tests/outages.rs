@@ -8,8 +8,8 @@ use gst::prelude::*;
 
 use common::{
     Packet, Packets, Path, Proxy, Relay, Running, init,
-    media::{live_aac, live_opus, moqsink, moqsrc, publish_clip, publish_live},
-    pipeline::{DEADLINE, wait_pad, wait_property},
+    media::{moqsrc, publish_clip, publish_live},
+    pipeline::DEADLINE,
     unique_broadcast,
 };
 
@@ -40,45 +40,44 @@ struct Clip {
     publisher: Running,
     subscriber: Running,
     sent: [Packets; 2],
+    got: [Packets; 2],
 }
 
 impl Clip {
     fn start(relay: &Relay, version: &'static str) -> Self {
         let broadcast = unique_broadcast("end");
-        let subscriber = Running::play(&format!(
-            "{} moq-versions={version} moq.video_0 ! fakesink sync=false \
-             moq.audio_0 ! fakesink sync=false",
+        let subscriber = Running::launch(&format!(
+            "{} moq-versions={version} moq.video_0 ! fakesink name=video sync=false \
+             moq.audio_0 ! fakesink name=audio sync=false",
             moqsrc(&relay.url(), &broadcast)
         ));
+        let got = ["video", "audio"].map(|name| Packets::into_sink(&subscriber.element(name)));
+        subscriber.start();
         let publisher = Running::launch(&format!(
             "{} moq-versions={version}",
             publish_clip(&relay.url(), &broadcast)
         ));
         let sink = publisher.element("moq");
-        let sent = ["sink_0", "sink_1"]
-            .map(|name| Packets::of(&sink.static_pad(name).expect("the line requested the pad")));
+        let pads = ["sink_0", "sink_1"].map(|name| sink.static_pad(name));
+        let sent = pads.map(|pad| Packets::of(&pad.expect("the line requested the pad")));
         publisher.start();
         Self {
             version,
             publisher,
             subscriber,
             sent,
+            got,
         }
     }
 
     fn finish(self) {
-        let source = self.subscriber.element("moq");
-        let got =
-            ["video_0", "audio_0"].map(|name| Packets::of(&wait_pad(&source, name, DEADLINE)));
         self.publisher.wait_eos();
-        let version = self
-            .publisher
-            .element("moq")
-            .property::<String>("moq-version");
+        let sink = self.publisher.element("moq");
+        let version = sink.property::<String>("moq-version");
         assert_eq!(version, self.version);
         // At once, as `gst-launch-1.0` does.
         drop(self.publisher);
-        for (sent, got) in self.sent.iter().zip(&got) {
+        for (sent, got) in self.sent.iter().zip(&self.got) {
             let (sent, got) = (sent.so_far(), got.wait_eos(DEADLINE));
             assert!(last(&sent) == last(&got), "{version}: the tail has come");
         }
