@@ -2,6 +2,8 @@
 
 use gst::prelude::*;
 
+use super::cause::Cause;
+
 /// Why a session ended.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum Error {
@@ -28,6 +30,7 @@ pub(crate) enum Error {
     GivenUp {
         /// What `reconnect-timeout` says.
         within: std::time::Duration,
+        cause: Cause,
         /// Why the last try failed, without secrets.
         reason: String,
     },
@@ -82,6 +85,17 @@ impl Error {
             Self::Status { status: 404, .. } => {
                 message(gst::ResourceError::NotFound, &text, &debug)
             }
+            Self::GivenUp {
+                cause: Cause::Name, ..
+            } => message(gst::ResourceError::NotFound, &text, &debug),
+            Self::GivenUp {
+                cause: Cause::Version,
+                ..
+            } => message(gst::StreamError::WrongType, &text, &debug),
+            Self::GivenUp {
+                cause: Cause::Protocol,
+                ..
+            } => message(gst::StreamError::Failed, &text, &debug),
             Self::Internal(_) => message(gst::CoreError::Failed, &text, &debug),
             Self::Status { .. }
             | Self::GivenUp { .. }

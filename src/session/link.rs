@@ -10,7 +10,8 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::{
-    error::{self, Error},
+    cause::Cause,
+    error::Error,
     settings::{Patience, Target},
     stats::Gauge,
 };
@@ -37,7 +38,11 @@ pub(crate) enum Event {
     /// The relay asks to leave: the next dial begins while the session serves on.
     Leaving,
     /// The dial failed or the session ended; the next dial begins after `retry`.
-    Lost { reason: String, retry: Duration },
+    Lost {
+        cause: Cause,
+        reason: String,
+        retry: Duration,
+    },
 }
 
 /// One element's connection, for the length of a run.
@@ -202,17 +207,26 @@ impl Link {
 
     fn lost(&mut self, error: moq_tokio::Error) -> Result<Event, Error> {
         let patience = self.target.patience;
-        let reason = self.target.redact(&error::chain(&error));
+        let cause = Cause::of(&error);
+        let reason = self.target.redact(&cause.describe(&error));
         // Half of the pause is random, so that a fleet does not dial a restarted relay in step.
         let retry = self.pause.mul_f64(0.5 + fastrand::f64() / 2.0);
         if let Some(within) = patience.give_up
             && self.down.elapsed() + retry > within
         {
-            return Err(Error::GivenUp { within, reason });
+            return Err(Error::GivenUp {
+                within,
+                cause,
+                reason,
+            });
         }
         self.pause = (self.pause * 2).min(patience.max_delay);
         self.state = State::Waiting(Instant::now() + retry);
-        Ok(Event::Lost { reason, retry })
+        Ok(Event::Lost {
+            cause,
+            reason,
+            retry,
+        })
     }
 }
 
