@@ -18,6 +18,7 @@ use gst::{
 
 use common::{
     Answer, Authority, Peer, Relay, Running, init,
+    media::{live_opus, moqsink},
     pipeline::{DEADLINE, describe, wait_message_that},
 };
 
@@ -282,4 +283,42 @@ fn a_certificate_says_what_is_wrong_with_it() {
             .is_some_and(|s| s.name() == "moq-connected")
     });
     assert!(told.is_some(), "the same authority is trusted otherwise");
+}
+
+#[test]
+fn the_first_try_alone_is_progress() {
+    init();
+    let port = Relay::free_port().expect("a port");
+    for element in ["moqsink", "moqsrc"] {
+        let pipeline = pipeline(element, &format!("ws://127.0.0.1:{port}/"), "");
+        let (mut progress, mut retries) = (Vec::new(), 0);
+        while retries < 3 {
+            let message = pipeline.bus().timed_pop(gst::ClockTime::from_seconds(30));
+            let message = message.expect("the next try is told");
+            match message.view() {
+                gst::MessageView::Progress(message) => progress.push(message.get().0),
+                gst::MessageView::Element(_) => retries += 1,
+                gst::MessageView::Error(_) => panic!("{}", describe(&message)),
+                _ => {}
+            }
+        }
+        assert_eq!(
+            progress,
+            [gst::ProgressType::Start, gst::ProgressType::Error]
+        );
+    }
+}
+
+#[test]
+fn a_token_that_does_not_allow_the_broadcast_is_not_authorized() {
+    init();
+    let relay = Relay::start_for_viewers("secret").expect("the relay starts");
+    let publisher = Running::play(&format!(
+        "{} ! moq.sink_0 {} token=secret",
+        live_opus(),
+        moqsink(&relay.url(), "x")
+    ));
+    let (error, text) = wait_error(&publisher);
+    assert!(error.matches(gst::ResourceError::NotAuthorized), "{text}");
+    assert!(text.contains("broadcast"), "{text}");
 }

@@ -2,14 +2,17 @@
 
 mod common;
 
-use std::time::{Duration, Instant};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use gst::prelude::*;
 
 use common::{
     Packet, Packets, Path, Proxy, Relay, Running, init,
-    media::{moqsrc, publish_clip, publish_live},
-    pipeline::DEADLINE,
+    media::{live_opus, moqsink, moqsrc, publish_clip, publish_live},
+    pipeline::{DEADLINE, wait_property},
     unique_broadcast,
 };
 
@@ -170,4 +173,113 @@ fn a_publisher_that_comes_back_before_the_eos_timeout_goes_on() {
     scene.publisher.start();
     scene.wait_more(30);
     assert!(!scene.packets.iter().any(has_ended));
+}
+
+#[test]
+fn a_publisher_that_restarts_with_other_codecs_and_tracks_is_followed_on_the_same_pads() {
+    init();
+    let relay = Relay::start().expect("the relay starts");
+    let proxy = Proxy::start(relay.addr(), Path::default()).expect("the proxy starts");
+    let broadcast = unique_broadcast("other");
+    let scene = Scene::start(&proxy.url(), &relay.url(), &broadcast, "");
+    // Without a goodbye, as a camera that lost its power.
+    proxy.cut();
+    drop(scene.publisher);
+    let _other = Running::play(&format!(
+        "videotestsrc is-live=true ! video/x-raw,width=160,height=120,framerate=30/1 ! \
+         vp8enc deadline=1 keyframe-max-dist=30 ! moq.sink_0 {} ! moq.sink_1 \
+         {} sink_0::track=picture sink_1::track=sound",
+        live_opus(),
+        moqsink(&relay.url(), &broadcast)
+    ));
+    let source = scene.subscriber.element("moq");
+    for ((packets, media), (pad, track)) in scene
+        .packets
+        .iter()
+        .zip(["video/x-vp8", "audio/x-opus"])
+        .zip([("video_0", "picture"), ("audio_0", "sound")])
+    {
+        packets.wait_caps(media, DEADLINE);
+        let all = packets.wait_count(packets.count() + 30, DEADLINE);
+        let times: Vec<_> = all
+            .iter()
+            .filter_map(|packet| packet.running_time)
+            .collect();
+        assert!(times.is_sorted(), "running time goes on");
+        assert!(!has_ended(packets), "an outage is no end");
+        let pad = source.static_pad(pad).expect("the same pad");
+        wait_property(&pad, "track", DEADLINE, |name: &String| name == track);
+    }
+    assert_eq!(source.num_src_pads(), 2);
+}
+
+/// The time between what came last before an outage and what came first after it.
+fn longest_gap(packets: &[Packet]) -> Option<gst::ClockTime> {
+    let times: Vec<_> = packets
+        .iter()
+        .filter_map(|packet| packet.running_time)
+        .collect();
+    let steps = times.windows(2).map(|pair| pair[1].saturating_sub(pair[0]));
+    steps.max()
+}
+
+#[test]
+fn a_cable_that_is_plugged_in_again_brings_both_ends_back() {
+    init();
+    let relay = Relay::start().expect("the relay starts");
+    for cut in ["publisher", "subscriber"] {
+        let proxy = Proxy::start(relay.addr(), Path::default()).expect("the proxy starts");
+        let [publish, subscribe] = ["publisher", "subscriber"].map(|end| match end == cut {
+            true => proxy.url(),
+            false => relay.url(),
+        });
+        let scene = Scene::start(&publish, &subscribe, &unique_broadcast("cable"), "");
+        let element = match cut {
+            "publisher" => scene.publisher.element("moq"),
+            _ => scene.subscriber.element("moq"),
+        };
+        proxy.cut();
+        // For longer than the idle timeout: the session is lost, and tries fail.
+        wait_property(&element, "connected", DEADLINE, |connected: &bool| {
+            !connected
+        });
+        thread::sleep(Duration::from_secs(2));
+        let before = scene.packets.each_ref().map(Packets::count);
+        proxy.restore();
+        let back = Instant::now();
+        for (packets, before) in scene.packets.iter().zip(before) {
+            packets.wait_count(before + 1, DEADLINE);
+            println!("{cut}: media {:?} after the cable is back", back.elapsed());
+            let all = packets.wait_count(before + 30, DEADLINE);
+            assert!(longest_gap(&all) > Some(gst::ClockTime::from_seconds(2)));
+            assert!(!has_ended(packets), "an outage is no end");
+        }
+        let gaps = scene.packets[0].events();
+        let gaps = gaps
+            .iter()
+            .filter(|event| event.type_() == gst::EventType::Gap);
+        assert!(gaps.count() >= 10, "silence is told meanwhile");
+    }
+}
+
+#[test]
+fn a_relay_that_is_killed_and_comes_back_after_a_second_interrupts_for_seconds() {
+    init();
+    let port = Relay::free_port().expect("a port");
+    for _ in 0..3 {
+        let relay = Relay::start_at(port).expect("the relay starts");
+        let url = relay.url();
+        let scene = Scene::start(&url, &url, &unique_broadcast("killed"), "");
+        let killed = Instant::now();
+        relay.kill();
+        let before = scene.packets.each_ref().map(Packets::count);
+        thread::sleep(Duration::from_secs(1).saturating_sub(killed.elapsed()));
+        let _relay = Relay::start_at(port).expect("the relay comes back");
+        for (packets, before) in scene.packets.iter().zip(before) {
+            // More than may still have been on its way.
+            packets.wait_count(before + 10, DEADLINE);
+            assert!(!has_ended(packets), "an outage is no end");
+        }
+        println!("media {:?} after the kill", killed.elapsed());
+    }
 }

@@ -12,7 +12,9 @@ pub(crate) enum Error {
     Settings(String),
 
     /// The relay refused the token, or the lack of one.
-    #[error("The relay refused access: check the property \"token\" and the path of \"url\"")]
+    #[error(
+        "The relay refused access: check the property \"token\", the path of \"url\" and the name in \"broadcast\""
+    )]
     NotAuthorized(#[source] moq_tokio::Error),
 
     /// The relay answered with an HTTP status that a retry cannot change.
