@@ -224,6 +224,16 @@ mod tests {
     }
 
     #[test]
+    fn the_end_is_marked_in_the_catalog_alone() {
+        let mut catalog = Catalog::default();
+        catalog.ext.end = true;
+        let written = serde_json::to_value(&catalog).expect("JSON");
+        assert_eq!(written[END_MARK], true);
+        let read: Catalog = serde_json::from_value(written).expect("a catalog");
+        assert!(read.ext.end);
+    }
+
+    #[test]
     fn unknown_fields_of_a_data_entry_are_ignored() {
         let entry = json!({"caps": "meta/x-klv", "future": {"a": [1]}, "records": 5});
         let rendition = Rendition::from_json("gstData", &entry).expect("an entry");

@@ -369,6 +369,22 @@ mod tests {
     }
 
     #[test]
+    fn versions_are_offered_by_name() {
+        for (names, count) in [
+            (None, 0),
+            (Some(""), 0),
+            (Some("moq-lite-06, moq-transport-17,"), 2),
+        ] {
+            let settings = Settings {
+                moq_versions: names.map(Into::into),
+                ..settings("https://relay.example", None)
+            };
+            let target = settings.target().expect("valid settings");
+            assert_eq!(target.versions.len(), count, "{names:?}");
+        }
+    }
+
+    #[test]
     fn what_is_wrong_is_said() {
         for (url, hint) in [
             ("", "set the property \"url\""),
