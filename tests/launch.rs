@@ -223,6 +223,19 @@ fn ctrl_c_ends_the_wait_for_a_broadcast_that_never_comes() {
 }
 
 #[test]
+fn a_relay_that_is_not_there_yet_does_not_hold_up_the_start() {
+    let installed = Installed::new();
+    let port = Relay::free_port().expect("a port");
+    let line = format!("-e -m {} ! fakesink", source(&Relay::url_at(port), "later"));
+    let mut tool = installed.start("gst-launch-1.0", &line, &[]);
+    tool.wait_output("moq-disconnected", 1);
+    tool.wait_output("PLAYING", 1);
+    tool.interrupt();
+    let (_, text) = tool.finish();
+    assert!(text.contains("does not answer"), "{text}");
+}
+
+#[test]
 fn a_wrong_scheme_is_one_clear_error() {
     let installed = Installed::new();
     let line = format!("{} ! fakesink", source("ftp://127.0.0.1/", "room"));

@@ -10,6 +10,9 @@ use serde_json::{Error, Value};
 /// The caps of what has no type in GStreamer.
 const CAPS: &str = "application/octet-stream";
 
+/// The field of [`Sections::end`] in the catalog's JSON.
+pub const END_MARK: &str = "gstEnd";
+
 /// The sections that this plugin adds to hang's catalog.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -17,6 +20,9 @@ pub struct Sections {
     /// Data tracks; left out when there are none.
     #[serde(rename = "gstData", skip_serializing_if = "Data::is_empty")]
     pub data: Data,
+    /// The broadcast was finished on purpose: several MoQ versions cannot tell that from a loss.
+    #[serde(rename = "gstEnd", skip_serializing_if = "std::ops::Not::not")]
+    pub end: bool,
 }
 
 impl moq_mux::catalog::hang::CatalogExt for Sections {}
@@ -215,6 +221,16 @@ mod tests {
         assert_eq!(read, catalog);
         Rendition::delist(&mut catalog, "events");
         assert_eq!(catalog, Catalog::default());
+    }
+
+    #[test]
+    fn the_end_is_marked_in_the_catalog_alone() {
+        let mut catalog = Catalog::default();
+        catalog.ext.end = true;
+        let written = serde_json::to_value(&catalog).expect("JSON");
+        assert_eq!(written[END_MARK], true);
+        let read: Catalog = serde_json::from_value(written).expect("a catalog");
+        assert!(read.ext.end);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use gst::prelude::*;
 
+use super::cause::Cause;
+
 /// Why a session ended.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum Error {
@@ -10,7 +12,9 @@ pub(crate) enum Error {
     Settings(String),
 
     /// The relay refused the token, or the lack of one.
-    #[error("The relay refused access: check the property \"token\" and the path of \"url\"")]
+    #[error(
+        "The relay refused access: check the property \"token\", the path of \"url\" and the name in \"broadcast\""
+    )]
     NotAuthorized(#[source] moq_tokio::Error),
 
     /// The relay answered with an HTTP status that a retry cannot change.
@@ -28,6 +32,7 @@ pub(crate) enum Error {
     GivenUp {
         /// What `reconnect-timeout` says.
         within: std::time::Duration,
+        cause: Cause,
         /// Why the last try failed, without secrets.
         reason: String,
     },
@@ -82,6 +87,17 @@ impl Error {
             Self::Status { status: 404, .. } => {
                 message(gst::ResourceError::NotFound, &text, &debug)
             }
+            Self::GivenUp {
+                cause: Cause::Name, ..
+            } => message(gst::ResourceError::NotFound, &text, &debug),
+            Self::GivenUp {
+                cause: Cause::Version,
+                ..
+            } => message(gst::StreamError::WrongType, &text, &debug),
+            Self::GivenUp {
+                cause: Cause::Protocol,
+                ..
+            } => message(gst::StreamError::Failed, &text, &debug),
             Self::Internal(_) => message(gst::CoreError::Failed, &text, &debug),
             Self::Status { .. }
             | Self::GivenUp { .. }

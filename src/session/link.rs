@@ -10,7 +10,8 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::{
-    error::{self, Error},
+    cause::Cause,
+    error::Error,
     settings::{Patience, Target},
     stats::Gauge,
 };
@@ -41,6 +42,7 @@ pub(crate) enum Event {
     /// The dial failed or the session ended; the next dial begins after `retry`. `serving` says that
     /// the session before still serves.
     Lost {
+        cause: Cause,
         reason: String,
         retry: Duration,
         serving: bool,
@@ -239,16 +241,22 @@ impl Link {
 
     fn lost(&mut self, error: moq_tokio::Error) -> Result<Event, Error> {
         let patience = self.target.patience;
-        let reason = self.target.redact(&error::chain(&error));
+        let cause = Cause::of(&error);
+        let reason = self.target.redact(&cause.describe(&error));
         let (retry, serving) = (self.next_pause(), self.leaving.is_some());
         if let Some(within) = patience.give_up
             && !serving
             && self.down.elapsed() + retry > within
         {
-            return Err(Error::GivenUp { within, reason });
+            return Err(Error::GivenUp {
+                within,
+                cause,
+                reason,
+            });
         }
         self.state = State::Waiting(Instant::now() + retry);
         Ok(Event::Lost {
+            cause,
             reason,
             retry,
             serving,
@@ -324,6 +332,7 @@ fn client(target: &Target, bind: Option<SocketAddr>) -> moq_tokio::Result<Client
     let patience = target.patience;
     connect.timeout = patience.give_up.unwrap_or(DIAL_TIMEOUT).min(DIAL_TIMEOUT);
     connect.once = Some(true);
+    connect.version = target.versions.clone();
     if target.tls_disable_verify {
         connect.tls.insecure = Some(true);
     }

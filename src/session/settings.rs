@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use moq_net::{cache, origin};
+use moq_net::{Version, cache, origin};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use url::Url;
 
@@ -46,6 +46,8 @@ pub(crate) struct Settings {
     pub(crate) broadcast: Option<String>,
     pub(crate) token: Option<String>,
     pub(crate) tls_disable_verify: bool,
+    /// Separated by commas.
+    pub(crate) moq_versions: Option<String>,
     /// These are in ms.
     pub(crate) reconnect_timeout: u32,
     pub(crate) reconnect_min_delay: u32,
@@ -65,6 +67,7 @@ impl Default for Settings {
             broadcast: None,
             token: None,
             tls_disable_verify: false,
+            moq_versions: None,
             reconnect_timeout: 0,
             reconnect_min_delay: RECONNECT_MIN_DELAY,
             reconnect_max_delay: RECONNECT_MAX_DELAY,
@@ -147,12 +150,29 @@ impl Settings {
             url,
             broadcast: broadcast.to_owned(),
             tls_disable_verify: self.tls_disable_verify,
+            versions: self.versions()?,
             patience: self.patience()?,
             cache: Cache {
                 bytes: self.cache_size,
                 time: Duration::from_nanos(self.cache_time),
             },
         })
+    }
+
+    fn versions(&self) -> Result<Vec<Version>, Error> {
+        let names = self.moq_versions.as_deref().unwrap_or_default().split(',');
+        let names = names.map(str::trim).filter(|name| !name.is_empty());
+        names
+            .map(|name| {
+                name.parse().map_err(|_| {
+                    let known: Vec<_> = Version::names().collect();
+                    Error::settings(format!(
+                        "The property \"moq-versions\" has the unknown version \"{name}\": use some of {}",
+                        known.join(", ")
+                    ))
+                })
+            })
+            .collect()
     }
 
     fn patience(&self) -> Result<Patience, Error> {
@@ -207,6 +227,8 @@ pub(crate) struct Target {
     pub(crate) url: Url,
     pub(crate) broadcast: String,
     pub(crate) tls_disable_verify: bool,
+    /// The MoQ versions that are offered; none stands for all.
+    pub(crate) versions: Vec<Version>,
     pub(crate) patience: Patience,
     pub(crate) cache: Cache,
 }
@@ -344,6 +366,22 @@ mod tests {
             target.redact("GET /?jwt=secret by pass"),
             "GET /?*** by ***"
         );
+    }
+
+    #[test]
+    fn versions_are_offered_by_name() {
+        for (names, count) in [
+            (None, 0),
+            (Some(""), 0),
+            (Some("moq-lite-06, moq-transport-17,"), 2),
+        ] {
+            let settings = Settings {
+                moq_versions: names.map(Into::into),
+                ..settings("https://relay.example", None)
+            };
+            let target = settings.target().expect("valid settings");
+            assert_eq!(target.versions.len(), count, "{names:?}");
+        }
     }
 
     #[test]

@@ -102,14 +102,21 @@ impl Connection {
             }
             // Media flow on: the retry is nobody's trouble yet.
             Event::Lost { serving: true, .. } => {}
-            Event::Lost { reason, retry, .. } => {
+            Event::Lost {
+                cause,
+                reason,
+                retry,
+                ..
+            } => {
                 self.state().sessions.end();
                 self.set(Status::Connecting, None, Some(courier));
                 let text = format!("{reason}; the next try is in {} ms", retry.as_millis());
                 self.end(courier, gst::ProgressType::Error, &text);
-                let (reason, retry) = (reason.clone(), retry.as_millis() as u64);
+                let (cause, reason) = (cause.nick(), reason.clone());
+                let retry = retry.as_millis() as u64;
                 post(courier, "moq-disconnected", move |s| {
-                    s.field("reason", reason).field("retry-in-ms", retry)
+                    let s = s.field("cause", cause).field("reason", reason);
+                    s.field("retry-in-ms", retry)
                 });
             }
         }

@@ -47,6 +47,8 @@ pub struct MoqSink {
         nick = "Token", blurb = "Access token for the relay; replaces the one in the URL and cannot be read back", mutable_ready)]
     #[property(name = "tls-disable-verify", type = bool, get = |imp: &Self| imp.settings().session.tls_disable_verify, set = Self::set_tls_disable_verify,
         nick = "Disable TLS verification", blurb = "Accept any certificate of the relay; for tests only", mutable_ready)]
+    #[property(name = "moq-versions", type = Option<String>, get = |imp: &Self| imp.settings().session.moq_versions.clone(), set = |imp: &Self, versions| imp.settings().session.moq_versions = versions,
+        nick = "MoQ versions", blurb = "MoQ versions that are offered to the relay, separated by commas, such as moq-lite-06,moq-transport-17 (NULL or empty = all that are known)", mutable_ready)]
     #[property(name = "reconnect-timeout", type = u32, get = |imp: &Self| imp.settings().session.reconnect_timeout, set = |imp: &Self, ms| imp.settings().session.reconnect_timeout = ms,
         nick = "Reconnect timeout", blurb = "How many milliseconds without a connection end in an error (0 = tries for ever)", mutable_ready)]
     #[property(name = "reconnect-min-delay", type = u32, get = |imp: &Self| imp.settings().session.reconnect_min_delay, set = |imp: &Self, ms| imp.settings().session.reconnect_min_delay = ms,

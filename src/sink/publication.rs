@@ -222,7 +222,8 @@ impl Publication {
 
     /// Ends tracks, catalog and broadcast, in the order in which viewers understand it.
     pub(super) fn finish(&mut self) {
-        self.eos = None;
+        // Refused only when the catalog is over anyway.
+        let _ = self.edit(|catalog| catalog.ext.end = true);
         for mut track in self.retired.drain(..) {
             track.finish();
         }
@@ -234,6 +235,11 @@ impl Publication {
             let _ = broadcast.catalog.finish();
             broadcast.producer.close();
         }
+    }
+
+    /// The end of all streams was told.
+    pub(super) fn told(&mut self) {
+        self.eos = None;
     }
 
     /// Goes away without an end, as a stop without EOS does: viewers wait for what comes back.

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use gst::{glib, prelude::*};
+use moq_net::Version;
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep_until},
@@ -25,6 +26,8 @@ use crate::session::{
 const BATCH: usize = 64;
 /// How long viewers have to ask for tracks after a new connection or announcement.
 const SETTLE: Duration = Duration::from_millis(300);
+/// How long the end of the broadcast has to leave where closing a session cuts off what was not sent.
+const PARTING: Duration = Duration::from_millis(300);
 
 /// Everything that a session needs, handed over at its start.
 pub(super) struct Session {
@@ -58,7 +61,7 @@ pub(super) async fn run(mut session: Session, cancel: CancellationToken) -> Resu
 impl Session {
     async fn drive(&mut self, link: &mut Link, publication: &mut Publication) -> Result<(), Error> {
         let mut batch = Vec::with_capacity(BATCH);
-        let mut drain = None;
+        let mut drain = Drain::default();
         let mut connected: Option<Instant> = None;
         let mut lost = false;
         loop {
@@ -67,7 +70,7 @@ impl Session {
             publication.announce(now)?;
             self.drain(now, &mut drain, connected, publication);
             let settled = settling(connected, publication);
-            let wake = [drain, settled, publication.deadline()]
+            let wake = [drain.wake(), settled, publication.deadline()]
                 .into_iter()
                 .flatten()
                 .filter(|due| *due > now)
@@ -78,7 +81,9 @@ impl Session {
                     self.log(&event);
                     self.connection.apply(&event, &self.run.courier);
                     connected = match event {
-                        Event::Connected { .. } => {
+                        Event::Connected { version, .. } => {
+                            let version: Result<Version, _> = version.parse();
+                            drain.abrupt = version.is_ok_and(|version| version.is_ietf());
                             if std::mem::take(&mut lost) {
                                 publication.reconnected();
                             }
@@ -107,11 +112,11 @@ impl Session {
         }
     }
 
-    /// Begins, gives up, or completes the end of all streams, which lasts until `deadline`.
+    /// Begins, gives up, or completes the end of all streams.
     fn drain(
         &self,
         now: Instant,
-        deadline: &mut Option<Instant>,
+        drain: &mut Drain,
         connected: Option<Instant>,
         publication: &mut Publication,
     ) {
@@ -120,15 +125,23 @@ impl Session {
             publication.settle();
         }
         let Some(seqnum) = publication.ended() else {
-            *deadline = None;
+            drain.reset();
             return;
         };
-        let due = *deadline.get_or_insert(now + self.drain_timeout);
-        if now < due && !(settled && publication.is_delivered()) {
+        let due = *drain.deadline.get_or_insert(now + self.drain_timeout);
+        if drain.parting.is_none() {
+            if now < due && !(settled && publication.is_delivered()) {
+                return;
+            }
+            publication.finish();
+        }
+        let lingers = drain.abrupt && connected.is_some();
+        let leave = if lingers { due.min(now + PARTING) } else { now };
+        if now < *drain.parting.get_or_insert(leave) {
             return;
         }
-        publication.finish();
-        *deadline = None;
+        publication.told();
+        drain.reset();
         let run = self.run.clone();
         self.run.courier.send(move |element| {
             if run.ended(seqnum) {
@@ -141,6 +154,28 @@ impl Session {
         if let Some(element) = self.element.upgrade() {
             gst::debug!(CAT, obj = &element, "{event:?}");
         }
+    }
+}
+
+/// The end of all streams, while it takes time.
+#[derive(Default)]
+struct Drain {
+    /// Until when all has to be delivered.
+    deadline: Option<Instant>,
+    /// The broadcast was ended, and EOS is told then.
+    parting: Option<Instant>,
+    /// Closing the session cuts off what was not sent, as IETF versions do.
+    abrupt: bool,
+}
+
+impl Drain {
+    fn wake(&self) -> Option<Instant> {
+        self.parting.or(self.deadline)
+    }
+
+    fn reset(&mut self) {
+        self.deadline = None;
+        self.parting = None;
     }
 }
 

@@ -12,8 +12,9 @@ use std::{collections::BTreeSet, time::Duration};
 use moq_json::{Compression, snapshot};
 use moq_net::{Path, PathOwned, broadcast, origin};
 use serde_json::Value;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
+use crate::media::data::END_MARK;
 use format::Track;
 
 pub(super) use entries::Entry;
@@ -52,8 +53,8 @@ pub(super) struct Broadcast {
     catalog: snapshot::Consumer<Value>,
     /// What the catalog said when it was found.
     first: Option<News>,
-    /// Since when the broadcast is gone, and how long its catalog may still speak.
-    deadline: Option<Instant>,
+    /// Since when the broadcast is gone: its catalog may still speak for a while.
+    gone: Option<Instant>,
     warned: BTreeSet<String>,
 }
 
@@ -84,7 +85,7 @@ impl Broadcast {
                         track,
                         catalog,
                         first: Some(first),
-                        deadline: None,
+                        gone: None,
                         warned: BTreeSet::new(),
                     });
                 }
@@ -101,16 +102,16 @@ impl Broadcast {
         if let Some(first) = self.first.take() {
             return self.update(first);
         }
-        let next = match self.deadline {
+        let next = match self.gone {
             None => tokio::select! {
                 biased;
                 next = self.catalog.next() => next,
                 _ = self.consumer.closed() => {
-                    self.deadline = Some(Instant::now() + LAST_WORDS);
+                    self.gone = Some(Instant::now());
                     return Box::pin(self.next()).await;
                 }
             },
-            Some(deadline) => match tokio::time::timeout_at(deadline, self.catalog.next()).await {
+            Some(gone) => match timeout_at(gone + LAST_WORDS, self.catalog.next()).await {
                 Ok(next) => next,
                 Err(_) => return Update::Lost("the broadcast is gone".into()),
             },
@@ -118,9 +119,14 @@ impl Broadcast {
         self.update(next)
     }
 
+    /// Since when the broadcast is gone, though its catalog may still have spoken.
+    pub(super) fn gone_since(&self) -> Option<Instant> {
+        self.gone
+    }
+
     fn update(&mut self, news: News) -> Update {
         match news {
-            Ok(Some(value)) if self.track == Track::Msf && msf::is_over(&value) => Update::Ended,
+            Ok(Some(value)) if is_over(self.track, &value) => Update::Ended,
             Ok(Some(value)) if value.is_object() => {
                 let (entries, problems) = entries::read(self.track, &self.path, &value);
                 let warnings = self.fresh(problems);
@@ -147,6 +153,11 @@ impl Broadcast {
         });
         fresh.collect()
     }
+}
+
+/// Whether the catalog says that nothing more comes, as several MoQ versions cannot.
+fn is_over(track: Track, catalog: &Value) -> bool {
+    catalog[END_MARK] == true || (track == Track::Msf && msf::is_over(catalog))
 }
 
 /// Subscribes a catalog, and waits for its first word: a relay may accept what nobody serves.

@@ -64,6 +64,7 @@ pub(super) struct Settings {
     latency: u32,
     video_max_age: u32,
     audio_max_age: u32,
+    eos_timeout: u32,
 }
 
 impl Default for Settings {
@@ -78,6 +79,7 @@ impl Default for Settings {
             latency: DEFAULT_LATENCY,
             video_max_age: DEFAULT_VIDEO_MAX_AGE,
             audio_max_age: DEFAULT_AUDIO_MAX_AGE,
+            eos_timeout: 0,
         }
     }
 }
@@ -122,6 +124,8 @@ pub struct MoqSrc {
         set = |this: &Self, disable| this.settings().session.tls_disable_verify = disable,
         type = bool, mutable_ready
     )]
+    #[property(name = "moq-versions", type = Option<String>, get = |this: &Self| this.settings().session.moq_versions.clone(), set = |this: &Self, versions| this.settings().session.moq_versions = versions,
+        nick = "MoQ versions", blurb = "MoQ versions that are offered to the relay, separated by commas, such as moq-lite-06,moq-transport-17 (NULL or empty = all that are known)", mutable_ready)]
     #[property(name = "reconnect-timeout", type = u32, get = |this: &Self| this.settings().session.reconnect_timeout, set = |this: &Self, ms| this.settings().session.reconnect_timeout = ms,
         nick = "Reconnect timeout", blurb = "How many milliseconds without a connection end in an error (0 = tries for ever)", mutable_ready)]
     #[property(name = "reconnect-min-delay", type = u32, get = |this: &Self| this.settings().session.reconnect_min_delay, set = |this: &Self, ms| this.settings().session.reconnect_min_delay = ms,
@@ -176,6 +180,8 @@ pub struct MoqSrc {
         set = |this: &Self, age| this.settings().audio_max_age = age,
         type = u32, maximum = 60_000, default = DEFAULT_AUDIO_MAX_AGE, mutable_ready
     )]
+    #[property(name = "eos-timeout", type = u32, get = |this: &Self| this.settings().eos_timeout, set = |this: &Self, ms| this.settings().eos_timeout = ms,
+        nick = "EOS timeout", blurb = "A broadcast that was found and has been gone for this many milliseconds, by itself or with the connection, is over: every pad gets EOS (0 = it is waited for for ever)", mutable_ready)]
     #[property(name = "cache-size", type = u64, get = |this: &Self| this.settings().session.cache_size, set = |this: &Self, bytes| this.settings().session.cache_size = bytes,
         default = CACHE_SIZE, nick = "Cache size", blurb = "How many bytes of media that were received but not yet read are kept, beside the newest group of each track", mutable_ready)]
     #[property(name = "cache-time", type = u64, get = |this: &Self| this.settings().session.cache_time, set = |this: &Self, time| this.settings().session.cache_time = time,
@@ -247,6 +253,8 @@ impl MoqSrc {
             },
             video_max_age: Duration::from_millis(settings.video_max_age.into()),
             audio_max_age: Duration::from_millis(settings.audio_max_age.into()),
+            eos_timeout: Some(Duration::from_millis(settings.eos_timeout.into()))
+                .filter(|timeout| !timeout.is_zero()),
             answer: self.answer.clone(),
             connection: self.connection.clone(),
             courier: courier.clone(),

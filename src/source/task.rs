@@ -74,6 +74,8 @@ pub(super) struct Config {
     pub(super) join: Join,
     pub(super) video_max_age: Duration,
     pub(super) audio_max_age: Duration,
+    /// How long the broadcast may be gone; `None` is for ever.
+    pub(super) eos_timeout: Option<Duration>,
     pub(super) answer: Arc<LatencyAnswer>,
     pub(super) connection: Arc<Connection>,
     pub(super) courier: Arc<Courier>,
@@ -95,6 +97,7 @@ pub(super) async fn run(
         link,
         commands,
         broadcast: None,
+        gone: None,
         finding: None,
         listed: false,
         find_at: Instant::now(),
@@ -130,6 +133,8 @@ struct Session {
     link: Link,
     commands: UnboundedReceiver<Control>,
     broadcast: Option<Broadcast>,
+    /// Since when it is gone, once it was found.
+    gone: Option<Instant>,
     /// The look-out for it, which other events do not interrupt.
     finding: Option<Finding>,
     /// Its catalog has come: before that its tracks are not known.
@@ -158,6 +163,8 @@ enum Event {
     Found(Box<Result<Broadcast, String>>),
     Catalog(Update),
     Reader(PadIndex, u64, End),
+    /// The broadcast has been gone for too long.
+    GivenUp,
     Retry,
 }
 
@@ -170,6 +177,7 @@ impl Session {
                 Event::Found(found) => self.on_found(*found),
                 Event::Catalog(update) => self.on_catalog(update),
                 Event::Reader(index, generation, end) => self.on_end(index, generation, end),
+                Event::GivenUp => self.finish(),
                 Event::Retry => {}
             }
             self.subscribe();
@@ -182,6 +190,7 @@ impl Session {
         if lost && self.finding.is_none() {
             self.finding = Some(self.find());
         }
+        let over_at = self.over_at();
         let find = async {
             match &mut self.finding {
                 Some(finding) => finding.await,
@@ -202,6 +211,12 @@ impl Session {
                 None => std::future::pending().await,
             }
         };
+        let given_up = async {
+            match over_at {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
             event = self.link.next() => Ok(Event::Link(event?)),
@@ -217,8 +232,15 @@ impl Session {
                 // A reader that was given up.
                 Err(_) => Ok(Event::Retry),
             },
+            () = given_up => Ok(Event::GivenUp),
             () = retry => Ok(Event::Retry),
         }
+    }
+
+    /// When a broadcast that is gone counts as over.
+    fn over_at(&self) -> Option<Instant> {
+        let (gone, timeout) = self.gone.zip(self.config.eos_timeout)?;
+        (!self.ended && !self.pads.is_empty()).then(|| gone + timeout)
     }
 
     fn find(&self) -> Finding {
@@ -315,6 +337,7 @@ impl Session {
             }
         };
         self.broadcast = Some(broadcast);
+        self.gone = None;
         self.listed = false;
         for pad in &mut self.pads {
             pad.abort();
@@ -342,13 +365,16 @@ impl Session {
                 self.lose("it ended before it had any track");
                 self.back_off();
             }
-            Update::Ended => {
-                self.ended = true;
-                for pad in &mut self.pads {
-                    pad.delist();
-                }
-            }
+            Update::Ended => self.finish(),
             Update::Lost(reason) => self.lose(&reason),
+        }
+    }
+
+    /// The stream is over: every pad ends when what is under way has come.
+    fn finish(&mut self) {
+        self.ended = true;
+        for pad in &mut self.pads {
+            pad.delist();
         }
     }
 
@@ -356,7 +382,8 @@ impl Session {
     fn lose(&mut self, reason: &str) {
         let target = &self.config.target;
         gst::info!(CAT, id = &self.config.name, "Lost {target:?}: {reason}");
-        self.broadcast = None;
+        let gone = self.broadcast.take().and_then(|lost| lost.gone_since());
+        self.gone = Some(gone.unwrap_or_else(Instant::now));
         self.find_at = Instant::now() + RETRY;
         for pad in &self.pads {
             pad.retire();

@@ -100,6 +100,19 @@ impl Packets {
         self.wait("EOS passes the pad", deadline, Passed::ended)
     }
 
+    /// Waits for caps of this media type.
+    pub(crate) fn wait_caps(&self, media: &str, deadline: Duration) {
+        let are = |event: &gst::Event| match event.view() {
+            gst::EventView::Caps(caps) => {
+                let first = caps.caps().structure(0);
+                first.is_some_and(|structure| structure.name() == media)
+            }
+            _ => false,
+        };
+        let claim = format!("caps of {media} pass the pad");
+        self.wait(&claim, deadline, |passed| passed.events.iter().any(are));
+    }
+
     fn wait(
         &self,
         claim: &str,

@@ -20,8 +20,8 @@ const BOUND: Duration = Duration::from_secs(10);
 enum Access {
     /// Everyone without a token; a token is refused, because nothing here could verify it.
     Public,
-    /// Only sessions whose URL carries this token as `?jwt=`.
-    Token(String),
+    /// Only sessions whose URL carries this token as `?jwt=`, for this.
+    Token(String, Grant),
 }
 
 /// A running relay, stopped when it is dropped.
@@ -55,7 +55,15 @@ impl Relay {
 
     /// Starts a relay that refuses every session without `token`.
     pub(crate) fn start_with_token(token: &str) -> anyhow::Result<Self> {
-        Self::launch(0, Access::Token(token.to_owned()), Duration::ZERO)
+        let everything = || Patterns::from(Pattern::all());
+        let grant = Grant::new(everything(), everything());
+        Self::launch(0, Access::Token(token.to_owned(), grant), Duration::ZERO)
+    }
+
+    /// Starts a relay whose `token` allows to subscribe and not to publish.
+    pub(crate) fn start_for_viewers(token: &str) -> anyhow::Result<Self> {
+        let grant = Grant::new(Patterns::default(), Pattern::all().into());
+        Self::launch(0, Access::Token(token.to_owned(), grant), Duration::ZERO)
     }
 
     /// A UDP port of loopback on which nobody listens at this moment.
@@ -216,24 +224,22 @@ async fn load(
         config.auth.public = vec![Pattern::all()];
     }
     let mut relay = moq_relay::Relay::load(config).await?;
-    if let Access::Token(token) = access {
+    if let Access::Token(token, grant) = access {
         let admissions = relay.admissions().ok_or_else(|| {
             anyhow!("a relay without auth settings leaves admission to its owner")
         })?;
-        tokio::spawn(admit(admissions, format!("jwt={token}")));
+        tokio::spawn(admit(admissions, format!("jwt={token}"), grant));
     }
     let addr = relay.quic_addr()?;
     Ok((relay, addr))
 }
 
 /// Admits the sessions whose query has `proof` and refuses the others.
-async fn admit(mut admissions: auth::Admissions, proof: String) {
+async fn admit(mut admissions: auth::Admissions, proof: String, grant: Grant) {
     while let Some(admission) = admissions.next().await {
         let query = admission.request.query.as_deref().unwrap_or_default();
         if query.split('&').any(|pair| pair == proof) {
-            let everything = || Patterns::from(Pattern::all());
-            let grant = Grant::new(everything(), everything());
-            admission.grant(lease::Consumer::fixed(grant));
+            admission.grant(lease::Consumer::fixed(grant.clone()));
         } else {
             admission.refuse(auth::Error::Refused);
         }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::{
     entries::{Entry, read},
     format::Track,
-    msf,
+    is_over, msf,
 };
 use crate::media::{caps::Rendition, codec::Kind};
 
@@ -124,6 +124,21 @@ fn msf_says_when_it_is_over() {
         (json!({"isComplete": "true"}), false),
     ] {
         assert_eq!(msf::is_over(&catalog), over, "{catalog}");
+    }
+}
+
+#[test]
+fn either_catalog_may_bear_the_end_mark() {
+    for (catalog, over) in [
+        (json!({"gstEnd": true, "audio": {}}), true),
+        (json!({"gstEnd": false}), false),
+        (json!({"gstEnd": "true"}), false),
+        (json!(["gstEnd"]), false),
+        (json!({}), false),
+    ] {
+        for track in [Track::Hang, Track::HangZ, Track::Msf] {
+            assert_eq!(is_over(track, &catalog), over, "{catalog}");
+        }
     }
 }
 
@@ -371,6 +386,6 @@ proptest! {
         for track in [Track::Hang, Track::Msf] {
             of(track, &catalog);
         }
-        msf::is_over(&catalog);
+        is_over(Track::Msf, &catalog);
     }
 }

@@ -1,0 +1,285 @@
+//! What ends a broadcast, what only interrupts it, and how it goes on.
+
+mod common;
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use gst::prelude::*;
+
+use common::{
+    Packet, Packets, Path, Proxy, Relay, Running, init,
+    media::{live_opus, moqsink, moqsrc, publish_clip, publish_live},
+    pipeline::{DEADLINE, wait_property},
+    unique_broadcast,
+};
+
+/// Versions whose protocol tells an end from a loss, and others.
+const VERSIONS: [&str; 6] = [
+    "moq-lite-06",
+    "moq-lite-04",
+    "moq-lite-03",
+    "moq-transport-14",
+    "moq-transport-17",
+    "moq-transport-22",
+];
+
+fn has_ended(packets: &Packets) -> bool {
+    let events = packets.events();
+    events
+        .iter()
+        .any(|event| event.type_() == gst::EventType::Eos)
+}
+
+fn last(packets: &[Packet]) -> Option<&[u8]> {
+    packets.last().map(|packet| &*packet.bytes)
+}
+
+/// A clip on its way over one MoQ version.
+struct Clip {
+    version: &'static str,
+    publisher: Running,
+    subscriber: Running,
+    sent: [Packets; 2],
+    got: [Packets; 2],
+}
+
+impl Clip {
+    fn start(relay: &Relay, version: &'static str) -> Self {
+        let broadcast = unique_broadcast("end");
+        let subscriber = Running::launch(&format!(
+            "{} moq-versions={version} moq.video_0 ! fakesink name=video sync=false \
+             moq.audio_0 ! fakesink name=audio sync=false",
+            moqsrc(&relay.url(), &broadcast)
+        ));
+        let got = ["video", "audio"].map(|name| Packets::into_sink(&subscriber.element(name)));
+        subscriber.start();
+        let publisher = Running::launch(&format!(
+            "{} moq-versions={version}",
+            publish_clip(&relay.url(), &broadcast)
+        ));
+        let sink = publisher.element("moq");
+        let pads = ["sink_0", "sink_1"].map(|name| sink.static_pad(name));
+        let sent = pads.map(|pad| Packets::of(&pad.expect("the line requested the pad")));
+        publisher.start();
+        Self {
+            version,
+            publisher,
+            subscriber,
+            sent,
+            got,
+        }
+    }
+
+    fn finish(self) {
+        self.publisher.wait_eos();
+        let sink = self.publisher.element("moq");
+        let version = sink.property::<String>("moq-version");
+        assert_eq!(version, self.version);
+        // At once, as `gst-launch-1.0` does.
+        drop(self.publisher);
+        for (sent, got) in self.sent.iter().zip(&self.got) {
+            let (sent, got) = (sent.so_far(), got.wait_eos(DEADLINE));
+            assert!(last(&sent) == last(&got), "{version}: the tail has come");
+        }
+        self.subscriber.wait_eos();
+    }
+}
+
+#[test]
+fn a_broadcast_that_is_finished_is_eos_on_every_version() {
+    init();
+    let relay = Relay::start().expect("the relay starts");
+    let clips = VERSIONS.map(|version| Clip::start(&relay, version));
+    clips.into_iter().for_each(Clip::finish);
+}
+
+/// A publisher of a live picture and live sound, and a subscriber to both.
+struct Scene {
+    publisher: Running,
+    subscriber: Running,
+    packets: [Packets; 2],
+}
+
+impl Scene {
+    /// Starts both ends, with these `properties` of the subscriber, and waits until media flow.
+    fn start(publish: &str, subscribe: &str, broadcast: &str, properties: &str) -> Self {
+        let publisher = Running::play(&publish_live(publish, broadcast));
+        let subscriber = Running::launch(&format!(
+            "{} {properties} moq.video_0 ! fakesink name=video sync=false \
+             moq.audio_0 ! fakesink name=audio sync=false",
+            moqsrc(subscribe, broadcast)
+        ));
+        let packets = ["video", "audio"].map(|name| Packets::into_sink(&subscriber.element(name)));
+        subscriber.start();
+        let this = Self {
+            publisher,
+            subscriber,
+            packets,
+        };
+        this.wait_more(10);
+        this
+    }
+
+    /// Waits for as many more pictures and packets of sound.
+    fn wait_more(&self, count: usize) {
+        let before = self.packets.each_ref().map(Packets::count);
+        for (packets, before) in self.packets.iter().zip(before) {
+            packets.wait_count(before + count, DEADLINE);
+        }
+    }
+}
+
+#[test]
+fn a_publisher_that_vanished_is_an_end_after_the_eos_timeout() {
+    init();
+    let relay = Relay::start().expect("the relay starts");
+    for version in ["moq-lite-06", "moq-transport-14"] {
+        let broadcast = unique_broadcast("vanished");
+        let url = relay.url();
+        let properties = format!("eos-timeout=1500 moq-versions={version}");
+        let scene = Scene::start(&url, &url, &broadcast, &properties);
+        let before = Instant::now();
+        // Without EOS.
+        drop(scene.publisher);
+        scene.subscriber.wait_eos();
+        assert!(before.elapsed() >= Duration::from_millis(1500));
+        assert!(scene.packets.iter().all(has_ended));
+    }
+}
+
+#[test]
+fn a_lost_connection_is_an_end_after_the_eos_timeout() {
+    init();
+    let relay = Relay::start().expect("the relay starts");
+    let proxy = Proxy::start(relay.addr(), Path::default()).expect("the proxy starts");
+    let broadcast = unique_broadcast("cut");
+    let scene = Scene::start(&relay.url(), &proxy.url(), &broadcast, "eos-timeout=500");
+    proxy.cut();
+    scene.subscriber.wait_eos();
+    assert!(scene.packets.iter().all(has_ended));
+}
+
+#[test]
+fn a_publisher_that_comes_back_before_the_eos_timeout_goes_on() {
+    init();
+    let relay = Relay::start().expect("the relay starts");
+    let broadcast = unique_broadcast("back");
+    let url = relay.url();
+    let scene = Scene::start(&url, &url, &broadcast, "eos-timeout=60000");
+    assert!(scene.publisher.set_state(gst::State::Null).is_ok());
+    scene.publisher.start();
+    scene.wait_more(30);
+    assert!(!scene.packets.iter().any(has_ended));
+}
+
+#[test]
+fn a_publisher_that_restarts_with_other_codecs_and_tracks_is_followed_on_the_same_pads() {
+    init();
+    let relay = Relay::start().expect("the relay starts");
+    let proxy = Proxy::start(relay.addr(), Path::default()).expect("the proxy starts");
+    let broadcast = unique_broadcast("other");
+    let scene = Scene::start(&proxy.url(), &relay.url(), &broadcast, "");
+    // Without a goodbye, as a camera that lost its power.
+    proxy.cut();
+    drop(scene.publisher);
+    let _other = Running::play(&format!(
+        "videotestsrc is-live=true ! video/x-raw,width=160,height=120,framerate=30/1 ! \
+         vp8enc deadline=1 keyframe-max-dist=30 ! moq.sink_0 {} ! moq.sink_1 \
+         {} sink_0::track=picture sink_1::track=sound",
+        live_opus(),
+        moqsink(&relay.url(), &broadcast)
+    ));
+    let source = scene.subscriber.element("moq");
+    for ((packets, media), (pad, track)) in scene
+        .packets
+        .iter()
+        .zip(["video/x-vp8", "audio/x-opus"])
+        .zip([("video_0", "picture"), ("audio_0", "sound")])
+    {
+        packets.wait_caps(media, DEADLINE);
+        let all = packets.wait_count(packets.count() + 30, DEADLINE);
+        let times: Vec<_> = all
+            .iter()
+            .filter_map(|packet| packet.running_time)
+            .collect();
+        assert!(times.is_sorted(), "running time goes on");
+        assert!(!has_ended(packets), "an outage is no end");
+        let pad = source.static_pad(pad).expect("the same pad");
+        wait_property(&pad, "track", DEADLINE, |name: &String| name == track);
+    }
+    assert_eq!(source.num_src_pads(), 2);
+}
+
+/// The time between what came last before an outage and what came first after it.
+fn longest_gap(packets: &[Packet]) -> Option<gst::ClockTime> {
+    let times: Vec<_> = packets
+        .iter()
+        .filter_map(|packet| packet.running_time)
+        .collect();
+    let steps = times.windows(2).map(|pair| pair[1].saturating_sub(pair[0]));
+    steps.max()
+}
+
+#[test]
+fn a_cable_that_is_plugged_in_again_brings_both_ends_back() {
+    init();
+    let relay = Relay::start().expect("the relay starts");
+    for cut in ["publisher", "subscriber"] {
+        let proxy = Proxy::start(relay.addr(), Path::default()).expect("the proxy starts");
+        let [publish, subscribe] = ["publisher", "subscriber"].map(|end| match end == cut {
+            true => proxy.url(),
+            false => relay.url(),
+        });
+        let scene = Scene::start(&publish, &subscribe, &unique_broadcast("cable"), "");
+        let element = match cut {
+            "publisher" => scene.publisher.element("moq"),
+            _ => scene.subscriber.element("moq"),
+        };
+        proxy.cut();
+        // For longer than the idle timeout: the session is lost, and tries fail.
+        wait_property(&element, "connected", DEADLINE, |connected: &bool| {
+            !connected
+        });
+        thread::sleep(Duration::from_secs(2));
+        let before = scene.packets.each_ref().map(Packets::count);
+        proxy.restore();
+        let back = Instant::now();
+        for (packets, before) in scene.packets.iter().zip(before) {
+            packets.wait_count(before + 1, DEADLINE);
+            println!("{cut}: media {:?} after the cable is back", back.elapsed());
+            let all = packets.wait_count(before + 30, DEADLINE);
+            assert!(longest_gap(&all) > Some(gst::ClockTime::from_seconds(2)));
+            assert!(!has_ended(packets), "an outage is no end");
+        }
+        let gaps = scene.packets[0].events();
+        let gaps = gaps
+            .iter()
+            .filter(|event| event.type_() == gst::EventType::Gap);
+        assert!(gaps.count() >= 10, "silence is told meanwhile");
+    }
+}
+
+#[test]
+fn a_relay_that_is_killed_and_comes_back_after_a_second_interrupts_for_seconds() {
+    init();
+    let port = Relay::free_port().expect("a port");
+    for _ in 0..3 {
+        let relay = Relay::start_at(port).expect("the relay starts");
+        let url = relay.url();
+        let scene = Scene::start(&url, &url, &unique_broadcast("killed"), "");
+        let killed = Instant::now();
+        relay.kill();
+        let before = scene.packets.each_ref().map(Packets::count);
+        thread::sleep(Duration::from_secs(1).saturating_sub(killed.elapsed()));
+        let _relay = Relay::start_at(port).expect("the relay comes back");
+        for (packets, before) in scene.packets.iter().zip(before) {
+            // More than may still have been on its way.
+            packets.wait_count(before + 10, DEADLINE);
+            assert!(!has_ended(packets), "an outage is no end");
+        }
+        println!("media {:?} after the kill", killed.elapsed());
+    }
+}
