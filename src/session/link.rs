@@ -329,8 +329,7 @@ async fn left(connection: &moq_tokio::Connection, until: Instant) {
 fn client(target: &Target, bind: Option<SocketAddr>) -> moq_tokio::Result<Client> {
     let mut connect = connect::Config::default();
     connect.bind = bind;
-    let patience = target.patience;
-    connect.timeout = patience.give_up.unwrap_or(DIAL_TIMEOUT).min(DIAL_TIMEOUT);
+    connect.timeout = DIAL_TIMEOUT;
     connect.once = Some(true);
     connect.version = target.versions.clone();
     if target.tls_disable_verify {

@@ -127,7 +127,7 @@ pub struct MoqSrc {
     #[property(name = "moq-versions", type = Option<String>, get = |this: &Self| this.settings().session.moq_versions.clone(), set = |this: &Self, versions| this.settings().session.moq_versions = versions,
         nick = "MoQ versions", blurb = "MoQ versions that are offered to the relay, separated by commas, such as moq-lite-06,moq-transport-17 (NULL or empty = all that are known)", mutable_ready)]
     #[property(name = "reconnect-timeout", type = u32, get = |this: &Self| this.settings().session.reconnect_timeout, set = |this: &Self, ms| this.settings().session.reconnect_timeout = ms,
-        nick = "Reconnect timeout", blurb = "How many milliseconds without a connection end in an error (0 = tries for ever)", mutable_ready)]
+        nick = "Reconnect timeout", blurb = "After how many milliseconds without a connection no further try is made, which ends in an error; a try lasts 3 s at most (0 = tries for ever)", mutable_ready)]
     #[property(name = "reconnect-min-delay", type = u32, get = |this: &Self| this.settings().session.reconnect_min_delay, set = |this: &Self, ms| this.settings().session.reconnect_min_delay = ms,
         minimum = 10, maximum = 600_000, default = settings::RECONNECT_MIN_DELAY,
         nick = "Reconnect minimum delay", blurb = "Pause before the first new try to connect, in milliseconds; it doubles with each further one, and a random half of it is left out", mutable_ready)]
