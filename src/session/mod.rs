@@ -3,6 +3,7 @@
 //! Nothing here knows a pad.
 
 pub(crate) mod budget;
+pub(crate) mod count;
 pub(crate) mod courier;
 pub(crate) mod error;
 pub(crate) mod link;
