@@ -98,6 +98,7 @@
 mod answers;
 mod chain;
 mod container;
+mod counters;
 mod events;
 mod gate;
 mod imp;
