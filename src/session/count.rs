@@ -16,7 +16,7 @@ impl Count {
     }
 }
 
-/// The newest of a series of values, which is unknown before the first.
+/// The newest of a series of values, which may be unknown.
 #[derive(Debug)]
 pub(crate) struct Newest(AtomicU64);
 
@@ -24,8 +24,9 @@ impl Newest {
     /// Not a number; no value of ours has these bits.
     const UNKNOWN: u64 = u64::MAX;
 
-    pub(crate) fn set(&self, value: f64) {
-        self.0.store(value.to_bits(), Ordering::Relaxed);
+    pub(crate) fn set(&self, value: impl Into<Option<f64>>) {
+        let bits = value.into().map_or(Self::UNKNOWN, f64::to_bits);
+        self.0.store(bits, Ordering::Relaxed);
     }
 
     pub(crate) fn get(&self) -> Option<f64> {

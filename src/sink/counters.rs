@@ -2,8 +2,8 @@
 
 use gst::prelude::*;
 
-use super::{MoqSinkPad, stream::Cause};
-use crate::session::{budget::Budget, count::Count};
+use super::{MoqSinkPad, pad, stream::Cause};
+use crate::session::{budget::Budget, count::Count, stats::Statistics};
 
 /// The counts of one pad during a run, in frames where nothing else is said.
 #[derive(Debug, Default)]
@@ -77,5 +77,16 @@ impl Quality {
             .build();
         // Refused only without a bus: then nobody asks.
         let _ = element.post_message(message);
+    }
+}
+
+impl pad::MoqSinkPad {
+    /// What the property `stats` says.
+    pub(super) fn stats(&self) -> Statistics {
+        let stats = match self.part() {
+            Some(part) => part.counters.structure(&part.budget),
+            None => gst::Structure::new_empty("moq-pad-stats"),
+        };
+        stats.into()
     }
 }

@@ -219,14 +219,6 @@ impl MoqSinkPad {
         lock(&self.part).clone()
     }
 
-    fn stats(&self) -> Statistics {
-        let stats = match self.part() {
-            Some(part) => part.counters.structure(&part.budget),
-            None => gst::Structure::new_empty("moq-pad-stats"),
-        };
-        stats.into()
-    }
-
     pub(super) fn set_playing(&self, playing: Option<Playing>) {
         if playing.is_none() {
             let mut stream = lock(&self.stream);

@@ -20,6 +20,8 @@ pub(super) struct Counters {
     pub(super) delay: Newest,
     /// How often the edge stepped to a longer route since the element plays.
     pub(super) steps: Newest,
+    /// See [`crate::media::incoming::Timeline::drift`].
+    pub(super) drift: Newest,
     pub(super) qos_events: Count,
     /// Of the newest QOS event, in ns.
     pub(super) jitter: Newest,
@@ -41,6 +43,7 @@ impl Counters {
             .field("queue-time", time.nseconds())
             .field_if_some("delay-ms", self.delay.get())
             .field_if_some("transit-steps", self.steps.get().map(|steps| steps as u64))
+            .field_if_some("drift-ppm", self.drift.get())
             .field("qos-events", self.qos_events.get())
             .field_if_some("qos-jitter", self.jitter.get().map(|jitter| jitter as i64))
             .field_if_some("qos-proportion", self.proportion.get())

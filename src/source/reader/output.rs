@@ -149,6 +149,7 @@ impl Output {
                 let delay = now.saturating_sub(edge);
                 self.counters.delay.set(delay.nseconds() as f64 / 1e6);
                 self.counters.steps.set(timeline.steps() as f64);
+                self.counters.drift.set(timeline.drift());
             }
         });
         self.held.push_back(Held {
