@@ -6,12 +6,16 @@
 //!
 //! Nothing here reads a clock: arrivals and the present are handed in, in running time.
 
+mod drift;
 mod sparse;
 mod transit;
 
 use gst::ClockTime;
 
-use self::transit::{Transits, WINDOW};
+use self::{
+    drift::Drift,
+    transit::{Transits, WINDOW},
+};
 use super::{codec::Kind, decode_order::DecodeOrder};
 
 /// A smaller transit moves the edge at once for this long after the first frame, then it is slewed.
@@ -80,6 +84,7 @@ pub struct Timeline {
     /// What the last answer to a LATENCY query added to `latency`.
     extra: i64,
     steps: u64,
+    drift: Drift,
 }
 
 /// What the first frame of a subscription, or of its resumption, fixed.
@@ -122,6 +127,7 @@ impl Timeline {
             anchor: None,
             extra: 0,
             steps: 0,
+            drift: Drift::default(),
         }
     }
 
@@ -180,6 +186,7 @@ impl Timeline {
     /// Anchors the edge anew: after a pause, or when a broadcast comes back with other timestamps.
     pub fn restart(&mut self) {
         self.anchor = None;
+        self.drift = Drift::default();
         for track in self.tracks.iter_mut().flatten() {
             track.transits = Transits::default();
             track.decode_order.reset();
@@ -316,6 +323,11 @@ impl Timeline {
         self.steps
     }
 
+    /// How much faster than ours the publisher's clock runs, in ppm, once it was followed for 30 s.
+    pub fn drift(&self) -> Option<f64> {
+        self.drift.ppm()
+    }
+
     /// Moves the edge towards the least transit of the last seconds.
     fn slew(&mut self, now: i64) {
         for track in self.tracks.iter_mut().flatten() {
@@ -331,6 +343,9 @@ impl Timeline {
         let Some(least) = least else { return };
         let most = |(part, whole): (i64, i64)| elapsed.saturating_mul(part) / whole;
         anchor.offset = least.clamp(anchor.offset - most(SLEW), anchor.offset + most(DRIFT));
+        if now - anchor.start > FREE {
+            self.drift.follow(anchor.offset, now);
+        }
     }
 
     /// Steps the edge forward when every frame of the track was too late for [`LATE`].
@@ -363,6 +378,7 @@ impl Timeline {
 
     /// What follows stands by itself: no group is caught up with across a jump.
     fn jump(&mut self) {
+        self.drift = Drift::default();
         if let Some(anchor) = &mut self.anchor {
             anchor.first_video = None;
         }

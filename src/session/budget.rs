@@ -71,6 +71,16 @@ impl Budget {
         }
     }
 
+    /// The bytes that wait, and the time between the first and the last frame.
+    pub(crate) fn waiting(&self) -> (u64, gst::ClockTime) {
+        let level = self.level();
+        let time = match level.frames {
+            0 => gst::ClockTime::ZERO,
+            _ => level.last_in.saturating_sub(level.last_out),
+        };
+        (level.bytes, time)
+    }
+
     /// Whether more waits than the budget allows; an empty channel is never over.
     pub(crate) fn is_over(&self) -> bool {
         self.over(&self.level())

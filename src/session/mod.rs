@@ -4,6 +4,7 @@
 
 pub(crate) mod budget;
 mod cause;
+pub(crate) mod count;
 pub(crate) mod courier;
 pub(crate) mod error;
 pub(crate) mod link;

@@ -9,7 +9,7 @@ use super::{
     imp::MoqSink,
     pad::{MoqSinkPad, Part, lock},
     run::{Frame, PadMessage},
-    stream::{Admitted, Halt},
+    stream::{Admitted, Cause, Halt},
 };
 use crate::media::{
     caps::Span,
@@ -52,13 +52,15 @@ impl MoqSinkPad {
             Ok(()) | Err(Halt::Skip) => Ok(gst::FlowSuccess::Ok),
             Err(Halt::Flow(error)) => Err(error),
             Err(Halt::NoKeyFrame) => {
+                part.counters.no_key_frame.add(1);
                 // In PAUSED nobody would see it.
                 if self.gate.playing().is_some() {
                     self.request_key_frame();
                 }
                 Ok(gst::FlowSuccess::Ok)
             }
-            Err(Halt::Drop(reason)) => {
+            Err(Halt::Drop(cause, reason)) => {
+                part.counters.of(cause).add(1);
                 self.dropped(&reason);
                 self.request_missing_key_frame();
                 Ok(gst::FlowSuccess::Ok)
@@ -123,7 +125,7 @@ impl MoqSinkPad {
         let duration = buffer.duration();
         let payload = buffer.into_mapped_buffer_readable().map_err(|_| {
             lock(&self.stream).interrupt();
-            Halt::Drop("it cannot be read".into())
+            Halt::Drop(Cause::Refused, "it cannot be read".into())
         })?;
         let payload = Bytes::from_owner(Mapped(payload));
 
@@ -183,7 +185,7 @@ impl MoqSinkPad {
             }
             lock(&self.stream).interrupt();
             let reason = "more waits than max-bytes and max-time allow";
-            return Err(Halt::Drop(reason.into()));
+            return Err(Halt::Drop(Cause::OverBudget, reason.into()));
         }
         part.budget.wait(|| self.gate.is_shut());
         match self.gate.is_shut() {

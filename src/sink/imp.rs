@@ -35,6 +35,7 @@ const CACHE_SIZE: u64 = 64 << 20;
 const MAX_BYTES: u32 = 10 << 20;
 const MAX_TIME: gst::ClockTime = gst::ClockTime::SECOND;
 const DRAIN_TIMEOUT: u32 = 5000;
+const MAX_AGE: u32 = 300;
 
 #[derive(glib::Properties, Default)]
 #[properties(wrapper_type = super::MoqSink)]
@@ -71,6 +72,8 @@ pub struct MoqSink {
         nick = "Max. time", blurb = "How many nanoseconds of a track may wait until they are handed to the network, as max-bytes (0 = unlimited)", mutable_ready)]
     #[property(name = "drain-timeout", type = u32, get, set, member = drain_timeout, default = DRAIN_TIMEOUT,
         nick = "Drain timeout", blurb = "How many milliseconds EOS waits at most until all was delivered to the relay (0 = not at all)", mutable_ready)]
+    #[property(name = "max-age", type = u32, get, set, member = max_age, default = MAX_AGE,
+        nick = "Max. age", blurb = "How many milliseconds of live pictures may come before the rest of an older group is dropped that the network has not carried, and five times as many of sound; viewers that are less patient have it dropped earlier (0 = as late as viewers want it). What does not come live is never dropped by it", mutable_ready)]
     #[property(name = "cache-size", type = u64, get = |imp: &Self| imp.settings().session.cache_size, set = |imp: &Self, bytes| imp.settings().session.cache_size = bytes,
         default = CACHE_SIZE, nick = "Cache size", blurb = "How many bytes of media for viewers that come or come back are kept, beside the newest group of each track", mutable_ready)]
     #[property(name = "cache-time", type = u64, get = |imp: &Self| imp.settings().session.cache_time, set = |imp: &Self, time| imp.settings().session.cache_time = time,
@@ -101,6 +104,7 @@ pub(super) struct Settings {
     pub(super) max_bytes: u32,
     pub(super) max_time: u64,
     drain_timeout: u32,
+    max_age: u32,
 }
 
 impl Default for Settings {
@@ -114,6 +118,7 @@ impl Default for Settings {
             max_bytes: MAX_BYTES,
             max_time: MAX_TIME.nseconds(),
             drain_timeout: DRAIN_TIMEOUT,
+            max_age: MAX_AGE,
         }
     }
 }
@@ -301,6 +306,7 @@ impl MoqSink {
         let session = Session {
             target: target.clone(),
             drain_timeout: Duration::from_millis(settings.drain_timeout.into()),
+            max_age: Duration::from_millis(settings.max_age.into()),
             run: run.clone(),
             connection: self.connection.clone(),
             messages: receiver,

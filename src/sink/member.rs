@@ -18,6 +18,8 @@ use crate::media::{
     rendition::Catalog,
 };
 
+/// How often a pad's QOS messages come at most.
+const QUALITY_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a track's frames are watched before its delay is stated.
 const DELAY_WINDOW: Duration = Duration::from_secs(1);
 
@@ -48,6 +50,8 @@ pub(super) struct Member {
     pub(super) transit: Option<gst::ClockTime>,
     /// When the delay is evaluated; `None` before the first frame and afterwards.
     evaluate: Option<Instant>,
+    /// When the last QOS message was posted.
+    qualified: Option<Instant>,
     /// Reasons for drops that were reported; there are few.
     told: Vec<String>,
 }
@@ -70,6 +74,7 @@ impl Member {
             stalled: false,
             transit: None,
             evaluate: None,
+            qualified: None,
             told: Vec::new(),
         }
     }
@@ -160,8 +165,13 @@ impl Member {
         }
     }
 
-    /// Whether the frame fits the budget: live input loses its oldest frames, up to a key frame.
+    /// Whether the frame is published: nothing is after a failure, and over its budget live input
+    /// loses its oldest frames, up to a key frame.
     pub(super) fn takes(&mut self, frame: &Frame, run: &Run) -> bool {
+        if self.failed {
+            self.peer.counters.refused.add(1);
+            return false;
+        }
         if !frame.live {
             return true;
         }
@@ -173,6 +183,8 @@ impl Member {
             self.tell(run, "more waits than max-bytes and max-time allow".into());
         }
         if self.skipping {
+            self.peer.counters.over_budget.add(1);
+            self.qualify(run);
             self.ask(run);
         }
         !self.skipping
@@ -182,8 +194,10 @@ impl Member {
     pub(super) fn refused(&mut self, run: &Run, refused: &Refused) {
         self.ask(run);
         if matches!(refused, Refused::NoKeyFrame) {
+            self.peer.counters.no_key_frame.add(1);
             return;
         }
+        self.peer.counters.refused.add(1);
         let reason = refused.to_string();
         if self.kind == Some(Kind::Video) {
             self.stalled = true;
@@ -193,11 +207,35 @@ impl Member {
         self.tell(run, reason);
     }
 
-    /// Takes in that a frame was written.
-    pub(super) fn written(&mut self, run: &Run) {
+    /// Takes in that a frame of `bytes` was written, perhaps the first of a group.
+    pub(super) fn written(&mut self, run: &Run, bytes: usize, begins: bool) {
+        let counters = &self.peer.counters;
+        counters.frames.add(1);
+        counters.bytes.add(bytes as u64);
+        counters.groups.add(begins.into());
         self.asked = None;
         if std::mem::take(&mut self.stalled) {
             self.report(run, Report::Flows);
+        }
+    }
+
+    /// Counts the groups that the network has not carried in time, now that `timestamp` was written.
+    pub(super) fn give_up(&mut self, run: &Run, timestamp: u64) {
+        let Some(track) = &mut self.track else { return };
+        let (groups, frames) = track.give_up(timestamp);
+        if groups > 0 {
+            self.peer.counters.groups_given_up.add(groups);
+            self.peer.counters.too_old.add(frames);
+            self.qualify(run);
+        }
+    }
+
+    /// Has a QOS message posted, unless that was done a moment ago.
+    fn qualify(&mut self, run: &Run) {
+        let due = self.qualified;
+        if due.is_none_or(|at| at.elapsed() >= QUALITY_INTERVAL) {
+            self.qualified = Some(Instant::now());
+            self.report(run, Report::Quality(self.peer.counters.quality()));
         }
     }
 
@@ -295,6 +333,7 @@ mod tests {
         let mut member = Member::new(Peer {
             pad: glib::WeakRef::new(),
             budget: budget.clone(),
+            counters: Default::default(),
         });
         let frame = |key: bool| Frame {
             timestamp: 0,

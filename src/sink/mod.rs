@@ -28,6 +28,14 @@
 //! frames or 24 MiB have come since the last; without an answer frames are dropped until one comes,
 //! and the pad's `track-error` says so meanwhile.
 //!
+//! ## Slow networks
+//!
+//! When the network cannot carry all tracks, sound goes before pictures and what is newer before what
+//! is older. The rest of an older group is dropped once newer media are as late after it as the least
+//! of `max-age`, which is for live input only, and of what the most patient viewer waits for. Within a
+//! group nothing can be dropped: the shorter the groups, the less late are their pictures. Each pad
+//! counts what is dropped in its `stats`, and a QOS message tells it, at most one a second.
+//!
 //! ## Subtitles
 //!
 //! Text is published as WebVTT, which says when each cue begins and ends and keeps bold, italic and
@@ -98,6 +106,7 @@
 mod answers;
 mod chain;
 mod container;
+mod counters;
 mod events;
 mod gate;
 mod imp;

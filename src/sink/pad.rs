@@ -9,6 +9,7 @@ use gst::{glib, prelude::*, subclass::prelude::*};
 
 use super::{
     CAT,
+    counters::Counters,
     gate::{Gate, Playing},
     imp::Settings,
     messages::Received,
@@ -23,7 +24,7 @@ use crate::{
         container::Container,
         rendition::Rendition,
     },
-    session::budget::Budget,
+    session::{budget::Budget, stats::Statistics},
 };
 
 /// How long a request for a key frame is given before another one follows.
@@ -69,6 +70,8 @@ pub struct MoqSinkPad {
     #[property(name = "text-role", type = TextRole, get, set, member = text_role,
         nick = "Text role", blurb = "What a text track is for; counts from the next caps on", mutable_ready, builder(TextRole::default()))]
     track: Mutex<Track>,
+    #[property(name = "stats", type = Statistics, get = Self::stats,
+        nick = "Statistics", blurb = "Statistics of the track in this run, all guint64 and without a run absent: frames, bytes and groups published; frames dropped as dropped-no-key-frame, -untimed, -budget (over max-bytes or max-time), -refused (other reasons, see track-error) and -too-old (of groups that the network did not carry in time, see max-age; some of them may have arrived), with groups-given-up; queue-bytes and queue-time (ns) wait to be handed to the network")]
     id: OnceLock<PadId>,
     pub(super) gate: Gate,
     part: Mutex<Option<Part>>,
@@ -98,6 +101,7 @@ pub(super) struct Part {
     pub(super) id: PadId,
     pub(super) run: Arc<Run>,
     pub(super) budget: Arc<Budget>,
+    pub(super) counters: Arc<Counters>,
 }
 
 impl Part {
@@ -155,6 +159,7 @@ impl MoqSinkPad {
         let id = self.id.get().copied().unwrap_or_default();
         let max_time = gst::ClockTime::from_nseconds(settings.max_time);
         let budget = Budget::new(settings.max_bytes.into(), max_time);
+        let counters = Arc::<Counters>::default();
         let mut part = lock(&self.part);
         if part
             .as_ref()
@@ -166,6 +171,7 @@ impl MoqSinkPad {
             id,
             run: run.clone(),
             budget: budget.clone(),
+            counters: counters.clone(),
         });
         drop(part);
         *lock(&self.stream) = Stream::default();
@@ -179,6 +185,7 @@ impl MoqSinkPad {
             PadMessage::Open(Peer {
                 pad: self.obj().downgrade(),
                 budget,
+                counters,
             }),
         );
     }
@@ -315,6 +322,7 @@ impl MoqSinkPad {
             Report::Stalled(reason) => self.set_track(|track| track.error = Some(reason)),
             Report::Flows => self.set_track(|track| track.error = None),
             Report::NeedsKeyFrame => self.request_key_frame(),
+            Report::Quality(quality) => quality.post(&self.obj()),
         }
     }
 

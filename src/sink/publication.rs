@@ -30,6 +30,8 @@ pub(super) struct Publication {
     origin: origin::Producer,
     /// How long groups stay available to viewers that come or come back.
     cache_time: Duration,
+    /// How late a group of live pictures may be.
+    max_age: Duration,
     run: Arc<Run>,
     clock: Option<Clock>,
     members: BTreeMap<PadId, Member>,
@@ -60,12 +62,14 @@ impl Publication {
         name: String,
         origin: origin::Producer,
         cache_time: Duration,
+        max_age: Duration,
         run: Arc<Run>,
     ) -> Self {
         Self {
             name,
             origin,
             cache_time,
+            max_age,
             run,
             clock: None,
             members: BTreeMap::new(),
@@ -297,12 +301,12 @@ impl Publication {
         let Some(member) = self.members.get_mut(&id) else {
             return Ok(());
         };
-        if member.failed || !member.takes(&frame, &self.run) {
+        if !member.takes(&frame, &self.run) {
             return Ok(());
         }
         member.measure(&frame);
         if member.track.is_none() {
-            self.publish(id)?;
+            self.publish(id, frame.live)?;
             self.publish_sparse()?;
         }
         let Some(member) = self.members.get_mut(&id) else {
@@ -318,12 +322,16 @@ impl Publication {
             payload,
             ..
         } = frame;
+        let bytes = payload.len();
         let written = track.write(timestamp, key, payload, &mut self.watchers);
         if last {
             track.end_cue();
         }
         match written {
-            Ok(()) => member.written(&self.run),
+            Ok(begins) => {
+                member.written(&self.run, bytes, begins);
+                member.give_up(&self.run, timestamp);
+            }
             Err(Refused::Failed(error)) => {
                 member.fail(&self.run, format!("A frame cannot be written: {error}"));
                 return self.retire(id);

@@ -2,7 +2,10 @@
 
 use gst::subclass::prelude::*;
 
-use super::run::{Peer, Run};
+use super::{
+    counters::Quality,
+    run::{Peer, Run},
+};
 
 /// News about a pad's track.
 #[derive(Debug)]
@@ -25,6 +28,8 @@ pub(super) enum Report {
     Flows,
     /// Frames are dropped until a key frame comes.
     NeedsKeyFrame,
+    /// Frames were dropped because the network did not carry them.
+    Quality(Quality),
 }
 
 /// Has `report` taken to the pad of `peer`.

@@ -13,7 +13,7 @@ use gst::glib;
 use moq_mux::Clock;
 use tokio::sync::mpsc;
 
-use super::{MoqSinkPad, gate::Playing};
+use super::{MoqSinkPad, counters::Counters, gate::Playing};
 use crate::{
     media::{
         caps::Rendition,
@@ -67,6 +67,7 @@ pub(super) enum PadMessage {
 pub(super) struct Peer {
     pub(super) pad: glib::WeakRef<MoqSinkPad>,
     pub(super) budget: Arc<Budget>,
+    pub(super) counters: Arc<Counters>,
 }
 
 /// One frame on its way out.

@@ -60,12 +60,20 @@ pub(super) enum Halt {
     Skip,
     /// A video frame that nobody can decode yet.
     NoKeyFrame,
-    Drop(String),
+    Drop(Cause, String),
+}
+
+/// As what a dropped buffer is counted.
+#[derive(Clone, Copy)]
+pub(super) enum Cause {
+    Untimed,
+    OverBudget,
+    Refused,
 }
 
 impl From<Untimed> for Halt {
     fn from(untimed: Untimed) -> Self {
-        Self::Drop(untimed.to_string())
+        Self::Drop(Cause::Untimed, untimed.to_string())
     }
 }
 
@@ -181,7 +189,7 @@ impl Stream {
         }
         // To viewers an empty frame is an end; empty text is nothing to show.
         if buffer.size() == 0 && codec.kind() != Kind::Text {
-            return Err(Halt::Drop("it is empty".into()));
+            return Err(Halt::Drop(Cause::Refused, "it is empty".into()));
         }
         let video = codec.kind() == Kind::Video;
         let key = !video || is_key(codec, buffer)?;
@@ -214,7 +222,7 @@ impl Stream {
             (Ok(payload), _) if payload.is_empty() && !codec.clears() => {
                 return Err(match codec.kind() {
                     Kind::Text => Halt::Skip,
-                    _ => Halt::Drop("it is empty".into()),
+                    _ => Halt::Drop(Cause::Refused, "it is empty".into()),
                 });
             }
             (Ok(payload), Some(rendition)) => (payload, rendition),
@@ -274,7 +282,7 @@ impl Stream {
 fn is_key(codec: &caps::Stream, buffer: &gst::BufferRef) -> Result<bool, Halt> {
     let payload = buffer
         .map_readable()
-        .map_err(|_| Halt::Drop("it cannot be read".into()))?;
+        .map_err(|_| Halt::Drop(Cause::Refused, "it cannot be read".into()))?;
     let marked = !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
     Ok(codec.is_key(&payload, marked))
 }
@@ -283,7 +291,7 @@ impl From<FrameError> for Halt {
     fn from(error: FrameError) -> Self {
         match error {
             FrameError::Header => Self::Skip,
-            error => Self::Drop(error.to_string()),
+            error => Self::Drop(Cause::Refused, error.to_string()),
         }
     }
 }

@@ -33,6 +33,7 @@ const PARTING: Duration = Duration::from_millis(300);
 pub(super) struct Session {
     pub(super) target: Target,
     pub(super) drain_timeout: Duration,
+    pub(super) max_age: Duration,
     pub(super) run: Arc<Run>,
     pub(super) connection: Arc<Connection>,
     pub(super) messages: mpsc::UnboundedReceiver<Message>,
@@ -48,7 +49,13 @@ pub(super) async fn run(mut session: Session, cancel: CancellationToken) -> Resu
         client.with_publisher(consumer)
     })?;
     let name = session.target.broadcast.clone();
-    let mut publication = Publication::new(name, origin, cache.time, session.run.clone());
+    let mut publication = Publication::new(
+        name,
+        origin,
+        cache.time,
+        session.max_age,
+        session.run.clone(),
+    );
     let result = tokio::select! {
         () = cancel.cancelled() => Ok(()),
         result = session.drive(&mut link, &mut publication) => result,

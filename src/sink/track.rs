@@ -1,8 +1,11 @@
 //! One published track: its groups, their limits and their delivery.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -33,7 +36,8 @@ pub(super) struct Track {
     /// The first timestamp of the newest group: the next group may not begin before it.
     edge: u64,
     latest: Option<group::Producer>,
-    deliveries: Vec<Arc<Delivery>>,
+    /// Groups that have not reached the next hop, the oldest first.
+    pending: Vec<Pending>,
     finished: bool,
 }
 
@@ -42,6 +46,15 @@ struct Open {
     begin: u64,
     frames: usize,
     bytes: usize,
+}
+
+/// A group on its way to the next hop.
+struct Pending {
+    group: group::Producer,
+    frames: u64,
+    /// The first timestamp of the next group.
+    end: Option<u64>,
+    delivery: Arc<Delivery>,
 }
 
 /// How far a group came on its way to the next hop.
@@ -79,7 +92,7 @@ impl Track {
             open: None,
             edge: 0,
             latest: None,
-            deliveries: Vec::new(),
+            pending: Vec::new(),
             finished: false,
         }
     }
@@ -88,14 +101,15 @@ impl Track {
         self.producer.name()
     }
 
-    /// Writes one frame, into a new group where one is due; `watchers` see to its delivery.
+    /// Writes one frame, into a new group where one is due, which it tells; `watchers` see to the
+    /// group's delivery.
     pub(super) fn write(
         &mut self,
         timestamp: u64,
         key: bool,
         payload: Bytes,
         watchers: &mut JoinSet<()>,
-    ) -> Result<(), Refused> {
+    ) -> Result<bool, Refused> {
         if payload.len() > MAX_FRAME {
             self.cut();
             return Err(Refused::TooLarge);
@@ -109,7 +123,12 @@ impl Track {
         open.bytes += payload.len();
         self.container
             .write(&mut open.group, timestamp, key, payload)?;
-        Ok(())
+        let sequence = open.group.sequence;
+        let pending = self.pending.last_mut();
+        if let Some(pending) = pending.filter(|pending| pending.group.sequence == sequence) {
+            pending.frames += 1;
+        }
+        Ok(begins)
     }
 
     /// A cue is complete: players show it when its group has ended.
@@ -130,23 +149,39 @@ impl Track {
     /// Has the newest group delivered again: the connection was lost.
     pub(super) fn redeliver(&mut self, watchers: &mut JoinSet<()>) {
         if let Some(group) = self.latest.clone().filter(|_| !self.finished) {
-            self.deliveries.clear();
+            self.pending.clear();
             self.watch(group, watchers);
         }
     }
 
     /// Whether all that anyone asked for has reached the next hop.
     pub(super) fn is_delivered(&mut self) -> bool {
-        let done = |delivery: &Arc<Delivery>| delivery.done.load(Ordering::Acquire);
         let wanted = self.producer.subscription().is_some();
-        let newest = self.deliveries.last().is_none_or(done);
-        self.deliveries.retain(|delivery| !done(delivery));
+        let newest = self.pending.last().is_none_or(Pending::is_done);
+        self.pending.retain(|pending| !pending.is_done());
         // Older groups that nobody took are older than what the subscriber began with.
-        let moving = self
-            .deliveries
-            .iter()
-            .any(|delivery| delivery.taken.load(Ordering::Acquire));
+        let moving = self.pending.iter().any(Pending::is_moving);
         !moving && (newest || !wanted)
+    }
+
+    /// Gives up what has not got through at `timestamp`; how many groups, with how many frames.
+    ///
+    /// The library sends a group until the newest frame is later than its end by the budget of those
+    /// who subscribed, or by the publisher's.
+    pub(super) fn give_up(&mut self, timestamp: u64) -> (u64, u64) {
+        let moving = self.pending.iter().any(Pending::is_outdated);
+        let Some(wanted) = self.producer.subscription().filter(|_| moving) else {
+            return (0, 0);
+        };
+        let late = |pending: &mut Pending| {
+            let age = pending.end.map(|end| timestamp.saturating_sub(end));
+            let age = age.map(Duration::from_micros);
+            pending.is_outdated() && age >= Some(wanted.max_age)
+        };
+        let given_up = self.pending.extract_if(.., late);
+        given_up.fold((0, 0), |(groups, frames), pending| {
+            (groups + 1, frames + pending.frames)
+        })
     }
 
     /// Finishes the track if it is delivered; whether it is.
@@ -207,6 +242,9 @@ impl Track {
         }
         self.edge = timestamp;
         let group = self.producer.append_group().map_err(moq_mux::Error::from)?;
+        if let Some(newest) = self.pending.last_mut() {
+            newest.end = Some(timestamp);
+        }
         self.watch(group.clone(), watchers);
         self.latest = Some(group.clone());
         self.open = Some(Open {
@@ -219,10 +257,14 @@ impl Track {
     }
 
     fn watch(&mut self, group: group::Producer, watchers: &mut JoinSet<()>) {
-        self.deliveries
-            .retain(|delivery| !delivery.done.load(Ordering::Acquire));
+        self.pending.retain(|pending| !pending.is_done());
         let delivery = Arc::new(Delivery::default());
-        self.deliveries.push(delivery.clone());
+        self.pending.push(Pending {
+            group: group.clone(),
+            frames: 0,
+            end: None,
+            delivery: delivery.clone(),
+        });
         // Ends by itself when nobody ever asks: the cache gives the group up.
         watchers.spawn(async move {
             if group.used().await.is_ok() {
@@ -232,6 +274,22 @@ impl Track {
             }
             delivery.done.store(true, Ordering::Release);
         });
+    }
+}
+
+impl Pending {
+    /// Whether it was taken and has not got through.
+    fn is_moving(&self) -> bool {
+        self.delivery.taken.load(Ordering::Acquire) && !self.is_done()
+    }
+
+    /// Whether it is under way still after a newer one has begun.
+    fn is_outdated(&self) -> bool {
+        self.end.is_some() && self.is_moving()
+    }
+
+    fn is_done(&self) -> bool {
+        self.delivery.done.load(Ordering::Acquire)
     }
 }
 

@@ -80,6 +80,7 @@
 
 mod catalog;
 mod container;
+mod counters;
 mod expose;
 mod imp;
 mod pad;

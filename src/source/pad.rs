@@ -13,12 +13,16 @@ use gst::{ClockTime, glib, prelude::*, subclass::prelude::*};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
+    counters::Counters,
     imp::CAT,
     playback::LatencyAnswer,
     stream::{self, Message, Pusher, Stream},
     task::{Control, PadIndex},
 };
-use crate::media::codec::Kind;
+use crate::{
+    media::codec::Kind,
+    session::{budget::Budget, stats::Statistics},
+};
 
 /// What a new pad is made of.
 pub(super) struct Config {
@@ -37,6 +41,8 @@ pub(super) struct Config {
     pub(super) messages: mpsc::Receiver<Message>,
     pub(super) control: UnboundedSender<Control>,
     pub(super) latency: Arc<LatencyAnswer>,
+    pub(super) budget: Arc<Budget>,
+    pub(super) counters: Arc<Counters>,
 }
 
 /// See [`super::MoqSrcPad`].
@@ -61,6 +67,14 @@ pub struct MoqSrcPad {
         type = Option<String>
     )]
     mime: Mutex<Option<String>>,
+    /// What came, and what became of it.
+    #[property(
+        name = "stats",
+        nick = "Statistics",
+        blurb = "Statistics of the pad since it was added: guint64 frames, bytes and groups received; groups-lost (never came, broke off, or were given up); frames dropped as dropped-before-start (older than the subscription), -undecodable (without their key frame, or without a time) and -late (downstream took too long); queue-bytes and queue-time (ns) wait for downstream; transit-steps (moq-transit-step messages since PLAYING); qos-events from downstream; doubles delay-ms (from the live edge to the newest frame's arrival), drift-ppm (how much faster the publisher's clock runs, after 30 s) and qos-proportion, and gint64 qos-jitter (ns) of the newest QOS event; what is unknown is absent",
+        get = Self::stats,
+        type = Statistics
+    )]
     session: OnceLock<Session>,
     stream: Mutex<Option<Stream>>,
 }
@@ -71,6 +85,8 @@ struct Session {
     kind: Kind,
     control: UnboundedSender<Control>,
     latency: Arc<LatencyAnswer>,
+    budget: Arc<Budget>,
+    counters: Arc<Counters>,
     /// Counts what downstream wished for.
     wishes: Arc<AtomicU32>,
     /// Taken by the streaming thread when the pad is linked for the first time.
@@ -113,6 +129,8 @@ impl super::MoqSrcPad {
             kind: config.kind,
             control: config.control,
             latency: config.latency,
+            budget: config.budget,
+            counters: config.counters,
             wishes: Arc::default(),
             messages: Mutex::new(Some(config.messages)),
         };
@@ -203,10 +221,24 @@ impl MoqSrcPad {
                 self.wish(Control::Wanted);
                 true
             }
-            gst::EventView::Latency(_) | gst::EventView::Qos(_) => true,
+            gst::EventView::Latency(_) => true,
+            gst::EventView::Qos(qos) => {
+                if let Some(session) = self.session.get() {
+                    session.counters.qos(qos);
+                }
+                true
+            }
             gst::EventView::Seek(_) | gst::EventView::Navigation(_) => false,
             _ => gst::Pad::event_default(&*self.obj(), parent, event),
         }
+    }
+
+    fn stats(&self) -> Statistics {
+        let stats = match self.session.get() {
+            Some(session) => session.counters.structure(&session.budget),
+            None => gst::Structure::new_empty("moq-pad-stats"),
+        };
+        stats.into()
     }
 
     fn tell(&self, control: impl FnOnce(PadIndex) -> Control) {
@@ -238,6 +270,7 @@ impl MoqSrcPad {
             session.control.clone(),
             session.wishes.clone(),
             session.latency.clone(),
+            session.counters.clone(),
         );
         *stream = Some(Stream::start(pusher, messages));
     }

@@ -19,7 +19,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::output::Output;
-use super::{container::Container, playback::Playback, records, stream::Message};
+use super::{
+    container::Container, counters::Counters, playback::Playback, records, stream::Message,
+};
 use crate::{
     media::caps::Rendition,
     session::{budget::Budget, error},
@@ -83,6 +85,7 @@ pub(super) struct Config {
     pub(super) from_start: bool,
     pub(super) messages: mpsc::Sender<Message>,
     pub(super) budget: Arc<Budget>,
+    pub(super) counters: Arc<Counters>,
     /// Up to where frames were sent to the pad.
     pub(super) position: Arc<Position>,
     /// Cancelled when the catalog no longer lists the track: only its tail is still wanted.
@@ -158,9 +161,14 @@ impl Reader {
                 // Refused only when the track has ended.
                 let _ = groups.update(subscription.clone().with_max_age(self.config.max_age));
             }
-            if expected.is_some_and(|expected| expected != group.sequence) {
+            let counters = &self.config.counters;
+            if let Some(expected) = expected.filter(|expected| *expected != group.sequence) {
+                counters
+                    .groups_lost
+                    .add(group.sequence.saturating_sub(expected));
                 self.output.gap = true;
             }
+            counters.groups.add(1);
             expected = Some(group.sequence.saturating_add(1));
             self.read_group(&mut group).await;
         }
@@ -180,6 +188,7 @@ impl Reader {
             let frames = match self.output.settling(read).await {
                 Some(Ok(Some(frames))) => frames,
                 Some(Err(_)) => {
+                    self.config.counters.groups_lost.add(1);
                     self.output.gap = true;
                     return;
                 }
@@ -196,6 +205,7 @@ impl Reader {
                 }
                 let key = std::mem::take(&mut first) || frame.keyframe;
                 if !self.output.take(frame, key).await {
+                    self.config.counters.groups_lost.add(1);
                     return;
                 }
             }

@@ -105,6 +105,8 @@ async fn read(
             }
             Err(err) => return Err(err),
         };
+        config.counters.frames.add(1);
+        config.counters.bytes.add(payload.len() as u64);
         let pts = playback.clock.now();
         config.budget.set_max_time(PAD_TIME + playback.latency());
         config.budget.room().await;

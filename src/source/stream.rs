@@ -19,6 +19,7 @@ use bytes::Bytes;
 use gst::{ClockTime, prelude::*};
 
 use super::{
+    counters::Counters,
     imp::CAT,
     playback::{LatencyAnswer, RunningClock},
     task::{Control, PadIndex},
@@ -192,6 +193,7 @@ pub(super) struct Pusher {
     /// Counts what downstream wished for.
     wishes: Arc<AtomicU32>,
     latency: Arc<LatencyAnswer>,
+    counters: Arc<Counters>,
     clock: Option<RunningClock>,
     /// Up to where buffers and gaps have been pushed.
     position: Option<ClockTime>,
@@ -214,6 +216,7 @@ impl Pusher {
         control: tokio::sync::mpsc::UnboundedSender<Control>,
         wishes: Arc<AtomicU32>,
         latency: Arc<LatencyAnswer>,
+        counters: Arc<Counters>,
     ) -> Self {
         Self {
             pad: pad.downgrade(),
@@ -222,6 +225,7 @@ impl Pusher {
             control,
             wishes,
             latency,
+            counters,
             clock: None,
             position: None,
             gap_due: Instant::now(),
@@ -295,7 +299,11 @@ impl Pusher {
     }
 
     fn push_frame(&mut self, pad: &gst::Pad, mut frame: Frame) {
-        if self.ended || (self.needs_key && frame.delta) {
+        if self.ended {
+            return;
+        }
+        if self.needs_key && frame.delta {
+            self.counters.undecodable.add(1);
             return;
         }
         self.needs_key = false;

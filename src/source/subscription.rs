@@ -9,7 +9,9 @@ use gst::ClockTime;
 use tokio::{task::AbortHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use super::{catalog::Entry, expose, reader::Position, stream::Message, task::RETRY};
+use super::{
+    catalog::Entry, counters::Counters, expose, reader::Position, stream::Message, task::RETRY,
+};
 use crate::{
     media::{codec::Kind, duration},
     session::{budget::Budget, courier::Courier},
@@ -26,6 +28,7 @@ pub(super) struct Subscription {
     pub(super) stream: gst::Stream,
     pub(super) messages: mpsc::Sender<Message>,
     pub(super) budget: Arc<Budget>,
+    pub(super) counters: Arc<Counters>,
     pub(super) linked: bool,
     pub(super) wanted: bool,
     /// The newest wish of downstream; a refusal of an older one came too late.
@@ -72,6 +75,7 @@ impl Subscription {
             stream,
             messages,
             budget: Budget::new(PAD_BYTES, PAD_TIME),
+            counters: Arc::default(),
             linked: false,
             wanted: true,
             wish: 0,

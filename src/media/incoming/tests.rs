@@ -264,6 +264,8 @@ fn drift(ppm: i64, jitter: &[i64]) -> i64 {
         worst = worst.max((shown - (now - transit + 20 * MS)).abs());
     }
     assert_eq!(timeline.steps(), 0, "a drift is followed, not stepped");
+    let seen = timeline.drift().expect("an hour is enough");
+    assert!((seen - ppm as f64).abs() < 5.0, "{ppm} ppm seem {seen}");
     worst
 }
 

@@ -16,9 +16,12 @@ use crate::{
 /// The least delay that is worth to be told.
 const MIN_DELAY: gst::ClockTime = gst::ClockTime::from_mseconds(5);
 
+/// How many times later than pictures sound may be: it is little, and a hole is heard.
+const SOUND: u32 = 5;
+
 impl Publication {
     /// Gives the pad a track, unless its name is taken.
-    pub(super) fn publish(&mut self, id: PadId) -> Result<(), Error> {
+    pub(super) fn publish(&mut self, id: PadId, live: bool) -> Result<(), Error> {
         let rendition = self.members.get(&id).and_then(|pad| pad.rendition.as_ref());
         let Some((kind, container)) =
             rendition.map(|rendition| (rendition.kind(), Container::of(rendition)))
@@ -34,10 +37,10 @@ impl Publication {
                 return Ok(());
             }
         };
-        let cache_time = self.cache_time;
+        let max_age = self.lateness(kind, live);
         let broadcast = self.broadcast()?;
         let name = broadcast.names.take(&base);
-        let info = track_info(kind.priority()).with_max_age(cache_time);
+        let info = track_info(kind.priority()).with_max_age(max_age);
         let producer = broadcast.producer.create_track(name.as_str(), info);
         let Some(member) = self.members.get_mut(&id) else {
             return Ok(());
@@ -66,7 +69,20 @@ impl Publication {
             .filter(|(_, member)| silent(member))
             .map(|(id, _)| *id)
             .collect();
-        ids.into_iter().try_for_each(|id| self.publish(id))
+        ids.into_iter().try_for_each(|id| self.publish(id, false))
+    }
+
+    /// How late a group may be: those who wait for longer would fall ever further behind.
+    fn lateness(&self, kind: Kind, live: bool) -> Duration {
+        let max_age = match kind {
+            Kind::Video => self.max_age,
+            Kind::Audio => self.max_age.saturating_mul(SOUND),
+            Kind::Text | Kind::Data => Duration::ZERO,
+        };
+        match live && !max_age.is_zero() {
+            true => max_age.min(self.cache_time),
+            false => self.cache_time,
+        }
     }
 
     /// The base name of a pad's tracks, or why it can have none.

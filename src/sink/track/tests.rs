@@ -27,6 +27,7 @@ impl Fixture {
         let payload = Bytes::from(vec![0; bytes]);
         self.track
             .write(timestamp, key, payload, &mut self.watchers)
+            .map(drop)
     }
 
     fn groups(&self) -> u64 {
@@ -106,4 +107,22 @@ async fn what_a_reader_holds_is_not_delivered() {
     assert!(!video.track.is_delivered());
     drop(video.reader);
     assert!(video.track.is_delivered(), "nobody wants it any more");
+}
+
+#[tokio::test]
+async fn a_group_that_is_under_way_for_too_long_is_given_up_once() {
+    let mut video = Fixture::new(Kind::Video);
+    let budget = track::Subscription::default().with_max_age(Duration::from_millis(100));
+    video.reader.update(budget).expect("a subscription");
+    for timestamp in [0, 40_000] {
+        video.write(timestamp, timestamp == 0, 10).expect("written");
+    }
+    let slow = video.reader.recv_group().await.expect("open");
+    tokio::task::yield_now().await;
+    assert_eq!(video.track.give_up(10_000_000), (0, 0), "it is the newest");
+    video.write(80_000, true, 10).expect("written");
+    assert_eq!(video.track.give_up(179_999), (0, 0), "it is in time");
+    assert_eq!(video.track.give_up(180_000), (1, 2));
+    assert_eq!(video.track.give_up(10_000_000), (0, 0), "it was counted");
+    drop(slow);
 }

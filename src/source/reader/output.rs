@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use gst::{ClockTime, glib};
+use gst::ClockTime;
 use tokio::time::Instant;
 
 use super::{Config, Position, TAIL};
@@ -22,7 +22,7 @@ use crate::{
     },
     session::budget::Budget,
     source::{
-        imp::CAT,
+        counters::Counters,
         playback::Playback,
         stream::{Frame, Message},
         subscription::PAD_TIME,
@@ -31,10 +31,10 @@ use crate::{
 
 /// Stamps the frames of one track and sends them to its pad.
 pub(super) struct Output {
-    pub(super) log: glib::GString,
     pub(super) rendition: Arc<Rendition>,
     pub(super) messages: mpsc::Sender<Message>,
     pub(super) budget: Arc<Budget>,
+    pub(super) counters: Arc<Counters>,
     pub(super) position: Arc<Position>,
     pub(super) max_age: Duration,
     pub(super) playback: Arc<Playback>,
@@ -49,8 +49,6 @@ pub(super) struct Output {
     pub(super) needs_key: bool,
     /// Pictures before this one refer to a group that was not received.
     pub(super) first_shown: Option<ClockTime>,
-    /// Frames that were older than the start of the subscription.
-    pub(super) before_start: u64,
 }
 
 pub(super) struct Held {
@@ -87,10 +85,10 @@ impl Output {
             track
         });
         Self {
-            log: config.log.clone(),
             rendition: config.rendition.clone(),
             messages: config.messages.clone(),
             budget: config.budget.clone(),
+            counters: config.counters.clone(),
             position: config.position.clone(),
             max_age: config.max_age,
             playback,
@@ -100,7 +98,6 @@ impl Output {
             discont: true,
             needs_key: kind == Kind::Video,
             first_shown: None,
-            before_start: 0,
         }
     }
 
@@ -130,11 +127,15 @@ impl Output {
     /// Takes in a frame; `false` says that its group is too old to go on with.
     pub(super) async fn take(&mut self, frame: moq_mux::container::Frame, key: bool) -> bool {
         let waited = self.wait_for_room().await;
+        self.counters.frames.add(1);
+        self.counters.bytes.add(frame.payload.len() as u64);
         if waited > self.max_age {
+            self.counters.late.add(1);
             self.gap = true;
             return false;
         }
         let Some(timestamp) = timestamp(&frame) else {
+            self.counters.undecodable.add(1);
             self.discont = true;
             return true;
         };
@@ -143,6 +144,12 @@ impl Output {
             // A frame that waited here did not arrive now, but the first one anchors all the same.
             if waited.is_zero() || timeline.settles_at().is_none() {
                 timeline.arrive(self.track, timestamp, now);
+            }
+            if let Some(edge) = timeline.edge(timestamp) {
+                let delay = now.saturating_sub(edge);
+                self.counters.delay.set(delay.nseconds() as f64 / 1e6);
+                self.counters.steps.set(timeline.steps() as f64);
+                self.counters.drift.set(timeline.drift());
             }
         });
         self.held.push_back(Held {
@@ -201,6 +208,7 @@ impl Output {
             return self.show_text(&held);
         }
         if !self.is_decodable(&held) {
+            self.counters.undecodable.add(1);
             self.discont = true;
             return;
         }
@@ -208,7 +216,7 @@ impl Output {
         let verdict = timeline.stamp(self.track, held.timestamp);
         drop(timeline);
         let Verdict::Show(stamp) = verdict else {
-            self.before_start += 1;
+            self.counters.before_start.add(1);
             self.interrupt();
             return;
         };
@@ -251,7 +259,5 @@ impl Output {
 impl Drop for Output {
     fn drop(&mut self) {
         self.playback.timeline().remove_track(self.track);
-        let count = self.before_start;
-        gst::debug!(CAT, id = &self.log, "{count} frames lay before the start");
     }
 }

@@ -57,7 +57,7 @@ impl Output {
             let end = cue.duration.map(|duration| begin + duration).or(held.end);
             let shown = self.playback.timeline().stamp_span(self.track, begin, end);
             let Some((Stamp { pts, discont, .. }, duration)) = shown else {
-                self.before_start += 1;
+                self.counters.before_start.add(1);
                 continue;
             };
             self.position.advance(pts);

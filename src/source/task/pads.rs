@@ -82,21 +82,23 @@ impl Session {
         );
         stream.set_tags(Some(&entry.tags));
         let (messages, receiver) = mpsc::channel();
+        let pad = Subscription::new(entry.clone(), name.clone(), stream.clone(), messages);
         let config = pad::Config {
             index,
             kind,
-            name: name.clone(),
-            track: entry.name.clone(),
+            name,
+            track: entry.name,
             mime: entry.rendition.mime().map(str::to_owned),
-            stream: stream.clone(),
+            stream,
             group: self.group,
-            caps: entry.caps.clone(),
-            tags: entry.tags.clone(),
+            caps: entry.caps,
+            tags: entry.tags,
             messages: receiver,
             control: self.config.control.clone(),
             latency: self.config.answer.clone(),
+            budget: pad.budget.clone(),
+            counters: pad.counters.clone(),
         };
-        let pad = Subscription::new(entry, name, stream, messages);
         if let Some(playback) = &self.playback {
             pad.send(Message::Play(playback.clock.clone()));
         }
@@ -183,6 +185,7 @@ impl Session {
             from_start: std::mem::take(&mut pad.follows),
             messages: pad.messages.clone(),
             budget: pad.budget.clone(),
+            counters: pad.counters.clone(),
             position: pad.position.clone(),
             retired: retired.clone(),
         };

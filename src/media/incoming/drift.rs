@@ -1,0 +1,26 @@
+//! How far the publisher's clock runs away from ours.
+
+/// Over less than this a drift of 100 ppm is no more than the jitter of a network.
+const LEAST: i64 = 30_000_000_000;
+
+/// The way of the edge between two jumps.
+#[derive(Debug, Default)]
+pub(super) struct Drift {
+    first: Option<(i64, i64)>,
+    last: (i64, i64),
+}
+
+impl Drift {
+    /// Takes in the `offset` of the edge at `now`.
+    pub(super) fn follow(&mut self, offset: i64, now: i64) {
+        self.last = (offset, now);
+        self.first.get_or_insert(self.last);
+    }
+
+    /// Parts per million, positive where the publisher's clock is the faster one.
+    pub(super) fn ppm(&self) -> Option<f64> {
+        let (offset, since) = self.first?;
+        let (moved, elapsed) = (self.last.0 - offset, self.last.1 - since);
+        (elapsed >= LEAST).then(|| -(moved as f64) * 1e6 / elapsed as f64)
+    }
+}
