@@ -1,7 +1,7 @@
 //! SECTION:element-moqsink
 //! @see_also: moqsrc
 //!
-//! `moqsink` publishes compressed video and audio as one broadcast to a MoQ (Media over QUIC) relay,
+//! `moqsink` publishes pictures, sound, text and data as one broadcast to a MoQ (Media over QUIC) relay,
 //! where any number of viewers can subscribe to it. Each track has a request pad of its own.
 //!
 //! Input that comes faster than real time, such as a file, is paced by the clock of the pipeline
@@ -41,7 +41,7 @@
 //! Text is published as WebVTT, which says when each cue begins and ends and keeps bold, italic and
 //! underlined text; a cue whose buffer has no duration lasts 5 s. The times of WebVTT input are moved
 //! to those of the broadcast: the first cue of a buffer begins with it, whole files need `subparse`.
-//! With the pad property `text-format=utf8` raw text goes out as it is, and a cue without duration
+//! With the pad property `text-format=utf8` raw text goes out without markup, and a cue without duration
 //! lasts until the next one. TTML goes out as it comes, with its own times.
 //!
 //! ```sh
