@@ -127,8 +127,14 @@ impl Output {
         }
     }
 
-    /// Takes in a frame; `false` says that its group is too old to go on with.
-    pub(super) async fn take(&mut self, frame: moq_mux::container::Frame, key: bool) -> bool {
+    /// Takes in a frame, whose arrival counts if it `arrives`; `false` says that its group is too old
+    /// to go on with.
+    pub(super) async fn take(
+        &mut self,
+        frame: moq_mux::container::Frame,
+        key: bool,
+        arrives: bool,
+    ) -> bool {
         let waited = self.wait_for_room().await;
         if waited > self.max_age {
             self.gap = true;
@@ -141,7 +147,7 @@ impl Output {
         let now = self.playback.clock.now();
         self.playback.update(|timeline| {
             // A frame that waited here did not arrive now, but the first one anchors all the same.
-            if waited.is_zero() || timeline.settles_at().is_none() {
+            if (arrives && waited.is_zero()) || timeline.settles_at().is_none() {
                 timeline.arrive(self.track, timestamp, now);
             }
         });
