@@ -97,6 +97,8 @@ struct Anchor {
     settled: bool,
     /// A sparse track has set it, see [`sparse`].
     by_sparse: bool,
+    /// What was added to the latency before, which stands until the tracks had time to come.
+    extra: i64,
 }
 
 #[derive(Debug)]
@@ -155,12 +157,12 @@ impl Timeline {
         }
     }
 
-    /// Forgets a track that is no longer subscribed.
+    /// Forgets a track that is no longer subscribed; what it added to the latency stays, because it
+    /// may be subscribed again.
     pub fn remove_track(&mut self, id: TrackId) {
-        if let Some(track) = self.tracks.get_mut(id.0) {
-            *track = None;
-        }
-        self.extra = self.slower().unwrap_or(0);
+        let removed = self.tracks.get_mut(id.0).and_then(Option::take);
+        let delay = removed.map_or(0, |track| track.delay);
+        self.extra = self.extra.max(delay);
     }
 
     /// How many frames `id` holds back to bring them into presentation order, where that is known.
@@ -195,6 +197,7 @@ impl Timeline {
         if !sparse && self.anchor.as_ref().is_some_and(|old| old.by_sparse) {
             self.restart();
         }
+        let extra = self.extra;
         let Some(track) = self.track(id) else { return };
         let transit = now - ts;
         if !follows {
@@ -209,6 +212,7 @@ impl Timeline {
             slewed: now,
             settled: false,
             by_sparse: sparse,
+            extra,
         });
         if follows {
             return;
@@ -374,15 +378,20 @@ impl Timeline {
 
     /// Follows how much later than the fastest track the slowest one is.
     fn update_extra(&mut self, now: i64) {
-        let (Some(anchor), Some(extra)) = (&self.anchor, self.slower()) else {
+        let slower = self.slower();
+        let (Some(anchor), Some(slower)) = (&mut self.anchor, slower) else {
             return;
         };
         // A group that is still catching up has not shown its least transit yet. Later, less latency
         // is never asked for: one burst that comes early says nothing about the frames after it.
         let young = now - anchor.start < FREE;
+        let (extra, may_fall) = match young {
+            true => (slower.max(anchor.extra), true),
+            false => (slower, std::mem::take(&mut anchor.extra) > 0),
+        };
         let change = extra - self.extra;
-        if (young && anchor.settled && change.abs() > LATENCY_STEP)
-            || (!young && change > LATENCY_STEP)
+        if (!young || anchor.settled)
+            && (change > LATENCY_STEP || (may_fall && change < -LATENCY_STEP))
         {
             self.extra = extra;
         }
