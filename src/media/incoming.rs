@@ -398,9 +398,12 @@ impl Timeline {
     }
 
     /// How much later than the fastest track the slowest one is, of those that share a clock.
+    ///
+    /// A cue or a record may be old when it comes, which says nothing about the next one.
     fn slower(&self) -> Option<i64> {
         let least = self.least()?;
         let tracks = self.tracks.iter().flatten();
+        let tracks = tracks.filter(|track| !track.kind.is_sparse());
         let transits = tracks.filter_map(|track| track.transits.least());
         transits
             .map(|transit| transit - least)
