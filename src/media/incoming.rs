@@ -109,6 +109,8 @@ struct Track {
     transits: Transits,
     decode_order: DecodeOrder,
     last: Option<i64>,
+    /// Up to where it was shown before it was read again.
+    after: Option<i64>,
     discont: bool,
     /// Since when all frames have been too late.
     late_since: Option<i64>,
@@ -136,12 +138,14 @@ impl Timeline {
     ///
     /// What was shown of it up to running time `after` is not gone back behind.
     pub fn add_track(&mut self, kind: Kind, delay: Option<ClockTime>, after: ClockTime) -> TrackId {
+        let after = Some(nanos(after)).filter(|after| *after > 0);
         let track = Track {
             kind,
             delay: delay.map_or(0, nanos).min(MAX_DELAY),
             transits: Transits::default(),
             decode_order: DecodeOrder::default(),
-            last: Some(nanos(after)).filter(|after| *after > 0),
+            last: after,
+            after,
             discont: true,
             late_since: None,
         };
@@ -271,8 +275,12 @@ impl Timeline {
         // What is due half the latency before the start is still in time, though the timeline may
         // take as long to settle.
         let least = (start - self.latency / 2).max(0);
-        let repeats =
-            track.kind == Kind::Audio && track.last.is_some_and(|last| ts + offset < last - QUIET);
+        let repeats = match track.kind {
+            Kind::Audio => track.last.is_some_and(|last| ts + offset < last - QUIET),
+            // Records need no order among themselves.
+            Kind::Data => track.after.is_some_and(|after| ts + offset <= after),
+            Kind::Video | Kind::Text => false,
+        };
         if !catches_up && (ts + offset < least || repeats) {
             // The next frame follows a hole.
             track.discont = true;

@@ -278,6 +278,25 @@ fn a_track_that_is_read_again_goes_on_where_it_was() {
 }
 
 #[test]
+fn records_that_are_read_again_are_not_repeated() {
+    let mut timeline = timeline(Join::Live);
+    let audio = timeline.add_track(Kind::Audio, None, ClockTime::ZERO);
+    pass(&mut timeline, audio, 100 * S, 5 * S);
+    let data = timeline.add_track(Kind::Data, None, ClockTime::ZERO);
+    pass(&mut timeline, data, 100 * S, 5 * S).expect("a record");
+    let last = pass(&mut timeline, data, 101 * S, 6 * S).expect("another record");
+    // One that is out of order is no repetition.
+    let record = pass(&mut timeline, data, 100 * S + 500 * MS, 6 * S);
+    assert_eq!(pts(record), nanos(last.pts));
+    timeline.remove_track(data);
+    let data = timeline.add_track(Kind::Data, None, last.pts);
+    for ts in [100 * S, 101 * S] {
+        assert_eq!(pass(&mut timeline, data, ts, 7 * S), None);
+    }
+    assert!(pass(&mut timeline, data, 101 * S + MS, 7 * S).is_some());
+}
+
+#[test]
 fn a_silent_track_does_not_keep_the_others_from_a_longer_route() {
     let mut timeline = timeline(Join::Live);
     let video = timeline.add_track(Kind::Video, None, ClockTime::ZERO);
