@@ -27,8 +27,8 @@ const SLEW: (i64, i64) = (5, 1_000);
 const LATE: i64 = 1_000_000_000;
 /// A transit this much smaller than any other is another epoch of timestamps, not a better route.
 const EPOCH: i64 = 1_000_000_000;
-/// More is no slow encoder but another clock; nobody waits for it.
-const MAX_DELAY: i64 = 10_000_000_000;
+/// More than this behind the fastest track is no slow encoder but another clock; nobody waits for it.
+pub const MAX_DELAY: ClockTime = ClockTime::from_seconds(10);
 /// Nothing is held longer to see whether transits still shrink.
 const MAX_HOLD: i64 = 500_000_000;
 /// What Matroska and FLV, whose time base is 1 ms, can tell apart.
@@ -141,7 +141,7 @@ impl Timeline {
         let after = Some(nanos(after)).filter(|after| *after > 0);
         let track = Track {
             kind,
-            delay: delay.map_or(0, nanos).min(MAX_DELAY),
+            delay: delay.map_or(0, |delay| nanos(delay.min(MAX_DELAY))),
             transits: Transits::default(),
             decode_order: DecodeOrder::default(),
             last: after,
@@ -415,7 +415,7 @@ impl Timeline {
         let transits = tracks.filter_map(|track| track.transits.least());
         transits
             .map(|transit| transit - least)
-            .filter(|slower| *slower <= MAX_DELAY)
+            .filter(|slower| *slower <= nanos(MAX_DELAY))
             .max()
     }
 
