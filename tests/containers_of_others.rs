@@ -4,6 +4,10 @@ mod common;
 
 use std::{
     fs,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -19,6 +23,9 @@ use common::{
     pipeline::{DEADLINE, wait_pad},
     same, unique_broadcast,
 };
+
+/// Samples of AAC at 48 kHz in a fragment of 500 ms at most.
+const IN_HALF_A_SECOND: usize = 500 * 48 / 1024;
 
 /// The boxes of an MP4 file.
 fn boxes(mut file: &[u8]) -> Vec<([u8; 4], &[u8])> {
@@ -69,17 +76,7 @@ fn fragments_of_another_publisher_come_apart_into_what_was_muxed() {
         ("d.audio_0 ! queue ! aacparse", "audio", "avdec_aac"),
     ] {
         let (muxed, file) = fragmented(branch);
-        let lost = if kind == "audio" { 24 } else { 0 };
-        let boxes = boxes(&file);
-        let of = |kinds: &[&[u8; 4]]| -> Vec<Vec<u8>> {
-            let chosen = boxes.iter().filter(|(kind, _)| kinds.contains(&kind));
-            chosen.map(|(_, one)| one.to_vec()).collect()
-        };
-        let init = Bytes::from(of(&[b"ftyp", b"moov"]).concat());
-        let fragments: Vec<_> = of(&[b"moof", b"mdat"])
-            .chunks(2)
-            .map(|pair| pair.concat())
-            .collect();
+        let (init, fragments) = init_and_fragments(&file);
         assert!(fragments.len() * 5 < muxed.len(), "several samples in each");
         let container = Container::Cmaf { init };
         let mut catalog = Catalog::default();
@@ -95,29 +92,62 @@ fn fragments_of_another_publisher_come_apart_into_what_was_muxed() {
             &relay,
             &catalog,
             kind,
-            decoder,
-            muxed.len() - lost,
-            |track, pace| {
-                let mut group = track.append_group().expect("a group");
-                for (index, fragment) in fragments.into_iter().enumerate() {
-                    pace(index as u64 * 500);
-                    let now = Timestamp::from_micros(0).expect("a time");
-                    group.write_frame(now, fragment).expect("written");
-                }
-                group.finish().expect("the group ends");
-            },
+            &format!("latency=2000 moq.{kind}_0 ! {decoder} ! fakesink name=out sync=false"),
+            muxed.len(),
+            |track, pace| write_fragments(track, pace, fragments),
         );
-        // Sound that is older than the newest at the start comes too late.
-        let late = muxed.len() - got.len();
-        assert!(late <= lost, "{kind}: {late} are missing");
-        same(kind, &muxed[late..], &got);
+        same(kind, &muxed, &got);
         let keys = |packets: &[Packet]| packets.iter().map(Packet::is_key).collect::<Vec<_>>();
-        assert_eq!(
-            keys(&got),
-            keys(&muxed[late..]),
-            "{kind}: the same key frames"
-        );
+        assert_eq!(keys(&got), keys(&muxed), "{kind}: the same key frames");
     }
+}
+
+#[test]
+fn a_synced_sink_shows_every_sample_of_fragments_longer_than_the_latency() {
+    common::init();
+    let relay = Relay::start().expect("the relay starts");
+    let (muxed, file) = fragmented("d.audio_0 ! queue ! aacparse");
+    let (init, mut fragments) = init_and_fragments(&file);
+    // The muxer cuts the last ones shorter than the pace at which they are written.
+    fragments.truncate(2);
+    let muxed = &muxed[..2 * IN_HALF_A_SECOND];
+    let mut entry = AudioConfig::new(AAC { profile: 2 }, 48_000, 6);
+    entry.container = Container::Cmaf { init };
+    let mut catalog = Catalog::default();
+    catalog.audio.renditions.insert("audio".to_owned(), entry);
+    let got = published(
+        &relay,
+        &catalog,
+        "audio",
+        "latency=50 moq.audio_0 ! fakesink name=out sync=true max-lateness=300000000",
+        muxed.len(),
+        |track, pace| write_fragments(track, pace, fragments),
+    );
+    same("audio", muxed, &got);
+}
+
+/// The init segment of a fragmented file, and its fragments.
+fn init_and_fragments(file: &[u8]) -> (Bytes, Vec<Vec<u8>>) {
+    let boxes = boxes(file);
+    let of = |kinds: &[&[u8; 4]]| -> Vec<Vec<u8>> {
+        let chosen = boxes.iter().filter(|(kind, _)| kinds.contains(&kind));
+        chosen.map(|(_, one)| one.to_vec()).collect()
+    };
+    let init = Bytes::from(of(&[b"ftyp", b"moov"]).concat());
+    let fragments = of(&[b"moof", b"mdat"]);
+    let fragments = fragments.chunks(2).map(|pair| pair.concat());
+    (init, fragments.collect())
+}
+
+/// One group of all `fragments`, each of half a second.
+fn write_fragments(track: &moq_net::track::Producer, pace: &dyn Fn(u64), fragments: Vec<Vec<u8>>) {
+    let mut group = track.append_group().expect("a group");
+    for (index, fragment) in fragments.into_iter().enumerate() {
+        pace(index as u64 * 500);
+        let now = Timestamp::from_micros(0).expect("a time");
+        group.write_frame(now, fragment).expect("written");
+    }
+    group.finish().expect("the group ends");
 }
 
 #[test]
@@ -136,7 +166,7 @@ fn frames_of_another_publisher_in_loc_are_read() {
         &relay,
         &catalog,
         "video",
-        "avdec_h264",
+        "latency=2000 moq.video_0 ! avdec_h264 ! fakesink name=out sync=false",
         muxed.len(),
         |track, pace| {
             let mut producer = container::Producer::new(track.clone(), wire);
@@ -174,12 +204,24 @@ fn codec_data() -> Bytes {
     Bytes::copy_from_slice(&data.map_readable().expect("readable"))
 }
 
+/// Counts what the sink shows in time.
+fn counted(sink: &gst::Element) -> Arc<AtomicUsize> {
+    let count = Arc::new(AtomicUsize::new(0));
+    let counter = count.clone();
+    sink.set_property("signal-handoffs", true);
+    sink.connect("handoff", false, move |_| {
+        counter.fetch_add(1, Ordering::Relaxed);
+        None
+    });
+    count
+}
+
 /// What moqsrc gives of a track that another publisher writes.
 fn published<T>(
     relay: &Relay,
     catalog: &Catalog,
     kind: &str,
-    decoder: &str,
+    player: &str,
     count: usize,
     write: impl FnOnce(&moq_net::track::Producer, &dyn Fn(u64)) -> T,
 ) -> Vec<Packet> {
@@ -187,12 +229,10 @@ fn published<T>(
     let text = serde_json::to_string(catalog).expect("a catalog");
     let publisher = Publisher::start(&relay.url(), &broadcast, &text);
     let track = publisher.track(kind);
-    let subscriber = Running::play(&format!(
-        "{} latency=2000 moq.{kind}_0 ! {decoder} ! fakesink sync=false",
-        moqsrc(&relay.url(), &broadcast)
-    ));
+    let subscriber = Running::play(&format!("{} {player}", moqsrc(&relay.url(), &broadcast)));
     let source = subscriber.element("moq");
     let got = Packets::of(&wait_pad(&source, &format!("{kind}_0"), DEADLINE));
+    let shown = counted(&subscriber.element("out"));
     publisher.wait_used(&track);
     let begun = Instant::now();
     // As a live publisher does: what is older than the newest when it comes is late.
@@ -204,5 +244,8 @@ fn published<T>(
     publisher.finish();
     let packets = got.wait_eos(DEADLINE);
     subscriber.wait_eos();
+
+    let shown = shown.load(Ordering::Relaxed);
+    assert_eq!(shown, packets.len(), "the sink shows them all");
     packets
 }

@@ -31,8 +31,8 @@ const SLEW: (i64, i64) = (5, 1_000);
 const LATE: i64 = 1_000_000_000;
 /// A transit this much smaller than any other is another epoch of timestamps, not a better route.
 const EPOCH: i64 = 1_000_000_000;
-/// More is no slow encoder but another clock; nobody waits for it.
-const MAX_DELAY: i64 = 10_000_000_000;
+/// More than this behind the fastest track is no slow encoder but another clock; nobody waits for it.
+pub const MAX_DELAY: ClockTime = ClockTime::from_seconds(10);
 /// Nothing is held longer to see whether transits still shrink.
 const MAX_HOLD: i64 = 500_000_000;
 /// What Matroska and FLV, whose time base is 1 ms, can tell apart.
@@ -102,6 +102,8 @@ struct Anchor {
     settled: bool,
     /// A sparse track has set it, see [`sparse`].
     by_sparse: bool,
+    /// What was added to the latency before, which stands until the tracks had time to come.
+    extra: i64,
 }
 
 #[derive(Debug)]
@@ -112,6 +114,8 @@ struct Track {
     transits: Transits,
     decode_order: DecodeOrder,
     last: Option<i64>,
+    /// Up to where it was shown before it was read again.
+    after: Option<i64>,
     discont: bool,
     /// Since when all frames have been too late.
     late_since: Option<i64>,
@@ -140,12 +144,14 @@ impl Timeline {
     ///
     /// What was shown of it up to running time `after` is not gone back behind.
     pub fn add_track(&mut self, kind: Kind, delay: Option<ClockTime>, after: ClockTime) -> TrackId {
+        let after = Some(nanos(after)).filter(|after| *after > 0);
         let track = Track {
             kind,
-            delay: delay.map_or(0, nanos).min(MAX_DELAY),
+            delay: delay.map_or(0, |delay| nanos(delay.min(MAX_DELAY))),
             transits: Transits::default(),
             decode_order: DecodeOrder::default(),
-            last: Some(nanos(after)).filter(|after| *after > 0),
+            last: after,
+            after,
             discont: true,
             late_since: None,
         };
@@ -161,12 +167,12 @@ impl Timeline {
         }
     }
 
-    /// Forgets a track that is no longer subscribed.
+    /// Forgets a track that is no longer subscribed; what it added to the latency stays, because it
+    /// may be subscribed again.
     pub fn remove_track(&mut self, id: TrackId) {
-        if let Some(track) = self.tracks.get_mut(id.0) {
-            *track = None;
-        }
-        self.extra = self.slower().unwrap_or(0);
+        let removed = self.tracks.get_mut(id.0).and_then(Option::take);
+        let delay = removed.map_or(0, |track| track.delay);
+        self.extra = self.extra.max(delay);
     }
 
     /// How many frames `id` holds back to bring them into presentation order, where that is known.
@@ -202,6 +208,7 @@ impl Timeline {
         if !sparse && self.anchor.as_ref().is_some_and(|old| old.by_sparse) {
             self.restart();
         }
+        let extra = self.extra;
         let Some(track) = self.track(id) else { return };
         let transit = now - ts;
         if !follows {
@@ -216,6 +223,7 @@ impl Timeline {
             slewed: now,
             settled: false,
             by_sparse: sparse,
+            extra,
         });
         if follows {
             return;
@@ -274,8 +282,12 @@ impl Timeline {
         // What is due half the latency before the start is still in time, though the timeline may
         // take as long to settle.
         let least = (start - self.latency / 2).max(0);
-        let repeats =
-            track.kind == Kind::Audio && track.last.is_some_and(|last| ts + offset < last - QUIET);
+        let repeats = match track.kind {
+            Kind::Audio => track.last.is_some_and(|last| ts + offset < last - QUIET),
+            // Records need no order among themselves.
+            Kind::Data => track.after.is_some_and(|after| ts + offset <= after),
+            Kind::Video | Kind::Text => false,
+        };
         if !catches_up && (ts + offset < least || repeats) {
             // The next frame follows a hole.
             track.discont = true;
@@ -390,28 +402,36 @@ impl Timeline {
 
     /// Follows how much later than the fastest track the slowest one is.
     fn update_extra(&mut self, now: i64) {
-        let (Some(anchor), Some(extra)) = (&self.anchor, self.slower()) else {
+        let slower = self.slower();
+        let (Some(anchor), Some(slower)) = (&mut self.anchor, slower) else {
             return;
         };
         // A group that is still catching up has not shown its least transit yet. Later, less latency
         // is never asked for: one burst that comes early says nothing about the frames after it.
         let young = now - anchor.start < FREE;
+        let (extra, may_fall) = match young {
+            true => (slower.max(anchor.extra), true),
+            false => (slower, std::mem::take(&mut anchor.extra) > 0),
+        };
         let change = extra - self.extra;
-        if (young && anchor.settled && change.abs() > LATENCY_STEP)
-            || (!young && change > LATENCY_STEP)
+        if (!young || anchor.settled)
+            && (change > LATENCY_STEP || (may_fall && change < -LATENCY_STEP))
         {
             self.extra = extra;
         }
     }
 
     /// How much later than the fastest track the slowest one is, of those that share a clock.
+    ///
+    /// A cue or a record may be old when it comes, which says nothing about the next one.
     fn slower(&self) -> Option<i64> {
         let least = self.least()?;
         let tracks = self.tracks.iter().flatten();
+        let tracks = tracks.filter(|track| !track.kind.is_sparse());
         let transits = tracks.filter_map(|track| track.transits.least());
         transits
             .map(|transit| transit - least)
-            .filter(|slower| *slower <= MAX_DELAY)
+            .filter(|slower| *slower <= nanos(MAX_DELAY))
             .max()
     }
 

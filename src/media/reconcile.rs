@@ -1,12 +1,10 @@
-//! Desired against active renditions: what to keep, change, add and end.
+//! Desired against active renditions: what to take over, add and end.
 
 /// One step of a plan; indices are those of the two lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// The pad goes on with its track, whose description may have changed.
-    Keep { active: usize, desired: usize },
-    /// The pad goes on with another track.
-    Move { active: usize, desired: usize },
+    /// The pad goes on with its track, whose description may have changed, or with another one.
+    Take { active: usize, desired: usize },
     /// A new pad is needed.
     Add { desired: usize },
     /// The pad's track is gone.
@@ -35,7 +33,7 @@ pub fn plan<A: Rendition<Kind = D::Kind>, D: Rendition>(active: &[A], desired: &
     let mut steps = Vec::with_capacity(desired.len());
     for (d, rendition) in desired.iter().enumerate() {
         if let Some(a) = active.iter().position(|a| same(a, rendition)) {
-            steps.push(Step::Keep {
+            steps.push(Step::Take {
                 active: a,
                 desired: d,
             });
@@ -48,7 +46,7 @@ pub fn plan<A: Rendition<Kind = D::Kind>, D: Rendition>(active: &[A], desired: &
         match place {
             Some(a) => {
                 free[a] = false;
-                steps.push(Step::Move {
+                steps.push(Step::Take {
                     active: a,
                     desired: d,
                 });
@@ -79,6 +77,10 @@ mod tests {
         }
     }
 
+    fn take(active: usize, desired: usize) -> Step {
+        Step::Take { active, desired }
+    }
+
     #[test]
     fn a_first_catalog_adds_in_order() {
         let none: [(char, &str); 0] = [];
@@ -89,37 +91,19 @@ mod tests {
     #[test]
     fn a_name_keeps_its_pad() {
         let steps = plan(&[('v', "a"), ('a', "b")], &[('a', "b"), ('v', "a")]);
-        let keep = |active, desired| Step::Keep { active, desired };
-        assert_eq!(steps, [keep(1, 0), keep(0, 1)]);
+        assert_eq!(steps, [take(1, 0), take(0, 1)]);
     }
 
     #[test]
     fn a_fresh_name_takes_the_place_of_a_gone_one_of_its_kind() {
         let steps = plan(&[('v', "a"), ('a', "b")], &[('v', "a-2"), ('a', "b")]);
-        let expected = [
-            Step::Move {
-                active: 0,
-                desired: 0,
-            },
-            Step::Keep {
-                active: 1,
-                desired: 1,
-            },
-        ];
-        assert_eq!(steps, expected);
+        assert_eq!(steps, [take(0, 0), take(1, 1)]);
     }
 
     #[test]
     fn what_is_gone_ends() {
         let steps = plan(&[('v', "a"), ('a', "b")], &[('v', "a")]);
-        let expected = [
-            Step::Keep {
-                active: 0,
-                desired: 0,
-            },
-            Step::End { active: 1 },
-        ];
-        assert_eq!(steps, expected);
+        assert_eq!(steps, [take(0, 0), Step::End { active: 1 }]);
     }
 
     #[test]

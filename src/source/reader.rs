@@ -197,6 +197,9 @@ impl Reader {
             if self.tail_is_over() {
                 return;
             }
+            // The first of what came at once is the one that waited longest for the others: its
+            // transit is the publisher's, and with the last one's the others would be late.
+            let mut arrives = true;
             for frame in frames {
                 // An empty payload marks an end; it is no picture and no sound.
                 if frame.payload.is_empty() {
@@ -204,7 +207,8 @@ impl Reader {
                     continue;
                 }
                 let key = std::mem::take(&mut first) || frame.keyframe;
-                if !self.output.take(frame, key).await {
+                let arrives = std::mem::take(&mut arrives);
+                if !self.output.take(frame, key, arrives).await {
                     self.config.counters.groups_lost.add(1);
                     return;
                 }

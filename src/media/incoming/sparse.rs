@@ -117,6 +117,16 @@ mod tests {
     }
 
     #[test]
+    fn an_old_cue_beside_records_delays_nothing() {
+        let (mut timeline, [text, data]) = timeline([Kind::Text, Kind::Data]);
+        timeline.arrive(data, ms(6000), ms(1000));
+        timeline.arrive(text, ms(1000), ms(1001));
+        assert!(timeline.is_settled(ms(1011)));
+        timeline.arrive(data, ms(8000), ms(3000));
+        assert_eq!(timeline.min_latency(), ms(200));
+    }
+
+    #[test]
     fn without_pictures_and_sound_cues_go_by_themselves() {
         let (mut timeline, [text, data]) = timeline([Kind::Text, Kind::Data]);
         timeline.arrive(text, ms(2000), ms(1000));

@@ -163,7 +163,50 @@ fn the_catalog_tells_of_a_slow_encoder_before_its_first_frame() {
     );
     assert_eq!(timeline.min_latency(), ClockTime::from_mseconds(375));
     timeline.remove_track(slow);
-    assert_eq!(timeline.min_latency(), ClockTime::from_mseconds(100));
+    assert_eq!(timeline.min_latency(), ClockTime::from_mseconds(375));
+}
+
+/// Pictures that are 275 ms slower than the sound, for a second and a half from `begin` on.
+fn slow_pictures(timeline: &mut Timeline, [audio, video]: [TrackId; 2], begin: i64) {
+    for tick in 0..75 {
+        let now = begin + tick * 20 * MS;
+        pass(timeline, audio, now - 10 * MS, now);
+        assert!(begin == 5 * S || nanos(timeline.min_latency()) >= 370 * MS);
+        pass(timeline, video, now - 285 * MS, now);
+    }
+    let latency = nanos(timeline.min_latency());
+    assert!((latency - 375 * MS).abs() <= 5 * MS, "{latency}");
+}
+
+#[test]
+fn a_track_that_is_read_again_changes_no_latency() {
+    let mut timeline = timeline(Join::Live);
+    let video = timeline.add_track(Kind::Video, None, ClockTime::ZERO);
+    let audio = timeline.add_track(Kind::Audio, None, ClockTime::ZERO);
+    slow_pictures(&mut timeline, [audio, video], 5 * S);
+    timeline.remove_track(video);
+    assert!(nanos(timeline.min_latency()) >= 370 * MS);
+    let video = timeline.add_track(Kind::Video, None, at(6 * S));
+    slow_pictures(&mut timeline, [audio, video], 7 * S);
+    timeline.restart();
+    slow_pictures(&mut timeline, [audio, video], 9 * S);
+}
+
+#[test]
+fn a_broadcast_that_comes_back_faster_lowers_the_latency_once_it_is_known() {
+    let mut timeline = timeline(Join::Live);
+    let video = timeline.add_track(Kind::Video, None, ClockTime::ZERO);
+    let audio = timeline.add_track(Kind::Audio, None, ClockTime::ZERO);
+    slow_pictures(&mut timeline, [audio, video], 5 * S);
+    timeline.restart();
+    for tick in 0..75 {
+        let now = 7 * S + tick * 20 * MS;
+        pass(&mut timeline, audio, now - 10 * MS, now);
+        pass(&mut timeline, video, now - 60 * MS, now);
+        let latency = nanos(timeline.min_latency());
+        let expected = if tick < 50 { 375 } else { 150 } * MS;
+        assert!((latency - expected).abs() <= 5 * MS, "{tick}: {latency}");
+    }
 }
 
 #[test]
@@ -232,6 +275,25 @@ fn a_track_that_is_read_again_goes_on_where_it_was() {
     assert!(again.dts > picture.dts);
     assert_eq!(pass(&mut timeline, audio, 99 * S, 7 * S), None);
     assert!(pass(&mut timeline, audio, 102 * S, 7 * S).is_some());
+}
+
+#[test]
+fn records_that_are_read_again_are_not_repeated() {
+    let mut timeline = timeline(Join::Live);
+    let audio = timeline.add_track(Kind::Audio, None, ClockTime::ZERO);
+    pass(&mut timeline, audio, 100 * S, 5 * S);
+    let data = timeline.add_track(Kind::Data, None, ClockTime::ZERO);
+    pass(&mut timeline, data, 100 * S, 5 * S).expect("a record");
+    let last = pass(&mut timeline, data, 101 * S, 6 * S).expect("another record");
+    // One that is out of order is no repetition.
+    let record = pass(&mut timeline, data, 100 * S + 500 * MS, 6 * S);
+    assert_eq!(pts(record), nanos(last.pts));
+    timeline.remove_track(data);
+    let data = timeline.add_track(Kind::Data, None, last.pts);
+    for ts in [100 * S, 101 * S] {
+        assert_eq!(pass(&mut timeline, data, ts, 7 * S), None);
+    }
+    assert!(pass(&mut timeline, data, 101 * S + MS, 7 * S).is_some());
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What a catalog says, as far as it can be used: a pure function of its JSON.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc};
 
 use moq_net::{Path, PathOwned};
 use serde_json::Value;
@@ -11,6 +11,7 @@ use crate::{
         caps::{self, Rendition},
         codec::Kind,
         description::{Description, Orientation},
+        incoming::MAX_DELAY,
         reconcile,
     },
     source::container::Container,
@@ -20,8 +21,6 @@ use crate::{
 const MAX_RENDITIONS: usize = 64;
 /// The renditions of one catalog may refer to this many other broadcasts.
 const MAX_REFERENCES: usize = 16;
-/// A longer delay of a rendition is not believed: every other one would wait for it.
-const MAX_DELAY: Duration = Duration::from_secs(60);
 /// What a catalog says of itself is repeated up to this length, in characters.
 const MAX_QUOTE: usize = 200;
 
@@ -119,7 +118,7 @@ impl List {
         if listed.any(|entry| entry.name == name && entry.rendition.kind() == rendition.kind()) {
             return Err("another one has the same name".into());
         }
-        if rendition.delay() > Some(MAX_DELAY) {
+        if rendition.delay() > Some(MAX_DELAY.into()) {
             rendition.set_delay(None);
         }
         let elsewhere = elsewhere(own, &rendition)?;

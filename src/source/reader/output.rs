@@ -124,8 +124,14 @@ impl Output {
         }
     }
 
-    /// Takes in a frame; `false` says that its group is too old to go on with.
-    pub(super) async fn take(&mut self, frame: moq_mux::container::Frame, key: bool) -> bool {
+    /// Takes in a frame, whose arrival counts if it `arrives`; `false` says that its group is too old
+    /// to go on with.
+    pub(super) async fn take(
+        &mut self,
+        frame: moq_mux::container::Frame,
+        key: bool,
+        arrives: bool,
+    ) -> bool {
         let waited = self.wait_for_room().await;
         self.counters.frames.add(1);
         self.counters.bytes.add(frame.payload.len() as u64);
@@ -142,7 +148,7 @@ impl Output {
         let now = self.playback.clock.now();
         self.playback.update(|timeline| {
             // A frame that waited here did not arrive now, but the first one anchors all the same.
-            if waited.is_zero() || timeline.settles_at().is_none() {
+            if (arrives && waited.is_zero()) || timeline.settles_at().is_none() {
                 timeline.arrive(self.track, timestamp, now);
             }
             if let Some(edge) = timeline.edge(timestamp) {

@@ -31,7 +31,7 @@ impl Session {
         let mut added = Vec::new();
         for step in reconcile::plan(&active, &entries) {
             match step {
-                Step::Keep { active, desired } | Step::Move { active, desired } => {
+                Step::Take { active, desired } => {
                     self.pads[active].go_on(entries[desired].clone(), &self.config.courier);
                 }
                 Step::Add { desired } => added.push(self.add(entries[desired].clone())),
