@@ -143,6 +143,16 @@ fn a_relay_that_cannot_be_reached_says_why() {
 }
 
 #[test]
+fn a_sink_that_gives_up_could_not_open_for_writing() {
+    init();
+    let port = Relay::free_port().expect("a port");
+    let url = format!("ws://127.0.0.1:{port}/");
+    let (error, text) = wait_error(&pipeline("moqsink", &url, "reconnect-timeout=500"));
+    assert!(error.matches(gst::ResourceError::OpenWrite), "{text}");
+    assert!(text.contains("within 500ms"), "{text}");
+}
+
+#[test]
 fn a_relay_of_other_versions_or_rules_says_so() {
     init();
     let other = Peer::start(Answer::Accept, |config| {

@@ -268,13 +268,17 @@ fn a_relay_that_is_killed_and_comes_back_after_a_second_interrupts_for_seconds()
     let port = Relay::free_port().expect("a port");
     for _ in 0..3 {
         let relay = Relay::start_at(port).expect("the relay starts");
-        let url = relay.url();
+        let proxy = Proxy::start(relay.addr(), Path::default()).expect("the proxy starts");
+        let url = proxy.url();
         let scene = Scene::start(&url, &url, &unique_broadcast("killed"), "");
         let killed = Instant::now();
+        // Even a goodbye of the operating system gets lost.
+        proxy.cut();
         relay.kill();
         let before = scene.packets.each_ref().map(Packets::count);
         thread::sleep(Duration::from_secs(1).saturating_sub(killed.elapsed()));
         let _relay = Relay::start_at(port).expect("the relay comes back");
+        proxy.restore();
         for (packets, before) in scene.packets.iter().zip(before) {
             // More than may still have been on its way.
             packets.wait_count(before + 10, DEADLINE);

@@ -19,11 +19,13 @@ pub(crate) enum Cause {
 
 impl Cause {
     /// What the libraries say in each case: most causes come as text alone, whatever the transport.
-    const WORDS: [(&str, Self); 17] = [
+    const WORDS: [(&str, Self); 18] = [
         ("failed DNS lookup", Self::Name),
         ("no DNS entries", Self::Name),
         ("failed to lookup address", Self::Name),
         ("Connection refused", Self::Refused),
+        // The same on Linux (ECONNREFUSED), where its words follow the locale.
+        ("(os error 111)", Self::Refused),
         ("peer certificate: UnknownIssuer", Self::Untrusted),
         ("certificate not valid for name", Self::WrongHost),
         ("NotValidForName", Self::WrongHost),
@@ -121,6 +123,10 @@ mod tests {
             (
                 "error 120: peer doesn't support any known protocol",
                 Cause::Version,
+            ),
+            (
+                "IO error: Verbindungsaufbau abgelehnt (os error 111)",
+                Cause::Refused,
             ),
             ("the moon is full", Cause::Other),
         ] {

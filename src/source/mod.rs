@@ -21,6 +21,14 @@
 //! in the catalog; they are in the bitstream, where parsers and decoders find them. A publisher that
 //! changes its format is followed on the same pad, by a CAPS event and DISCONT.
 //!
+//! ## End and outage
+//!
+//! A broadcast that its publisher finished is EOS, after what is under way. Not every MoQ version can
+//! tell that, so `moqsink` says it in its catalog, too (`gstEnd`). A broadcast that goes without an end,
+//! by itself or with the connection, is waited for, and goes on with the same pads; with the property
+//! `eos-timeout` it becomes EOS after a while. Every try to connect that fails is an element message
+//! `moq-disconnected`; the README lists its causes, and the errors.
+//!
 //! ## Subtitles
 //!
 //! A text pad gives one buffer for each cue, with its duration: Pango markup, or text without it
