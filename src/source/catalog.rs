@@ -15,10 +15,9 @@ use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
 use crate::media::data::END_MARK;
-use format::Track;
 
 pub(super) use entries::Entry;
-pub(super) use format::CatalogFormat;
+pub(super) use format::{CatalogFormat, Track};
 
 /// How long the catalog's end is waited for after the broadcast itself has gone.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -62,17 +61,19 @@ impl Broadcast {
     /// Waits until the broadcast is announced, and for the first of its catalogs that answers; one
     /// that is silent for longer than `patience` is given up.
     ///
-    /// The error says for each catalog why it cannot be read.
+    /// With `only`, no other catalog is tried. The error says for each catalog why it cannot be read.
     pub(super) async fn find(
         origin: origin::Consumer,
         name: String,
         format: CatalogFormat,
+        only: Option<Track>,
         patience: Duration,
     ) -> Result<Self, String> {
         let consumer = origin.routed_broadcast(name.as_str()).await;
         let consumer = consumer.map_err(|err| err.to_string())?;
         let mut reasons = Vec::new();
-        for &track in format.tracks(&name) {
+        let tracks = format.tracks(&name).iter().copied();
+        for track in tracks.filter(|track| only.is_none_or(|only| only == *track)) {
             let opened = tokio::select! {
                 opened = tokio::time::timeout(patience, open(&consumer, track)) => opened,
                 err = consumer.closed() => return Err(err.to_string()),
@@ -95,6 +96,11 @@ impl Broadcast {
             reasons.push(format!("{}: {reason}", track.name()));
         }
         Err(reasons.join(", "))
+    }
+
+    /// The catalog that is read.
+    pub(super) fn track(&self) -> Track {
+        self.track
     }
 
     /// The next update; cancel safe.

@@ -53,6 +53,15 @@ pub(super) enum Message {
     Eos(Option<gst::Seqnum>),
 }
 
+impl Message {
+    /// Whether `earlier` says nothing any more once this one was said.
+    pub(super) fn replaces(&self, earlier: &Self) -> bool {
+        let playing = |message: &Self| matches!(message, Self::Play(_) | Self::Pause);
+        std::mem::discriminant(self) == std::mem::discriminant(earlier)
+            || (playing(self) && playing(earlier))
+    }
+}
+
 /// One frame, stamped.
 pub(super) struct Frame {
     pub(super) payload: Bytes,

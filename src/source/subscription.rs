@@ -29,6 +29,10 @@ pub(super) struct Subscription {
     pub(super) messages: mpsc::Sender<Message>,
     pub(super) budget: Arc<Budget>,
     pub(super) counters: Arc<Counters>,
+    /// The pad's thread runs: it was linked once.
+    read: bool,
+    /// What the thread has to know when it begins: the last message of each sort.
+    unread: Vec<Message>,
     pub(super) linked: bool,
     pub(super) wanted: bool,
     /// The newest wish of downstream; a refusal of an older one came too late.
@@ -76,6 +80,8 @@ impl Subscription {
             messages,
             budget: Budget::new(PAD_BYTES, PAD_TIME),
             counters: Arc::default(),
+            read: false,
+            unread: Vec::new(),
             linked: false,
             wanted: true,
             wish: 0,
@@ -96,6 +102,10 @@ impl Subscription {
 
     pub(super) fn link(&mut self, wish: u32) {
         self.linked = true;
+        self.read = true;
+        for message in std::mem::take(&mut self.unread) {
+            self.send(message);
+        }
         self.want(wish);
     }
 
@@ -196,9 +206,14 @@ impl Subscription {
         }
     }
 
-    pub(super) fn send(&self, message: Message) {
-        // Refused only when the pad has gone.
-        let _ = self.messages.send(message);
+    pub(super) fn send(&mut self, message: Message) {
+        if self.read {
+            // Refused only when the pad has gone.
+            let _ = self.messages.send(message);
+            return;
+        }
+        self.unread.retain(|earlier| !message.replaces(earlier));
+        self.unread.push(message);
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    catalog::{Broadcast, CatalogFormat, Update},
+    catalog::{Broadcast, CatalogFormat, Track as CatalogTrack, Update},
     imp::CAT,
     playback::{self, LatencyAnswer, Playback, RunningClock},
     reader::End,
@@ -40,6 +40,8 @@ pub(super) const RETRY: Duration = Duration::from_millis(100);
 /// It doubles with each failure up to this.
 const MAX_RETRY: Duration = Duration::from_secs(5);
 
+/// As long as the pause is no longer, the catalog that was read before is waited for.
+const STEADY: Duration = Duration::from_secs(1);
 /// How long a catalog may be silent before another one is tried.
 const FIRST_WORDS: Duration = Duration::from_secs(3);
 
@@ -100,6 +102,8 @@ pub(super) async fn run(
         gone: None,
         finding: None,
         listed: false,
+        catalog: None,
+        found_at: Instant::now(),
         find_at: Instant::now(),
         find_pause: RETRY,
         warned: None,
@@ -139,6 +143,10 @@ struct Session {
     finding: Option<Finding>,
     /// Its catalog has come: before that its tracks are not known.
     listed: bool,
+    /// The catalog that was read last: another one may list fewer tracks.
+    catalog: Option<CatalogTrack>,
+    /// When the broadcast was found last.
+    found_at: Instant,
     /// When the broadcast may be looked for again, and how long after the next failure.
     find_at: Instant,
     find_pause: Duration,
@@ -247,11 +255,12 @@ impl Session {
         let (origin, at) = (self.origin.clone(), self.find_at);
         let name = self.config.target.broadcast.clone();
         let format = self.config.catalog_format;
+        let only = self.catalog.filter(|_| self.find_pause <= STEADY);
         // A link on which a catalog takes longer gets more time with each try.
         let patience = FIRST_WORDS + 4 * self.find_pause;
         Box::pin(async move {
             tokio::time::sleep_until(at).await;
-            Broadcast::find(origin, name, format, patience).await
+            Broadcast::find(origin, name, format, only, patience).await
         })
     }
 
@@ -296,7 +305,7 @@ impl Session {
             self.config.courier.clone(),
         ));
         let now = clock.now();
-        for pad in &self.pads {
+        for pad in &mut self.pads {
             pad.position.forget_beyond(now + RESTART);
             pad.send(Message::Play(clock.clone()));
         }
@@ -336,7 +345,9 @@ impl Session {
                 return;
             }
         };
+        self.catalog = Some(broadcast.track());
         self.broadcast = Some(broadcast);
+        self.found_at = Instant::now();
         self.gone = None;
         self.listed = false;
         for pad in &mut self.pads {
@@ -356,14 +367,12 @@ impl Session {
             Update::Renditions { entries, warnings } => {
                 self.warn(warnings);
                 self.listed = true;
-                self.find_pause = RETRY;
                 self.reconcile(entries);
             }
             Update::Unreadable { warnings } => self.warn(warnings),
             // Without pads there is nothing to end: another publisher may come.
             Update::Ended if self.pads.is_empty() => {
                 self.lose("it ended before it had any track");
-                self.back_off();
             }
             Update::Ended => self.finish(),
             Update::Lost(reason) => self.lose(&reason),
@@ -384,7 +393,11 @@ impl Session {
         gst::info!(CAT, id = &self.config.name, "Lost {target:?}: {reason}");
         let gone = self.broadcast.take().and_then(|lost| lost.gone_since());
         self.gone = Some(gone.unwrap_or_else(Instant::now));
-        self.find_at = Instant::now() + RETRY;
+        // A catalog that breaks off as soon as it is read is not read without a growing pause.
+        if self.found_at.elapsed() > MAX_RETRY {
+            self.find_pause = RETRY;
+        }
+        self.back_off();
         for pad in &self.pads {
             pad.retire();
         }

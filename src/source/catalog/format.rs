@@ -23,7 +23,7 @@ pub enum CatalogFormat {
 
 /// A track that a catalog can be on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Track {
+pub(in crate::source) enum Track {
     Hang,
     /// The same, compressed.
     HangZ,

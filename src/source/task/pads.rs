@@ -48,7 +48,7 @@ impl Session {
             .build();
         self.streams = streams;
         let known = self.pads.len() - added.len();
-        for pad in &self.pads[..known] {
+        for pad in &mut self.pads[..known] {
             pad.send(Message::Collection(collection.clone()));
         }
         let courier = self.config.courier.clone();
@@ -82,7 +82,7 @@ impl Session {
         );
         stream.set_tags(Some(&entry.tags));
         let (messages, receiver) = mpsc::channel();
-        let pad = Subscription::new(entry.clone(), name.clone(), stream.clone(), messages);
+        let mut pad = Subscription::new(entry.clone(), name.clone(), stream.clone(), messages);
         let config = pad::Config {
             index,
             kind,
