@@ -175,7 +175,7 @@ impl Member {
         if !frame.live {
             return true;
         }
-        let over = self.peer.budget.is_over();
+        let over = self.peer.budget.is_over_beside_one();
         let begins = over && !self.skipping;
         self.skipping = over || (self.skipping && !frame.key);
         if begins {
