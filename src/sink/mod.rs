@@ -36,6 +36,10 @@
 //! group nothing can be dropped: the shorter the groups, the less late are their pictures. Each pad
 //! counts what is dropped in its `stats`, and a QOS message tells it, at most one a second.
 //!
+//! What QUIC has taken of a dropped group stays in its send window, 10 MB for a connection. A network
+//! that is too slow for so long that this is full, 35 s at 2 Mbit/s below the rate of the tracks, makes
+//! pictures come late all the same: let the encoder follow `estimated-send-rate` before that.
+//!
 //! ## Subtitles
 //!
 //! Text is published as WebVTT, which says when each cue begins and ends and keeps bold, italic and
