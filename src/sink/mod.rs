@@ -32,7 +32,8 @@
 //!
 //! When the network cannot carry all tracks, sound goes before pictures and what is newer before what
 //! is older. The rest of an older group is dropped once newer media are as late after it as the least
-//! of `max-age`, which is for live input only, and of what the most patient viewer waits for. Within a
+//! of `max-age`, which is for live input only and after a change of format at least 5 s, and of what
+//! the most patient viewer waits for. Within a
 //! group nothing can be dropped: the shorter the groups, the less late are their pictures. Each pad
 //! counts what is dropped in its `stats`, and a QOS message tells it, at most one a second.
 //!
