@@ -16,6 +16,8 @@ use crate::{
 /// The least delay that is worth to be told.
 const MIN_DELAY: gst::ClockTime = gst::ClockTime::from_mseconds(5);
 
+/// How late a viewer may come to a track that follows another and get all of it.
+const BEGINNING: Duration = Duration::from_secs(5);
 /// How many times later than pictures sound may be: it is little, and a hole is heard.
 const SOUND: u32 = 5;
 
@@ -37,7 +39,16 @@ impl Publication {
                 return Ok(());
             }
         };
-        let max_age = self.lateness(kind, live);
+        let follows = self
+            .members
+            .get(&id)
+            .is_some_and(|pad| pad.outdated.is_some());
+        let max_age = match follows {
+            true => self
+                .lateness(kind, live)
+                .max(BEGINNING.min(self.cache_time)),
+            false => self.lateness(kind, live),
+        };
         let broadcast = self.broadcast()?;
         let name = broadcast.names.take(&base);
         let info = track_info(kind.priority()).with_max_age(max_age);
