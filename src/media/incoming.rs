@@ -27,6 +27,8 @@ const SLEW: (i64, i64) = (5, 1_000);
 const LATE: i64 = 1_000_000_000;
 /// A transit this much smaller than any other is another epoch of timestamps, not a better route.
 const EPOCH: i64 = 1_000_000_000;
+/// One track may not take the others to another epoch while any of them kept to this one that lately.
+const CONFIRM: i64 = 500_000_000;
 /// More is no slow encoder but another clock; nobody waits for it.
 const MAX_DELAY: i64 = 10_000_000_000;
 /// Nothing is held longer to see whether transits still shrink.
@@ -66,7 +68,8 @@ pub struct Stamp {
 pub enum Verdict {
     /// It is shown.
     Show(Stamp),
-    /// It is older than the start of the subscription and is dropped.
+    /// It is older than the start of the subscription, or of another epoch than the other tracks, and
+    /// is dropped.
     BeforeStart,
 }
 
@@ -108,6 +111,10 @@ struct Track {
     decode_order: DecodeOrder,
     last: Option<i64>,
     discont: bool,
+    /// When a frame last came that belongs to the epoch of the edge.
+    seen: Option<i64>,
+    /// Its newest frame is of an epoch that no other track has.
+    strays: bool,
     /// Since when all frames have been too late.
     late_since: Option<i64>,
 }
@@ -141,6 +148,8 @@ impl Timeline {
             decode_order: DecodeOrder::default(),
             last: Some(nanos(after)).filter(|after| *after > 0),
             discont: true,
+            seen: None,
+            strays: false,
             late_since: None,
         };
         match self.tracks.iter().position(Option::is_none) {
@@ -184,6 +193,8 @@ impl Timeline {
             track.transits = Transits::default();
             track.decode_order.reset();
             track.discont = true;
+            track.seen = None;
+            track.strays = false;
             track.late_since = None;
         }
     }
@@ -195,8 +206,13 @@ impl Timeline {
         if !sparse && self.anchor.as_ref().is_some_and(|old| old.by_sparse) {
             self.restart();
         }
-        let Some(track) = self.track(id) else { return };
         let transit = now - ts;
+        let strays = !follows && self.strays(id, transit, now);
+        let Some(track) = self.track(id) else { return };
+        track.strays = strays;
+        if strays {
+            return;
+        }
         if !follows {
             track.transits.add(transit, now);
         }
@@ -213,6 +229,16 @@ impl Timeline {
         if follows {
             return;
         }
+        let offset = anchor.offset;
+        if let Some(track) = self
+            .track(id)
+            .filter(|_| (transit - offset).abs() < MAX_DELAY)
+        {
+            track.seen = Some(now);
+        }
+        let Some(anchor) = &mut self.anchor else {
+            return;
+        };
         if is_video && !anchor.settled {
             anchor.first_video = Some(anchor.first_video.map_or(ts, |first| first.min(ts)));
         }
@@ -269,7 +295,7 @@ impl Timeline {
         let least = (start - self.latency / 2).max(0);
         let repeats =
             track.kind == Kind::Audio && track.last.is_some_and(|last| ts + offset < last - QUIET);
-        if !catches_up && (ts + offset < least || repeats) {
+        if track.strays || (!catches_up && (ts + offset < least || repeats)) {
             // The next frame follows a hole.
             track.discont = true;
             return Verdict::BeforeStart;
@@ -314,6 +340,19 @@ impl Timeline {
     /// How often the edge stepped forward to a longer route.
     pub fn steps(&self) -> u64 {
         self.steps
+    }
+
+    /// Whether a frame of this transit is of another epoch, to which no other track has gone.
+    fn strays(&self, id: TrackId, transit: i64, now: i64) -> bool {
+        let (Some(anchor), tracks) = (&self.anchor, self.tracks.iter().enumerate()) else {
+            return false;
+        };
+        let mut others = tracks.filter(|(index, _)| *index != id.0);
+        transit < anchor.offset - EPOCH
+            && others.any(|(_, track)| {
+                let seen = track.as_ref().and_then(|track| track.seen);
+                seen.is_some_and(|seen| now - seen < CONFIRM)
+            })
     }
 
     /// Moves the edge towards the least transit of the last seconds.

@@ -26,6 +26,9 @@ impl AsRef<[u8]> for Mapped {
     }
 }
 
+/// Live input does not come further ahead of its time than this.
+const MAX_EARLY: gst::ClockTime = gst::ClockTime::from_seconds(60);
+
 /// Where a buffer belongs in time.
 #[derive(Clone, Copy)]
 struct Place {
@@ -118,6 +121,11 @@ impl MoqSinkPad {
             lock(&self.stream).interrupt();
             return Err(Halt::Skip);
         };
+        let due = playing.base_time + times.presentation;
+        if place.live && due + part.run.offset(true, place.anchor) > playing.now() + MAX_EARLY {
+            lock(&self.stream).interrupt();
+            return Err(Halt::Drop("it is due more than a minute later".into()));
+        }
         self.wait_for_room(part, place.live)?;
         let duration = buffer.duration();
         let payload = buffer.into_mapped_buffer_readable().map_err(|_| {
@@ -126,7 +134,6 @@ impl MoqSinkPad {
         })?;
         let payload = Bytes::from_owner(Mapped(payload));
 
-        let due = playing.base_time + times.presentation;
         let time = part.run.stamp(place.live, place.anchor, due);
         let span = Span {
             begin: time,
