@@ -163,7 +163,8 @@ impl Output {
 
     /// Waits while too much is held; without an anchor the next frame sets one.
     async fn wait_held(&mut self) {
-        let held = |held: &VecDeque<Held>| held.iter().map(|held| held.payload.len()).sum::<usize>();
+        let held =
+            |held: &VecDeque<Held>| held.iter().map(|held| held.payload.len()).sum::<usize>();
         let (frames, bytes) = MAX_HELD;
         while !self.held.is_empty()
             && (self.held.len() >= frames || held(&self.held) >= bytes)
