@@ -97,6 +97,8 @@ impl Drop for Good {
 struct Scene {
     good: Option<Good>,
     publisher: Publisher,
+    /// Tracks that were there before anybody asked for them.
+    tracks: Vec<track::Producer>,
     subscriber: Running,
     pads: Vec<Pad>,
     added: mpsc::Receiver<Pad>,
@@ -109,12 +111,20 @@ impl Scene {
         let relay = Relay::start().expect("the relay starts");
         let broadcast = unique_broadcast(name);
         let publisher = Publisher::start(&relay.url(), &broadcast, &catalog.to_string());
-        let good = publisher.track("good");
+        let sections = catalog.as_object().into_iter().flatten();
+        let lists = sections.filter_map(|(_, section)| section["renditions"].as_object());
+        let tracks = lists
+            .flat_map(|list| list.keys())
+            .map(|name| publisher.track(name));
+        let mut tracks: Vec<_> = tracks.collect();
+        let good = tracks.iter().position(|track| track.name() == "good");
+        let good = tracks.swap_remove(good.expect("a good track"));
         let (subscriber, added) = subscribe(&relay, &broadcast);
         publisher.wait_used(&good);
         let mut this = Self {
             good: Some(Good::start(good)),
             publisher,
+            tracks,
             subscriber,
             pads: Vec::new(),
             added,
@@ -141,7 +151,8 @@ impl Scene {
 
     /// A bad track that is read.
     fn track(&self, name: &str) -> track::Producer {
-        let track = self.publisher.track(name);
+        let track = self.tracks.iter().find(|track| track.name() == name);
+        let track = track.expect("a track of the catalog").clone();
         self.publisher.wait_used(&track);
         track
     }
@@ -485,6 +496,15 @@ fn storms_of_tags_and_caps_become_few_catalogs() {
         list.add::<gst::tags::Title>(&title.as_str(), gst::TagMergeMode::Replace);
         feeder.send(gst::event::Tag::new(tags));
     }
+    viewer.wait("the last title", DEADLINE, |seen| {
+        let mut labels = seen
+            .catalog()
+            .video
+            .renditions
+            .into_values()
+            .filter_map(|v| v.label);
+        labels.any(|label| label == "title 99999")
+    });
     for number in 0..100_000 {
         feeder.caps(match number % 2 {
             0 => "audio/x-opus, rate=48000, channels=2, channel-mapping-family=0",
