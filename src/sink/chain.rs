@@ -122,10 +122,7 @@ impl MoqSinkPad {
             return Err(Halt::Skip);
         };
         let due = playing.base_time + times.presentation;
-        if place.live && due + part.run.offset(true, place.anchor) > playing.now() + MAX_EARLY {
-            lock(&self.stream).interrupt();
-            return Err(Halt::Drop("it is due more than a minute later".into()));
-        }
+        self.refuse_early(part, place, &playing, due)?;
         self.wait_for_room(part, place.live)?;
         let duration = buffer.duration();
         let payload = buffer.into_mapped_buffer_readable().map_err(|_| {
@@ -177,6 +174,22 @@ impl MoqSinkPad {
             self.force_key_unit();
         }
         Ok(())
+    }
+
+    /// Live input of absurd times would end the track: nothing may follow that is due before it.
+    fn refuse_early(
+        &self,
+        part: &Part,
+        place: Place,
+        playing: &Playing,
+        due: gst::ClockTime,
+    ) -> Result<(), Halt> {
+        let due = due + part.run.offset(place.live, place.anchor);
+        if !place.live || due <= playing.now() + MAX_EARLY {
+            return Ok(());
+        }
+        lock(&self.stream).interrupt();
+        Err(Halt::Drop("it is due more than a minute later".into()))
     }
 
     /// A file waits for room; live input goes on, and too much of it is dropped.

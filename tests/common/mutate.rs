@@ -210,7 +210,7 @@ impl Mutator {
             1 => number.into(),
             2 => (number as i64).into(),
             3 => json!(f64::from_bits(number)),
-            4 => (number % 2 == 0).into(),
+            4 => number.is_multiple_of(2).into(),
             5 => (*self.pick(&["", "\0", "a\0b", "..", "NaN"])).into(),
             6 => "\u{1f3a5}".repeat(self.below(2000)).into(),
             7 => format!("{number:x}").into(),
