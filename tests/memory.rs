@@ -246,7 +246,7 @@ fn subscriber(scene: &str, mbit: u64, slowed: bool, then: impl FnOnce(&Running, 
     let _publisher = Other::start(&format!("publish {url} {broadcast} {mbit}"));
     let meter = Meter::start();
     let proxy = slowed.then(|| slow(&url, 40_000_000));
-    let front = proxy.as_ref().map_or(url.clone(), Proxy::url);
+    let front = proxy.as_ref().map_or(url, Proxy::url);
     let viewer = view(&front, &broadcast);
     let out = viewer.element("out").static_pad("sink").expect("a pad");
     let came = Arc::new(AtomicU64::new(0));
