@@ -6,6 +6,7 @@
 //!
 //! Nothing here reads a clock: arrivals and the present are handed in, in running time.
 
+mod epoch;
 mod sparse;
 mod transit;
 
@@ -27,8 +28,6 @@ const SLEW: (i64, i64) = (5, 1_000);
 const LATE: i64 = 1_000_000_000;
 /// A transit this much smaller than any other is another epoch of timestamps, not a better route.
 const EPOCH: i64 = 1_000_000_000;
-/// One track may not take the others to another epoch while any of them kept to this one that lately.
-const CONFIRM: i64 = 500_000_000;
 /// More is no slow encoder but another clock; nobody waits for it.
 const MAX_DELAY: i64 = 10_000_000_000;
 /// Nothing is held longer to see whether transits still shrink.
@@ -340,19 +339,6 @@ impl Timeline {
     /// How often the edge stepped forward to a longer route.
     pub fn steps(&self) -> u64 {
         self.steps
-    }
-
-    /// Whether a frame of this transit is of another epoch, to which no other track has gone.
-    fn strays(&self, id: TrackId, transit: i64, now: i64) -> bool {
-        let (Some(anchor), tracks) = (&self.anchor, self.tracks.iter().enumerate()) else {
-            return false;
-        };
-        let mut others = tracks.filter(|(index, _)| *index != id.0);
-        transit < anchor.offset - EPOCH
-            && others.any(|(_, track)| {
-                let seen = track.as_ref().and_then(|track| track.seen);
-                seen.is_some_and(|seen| now - seen < CONFIRM)
-            })
     }
 
     /// Moves the edge towards the least transit of the last seconds.
