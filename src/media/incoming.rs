@@ -7,6 +7,7 @@
 //! Nothing here reads a clock: arrivals and the present are handed in, in running time.
 
 mod drift;
+mod epoch;
 mod sparse;
 mod transit;
 
@@ -70,7 +71,8 @@ pub struct Stamp {
 pub enum Verdict {
     /// It is shown.
     Show(Stamp),
-    /// It is older than the start of the subscription and is dropped.
+    /// It is older than the start of the subscription, or of another epoch than the other tracks, and
+    /// is dropped.
     BeforeStart,
 }
 
@@ -117,6 +119,10 @@ struct Track {
     /// Up to where it was shown before it was read again.
     after: Option<i64>,
     discont: bool,
+    /// When a frame last came that belongs to the epoch of the edge.
+    seen: Option<i64>,
+    /// Its newest frame is of an epoch that no other track has.
+    strays: bool,
     /// Since when all frames have been too late.
     late_since: Option<i64>,
 }
@@ -153,6 +159,8 @@ impl Timeline {
             last: after,
             after,
             discont: true,
+            seen: None,
+            strays: false,
             late_since: None,
         };
         match self.tracks.iter().position(Option::is_none) {
@@ -197,6 +205,8 @@ impl Timeline {
             track.transits = Transits::default();
             track.decode_order.reset();
             track.discont = true;
+            track.seen = None;
+            track.strays = false;
             track.late_since = None;
         }
     }
@@ -209,8 +219,13 @@ impl Timeline {
             self.restart();
         }
         let extra = self.extra;
-        let Some(track) = self.track(id) else { return };
         let transit = now - ts;
+        let strays = !follows && self.strays(id, transit, now);
+        let Some(track) = self.track(id) else { return };
+        track.strays = strays;
+        if strays {
+            return;
+        }
         if !follows {
             track.transits.add(transit, now);
         }
@@ -228,6 +243,16 @@ impl Timeline {
         if follows {
             return;
         }
+        let offset = anchor.offset;
+        if let Some(track) = self
+            .track(id)
+            .filter(|_| (transit - offset).abs() < nanos(MAX_DELAY))
+        {
+            track.seen = Some(now);
+        }
+        let Some(anchor) = &mut self.anchor else {
+            return;
+        };
         if is_video && !anchor.settled {
             anchor.first_video = Some(anchor.first_video.map_or(ts, |first| first.min(ts)));
         }
@@ -288,7 +313,7 @@ impl Timeline {
             Kind::Data => track.after.is_some_and(|after| ts + offset <= after),
             Kind::Video | Kind::Text => false,
         };
-        if !catches_up && (ts + offset < least || repeats) {
+        if track.strays || (!catches_up && (ts + offset < least || repeats)) {
             // The next frame follows a hole.
             track.discont = true;
             return Verdict::BeforeStart;

@@ -7,6 +7,9 @@ use std::sync::{
 
 use tokio::sync::Notify;
 
+/// No more frames wait in one channel, however small they are: each costs a few hundred bytes itself.
+const MAX_FRAMES: u64 = 32_768;
+
 /// How much media may wait in a channel.
 ///
 /// The channel itself never refuses: whoever finds the budget spent waits for room, or drops.
@@ -133,7 +136,8 @@ impl Budget {
         let time = level.last_in.saturating_sub(level.last_out).nseconds();
         let max_time = self.max_time.load(Ordering::Relaxed);
         level.frames > 0
-            && ((self.max_bytes > 0 && level.bytes / times > self.max_bytes)
+            && (level.frames / times > MAX_FRAMES
+                || (self.max_bytes > 0 && level.bytes / times > self.max_bytes)
                 || (max_time > 0 && time / times > max_time))
     }
 
@@ -180,6 +184,16 @@ mod tests {
         assert!(!time.is_over());
         let _after_an_outlier = time.charge(1, gst::ClockTime::from_seconds(1));
         assert!(!time.is_over(), "one frame alone spans no time");
+    }
+
+    #[test]
+    fn frames_without_size_and_time_are_bounded_all_the_same() {
+        let budget = Budget::new(0, gst::ClockTime::ZERO);
+        let charge = || budget.charge(0, gst::ClockTime::ZERO);
+        let mut charges: Vec<_> = (0..MAX_FRAMES).map(|_| charge()).collect();
+        assert!(!budget.is_over());
+        charges.push(charge());
+        assert!(budget.is_over() && !budget.is_far_over());
     }
 
     #[test]

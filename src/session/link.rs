@@ -342,5 +342,7 @@ fn client(target: &Target, bind: Option<SocketAddr>) -> moq_tokio::Result<Client
     quic.keep_alive = target.patience.keep_alive;
     // What the peer may send ahead of its readers is kept, too.
     quic.receive_window = Some(target.cache.bytes.clamp(MIN_WINDOW, MAX_WINDOW));
+    // What is sent but not acknowledged is kept beside the cache.
+    quic.send_window = Some((target.cache.bytes / 8).clamp(MIN_WINDOW, MAX_WINDOW));
     connect.init(quic)
 }

@@ -27,6 +27,9 @@ impl AsRef<[u8]> for Mapped {
     }
 }
 
+/// Live input does not come further ahead of its time than this.
+const MAX_EARLY: gst::ClockTime = gst::ClockTime::from_seconds(60);
+
 /// Where a buffer belongs in time.
 #[derive(Clone, Copy)]
 struct Place {
@@ -121,6 +124,8 @@ impl MoqSinkPad {
             lock(&self.stream).interrupt();
             return Err(Halt::Skip);
         };
+        let due = playing.base_time + times.presentation;
+        self.refuse_early(part, place, &playing, due)?;
         self.wait_for_room(part, place.live)?;
         let duration = buffer.duration();
         let payload = buffer.into_mapped_buffer_readable().map_err(|_| {
@@ -129,7 +134,6 @@ impl MoqSinkPad {
         })?;
         let payload = Bytes::from_owner(Mapped(payload));
 
-        let due = playing.base_time + times.presentation;
         let time = part.run.stamp(place.live, place.anchor, due);
         let span = Span {
             begin: time,
@@ -175,6 +179,25 @@ impl MoqSinkPad {
             self.force_key_unit();
         }
         Ok(())
+    }
+
+    /// Live input of absurd times would end the track: nothing may follow that is due before it.
+    fn refuse_early(
+        &self,
+        part: &Part,
+        place: Place,
+        playing: &Playing,
+        due: gst::ClockTime,
+    ) -> Result<(), Halt> {
+        let due = due + part.run.offset(place.live, place.anchor);
+        if !place.live || due <= playing.now() + MAX_EARLY {
+            return Ok(());
+        }
+        lock(&self.stream).interrupt();
+        Err(Halt::Drop(
+            Cause::Untimed,
+            "it is due more than a minute later".into(),
+        ))
     }
 
     /// A file waits for room; live input goes on, and too much of it is dropped.

@@ -2,7 +2,11 @@
 
 mod listing;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use moq_mux::{Clock, catalog};
 use moq_net::{broadcast, origin};
@@ -21,6 +25,8 @@ use crate::{
 
 /// How long the announcement waits for the catalog to be complete.
 const ANNOUNCE_WAIT: Duration = Duration::from_millis(500);
+/// A description that changes all the time is listed once in this time.
+const DESCRIBE_PAUSE: Duration = Duration::from_millis(250);
 /// How many tracks may wait for their delivery after a change of format.
 const MAX_RETIRED: usize = 8;
 
@@ -40,6 +46,9 @@ pub(super) struct Publication {
     /// Tracks that go on only until they are delivered, the oldest first.
     retired: Vec<Track>,
     watchers: JoinSet<()>,
+    /// The pads whose new descriptions are not listed yet, and when they may be.
+    described: BTreeSet<PadId>,
+    list_at: Instant,
     /// The last EOS of a pad, until the end of all streams was told.
     eos: Option<gst::Seqnum>,
 }
@@ -76,6 +85,8 @@ impl Publication {
             broadcast: None,
             retired: Vec::new(),
             watchers: JoinSet::new(),
+            described: BTreeSet::new(),
+            list_at: Instant::now(),
             eos: None,
         }
     }
@@ -117,7 +128,8 @@ impl Publication {
             PadMessage::Frame(frame) => return self.frame(id, frame),
             PadMessage::Describe(description) => {
                 if member.describe(*description) {
-                    return self.list(id, None);
+                    self.described.insert(id);
+                    return self.list_described(Instant::now());
                 }
             }
             PadMessage::Flush | PadMessage::Revive => return self.revive(id),
@@ -139,6 +151,21 @@ impl Publication {
             }
         }
         Ok(())
+    }
+
+    /// Lists the new descriptions, if the last ones were listed long enough ago.
+    pub(super) fn list_described(&mut self, now: Instant) -> Result<(), Error> {
+        if now < self.list_at || self.described.is_empty() {
+            return Ok(());
+        }
+        self.list_at = now + DESCRIBE_PAUSE;
+        let mut described = std::mem::take(&mut self.described).into_iter();
+        described.try_for_each(|id| self.list(id, None))
+    }
+
+    /// When [`Publication::list_described`] has something to do.
+    pub(super) fn description_due(&self) -> Option<Instant> {
+        (!self.described.is_empty()).then_some(self.list_at)
     }
 
     /// The EOS to tell once all is delivered: every pad is over, and at least one by EOS.

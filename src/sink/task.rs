@@ -75,9 +75,11 @@ impl Session {
             // One reading of the clock, so that no time passes between a look and its wake-up.
             let now = Instant::now();
             publication.announce(now)?;
+            publication.list_described(now)?;
             self.drain(now, &mut drain, connected, publication);
             let settled = settling(connected, publication);
-            let wake = [drain.wake(), settled, publication.deadline()]
+            let described = publication.description_due();
+            let wake = [drain.wake(), settled, publication.deadline(), described]
                 .into_iter()
                 .flatten()
                 .filter(|due| *due > now)

@@ -24,6 +24,10 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// No greater catalog is read, in bytes of JSON.
 const MAX_SIZE: usize = 4 << 20;
 
+/// A catalog that changes all the time is read after pauses, each twice as long as the one before.
+const MIN_PAUSE: Duration = Duration::from_millis(20);
+const MAX_PAUSE: Duration = Duration::from_secs(1);
+
 /// What the catalog track has to say next.
 #[derive(Debug)]
 pub(super) enum Update {
@@ -54,6 +58,9 @@ pub(super) struct Broadcast {
     first: Option<News>,
     /// Since when the broadcast is gone: its catalog may still speak for a while.
     gone: Option<Instant>,
+    /// When the catalog is read again, and the pause before.
+    read_at: Instant,
+    pause: Duration,
     warned: BTreeSet<String>,
 }
 
@@ -87,6 +94,8 @@ impl Broadcast {
                         catalog,
                         first: Some(first),
                         gone: None,
+                        read_at: Instant::now(),
+                        pause: MIN_PAUSE,
                         warned: BTreeSet::new(),
                     });
                 }
@@ -108,26 +117,41 @@ impl Broadcast {
         if let Some(first) = self.first.take() {
             return self.update(first);
         }
+        let paced = async {
+            tokio::time::sleep_until(self.read_at).await;
+            self.catalog.next().await
+        };
         let next = match self.gone {
             None => tokio::select! {
                 biased;
-                next = self.catalog.next() => next,
+                next = paced => next,
                 _ = self.consumer.closed() => {
                     self.gone = Some(Instant::now());
                     return Box::pin(self.next()).await;
                 }
             },
-            Some(gone) => match timeout_at(gone + LAST_WORDS, self.catalog.next()).await {
+            Some(gone) => match timeout_at(gone + LAST_WORDS, paced).await {
                 Ok(next) => next,
                 Err(_) => return Update::Lost("the broadcast is gone".into()),
             },
         };
+        self.rest();
         self.update(next)
     }
 
     /// Since when the broadcast is gone, though its catalog may still have spoken.
     pub(super) fn gone_since(&self) -> Option<Instant> {
         self.gone
+    }
+
+    /// What comes soon after this update has to wait.
+    fn rest(&mut self) {
+        let now = Instant::now();
+        self.pause = match now < self.read_at + MAX_PAUSE {
+            true => (self.pause * 2).min(MAX_PAUSE),
+            false => MIN_PAUSE,
+        };
+        self.read_at = now + self.pause;
     }
 
     fn update(&mut self, news: News) -> Update {

@@ -36,6 +36,9 @@ const BACKLOG: Duration = Duration::from_secs(5);
 /// How long its next group may be overtaken by later ones: a few round trips of a long way.
 const OVERTAKEN: Duration = Duration::from_secs(2);
 
+/// Whoever sends as many empty frames in a row sends nothing.
+const MAX_EMPTY: usize = 1000;
+
 /// The latest decode or presentation time that was sent to a pad, whoever read it.
 #[derive(Debug, Default)]
 pub(super) struct Position(AtomicU64);
@@ -62,6 +65,8 @@ impl Position {
 pub(super) enum End {
     #[error("the publisher finished it")]
     Finished,
+    #[error("it has nothing but empty frames")]
+    Empty,
     #[error("it was retired, and its tail has come")]
     Retired,
     #[error("it broke off: {0}")]
@@ -96,6 +101,8 @@ pub(super) struct Config {
 pub(super) struct Reader {
     config: Config,
     output: Output,
+    /// Empty frames in a row.
+    empty: usize,
     /// When it was first noticed that only the tail is wanted.
     retired_at: Option<Instant>,
 }
@@ -106,6 +113,7 @@ impl Reader {
         Self {
             config,
             output,
+            empty: 0,
             retired_at: None,
         }
     }
@@ -171,6 +179,9 @@ impl Reader {
             counters.groups.add(1);
             expected = Some(group.sequence.saturating_add(1));
             self.read_group(&mut group).await;
+            if self.empty > MAX_EMPTY {
+                return Ok(End::Empty);
+            }
         }
     }
 
@@ -184,6 +195,8 @@ impl Reader {
     async fn read_group(&mut self, group: &mut group::Consumer) {
         let mut first = true;
         loop {
+            // What is there already comes without a wait: others get their turn all the same.
+            tokio::task::coop::consume_budget().await;
             let read = until_retired(&self.config.retired, self.config.container.read(group));
             let frames = match self.output.settling(read).await {
                 Some(Ok(Some(frames))) => frames,
@@ -203,9 +216,14 @@ impl Reader {
             for frame in frames {
                 // An empty payload marks an end; it is no picture and no sound.
                 if frame.payload.is_empty() {
+                    self.empty += 1;
+                    if self.empty > MAX_EMPTY {
+                        return;
+                    }
                     self.output.clear(&frame);
                     continue;
                 }
+                self.empty = 0;
                 let key = std::mem::take(&mut first) || frame.keyframe;
                 let arrives = std::mem::take(&mut arrives);
                 if !self.output.take(frame, key, arrives).await {

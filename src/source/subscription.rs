@@ -55,8 +55,8 @@ pub(super) struct Subscription {
     /// A broken track is not subscribed again before, and how long after the next failure.
     pub(super) retry_at: Instant,
     pub(super) retry_pause: Duration,
-    /// The broadcast that the track is in was not found at the last try.
-    pub(super) missing: bool,
+    /// The last try found no broadcast that has the track, or nothing in the track.
+    pub(super) useless: bool,
     /// Up to where frames were sent to the pad.
     pub(super) position: Arc<Position>,
 }
@@ -95,7 +95,7 @@ impl Subscription {
             started_at: Instant::now(),
             retry_at: Instant::now(),
             retry_pause: RETRY,
-            missing: false,
+            useless: false,
             position: Arc::default(),
         }
     }

@@ -2,7 +2,7 @@
 
 mod pads;
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use gst::{ClockTime, glib};
 use moq_net::origin;
@@ -107,6 +107,7 @@ pub(super) async fn run(
         find_at: Instant::now(),
         find_pause: RETRY,
         warned: None,
+        warnings: BTreeMap::new(),
         pads: Vec::new(),
         streams: Vec::new(),
         counts: [0; Kind::ALL.len()],
@@ -152,6 +153,8 @@ struct Session {
     find_pause: Duration,
     /// The last warning about it, said once.
     warned: Option<String>,
+    /// What was warned of in the last second.
+    warnings: BTreeMap<String, Instant>,
     pads: Vec<Subscription>,
     /// What the last stream collection told.
     streams: Vec<gst::Stream>,
@@ -416,8 +419,17 @@ impl Session {
         }
     }
 
-    fn warn(&self, warnings: Vec<String>) {
+    /// Warns of each problem once a second at most, however often broadcasts come and go.
+    fn warn(&mut self, warnings: Vec<String>) {
+        const SECOND: Duration = Duration::from_secs(1);
+        const MAX: usize = 64;
+        self.warnings.retain(|_, told| told.elapsed() < SECOND);
         for warning in warnings {
+            let known = self.warnings.contains_key(&warning);
+            if known || self.warnings.len() == MAX {
+                continue;
+            }
+            self.warnings.insert(warning.clone(), Instant::now());
             self.config.courier.send(move |element| {
                 gst::element_warning!(element, gst::StreamError::Format, ("{warning}"));
             });

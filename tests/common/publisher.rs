@@ -3,7 +3,7 @@
 use std::{future::Future, time::Duration};
 
 use moq_json::{Compression, snapshot};
-use moq_net::{Timestamp, broadcast, track};
+use moq_net::{Timestamp, broadcast, group, track};
 use tokio::runtime::Runtime;
 
 /// How long the relay may take to answer, and the goodbye at the end.
@@ -129,6 +129,18 @@ impl Publisher {
             .expect("the track's name is free")
     }
 
+    /// Withdraws the broadcast, whose tracks live on.
+    pub(crate) fn withdraw(&self) {
+        self.announced.broadcast.unannounce();
+    }
+
+    /// Announces it again.
+    pub(crate) fn announce(&self) {
+        let route = moq_net::origin::Route::default();
+        let announced = self.announced.broadcast.announce(route);
+        announced.expect("the broadcast is announced");
+    }
+
     /// Ends the broadcast on purpose.
     pub(crate) fn finish(&self) {
         self.catalog.finish().expect("the catalog ends");
@@ -151,11 +163,16 @@ impl Publisher {
 /// One group of one frame of `payload` at `micros`.
 pub(crate) fn write(track: &track::Producer, micros: u64, payload: &[u8]) {
     let mut group = track.append_group().expect("the track takes a group");
+    add(&mut group, micros, payload);
+    group.finish().expect("the group ends");
+}
+
+/// Adds a frame of `payload` at `micros` to a group.
+pub(crate) fn add(group: &mut group::Producer, micros: u64, payload: &[u8]) {
     hang::container::Frame {
         timestamp: Timestamp::from_micros(micros).expect("a timestamp"),
         payload: payload.to_vec().into(),
     }
-    .write_to(&mut group)
+    .write_to(group)
     .expect("the group takes a frame");
-    group.finish().expect("the group ends");
 }

@@ -339,6 +339,44 @@ fn drift_over_an_hour_adds_no_delay() {
     }
 }
 
+#[test]
+fn a_track_of_absurd_times_does_not_move_the_others() {
+    for absurd in [86_400 * S, 1 << 59] {
+        let mut timeline = timeline(Join::Live);
+        let bad = timeline.add_track(Kind::Video, None, ClockTime::ZERO);
+        let good = timeline.add_track(Kind::Audio, None, ClockTime::ZERO);
+        let mut shown = 0;
+        for tick in 0..500 {
+            let now = 5 * S + tick * 20 * MS;
+            if let Some(stamp) = pass(&mut timeline, good, tick * 20 * MS, now) {
+                assert_eq!(nanos(stamp.pts), now);
+                shown += 1;
+            }
+            if tick % 3 == 1 {
+                assert_eq!(pass(&mut timeline, bad, absurd, now), None);
+            }
+        }
+        assert_eq!(shown, 500);
+    }
+}
+
+#[test]
+fn all_tracks_together_go_to_another_epoch() {
+    let mut timeline = timeline(Join::Live);
+    let tracks =
+        [Kind::Video, Kind::Audio].map(|kind| timeline.add_track(kind, None, ClockTime::ZERO));
+    let mut shown = [0; 2];
+    for tick in 0..500 {
+        let now = 5 * S + tick * 20 * MS;
+        let epoch = if tick < 250 { 0 } else { 3_600 * S };
+        for (track, shown) in tracks.iter().zip(&mut shown) {
+            let stamp = pass(&mut timeline, *track, epoch + tick * 20 * MS, now);
+            *shown += i64::from(stamp.is_some_and(|stamp| nanos(stamp.pts) == now));
+        }
+    }
+    assert!(shown.into_iter().all(|shown| shown >= 474), "{shown:?}");
+}
+
 /// An arrival order of one second of frames: B-frames, two tracks, random transits.
 fn arrivals() -> impl Strategy<Value = Vec<(bool, i64, i64)>> {
     let frame = (any::<bool>(), 0..40_i64, 0..200_i64);

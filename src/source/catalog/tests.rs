@@ -1,5 +1,7 @@
 //! Catalogs of every kind, as a pure function sees them.
 
+mod fuzz;
+
 use moq_net::Path;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};

@@ -29,6 +29,9 @@ use crate::{
     },
 };
 
+/// How much is held until the timeline settles: more than any track sends until then.
+const MAX_HELD: (usize, usize) = (4096, 16 << 20);
+
 /// Stamps the frames of one track and sends them to its pad.
 pub(super) struct Output {
     pub(super) rendition: Arc<Rendition>,
@@ -142,9 +145,10 @@ impl Output {
         }
         let Some(timestamp) = timestamp(&frame) else {
             self.counters.undecodable.add(1);
-            self.discont = true;
+            self.interrupt();
             return true;
         };
+        self.wait_held().await;
         let now = self.playback.clock.now();
         self.playback.update(|timeline| {
             // A frame that waited here did not arrive now, but the first one anchors all the same.
@@ -168,6 +172,20 @@ impl Output {
         });
         self.release_if_settled();
         true
+    }
+
+    /// Waits while too much is held; without an anchor the next frame sets one.
+    async fn wait_held(&mut self) {
+        let held =
+            |held: &VecDeque<Held>| held.iter().map(|held| held.payload.len()).sum::<usize>();
+        let (frames, bytes) = MAX_HELD;
+        while !self.held.is_empty()
+            && (self.held.len() >= frames || held(&self.held) >= bytes)
+            && self.playback.timeline().settles_at().is_some()
+        {
+            tokio::time::sleep(self.until_settled()).await;
+            self.release_if_settled();
+        }
     }
 
     pub(super) async fn wait_for_room(&self) -> Duration {

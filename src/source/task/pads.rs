@@ -117,9 +117,9 @@ impl Session {
             "Track {} ended: {end}",
             pad.entry.name
         );
-        let missing = matches!(end, End::Missing(_));
-        let told = std::mem::replace(&mut pad.missing, missing);
-        let warning = (missing && !told)
+        let useless = matches!(end, End::Missing(_) | End::Empty);
+        let told = std::mem::replace(&mut pad.useless, useless);
+        let warning = (useless && !told)
             .then(|| format!("The track \"{}\" is waited for: {end}", pad.entry.name));
         match (pad.next.take(), end) {
             (Some(next), _) => {
@@ -129,6 +129,7 @@ impl Session {
             // The catalog, which is read all the time, says whether the stream has ended, too.
             (None, End::Finished) => pad.finished = true,
             (None, End::Retired) => {}
+            (None, End::Empty) => pad.retry_at = Instant::now() + MAX_RETRY,
             (None, End::Lost(_) | End::Missing(_)) => {
                 if pad.started_at.elapsed() > MAX_RETRY {
                     pad.retry_pause = RETRY;

@@ -1,0 +1,420 @@
+//! Publishers that mean harm: their tracks alone are dropped, limited or given up.
+
+mod common;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use common::{
+    Packet, Packets, Pad, Publisher, Relay, Running, noise,
+    pipeline::{DEADLINE, describe, wait_until},
+    publisher::{add, write},
+    subscribe, unique_broadcast,
+};
+use gst::prelude::*;
+use moq_net::{group, track};
+use serde_json::{Value, json};
+
+/// An Opus packet of 20 ms of silence.
+const SILENCE: [u8; 3] = [0xf8, 0xff, 0xfe];
+/// How many packets of the good track have to follow whatever the bad one did.
+const MORE: usize = 25;
+
+fn opus() -> Value {
+    json!({"codec": "opus", "sampleRate": 48_000, "numberOfChannels": 2,
+        "container": {"kind": "legacy"}})
+}
+
+/// A catalog of one good track and the others of each section.
+fn catalog(video: Value, audio: Value, text: Value, data: Value) -> Value {
+    let mut audio = audio;
+    audio["good"] = opus();
+    json!({"video": {"renditions": video}, "audio": {"renditions": audio},
+        "text": {"renditions": text}, "gstData": {"renditions": data}})
+}
+
+fn legacy(entry: Value) -> Value {
+    let mut entry = entry;
+    entry["container"] = json!({"kind": "legacy"});
+    entry
+}
+
+/// A bad track of each kind, named by its kind.
+fn one_of_each() -> Value {
+    catalog(
+        json!({"video": legacy(json!({"codec": "vp8"}))}),
+        json!({"audio": opus()}),
+        json!({"text": legacy(json!({"format": "vtt"}))}),
+        json!({"data": legacy(json!({"caps": "meta/x-klv, parsed=(boolean)true"}))}),
+    )
+}
+
+const KINDS: [&str; 4] = ["video", "audio", "text", "data"];
+
+/// A track that is as it should be, written in real time until it is dropped.
+struct Good {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Good {
+    fn start(track: track::Producer) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = stop.clone();
+        let thread = thread::spawn(move || {
+            for tick in 0.. {
+                if stopped.load(Ordering::Relaxed) {
+                    return;
+                }
+                write(&track, tick * 20_000, &SILENCE);
+                thread::sleep(Duration::from_millis(20));
+            }
+        });
+        Self {
+            stop,
+            thread: Some(thread),
+        }
+    }
+}
+
+impl Drop for Good {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.join().expect("the good track goes on to the end");
+        }
+    }
+}
+
+/// A broadcast with a good track, and a subscriber that takes all of its tracks.
+struct Scene {
+    good: Option<Good>,
+    publisher: Publisher,
+    /// Tracks that were there before anybody asked for them.
+    tracks: Vec<track::Producer>,
+    subscriber: Running,
+    pads: Vec<Pad>,
+    added: mpsc::Receiver<Pad>,
+    relay: Relay,
+}
+
+impl Scene {
+    fn start(name: &str, catalog: &Value) -> Self {
+        common::init();
+        let relay = Relay::start().expect("the relay starts");
+        let broadcast = unique_broadcast(name);
+        let publisher = Publisher::start(&relay.url(), &broadcast, &catalog.to_string());
+        let sections = catalog.as_object().into_iter().flatten();
+        let lists = sections.filter_map(|(_, section)| section["renditions"].as_object());
+        let tracks = lists
+            .flat_map(|list| list.keys())
+            .map(|name| publisher.track(name));
+        let mut tracks: Vec<_> = tracks.collect();
+        let good = tracks.iter().position(|track| track.name() == "good");
+        let good = tracks.swap_remove(good.expect("a good track"));
+        let (subscriber, added) = subscribe(&relay, &broadcast);
+        publisher.wait_used(&good);
+        let mut this = Self {
+            good: Some(Good::start(good)),
+            publisher,
+            tracks,
+            subscriber,
+            pads: Vec::new(),
+            added,
+            relay,
+        };
+        while !this.pads.iter().any(|pad| pad.track == "good") {
+            let pad = this.added.recv_timeout(DEADLINE).expect("a pad is added");
+            this.pads.push(pad);
+        }
+        this.good_goes_on();
+        this
+    }
+
+    /// What passes the pad of a track.
+    fn packets(&mut self, track: &str) -> Packets {
+        loop {
+            if let Some(pad) = self.pads.iter().find(|pad| pad.track == track) {
+                return pad.packets.clone();
+            }
+            let pad = self.added.recv_timeout(DEADLINE).expect("a pad is added");
+            self.pads.push(pad);
+        }
+    }
+
+    /// A bad track that is read.
+    fn track(&self, name: &str) -> track::Producer {
+        let track = self.tracks.iter().find(|track| track.name() == name);
+        let track = track.expect("a track of the catalog").clone();
+        self.publisher.wait_used(&track);
+        track
+    }
+
+    /// Waits for more packets of the good track, which are neither late nor out of order.
+    fn good_goes_on(&self) {
+        let good = self.pads.iter().find(|pad| pad.track == "good");
+        let packets = &good.expect("the good track has a pad").packets;
+        let before = packets.count();
+        let passed = packets.wait_count(before + MORE, DEADLINE);
+        let times: Vec<_> = passed[before..].iter().map(|packet| packet.pts).collect();
+        assert!(times.is_sorted(), "{times:?}");
+        let now = self.subscriber.current_running_time();
+        let age = now
+            .unwrap_or_default()
+            .saturating_sub(times[MORE - 1].unwrap_or_default());
+        assert!(age < gst::ClockTime::from_seconds(5), "{age} late");
+    }
+
+    /// The messages so far that `wanted` accepts.
+    fn messages(&self, wanted: impl Fn(&gst::Message) -> bool) -> Vec<gst::Message> {
+        let bus = self.subscriber.bus();
+        std::iter::from_fn(|| bus.pop())
+            .filter(|message| wanted(message))
+            .collect()
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        let warnings = self.messages(|message| {
+            let kind = message.type_();
+            assert_ne!(kind, gst::MessageType::Error, "{}", describe(message));
+            kind == gst::MessageType::Warning
+        });
+        warnings.iter().map(describe).collect()
+    }
+}
+
+/// Presentation times never go back, except where pictures are reordered: there decode times rise.
+fn in_order(packets: &[Packet]) -> bool {
+    let times: Vec<_> = packets
+        .iter()
+        .map(|packet| packet.dts.or(packet.pts))
+        .collect();
+    times.is_sorted()
+}
+
+#[test]
+fn absurd_timestamps_harm_their_tracks_alone() {
+    const LAST: u64 = (1 << 62) - 1;
+    const DAY: u64 = 86_400_000_000;
+    for (row, stamp) in [
+        ("zero", (|_| 0) as fn(u64) -> u64),
+        ("last", |_| LAST),
+        ("backwards", |n| 50_000_000 - n * 20_000),
+        ("frozen", |_| 7_000_000),
+        ("tomorrow", |n| DAY + n * 20_000),
+        ("to and fro", |n| (n % 2) * DAY),
+        ("years", |n| n << 50 & LAST),
+    ] {
+        let mut scene = Scene::start("times", &one_of_each());
+        let tracks = KINDS.map(|kind| scene.track(kind));
+        for number in 0..200 {
+            for track in &tracks {
+                let payload = match track.name() {
+                    "text" => b"WEBVTT\n\n00:00.000 --> 00:01.000\nhello\n".to_vec(),
+                    _ => noise(100),
+                };
+                write(track, stamp(number), &payload);
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        scene.good_goes_on();
+        for kind in KINDS {
+            let packets = scene.packets(kind).so_far();
+            assert!(in_order(&packets), "{row}: {kind}");
+            let century = gst::ClockTime::from_seconds(100 * 365 * 86_400);
+            assert!(
+                packets.iter().all(|packet| packet.pts < Some(century)),
+                "{row}: {kind}"
+            );
+        }
+        assert_eq!(scene.warnings(), [""; 0], "{row}");
+    }
+}
+
+#[test]
+fn empty_frames_without_end_are_given_up_with_one_warning() {
+    let mut scene = Scene::start("empty", &one_of_each());
+    let other = Scene::start("beside", &one_of_each());
+    let track = scene.track("audio");
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                let mut group = track.append_group().expect("a group");
+                // The library's limit is 8192.
+                (0..8000).for_each(|n| add(&mut group, n, &[]));
+                group.finish().expect("the group ends");
+            }
+        });
+        let warned = AtomicBool::new(false);
+        wait_until("a warning", DEADLINE, || {
+            let warnings = scene.warnings();
+            let one = matches!(&warnings[..], [one] if one.contains("nothing but empty frames"));
+            assert!(one || warnings.is_empty(), "{warnings:?}");
+            warned.fetch_or(one, Ordering::Relaxed) || one
+        });
+        // The endless track goes on meanwhile.
+        scene.good_goes_on();
+        other.good_goes_on();
+        stop.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(scene.warnings(), [""; 0], "told once");
+    assert_eq!(scene.packets("audio").count(), 0);
+    let deadline = Instant::now() + DEADLINE;
+    for number in 0.. {
+        write(&track, number * 20_000, &SILENCE);
+        if scene.packets("audio").count() > 0 {
+            break;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "the track is taken when it has frames again"
+        );
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn groups_that_break_off_and_come_in_disorder_lose_only_themselves() {
+    let mut scene = Scene::start("broken", &one_of_each());
+    let track = scene.track("audio");
+    for sequence in 0..155_u64 {
+        // 7 and 31 have no common factor: all of 31 groups in another order.
+        let sequence = sequence / 31 * 31 + sequence % 31 * 7 % 31;
+        let info = group::Info { sequence };
+        let mut group = track.create_group(info).expect("a group");
+        add(&mut group, sequence * 20_000, &SILENCE);
+        match sequence % 3 {
+            0 => drop(group),
+            1 => group.abort(moq_net::Error::Cancel).expect("it breaks off"),
+            _ => group.finish().expect("it ends"),
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    scene.good_goes_on();
+    let packets = scene.packets("audio").wait_count(1, DEADLINE);
+    assert!(in_order(&packets));
+    let before = packets.len();
+    for number in 155..205 {
+        write(&track, number * 20_000, &SILENCE);
+        thread::sleep(Duration::from_millis(20));
+    }
+    scene.packets("audio").wait_count(before + 1, DEADLINE);
+    assert_eq!(scene.warnings(), [""; 0]);
+}
+
+#[test]
+fn a_track_that_never_sends_and_never_ends_does_not_hold_up_the_end() {
+    let mut scene = Scene::start("silent", &one_of_each());
+    let tracks = KINDS.map(|kind| scene.track(kind));
+    let open: Vec<_> = tracks
+        .iter()
+        .map(|track| track.append_group().expect("a group"))
+        .collect();
+    scene.good_goes_on();
+    scene.good = None;
+    scene.publisher.finish();
+    scene.subscriber.wait_eos();
+    for kind in KINDS {
+        assert_eq!(scene.packets(kind).count(), 0);
+    }
+    drop(open);
+}
+
+#[test]
+fn a_broadcast_that_comes_and_goes_a_thousand_times_is_followed() {
+    let scene = Scene::start("storm", &one_of_each());
+    scene.messages(|_| true);
+    for _ in 0..1000 {
+        scene.publisher.withdraw();
+        scene.publisher.announce();
+    }
+    scene.good_goes_on();
+    let messages = scene.messages(|_| true);
+    assert!(messages.len() < 50, "{} messages", messages.len());
+    let element = scene.subscriber.element("moq");
+    assert_eq!(element.num_src_pads(), 5);
+}
+
+#[test]
+fn a_catalog_that_changes_all_the_time_is_read_now_and_then() {
+    const SECONDS: u64 = 3;
+    let mut scene = Scene::start("restless", &one_of_each());
+    scene.messages(|_| true);
+    let begun = Instant::now();
+    for number in 0.. {
+        let tracks = (0..number % 60).map(|track| (format!("t{number}-{track}"), opus()));
+        let bad = (0..10).map(|track| (format!("b{number}-{track}"), json!({})));
+        let audio = Value::Object(tracks.chain(bad).collect());
+        let update = catalog(json!({}), audio, json!({}), json!({}));
+        scene.publisher.update(&update.to_string());
+        thread::sleep(Duration::from_millis(1));
+        if begun.elapsed() > Duration::from_secs(SECONDS) {
+            break;
+        }
+    }
+    scene.good_goes_on();
+    let warnings = scene.messages(|message| message.type_() == gst::MessageType::Warning);
+    assert!(warnings.len() <= 64, "{} warnings", warnings.len());
+    let collections = scene.packets("good").events();
+    let collections = collections
+        .iter()
+        .filter(|event| event.type_() == gst::EventType::StreamCollection);
+    // 7 in the first 1.3 s, then one a second.
+    assert!(collections.count() <= 10 + SECONDS as usize);
+    let element = scene.subscriber.element("moq");
+    assert!(
+        element.num_src_pads() <= 64 + 4,
+        "{} pads",
+        element.num_src_pads()
+    );
+    // What it says at last is what counts.
+    scene.publisher.update(&one_of_each().to_string());
+    scene.track("data");
+}
+
+#[test]
+fn payloads_of_no_codec_at_all_harm_nobody() {
+    let video = |codec: &str| legacy(json!({"codec": codec}));
+    let audio = |codec: &str| {
+        let mut entry = opus();
+        entry["codec"] = codec.into();
+        entry
+    };
+    let names = [
+        "h264", "h265", "vp8", "vp9", "av1", "aac", "mp3", "ac3", "vtt", "utf8", "ttml", "klv",
+        "any",
+    ];
+    let mut scene = Scene::start(
+        "noise",
+        &catalog(
+            json!({"h264": video("avc3.64001f"), "h265": video("hev1.1.6.L93.B0"), "vp8": video("vp8"),
+                "vp9": video("vp09.00.10.08"), "av1": video("av01.0.08M.08")}),
+            json!({"aac": audio("mp4a.40.2"), "mp3": audio("mp3"), "ac3": audio("ac-3")}),
+            json!({"vtt": legacy(json!({"format": "vtt"})), "utf8": legacy(json!({"format": "utf8"})),
+                "ttml": legacy(json!({"format": "ttml"}))}),
+            json!({"klv": legacy(json!({"caps": "meta/x-klv, parsed=(boolean)true"})),
+                "any": legacy(json!({"caps": "application/octet-stream"}))}),
+        ),
+    );
+    let tracks = names.map(|name| scene.track(name));
+    for number in 0..100_u64 {
+        for track in &tracks {
+            write(track, number * 20_000, &noise(1 + number as usize));
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    scene.good_goes_on();
+    for name in names {
+        assert!(in_order(&scene.packets(name).so_far()), "{name}");
+    }
+    assert_eq!(scene.warnings(), [""; 0]);
+    drop(scene.relay);
+}
