@@ -129,9 +129,14 @@ impl Publisher {
             .expect("the track's name is free")
     }
 
+    /// Says on purpose that nothing will be listed any more; the tracks go on.
+    pub(crate) fn finish_catalog(&self) {
+        self.catalog.finish().expect("the catalog ends");
+    }
+
     /// Ends the broadcast on purpose.
     pub(crate) fn finish(&self) {
-        self.catalog.finish().expect("the catalog ends");
+        self.finish_catalog();
         self.announced.broadcast.close();
     }
 
