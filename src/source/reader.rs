@@ -19,7 +19,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::output::Output;
-use super::{container::Container, playback::Playback, records, stream::Message};
+use super::{
+    container::{self, Container},
+    imp::CAT,
+    playback::Playback,
+    records,
+    stream::Message,
+};
 use crate::{
     media::caps::Rendition,
     session::{budget::Budget, error},
@@ -95,6 +101,8 @@ pub(super) struct Reader {
     output: Output,
     /// When it was first noticed that only the tail is wanted.
     retired_at: Option<Instant>,
+    /// That its frames cannot be read was told.
+    told: bool,
 }
 
 impl Reader {
@@ -104,6 +112,7 @@ impl Reader {
             config,
             output,
             retired_at: None,
+            told: false,
         }
     }
 
@@ -172,6 +181,21 @@ impl Reader {
             && *self.retired_at.get_or_insert_with(Instant::now) + LONGEST_TAIL < Instant::now()
     }
 
+    /// Says once what is wrong with the content of the track; that a group broke off is no such thing.
+    fn tell_unreadable(&mut self, err: &container::Error) {
+        use container::Error::{Frame, Group};
+        let broke_off = matches!(err, Group(_) | Frame(moq_mux::Error::Moq(_)));
+        if broke_off || std::mem::replace(&mut self.told, true) {
+            return;
+        }
+        let name = &self.config.name;
+        gst::warning!(
+            CAT,
+            id = &self.config.log,
+            "The rest of a group of the track \"{name}\" is left out, it cannot be read: {err}"
+        );
+    }
+
     /// A group that breaks off is no error of its track: it came too late, or was given up.
     async fn read_group(&mut self, group: &mut group::Consumer) {
         let mut first = true;
@@ -179,7 +203,8 @@ impl Reader {
             let read = until_retired(&self.config.retired, self.config.container.read(group));
             let frames = match self.output.settling(read).await {
                 Some(Ok(Some(frames))) => frames,
-                Some(Err(_)) => {
+                Some(Err(err)) => {
+                    self.tell_unreadable(&err);
                     self.output.gap = true;
                     return;
                 }
