@@ -20,7 +20,7 @@ use crate::{
         duration,
         incoming::{TrackId, Verdict},
     },
-    session::budget::Budget,
+    session::budget::{Budget, Charge},
     source::{
         imp::CAT,
         playback::Playback,
@@ -59,6 +59,7 @@ pub(super) struct Held {
     /// Frames were lost before this one.
     pub(super) gap: bool,
     pub(super) payload: Bytes,
+    pub(super) charge: Charge,
     /// When it ends, if a frame that came after it says so.
     pub(super) end: Option<ClockTime>,
     /// Before that it is held, unless its end is known.
@@ -155,6 +156,7 @@ impl Output {
             timestamp,
             key,
             gap: std::mem::take(&mut self.gap),
+            charge: self.budget.charge_untimed(frame.payload.len()),
             payload: frame.payload,
             end: None,
             ready: self.ready(now),
@@ -163,13 +165,15 @@ impl Output {
         true
     }
 
-    pub(super) async fn wait_for_room(&self) -> Duration {
+    pub(super) async fn wait_for_room(&mut self) -> Duration {
         self.budget.set_max_time(PAD_TIME + self.playback.latency());
         if !self.budget.is_over() {
             return Duration::ZERO;
         }
         let begun = Instant::now();
-        self.budget.room().await;
+        // What is held takes room, too, and is let go meanwhile.
+        let budget = self.budget.clone();
+        self.settling(budget.room()).await;
         begun.elapsed()
     }
 
@@ -226,7 +230,7 @@ impl Output {
             discont: std::mem::take(&mut self.discont) | stamp.discont,
             delta: is_video && !held.key,
             stays: false,
-            charge: self.budget.charge(held.payload.len(), stamp.pts),
+            charge: held.charge.at(stamp.pts),
             payload: held.payload,
         };
         self.position.advance(frame.dts.unwrap_or(frame.pts));
