@@ -101,6 +101,19 @@ fn a_catalog_that_says_nothing_is_not_waited_for_when_there_is_another() {
 }
 
 #[test]
+fn a_catalog_that_ends_without_a_word_is_none_when_there_is_another() {
+    init();
+    let relay = Relay::start().expect("the relay starts");
+    let name = named("wordless", "");
+    let publisher = Publisher::start_on(&relay.url(), &name, "catalog", MSF);
+    let wordless = publisher.track("catalog.json");
+    wordless.finish().expect("the track ends");
+    let sound = publisher.track("a");
+    let _subscriber = subscriber(&relay, &name, "", 1);
+    publisher.wait_used(&sound);
+}
+
+#[test]
 fn msf_ends_a_broadcast_that_goes_on_to_be_announced() {
     init();
     let relay = Relay::start().expect("the relay starts");

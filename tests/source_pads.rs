@@ -183,6 +183,13 @@ fn a_track_that_is_delisted_ends_and_goes_on_when_it_is_listed_again() {
     publisher.wait_used(&tracks[0]);
     publisher::write(&tracks[0], 900_000, &SILENCE);
     packets[0].wait_count(2, DEADLINE);
+    let tags = wait_pad(&subscriber.element("moq"), "audio_0", DEADLINE)
+        .sticky_event::<gst::event::Tag>(0)
+        .expect("a new stream has its tags");
+    assert!(
+        tags.tag().get::<gst::tags::AudioCodec>().is_some(),
+        "{tags:?}"
+    );
     publisher::write(&tracks[1], 900_000, &SILENCE);
     packets[1].wait_count(2, DEADLINE);
     assert_eq!(subscriber.element("moq").num_src_pads(), 2);

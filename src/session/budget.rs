@@ -27,6 +27,8 @@ pub(crate) struct Budget {
 #[derive(Debug, Default)]
 struct Level {
     frames: u64,
+    /// Those of them whose time is known.
+    timed: u64,
     bytes: u64,
     last_in: gst::ClockTime,
     last_out: gst::ClockTime,
@@ -37,7 +39,7 @@ struct Level {
 pub(crate) struct Charge {
     budget: Arc<Budget>,
     bytes: u64,
-    time: gst::ClockTime,
+    time: Option<gst::ClockTime>,
 }
 
 impl Budget {
@@ -58,19 +60,19 @@ impl Budget {
 
     /// Takes the share of a frame of `bytes` at `time`; never waits.
     pub(crate) fn charge(self: &Arc<Self>, bytes: usize, time: gst::ClockTime) -> Charge {
+        self.charge_untimed(bytes).at(time)
+    }
+
+    /// Takes the share of a frame of `bytes` whose time is not known yet; never waits.
+    pub(crate) fn charge_untimed(self: &Arc<Self>, bytes: usize) -> Charge {
         let bytes = bytes as u64;
         let mut level = self.level();
-        if level.frames == 0 {
-            level.last_out = time;
-            level.last_in = time;
-        }
         level.frames += 1;
         level.bytes += bytes;
-        level.last_in = level.last_in.max(time);
         Charge {
             budget: self.clone(),
             bytes,
-            time,
+            time: None,
         }
     }
 
@@ -133,7 +135,10 @@ impl Budget {
     }
 
     fn exceeds(&self, level: &Level, times: u64) -> bool {
-        let time = level.last_in.saturating_sub(level.last_out).nseconds();
+        let time = match level.timed {
+            0 => 0,
+            _ => level.last_in.saturating_sub(level.last_out).nseconds(),
+        };
         let max_time = self.max_time.load(Ordering::Relaxed);
         level.frames > 0
             && (level.frames / times > MAX_FRAMES
@@ -146,12 +151,31 @@ impl Budget {
     }
 }
 
+impl Charge {
+    /// The same share, of a frame at `time`.
+    pub(crate) fn at(mut self, time: gst::ClockTime) -> Self {
+        let mut level = self.budget.level();
+        if level.timed == 0 {
+            level.last_out = time;
+            level.last_in = time;
+        }
+        level.timed += u64::from(self.time.is_none());
+        level.last_in = level.last_in.max(time);
+        drop(level);
+        self.time = Some(time);
+        self
+    }
+}
+
 impl Drop for Charge {
     fn drop(&mut self) {
         let mut level = self.budget.level();
         level.frames -= 1;
         level.bytes -= self.bytes;
-        level.last_out = level.last_out.max(self.time);
+        if let Some(time) = self.time {
+            level.timed -= 1;
+            level.last_out = level.last_out.max(time);
+        }
         drop(level);
         self.budget.wake();
     }
@@ -194,6 +218,22 @@ mod tests {
         assert!(!budget.is_over());
         charges.push(charge());
         assert!(budget.is_over() && !budget.is_far_over());
+    }
+
+    #[test]
+    fn frames_whose_time_is_not_known_count_by_their_bytes() {
+        let budget = Budget::new(100, gst::ClockTime::SECOND);
+        let held = budget.charge_untimed(101);
+        assert!(budget.is_over());
+        drop(held);
+        let [first, second] = [50, 50].map(|bytes| budget.charge_untimed(bytes));
+        assert!(!budget.is_over());
+        let first = first.at(gst::ClockTime::from_seconds(7));
+        let second = second.at(gst::ClockTime::from_seconds(9));
+        assert!(budget.is_over(), "2 s lie between them");
+        drop(first);
+        drop(second);
+        assert!(!budget.is_over());
     }
 
     #[test]

@@ -79,6 +79,7 @@ impl Broadcast {
         let consumer = origin.routed_broadcast(name.as_str()).await;
         let consumer = consumer.map_err(|err| err.to_string())?;
         let mut reasons = Vec::new();
+        let mut ended = None;
         let tracks = format.tracks(&name).iter().copied();
         for track in tracks.filter(|track| only.is_none_or(|only| only == *track)) {
             let opened = tokio::select! {
@@ -87,8 +88,9 @@ impl Broadcast {
             };
             let reason = match opened {
                 Ok(Ok((catalog, first))) => {
-                    return Ok(Self {
-                        consumer,
+                    let says_nothing = matches!(first, Ok(None));
+                    let found = Self {
+                        consumer: consumer.clone(),
                         path: Path::new(&name).to_owned(),
                         track,
                         catalog,
@@ -97,14 +99,20 @@ impl Broadcast {
                         read_at: Instant::now(),
                         pause: MIN_PAUSE,
                         warned: BTreeSet::new(),
-                    });
+                    };
+                    if !says_nothing {
+                        return Ok(found);
+                    }
+                    // It tells of the end only if there is no other one.
+                    ended.get_or_insert(found);
+                    continue;
                 }
                 Ok(Err(err)) => err.to_string(),
                 Err(_) => "nothing came".into(),
             };
             reasons.push(format!("{}: {reason}", track.name()));
         }
-        Err(reasons.join(", "))
+        ended.ok_or_else(|| reasons.join(", "))
     }
 
     /// The catalog that is read.

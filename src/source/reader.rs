@@ -20,7 +20,12 @@ use tokio_util::sync::CancellationToken;
 
 use self::output::Output;
 use super::{
-    container::Container, counters::Counters, playback::Playback, records, stream::Message,
+    container::{self, Container},
+    counters::Counters,
+    imp::CAT,
+    playback::Playback,
+    records,
+    stream::Message,
 };
 use crate::{
     media::caps::Rendition,
@@ -105,6 +110,8 @@ pub(super) struct Reader {
     empty: usize,
     /// When it was first noticed that only the tail is wanted.
     retired_at: Option<Instant>,
+    /// That its frames cannot be read was told.
+    told: bool,
 }
 
 impl Reader {
@@ -115,6 +122,7 @@ impl Reader {
             output,
             empty: 0,
             retired_at: None,
+            told: false,
         }
     }
 
@@ -191,6 +199,21 @@ impl Reader {
             && *self.retired_at.get_or_insert_with(Instant::now) + LONGEST_TAIL < Instant::now()
     }
 
+    /// Says once what is wrong with the content of the track; that a group broke off is no such thing.
+    fn tell_unreadable(&mut self, err: &container::Error) {
+        use container::Error::{Frame, Group};
+        let broke_off = matches!(err, Group(_) | Frame(moq_mux::Error::Moq(_)));
+        if broke_off || std::mem::replace(&mut self.told, true) {
+            return;
+        }
+        let name = &self.config.name;
+        gst::warning!(
+            CAT,
+            id = &self.config.log,
+            "The rest of a group of the track \"{name}\" is left out, it cannot be read: {err}"
+        );
+    }
+
     /// A group that breaks off is no error of its track: it came too late, or was given up.
     async fn read_group(&mut self, group: &mut group::Consumer) {
         let mut first = true;
@@ -200,7 +223,8 @@ impl Reader {
             let read = until_retired(&self.config.retired, self.config.container.read(group));
             let frames = match self.output.settling(read).await {
                 Some(Ok(Some(frames))) => frames,
-                Some(Err(_)) => {
+                Some(Err(err)) => {
+                    self.tell_unreadable(&err);
                     self.config.counters.groups_lost.add(1);
                     self.output.gap = true;
                     return;

@@ -384,18 +384,18 @@ impl Pusher {
             return;
         }
         let start = pad.sticky_event::<gst::event::StreamStart>(0);
+        let tags = pad.sticky_event::<gst::event::Tag>(0);
         if let Some(start) = start.filter(|_| revived) {
             // Only a flush makes GStreamer's base sink forget an EOS.
             pad.push_event(gst::event::FlushStart::new());
             pad.push_event(gst::event::FlushStop::new(false));
             pad.push_event(again(&start));
         }
-        let tags = pad.sticky_event::<gst::event::Tag>(0);
         pad.push_event(gst::event::Caps::new(caps));
         self.text = text::Text::default();
         if revived {
             pad.push_event(gst::event::Segment::new(segment().as_ref()));
-            // A new STREAM_START has taken the old ones away.
+            // A new STREAM_START has taken them away.
             if let Some(tags) = tags {
                 pad.push_event(gst::event::Tag::new(tags.tag_owned()));
             }

@@ -179,10 +179,9 @@ impl Subscription {
         self.entry = entry;
     }
 
-    /// The catalog no longer lists the track: what is under way is still taken.
+    /// The catalog lists nothing for this pad any more: what is under way is still taken.
     pub(super) fn delist(&mut self) {
         self.delisted = true;
-        self.next = None;
         self.retire();
     }
 

@@ -141,9 +141,14 @@ impl Publisher {
         announced.expect("the broadcast is announced");
     }
 
+    /// Says on purpose that nothing will be listed any more; the tracks go on.
+    pub(crate) fn finish_catalog(&self) {
+        self.catalog.finish().expect("the catalog ends");
+    }
+
     /// Ends the broadcast on purpose.
     pub(crate) fn finish(&self) {
-        self.catalog.finish().expect("the catalog ends");
+        self.finish_catalog();
         self.announced.broadcast.close();
     }
 

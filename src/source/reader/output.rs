@@ -20,7 +20,7 @@ use crate::{
         duration,
         incoming::{TrackId, Verdict},
     },
-    session::budget::Budget,
+    session::budget::{Budget, Charge},
     source::{
         counters::Counters,
         playback::Playback,
@@ -28,9 +28,6 @@ use crate::{
         subscription::PAD_TIME,
     },
 };
-
-/// How much is held until the timeline settles: more than any track sends until then.
-const MAX_HELD: (usize, usize) = (4096, 16 << 20);
 
 /// Stamps the frames of one track and sends them to its pad.
 pub(super) struct Output {
@@ -60,6 +57,7 @@ pub(super) struct Held {
     /// Frames were lost before this one.
     pub(super) gap: bool,
     pub(super) payload: Bytes,
+    pub(super) charge: Charge,
     /// When it ends, if a frame that came after it says so.
     pub(super) end: Option<ClockTime>,
     /// Before that it is held, unless its end is known.
@@ -148,7 +146,6 @@ impl Output {
             self.interrupt();
             return true;
         };
-        self.wait_held().await;
         let now = self.playback.clock.now();
         self.playback.update(|timeline| {
             // A frame that waited here did not arrive now, but the first one anchors all the same.
@@ -166,6 +163,7 @@ impl Output {
             timestamp,
             key,
             gap: std::mem::take(&mut self.gap),
+            charge: self.budget.charge_untimed(frame.payload.len()),
             payload: frame.payload,
             end: None,
             ready: self.ready(now),
@@ -174,27 +172,15 @@ impl Output {
         true
     }
 
-    /// Waits while too much is held; without an anchor the next frame sets one.
-    async fn wait_held(&mut self) {
-        let held =
-            |held: &VecDeque<Held>| held.iter().map(|held| held.payload.len()).sum::<usize>();
-        let (frames, bytes) = MAX_HELD;
-        while !self.held.is_empty()
-            && (self.held.len() >= frames || held(&self.held) >= bytes)
-            && self.playback.timeline().settles_at().is_some()
-        {
-            tokio::time::sleep(self.until_settled()).await;
-            self.release_if_settled();
-        }
-    }
-
-    pub(super) async fn wait_for_room(&self) -> Duration {
+    pub(super) async fn wait_for_room(&mut self) -> Duration {
         self.budget.set_max_time(PAD_TIME + self.playback.latency());
         if !self.budget.is_over() {
             return Duration::ZERO;
         }
         let begun = Instant::now();
-        self.budget.room().await;
+        // What is held takes room, too, and is let go meanwhile.
+        let budget = self.budget.clone();
+        self.settling(budget.room()).await;
         begun.elapsed()
     }
 
@@ -252,7 +238,7 @@ impl Output {
             discont: std::mem::take(&mut self.discont) | stamp.discont,
             delta: is_video && !held.key,
             stays: false,
-            charge: self.budget.charge(held.payload.len(), stamp.pts),
+            charge: held.charge.at(stamp.pts),
             payload: held.payload,
         };
         self.position.advance(frame.dts.unwrap_or(frame.pts));

@@ -35,7 +35,10 @@ impl Session {
                     self.pads[active].go_on(entries[desired].clone(), &self.config.courier);
                 }
                 Step::Add { desired } => added.push(self.add(entries[desired].clone())),
-                Step::End { active } => self.pads[active].delist(),
+                Step::End { active } => {
+                    self.pads[active].next = None;
+                    self.pads[active].delist();
+                }
             }
         }
         let first = std::mem::take(&mut self.first_catalog);
@@ -123,8 +126,14 @@ impl Session {
             .then(|| format!("The track \"{}\" is waited for: {end}", pad.entry.name));
         match (pad.next.take(), end) {
             (Some(next), _) => {
+                let last = pad.delisted;
                 pad.follows = true;
                 pad.switch(next, &self.config.courier);
+                if last {
+                    // The broadcast has ended: what there is of the track is still taken.
+                    self.start(index);
+                    self.pads[index].delist();
+                }
             }
             // The catalog, which is read all the time, says whether the stream has ended, too.
             (None, End::Finished) => pad.finished = true,
@@ -155,6 +164,12 @@ impl Session {
             }
             if pad.reader.is_some() {
                 continue;
+            }
+            // The reader whose tail was to come first was given up.
+            if !pad.delisted
+                && let Some(next) = pad.next.take()
+            {
+                pad.switch(next, &self.config.courier);
             }
             if pad.delisted {
                 pad.end(None);
