@@ -15,6 +15,7 @@ use crate::media::{
     caps::Span,
     codec::Kind,
     outgoing::{Anchor, Arrival},
+    rendition::Rendition,
     timing::Times,
 };
 
@@ -146,11 +147,7 @@ impl MoqSinkPad {
         stream.published = stream.published.max(Some(time));
         drop(stream);
         if let Some((rendition, in_band)) = rendition {
-            let rendition = Box::new(rendition);
-            part.send(match in_band {
-                true => PadMessage::InBand(rendition),
-                false => PadMessage::Rendition(rendition, self.wanted_track()),
-            });
+            self.announce(part, rendition, in_band);
         }
         let charge = part.budget.charge(payload.len(), time);
         part.send(PadMessage::Frame(Frame {
@@ -198,6 +195,15 @@ impl MoqSinkPad {
             Cause::Untimed,
             "it is due more than a minute later".into(),
         ))
+    }
+
+    /// Tells the session what the frames that follow are.
+    fn announce(&self, part: &Part, rendition: Rendition, in_band: bool) {
+        let rendition = Box::new(rendition);
+        part.send(match in_band {
+            true => PadMessage::InBand(rendition),
+            false => PadMessage::Rendition(rendition, self.wanted_track()),
+        });
     }
 
     /// A file waits for room; live input goes on, and too much of it is dropped.
