@@ -183,7 +183,7 @@ pub struct MoqSrc {
     #[property(name = "eos-timeout", type = u32, get = |this: &Self| this.settings().eos_timeout, set = |this: &Self, ms| this.settings().eos_timeout = ms,
         nick = "EOS timeout", blurb = "A broadcast that was found and has been gone for this many milliseconds, by itself or with the connection, is over: every pad gets EOS (0 = it is waited for for ever)", mutable_ready)]
     #[property(name = "cache-size", type = u64, get = |this: &Self| this.settings().session.cache_size, set = |this: &Self, bytes| this.settings().session.cache_size = bytes,
-        default = CACHE_SIZE, nick = "Cache size", blurb = "How many bytes of media that were received but not yet read are kept, beside the newest group of each track", mutable_ready)]
+        default = CACHE_SIZE, nick = "Cache size", blurb = "How many bytes of media that were received but not yet read are kept, beside the newest group of each track; half as many may wait in each pad for downstream", mutable_ready)]
     #[property(name = "cache-time", type = u64, get = |this: &Self| this.settings().session.cache_time, set = |this: &Self, time| this.settings().session.cache_time = time,
         minimum = 1_000_000, default = settings::CACHE_TIME, nick = "Cache time", blurb = "How many nanoseconds media that were received but not yet read are kept, beside the newest group of each track", mutable_ready)]
     settings: Mutex<Settings>,

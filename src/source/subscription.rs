@@ -17,8 +17,7 @@ use crate::{
     session::{budget::Budget, courier::Courier},
 };
 
-/// What may wait in one pad's channel before its reader stops reading; sinks hold the latency more.
-const PAD_BYTES: u64 = 16 << 20;
+/// How much time may wait in one pad's channel before its reader stops; sinks hold the latency more.
 pub(super) const PAD_TIME: ClockTime = ClockTime::from_seconds(2);
 
 /// The session's side of a pad.
@@ -72,13 +71,14 @@ impl Subscription {
         name: String,
         stream: gst::Stream,
         messages: mpsc::Sender<Message>,
+        max_bytes: u64,
     ) -> Self {
         Self {
             entry,
             name,
             stream,
             messages,
-            budget: Budget::new(PAD_BYTES, PAD_TIME),
+            budget: Budget::new(max_bytes, PAD_TIME),
             counters: Arc::default(),
             read: false,
             unread: Vec::new(),

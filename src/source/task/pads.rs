@@ -85,7 +85,15 @@ impl Session {
         );
         stream.set_tags(Some(&entry.tags));
         let (messages, receiver) = mpsc::channel();
-        let mut pad = Subscription::new(entry.clone(), name.clone(), stream.clone(), messages);
+        // The other half is for what the library keeps.
+        let max_bytes = (self.config.target.cache.bytes / 2).max(1);
+        let mut pad = Subscription::new(
+            entry.clone(),
+            name.clone(),
+            stream.clone(),
+            messages,
+            max_bytes,
+        );
         let config = pad::Config {
             index,
             kind,
