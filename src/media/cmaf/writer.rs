@@ -5,7 +5,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use super::{DEPENDENT, INDEPENDENT, NON_SYNC, TRACK_ID};
 use crate::media::decode_order::DecodeOrder;
 
-/// Writes fragments of one sample each, for the init segments of [`init`].
+/// Writes fragments of one sample each, for the init segments of [`init`](super::init).
 ///
 /// (moq-mux's own writer takes presentation time for decode time, which goes back where pictures are
 /// reordered; ISO/IEC 14496-12 section 8.8.12 wants the sum of all durations before.)
