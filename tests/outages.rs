@@ -12,7 +12,7 @@ use gst::prelude::*;
 use common::{
     Packet, Packets, Path, Proxy, Relay, Running, init,
     media::{live_opus, moqsink, moqsrc, publish_clip, publish_live},
-    pipeline::{DEADLINE, wait_property},
+    pipeline::{DEADLINE, wait_message_that, wait_property},
     unique_broadcast,
 };
 
@@ -234,16 +234,19 @@ fn a_cable_that_is_plugged_in_again_brings_both_ends_back() {
             false => relay.url(),
         });
         let scene = Scene::start(&publish, &subscribe, &unique_broadcast("cable"), "");
-        let element = match cut {
-            "publisher" => scene.publisher.element("moq"),
-            _ => scene.subscriber.element("moq"),
+        let cut_off = match cut {
+            "publisher" => &scene.publisher,
+            _ => &scene.subscriber,
         };
         proxy.cut();
-        // For longer than the idle timeout: the session is lost, and tries fail.
-        wait_property(&element, "connected", DEADLINE, |connected: &bool| {
-            !connected
-        });
-        thread::sleep(Duration::from_secs(2));
+        // For so long that the session is lost, and a try to connect fails.
+        for _ in 0..2 {
+            let told = wait_message_that(&cut_off.bus(), DEADLINE, |message| {
+                let structure = message.structure();
+                structure.is_some_and(|s| s.name() == "moq-disconnected")
+            });
+            assert!(told.is_some(), "the session is lost, and a try fails");
+        }
         let before = scene.packets.each_ref().map(Packets::count);
         proxy.restore();
         let back = Instant::now();
