@@ -21,6 +21,8 @@ struct Case {
     group: usize,
     /// How late a group the viewer takes, in ms.
     patience: u32,
+    /// Properties of the publisher.
+    settings: &'static str,
     /// The least number of pictures that come.
     pictures: usize,
     /// How late 99 of 100 of them are at most, in ms.
@@ -32,6 +34,7 @@ const HALF: Case = Case {
     bandwidth: 2_000_000,
     group: 1,
     patience: 100,
+    settings: "",
     pictures: SECONDS * 30 / 4,
     p99: 800.0,
 };
@@ -50,6 +53,15 @@ fn noise(group: usize) -> String {
 #[test]
 fn the_newest_media_win() {
     run(&HALF);
+}
+
+#[test]
+fn groups_that_nobody_waits_for_leave_the_send_window() {
+    // An eighth of the cache is the window, which the rest of four groups would fill.
+    run(&Case {
+        settings: "cache-size=8388608",
+        ..HALF
+    });
 }
 
 #[test]
@@ -92,10 +104,11 @@ fn run(case: &Case) {
     let proxy = Proxy::start(relay.addr(), path).expect("the proxy starts");
     let broadcast = unique_broadcast("slow");
     let publisher = Running::launch(&format!(
-        "{} ! moq.sink_0 {} ! moq.sink_1 {}",
+        "{} ! moq.sink_0 {} ! moq.sink_1 {} {}",
         noise(case.group),
         live_aac(),
-        moqsink(&proxy.url(), &broadcast)
+        moqsink(&proxy.url(), &broadcast),
+        case.settings
     ));
     let subscriber = Running::launch(&format!(
         "{} video-max-age={} moq.video_0 ! fakesink name=video sync=false signal-handoffs=true \

@@ -20,10 +20,6 @@ use super::{
 const DIAL_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a session that hands over is kept at most, so that what it has begun is completed.
 const HANDOVER: Duration = Duration::from_secs(10);
-/// The least and the most that a peer may send ahead of its readers, in bytes; the most is the
-/// library's default.
-const MIN_WINDOW: u64 = 1 << 20;
-const MAX_WINDOW: u64 = 64 << 20;
 /// How long a relay has to send a new session away.
 const SCOUTING: Duration = Duration::from_millis(300);
 /// Bounds the goodbye at a stop, so that it fits the state change's own bound.
@@ -340,9 +336,7 @@ fn client(target: &Target, bind: Option<SocketAddr>) -> moq_tokio::Result<Client
     let mut quic = quic::Config::default();
     quic.idle_timeout = target.patience.idle_timeout;
     quic.keep_alive = target.patience.keep_alive;
-    // What the peer may send ahead of its readers is kept, too.
-    quic.receive_window = Some(target.cache.bytes.clamp(MIN_WINDOW, MAX_WINDOW));
-    // What is sent but not acknowledged is kept beside the cache.
-    quic.send_window = Some((target.cache.bytes / 8).clamp(MIN_WINDOW, MAX_WINDOW));
+    quic.receive_window = Some(target.cache.receive_window());
+    quic.send_window = Some(target.cache.send_window());
     connect.init(quic)
 }

@@ -241,7 +241,22 @@ pub(crate) struct Cache {
     pub(crate) time: Duration,
 }
 
+/// The least and the most that one end sends ahead of the other, in bytes; the most is the library's
+/// default.
+const MIN_WINDOW: u64 = 1 << 20;
+const MAX_WINDOW: u64 = 64 << 20;
+
 impl Cache {
+    /// What a peer may send ahead of its readers: it is kept, too.
+    pub(crate) fn receive_window(self) -> u64 {
+        self.bytes.clamp(MIN_WINDOW, MAX_WINDOW)
+    }
+
+    /// What is sent but not acknowledged: it is kept beside the cache.
+    pub(crate) fn send_window(self) -> u64 {
+        (self.bytes / 8).clamp(MIN_WINDOW, MAX_WINDOW)
+    }
+
     /// An origin that keeps no more than this; needs the runtime's context.
     pub(crate) fn origin(self) -> origin::Producer {
         let pool = cache::Config::default()

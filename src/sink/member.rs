@@ -192,6 +192,10 @@ impl Member {
 
     /// Takes in that a frame was not written: video goes on with a key frame.
     pub(super) fn refused(&mut self, run: &Run, refused: &Refused) {
+        if matches!(refused, Refused::Congested) {
+            self.peer.counters.too_old.add(1);
+            return self.qualify(run);
+        }
         self.ask(run);
         if matches!(refused, Refused::NoKeyFrame) {
             self.peer.counters.no_key_frame.add(1);
@@ -222,10 +226,10 @@ impl Member {
     /// Counts the groups that the network has not carried in time, now that `timestamp` was written.
     pub(super) fn give_up(&mut self, run: &Run, timestamp: u64) {
         let Some(track) = &mut self.track else { return };
-        let (groups, frames) = track.give_up(timestamp);
-        if groups > 0 {
-            self.peer.counters.groups_given_up.add(groups);
-            self.peer.counters.too_old.add(frames);
+        let given_up = track.give_up(timestamp);
+        if given_up.groups > 0 {
+            self.peer.counters.groups_given_up.add(given_up.groups);
+            self.peer.counters.too_old.add(given_up.frames);
             self.qualify(run);
         }
     }

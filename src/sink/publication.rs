@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     media::{data::Sections, description::Orientation, name::Names, rendition::Rendition},
-    session::error::Error,
+    session::{error::Error, settings::Cache},
 };
 
 /// How long the announcement waits for the catalog to be complete.
@@ -34,8 +34,8 @@ const MAX_RETIRED: usize = 8;
 pub(super) struct Publication {
     name: String,
     origin: origin::Producer,
-    /// How long groups stay available to viewers that come or come back.
-    cache_time: Duration,
+    /// What is kept for viewers that come or come back.
+    cache: Cache,
     /// How late a group of live pictures may be.
     max_age: Duration,
     run: Arc<Run>,
@@ -70,14 +70,14 @@ impl Publication {
     pub(super) fn new(
         name: String,
         origin: origin::Producer,
-        cache_time: Duration,
+        cache: Cache,
         max_age: Duration,
         run: Arc<Run>,
     ) -> Self {
         Self {
             name,
             origin,
-            cache_time,
+            cache,
             max_age,
             run,
             clock: None,

@@ -49,13 +49,8 @@ pub(super) async fn run(mut session: Session, cancel: CancellationToken) -> Resu
         client.with_publisher(consumer)
     })?;
     let name = session.target.broadcast.clone();
-    let mut publication = Publication::new(
-        name,
-        origin,
-        cache.time,
-        session.max_age,
-        session.run.clone(),
-    );
+    let mut publication =
+        Publication::new(name, origin, cache, session.max_age, session.run.clone());
     let result = tokio::select! {
         () = cancel.cancelled() => Ok(()),
         result = session.drive(&mut link, &mut publication) => result,

@@ -38,7 +38,21 @@ pub(super) struct Track {
     latest: Option<group::Producer>,
     /// Groups that have not reached the next hop, the oldest first.
     pending: Vec<Pending>,
+    /// Groups that were given up after they had been finished: the library goes on sending them, below
+    /// everything else, and nothing takes them back from QUIC's send window.
+    stuck: Vec<Pending>,
+    /// How many bytes of them may be in that window before nothing new is put beside them.
+    max_stuck: usize,
+    /// What was given up and not told yet.
+    lost: GivenUp,
     finished: bool,
+}
+
+/// Groups, and the frames in them, that the network has not carried in time.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct GivenUp {
+    pub(super) groups: u64,
+    pub(super) frames: u64,
 }
 
 struct Open {
@@ -52,6 +66,7 @@ struct Open {
 struct Pending {
     group: group::Producer,
     frames: u64,
+    bytes: usize,
     /// The first timestamp of the next group.
     end: Option<u64>,
     delivery: Arc<Delivery>,
@@ -79,12 +94,19 @@ pub(super) enum Refused {
         "{MAX_FRAMES} frames or 24 MiB came without a key frame: let the encoder make one at least every few seconds"
     )]
     GroupFull,
+    #[error("the network has not carried what came before it")]
+    Congested,
     #[error(transparent)]
     Failed(#[from] moq_mux::Error),
 }
 
 impl Track {
-    pub(super) fn new(producer: track::Producer, kind: Kind, container: Container) -> Self {
+    pub(super) fn new(
+        producer: track::Producer,
+        kind: Kind,
+        container: Container,
+        max_stuck: usize,
+    ) -> Self {
         Self {
             producer,
             kind,
@@ -93,6 +115,9 @@ impl Track {
             edge: 0,
             latest: None,
             pending: Vec::new(),
+            stuck: Vec::new(),
+            max_stuck,
+            lost: GivenUp::default(),
             finished: false,
         }
     }
@@ -119,14 +144,16 @@ impl Track {
             self.begin(timestamp, watchers)?;
         }
         let open = self.open.as_mut().ok_or(Refused::NoKeyFrame)?;
+        let bytes = payload.len();
         open.frames += 1;
-        open.bytes += payload.len();
+        open.bytes += bytes;
         self.container
             .write(&mut open.group, timestamp, key, payload)?;
         let sequence = open.group.sequence;
         let pending = self.pending.last_mut();
         if let Some(pending) = pending.filter(|pending| pending.group.sequence == sequence) {
             pending.frames += 1;
+            pending.bytes += bytes;
         }
         Ok(begins)
     }
@@ -146,8 +173,37 @@ impl Track {
         }
     }
 
+    /// Ends the open group because a newer one begins.
+    ///
+    /// Behind a group that is stuck already its rest would be stuck as well: it is taken back.
+    fn supersede(&mut self) {
+        match self.is_congested() {
+            true => self.abandon(),
+            false => self.cut(),
+        }
+    }
+
+    /// Takes back from the network what it has not carried of the open group.
+    fn abandon(&mut self) {
+        let Some(open) = self.open.take() else { return };
+        self.lost.groups += 1;
+        self.lost.frames += open.frames as u64;
+        self.pending
+            .retain(|pending| pending.group.sequence != open.group.sequence);
+        // Refused only when the group is over anyway.
+        let _ = open.group.abort(moq_net::Error::Old);
+    }
+
+    /// Whether the network has more to carry than it can.
+    fn is_congested(&mut self) -> bool {
+        self.stuck.retain(|stuck| !stuck.is_done());
+        !self.stuck.is_empty()
+    }
+
     /// Has the newest group delivered again: the connection was lost.
     pub(super) fn redeliver(&mut self, watchers: &mut JoinSet<()>) {
+        // What was under way went with the session.
+        self.stuck.clear();
         if let Some(group) = self.latest.clone().filter(|_| !self.finished) {
             self.pending.clear();
             self.watch(group, watchers);
@@ -164,24 +220,27 @@ impl Track {
         !moving && (newest || !wanted)
     }
 
-    /// Gives up what has not got through at `timestamp`; how many groups, with how many frames.
+    /// Gives up what has not got through at `timestamp`, and tells what was given up since the last call.
     ///
-    /// The library sends a group until the newest frame is later than its end by the budget of those
-    /// who subscribed, or by the publisher's.
-    pub(super) fn give_up(&mut self, timestamp: u64) -> (u64, u64) {
-        let moving = self.pending.iter().any(Pending::is_outdated);
-        let Some(wanted) = self.producer.subscription().filter(|_| moving) else {
-            return (0, 0);
-        };
-        let late = |pending: &mut Pending| {
-            let age = pending.end.map(|end| timestamp.saturating_sub(end));
-            let age = age.map(Duration::from_micros);
-            pending.is_outdated() && age >= Some(wanted.max_age)
-        };
-        let given_up = self.pending.extract_if(.., late);
-        given_up.fold((0, 0), |(groups, frames), pending| {
-            (groups + 1, frames + pending.frames)
-        })
+    /// A group has until the newest frame is later than its end by the budget of those who subscribed,
+    /// or by the publisher's.
+    pub(super) fn give_up(&mut self, timestamp: u64) -> GivenUp {
+        if self.pending.iter().any(Pending::is_outdated)
+            && let Some(wanted) = self.producer.subscription()
+        {
+            let late = |pending: &mut Pending| {
+                let age = pending.end.map(|end| timestamp.saturating_sub(end));
+                let age = age.map(Duration::from_micros);
+                pending.is_outdated() && age >= Some(wanted.max_age)
+            };
+            let given_up = self.pending.extract_if(.., late);
+            for pending in given_up {
+                self.lost.groups += 1;
+                self.lost.frames += pending.frames;
+                self.stuck.push(pending);
+            }
+        }
+        std::mem::take(&mut self.lost)
     }
 
     /// Finishes the track if it is delivered; whether it is.
@@ -236,9 +295,13 @@ impl Track {
         if self.open.is_none() {
             self.container.restart();
         }
-        self.cut();
+        self.supersede();
         if timestamp < self.edge {
             return Err(Refused::Rewinds);
+        }
+        let stuck: usize = self.stuck.iter().map(|stuck| stuck.bytes).sum();
+        if stuck > self.max_stuck {
+            return Err(Refused::Congested);
         }
         self.edge = timestamp;
         let group = self.producer.append_group().map_err(moq_mux::Error::from)?;
@@ -262,6 +325,7 @@ impl Track {
         self.pending.push(Pending {
             group: group.clone(),
             frames: 0,
+            bytes: 0,
             end: None,
             delivery: delivery.clone(),
         });

@@ -46,9 +46,11 @@ impl Publication {
         let max_age = match follows {
             true => self
                 .lateness(kind, live)
-                .max(BEGINNING.min(self.cache_time)),
+                .max(BEGINNING.min(self.cache.time)),
             false => self.lateness(kind, live),
         };
+        // Half of the window stays free for what is newer.
+        let max_stuck = self.cache.send_window() as usize / 2;
         let broadcast = self.broadcast()?;
         let name = broadcast.names.take(&base);
         let info = track_info(kind.priority()).with_max_age(max_age);
@@ -57,7 +59,10 @@ impl Publication {
             return Ok(());
         };
         match producer {
-            Ok(producer) => member.publish(&self.run, base, Track::new(producer, kind, container)),
+            Ok(producer) => {
+                let track = Track::new(producer, kind, container, max_stuck);
+                member.publish(&self.run, base, track);
+            }
             Err(err) => {
                 member.fail(&self.run, format!("The track \"{name}\" is refused: {err}"));
                 return Ok(());
@@ -91,8 +96,8 @@ impl Publication {
             Kind::Text | Kind::Data => Duration::ZERO,
         };
         match live && !max_age.is_zero() {
-            true => max_age.min(self.cache_time),
-            false => self.cache_time,
+            true => max_age.min(self.cache.time),
+            false => self.cache.time,
         }
     }
 

@@ -1,5 +1,12 @@
 use super::*;
 
+const MAX_STUCK: usize = 1000;
+/// Nothing was given up.
+const NONE: GivenUp = GivenUp {
+    groups: 0,
+    frames: 0,
+};
+
 /// A track of a broadcast that nobody hears of, with what it needs to live.
 struct Fixture {
     track: Track,
@@ -16,7 +23,7 @@ impl Fixture {
         let producer = broadcast.create_track("track", info).expect("a track");
         let reader = producer.subscribe(None);
         Self {
-            track: Track::new(producer, kind, Container::legacy(kind)),
+            track: Track::new(producer, kind, Container::legacy(kind), MAX_STUCK),
             reader,
             watchers: JoinSet::new(),
             _broadcast: broadcast,
@@ -119,10 +126,62 @@ async fn a_group_that_is_under_way_for_too_long_is_given_up_once() {
     }
     let slow = video.reader.recv_group().await.expect("open");
     tokio::task::yield_now().await;
-    assert_eq!(video.track.give_up(10_000_000), (0, 0), "it is the newest");
+    assert_eq!(video.track.give_up(10_000_000), NONE, "it is the newest");
     video.write(80_000, true, 10).expect("written");
-    assert_eq!(video.track.give_up(179_999), (0, 0), "it is in time");
-    assert_eq!(video.track.give_up(180_000), (1, 2));
-    assert_eq!(video.track.give_up(10_000_000), (0, 0), "it was counted");
+    assert_eq!(video.track.give_up(179_999), NONE, "it is in time");
+    let lost = GivenUp {
+        groups: 1,
+        frames: 2,
+    };
+    assert_eq!(video.track.give_up(180_000), lost);
+    assert_eq!(video.track.give_up(10_000_000), NONE, "it was counted");
     drop(slow);
+}
+
+#[tokio::test]
+async fn behind_a_group_that_is_stuck_the_next_ones_are_taken_back() {
+    let mut video = Fixture::new(Kind::Video);
+    video.write(0, true, 10).expect("written");
+    let stuck = video.reader.recv_group().await.expect("open");
+    tokio::task::yield_now().await;
+    video.write(1_000_000, true, 10).expect("written");
+    let mut next = video.reader.recv_group().await.expect("open").expect("one");
+    assert_eq!(video.track.give_up(1_900_000).groups, 1);
+    next.read_frame().await.expect("whole").expect("a frame");
+
+    video.write(2_000_000, true, 10).expect("written");
+    let end = next.read_frame().await;
+    assert!(matches!(end, Err(moq_net::Error::Old)), "{end:?}");
+    let lost = GivenUp {
+        groups: 1,
+        frames: 1,
+    };
+    assert_eq!(video.track.give_up(2_000_000), lost);
+
+    drop(stuck);
+    video.watchers.join_next().await;
+    let mut last = video.reader.recv_group().await.expect("open").expect("one");
+    video.write(3_000_000, true, 10).expect("written");
+    last.read_frame().await.expect("whole").expect("a frame");
+    let end = last.read_frame().await.expect("a clean end");
+    assert!(end.is_none(), "the network carries everything again");
+}
+
+#[tokio::test]
+async fn nothing_is_put_beside_too_much_that_is_stuck() {
+    let mut video = Fixture::new(Kind::Video);
+    video.write(0, true, MAX_STUCK + 1).expect("written");
+    let stuck = video.reader.recv_group().await.expect("open");
+    tokio::task::yield_now().await;
+    video.write(1_000_000, true, 10).expect("written");
+    assert_eq!(video.track.give_up(1_900_000).groups, 1);
+    let refused = video.write(2_000_000, true, 10);
+    assert!(matches!(refused, Err(Refused::Congested)), "{refused:?}");
+    assert!(matches!(
+        video.write(2_040_000, false, 10),
+        Err(Refused::NoKeyFrame)
+    ));
+    drop(stuck);
+    while video.watchers.join_next().await.is_some() && video.track.is_congested() {}
+    video.write(3_000_000, true, 10).expect("there is room");
 }
