@@ -49,8 +49,8 @@ impl Publication {
                 .max(BEGINNING.min(self.cache.time)),
             false => self.lateness(kind, live),
         };
-        // Half of the window stays free for what is newer.
-        let max_stuck = self.cache.send_window() as usize / 2;
+        // Of groups that are larger than that, little can have left it.
+        let max_stuck = self.cache.send_window() as usize;
         let broadcast = self.broadcast()?;
         let name = broadcast.names.take(&base);
         let info = track_info(kind.priority()).with_max_age(max_age);
