@@ -1,7 +1,8 @@
 //! Peak memory of one element at a high rate: each scene in a process of its own, as nextest runs them,
 //! with the relay and the other end in processes beside it.
 //!
-//! `cargo nextest run --test memory --no-capture` prints the peaks.
+//! `cargo nextest run --test memory --no-capture` prints the peaks; with `MEMORY_SECONDS=60` in front of
+//! it each scene lasts a minute.
 
 mod common;
 
@@ -32,11 +33,18 @@ const ALLOWED: u64 = 40 * MIB;
 const FPS: u64 = 30;
 /// Frames from key frame to key frame.
 const GOP: u64 = 15;
-/// How long the media of a scene last.
-const LENGTH: Duration = Duration::from_secs(10);
+/// How long the media of a scene last, in seconds, unless [`LENGTH_VARIABLE`] says something else.
+const LENGTH: u64 = 10;
+const LENGTH_VARIABLE: &str = "MEMORY_SECONDS";
 /// The defaults of `cache-size`.
 const SINK_CACHE: u64 = 64 * MIB;
 const SOURCE_CACHE: u64 = 16 * MIB;
+
+fn length() -> Duration {
+    let seconds = std::env::var(LENGTH_VARIABLE).ok();
+    let seconds = seconds.map(|text| text.parse().expect("seconds"));
+    Duration::from_secs(seconds.unwrap_or(LENGTH))
+}
 
 /// One line of `/proc/self/status`, in bytes.
 fn status(field: &str) -> u64 {
@@ -167,14 +175,14 @@ fn feed(feeder: &Feeder, mbit: u64, stop: &AtomicBool) {
     }
 }
 
-/// Feeds a second, and [`LENGTH`] more.
+/// Feeds a second, and [`length`] more.
 fn feed_long(feeder: &Feeder, mbit: u64, after_a_second: impl FnOnce()) {
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| feed(feeder, mbit, &stop));
         thread::sleep(Duration::from_secs(1));
         after_a_second();
-        thread::sleep(LENGTH);
+        thread::sleep(length());
         stop.store(true, Ordering::Relaxed);
     });
 }
@@ -203,30 +211,48 @@ fn a_publisher_whose_relay_is_gone() {
 
 #[test]
 fn a_publisher_on_a_slow_path() {
+    slow_publisher("publisher, a tenth of 50 Mbit/s", 50, 5);
+}
+
+#[test]
+fn a_publisher_on_a_path_that_is_far_too_slow() {
+    slow_publisher("publisher, a twentieth of 200 Mbit/s", 200, 10);
+}
+
+fn slow_publisher(scene: &str, mbit: u64, carried: u64) {
     let (_relay, url) = Other::relay();
     let broadcast = unique_broadcast("slow");
     let _viewer = Other::start(&format!("view {url} {broadcast}"));
     let meter = Meter::start();
-    let proxy = slow(&url, 5_000_000);
+    let proxy = slow(&url, carried * 1_000_000);
     let feeder = Feeder::start(&proxy.url(), &broadcast, true);
-    feed_long(&feeder, 50, || {});
-    meter.check("publisher, a tenth of 50 Mbit/s", SINK_CACHE, 50);
+    feed_long(&feeder, mbit, || {});
+    meter.check(scene, SINK_CACHE, mbit);
 }
 
 #[test]
-fn a_publisher_of_a_burst() {
+fn a_publisher_of_a_file_at_once() {
+    burst("publisher, a file at once", false);
+}
+
+#[test]
+fn a_publisher_of_a_live_burst() {
+    burst("publisher, a live burst", true);
+}
+
+/// What is 10 s at 200 Mbit/s, as fast as it is taken.
+fn burst(scene: &str, live: bool) {
     let (_relay, url) = Other::relay();
     let broadcast = unique_broadcast("burst");
     let _viewer = Other::start(&format!("view {url} {broadcast}"));
     let meter = Meter::start();
     let proxy = slow(&url, 10_000_000);
-    let feeder = Feeder::start(&proxy.url(), &broadcast, false);
-    // What is 10 s at 200 Mbit/s, as fast as it is taken.
+    let feeder = Feeder::start(&proxy.url(), &broadcast, live);
     for number in 0..300 {
         let pts = gst::ClockTime::SECOND * number / FPS;
         feeder.push(pts, number % GOP == 0, 833_333, number as u32);
     }
-    meter.check("publisher, a file at once", SINK_CACHE, 200);
+    meter.check(scene, SINK_CACHE, 200);
 }
 
 /// A path of `bandwidth` to the relay.
@@ -264,7 +290,7 @@ fn subscriber(scene: &str, mbit: u64, slowed: bool, then: impl FnOnce(&Running, 
 #[test]
 fn a_subscriber_at_200_mbit() {
     subscriber("subscriber, 200 Mbit/s", 200, false, |_, _relay| {
-        thread::sleep(LENGTH);
+        thread::sleep(length());
     });
 }
 
@@ -280,7 +306,7 @@ fn a_subscriber_whose_downstream_is_blocked() {
             let probe = out
                 .add_probe(block, |_, _| gst::PadProbeReturn::Ok)
                 .expect("a probe");
-            thread::sleep(LENGTH);
+            thread::sleep(length());
             out.remove_probe(probe);
             let packets = Packets::of(&out);
             packets.wait_count(1, DEADLINE);
@@ -291,7 +317,7 @@ fn a_subscriber_whose_downstream_is_blocked() {
 #[test]
 fn a_subscriber_on_a_slow_path() {
     subscriber("subscriber, 40 Mbit/s for 50", 50, true, |_, _relay| {
-        thread::sleep(LENGTH);
+        thread::sleep(length());
     });
 }
 
@@ -303,7 +329,7 @@ fn a_subscriber_whose_relay_is_gone() {
         false,
         |_, relay| {
             drop(relay);
-            thread::sleep(LENGTH);
+            thread::sleep(length());
         },
     );
 }
