@@ -31,15 +31,12 @@
 //! ## Slow networks
 //!
 //! When the network cannot carry all tracks, sound goes before pictures and what is newer before what
-//! is older. The rest of an older group is dropped once newer media are as late after it as the least
-//! of `max-age`, which is for live input only and after a change of format at least 5 s, and of what
-//! the most patient viewer waits for. Within a
-//! group nothing can be dropped: the shorter the groups, the less late are their pictures. Each pad
-//! counts what is dropped in its `stats`, and a QOS message tells it, at most one a second.
-//!
-//! What QUIC has taken of a dropped group stays in its send window, 10 MB for a connection. A network
-//! that is too slow for so long that this is full, 35 s at 2 Mbit/s below the rate of the tracks, makes
-//! pictures come late all the same: let the encoder follow `estimated-send-rate` before that.
+//! is older. A group of pictures that is late is given up once newer media are as late after it as the
+//! least of `max-age`, which is for live input only and after a change of format at least 5 s, of
+//! `cache-time`, and of what the most patient viewer waits for; while it is stuck in the network, the
+//! rest of each later group goes as soon as a newer one begins. Within a group nothing can be dropped:
+//! the shorter the groups, the less late are their pictures. Each pad counts what is dropped in its
+//! `stats`, and a QOS message tells it, at most one a second.
 //!
 //! ## Subtitles
 //!

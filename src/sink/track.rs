@@ -195,9 +195,18 @@ impl Track {
     }
 
     /// Whether the network has more to carry than it can.
+    ///
+    /// Sound, text and data are small: late is better than lost, until much of it is stuck.
     fn is_congested(&mut self) -> bool {
         self.stuck.retain(|stuck| !stuck.is_done());
-        !self.stuck.is_empty()
+        match self.kind {
+            Kind::Video => !self.stuck.is_empty(),
+            Kind::Audio | Kind::Text | Kind::Data => self.stuck_bytes() > self.max_stuck / 8,
+        }
+    }
+
+    fn stuck_bytes(&self) -> usize {
+        self.stuck.iter().map(|stuck| stuck.bytes).sum()
     }
 
     /// Has the newest group delivered again: the connection was lost.
@@ -299,8 +308,7 @@ impl Track {
         if timestamp < self.edge {
             return Err(Refused::Rewinds);
         }
-        let stuck: usize = self.stuck.iter().map(|stuck| stuck.bytes).sum();
-        if stuck > self.max_stuck {
+        if self.stuck_bytes() > self.max_stuck {
             return Err(Refused::Congested);
         }
         self.edge = timestamp;

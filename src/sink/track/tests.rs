@@ -185,3 +185,19 @@ async fn nothing_is_put_beside_too_much_that_is_stuck() {
     while video.watchers.join_next().await.is_some() && video.track.is_congested() {}
     video.write(3_000_000, true, 10).expect("there is room");
 }
+
+#[tokio::test]
+async fn sound_is_taken_back_only_when_much_of_it_is_stuck() {
+    for (bytes, taken_back) in [(MAX_STUCK / 10, 0), (MAX_STUCK / 4, 1)] {
+        let mut audio = Fixture::new(Kind::Audio);
+        audio.write(0, true, bytes).expect("written");
+        let stuck = audio.reader.recv_group().await.expect("open");
+        tokio::task::yield_now().await;
+        audio.write(1_000_000, true, 10).expect("written");
+        assert_eq!(audio.track.give_up(3_000_000).groups, 1);
+        audio.write(3_000_000, true, 10).expect("written");
+        let lost = audio.track.give_up(3_000_000).groups;
+        assert_eq!(lost, taken_back, "with {bytes} bytes stuck");
+        drop(stuck);
+    }
+}
