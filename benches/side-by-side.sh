@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# Compares this plugin with the MoQ crates alone, moq-gst, SRT and RTP; `--help` lists the parts.
+# Installs and builds what it needs. The results go to target/side-by-side.
+set -euo pipefail
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# shellcheck source=../.ci/setup.sh
+source .ci/setup.sh
+
+OTHER=moq-gst
+OTHER_VERSION=0.4.20
+
+# Leaves the source of the other plugin in target/moq-gst/source.
+fetch_other() {
+    local folder=target/$OTHER source
+    [ ! -f "$folder/source/Cargo.toml" ] || return 0
+    mkdir -p "$folder/fetch/src"
+    cat >"$folder/fetch/Cargo.toml" <<TOML
+[package]
+name = "fetch"
+version = "0.0.0"
+edition = "2024"
+
+[dependencies]
+$OTHER = "=$OTHER_VERSION"
+
+[workspace]
+TOML
+    touch "$folder/fetch/src/lib.rs"
+    cargo fetch --quiet --manifest-path "$folder/fetch/Cargo.toml"
+    source=$(find "${CARGO_HOME:-$HOME/.cargo}/registry/src" -maxdepth 2 -name "$OTHER-$OTHER_VERSION" | head -n 1)
+    [ -n "$source" ] || fail "cargo has fetched $OTHER $OTHER_VERSION to an unknown place."
+    cp -r "$source" "$folder/source"
+    # A package in the tree of another one is taken for a part of it.
+    printf '\n[workspace]\n' >>"$folder/source/Cargo.toml"
+}
+
+require_rust
+install_packages "${PACKAGES[@]}" valgrind
+
+# Relay and clients read these; the benchmark means its own settings.
+while read -r name; do
+    unset "$name"
+done < <(compgen -e MOQ_ || true)
+
+say "Building this plugin (about 10 minutes on 2 cores the first time)"
+cargo build --quiet --release --locked
+
+say "Building $OTHER $OTHER_VERSION (about 10 minutes on 2 cores the first time)"
+fetch_other
+cargo build --quiet --release --locked --manifest-path "target/$OTHER/source/Cargo.toml" --target-dir "target/$OTHER"
+
+say "Building the benchmark (about 5 minutes on 2 cores the first time)"
+cargo build --quiet --release --locked --bench side_by_side
+program=$(cargo build --quiet --release --locked --bench side_by_side --message-format json |
+    sed -n 's/.*"executable":"\([^"]*side_by_side[^"]*\)".*/\1/p' | tail -n 1)
+
+say "Measuring"
+"$program" "$@"

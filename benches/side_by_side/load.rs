@@ -1,0 +1,101 @@
+//! Synthetic H.264: access units of a given size that carry their number and when they were sent.
+
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+/// Parameter sets of a picture of 1280x720, with start codes.
+const SETS: &[u8] = &[
+    0, 0, 0, 1, 0x67, 0x4d, 0x40, 0x1f, 0xda, 0x01, 0x40, 0x16, 0xec, 0x04, 0x40, 0, 0, 3, 0, 0x40,
+    0, 0, 0x0c, 0x83, 0xc6, 0x0c, 0xa8, 0, 0, 0, 1, 0x68, 0xef, 0x3c, 0x80,
+];
+/// The beginning of the only slice of a key frame, and of another picture.
+const KEY: &[u8] = &[0, 0, 0, 1, 0x65, 0x88];
+const DELTA: &[u8] = &[0, 0, 0, 1, 0x41, 0x9a];
+/// Stands before the numbers; transports may put other NAL units before the slice.
+const MARK: &[u8] = b"\xa5sent-at\xa5";
+/// Bytes of a number of seven bits each, none of them zero, so that no start code arises.
+const DIGITS: usize = 10;
+
+pub(crate) const CAPS: &str = "video/x-h264, stream-format=byte-stream, alignment=au, width=1280, \
+     height=720, profile=main, framerate=";
+
+/// What one publisher sends.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Load {
+    pub(crate) fps: u32,
+    /// Bits per second of all tracks together.
+    pub(crate) bits: u64,
+    /// Frames from key frame to key frame.
+    pub(crate) group: u32,
+    pub(crate) tracks: u32,
+    /// After as many frames of each track it stops.
+    pub(crate) frames: u32,
+}
+
+impl Load {
+    pub(crate) fn frame_bytes(&self) -> usize {
+        (self.bits / 8 / u64::from(self.fps) / u64::from(self.tracks)) as usize
+    }
+
+    pub(crate) fn is_key(&self, number: u32) -> bool {
+        number.is_multiple_of(self.group)
+    }
+
+    pub(crate) fn due(&self, number: u32) -> Duration {
+        Duration::from_secs(1) * number / self.fps
+    }
+
+    /// Calls `send` when each frame is due, until it says that it is enough.
+    pub(crate) fn pace(&self, mut send: impl FnMut(u32) -> bool) {
+        let begun = Instant::now();
+        for number in 0..self.frames {
+            std::thread::sleep(self.due(number).saturating_sub(begun.elapsed()));
+            if !send(number) {
+                return;
+            }
+        }
+    }
+
+    /// The access unit `number`, sent now.
+    pub(crate) fn access_unit(&self, number: u32) -> Vec<u8> {
+        let mut unit = Vec::with_capacity(self.frame_bytes().max(128));
+        let key = self.is_key(number);
+        if key {
+            unit.extend_from_slice(SETS);
+        }
+        unit.extend_from_slice(if key { KEY } else { DELTA });
+        unit.extend_from_slice(MARK);
+        unit.extend_from_slice(&digits(number.into()));
+        unit.extend_from_slice(&digits(now()));
+        // Stop bit, so that parsers find the end of the slice.
+        unit.resize(self.frame_bytes().max(unit.len() + 1), 0xff);
+        unit
+    }
+}
+
+/// Number and age of an access unit that arrives now.
+pub(crate) fn read(unit: &[u8]) -> Option<(u32, Duration)> {
+    let head = &unit[..unit.len().min(256)];
+    let at = head.windows(MARK.len()).position(|window| window == MARK)? + MARK.len();
+    let number = number(unit.get(at..at + DIGITS)?);
+    let sent = self::number(unit.get(at + DIGITS..at + 2 * DIGITS)?);
+    let age = Duration::from_nanos(now().saturating_sub(sent));
+    Some((u32::try_from(number).ok()?, age))
+}
+
+fn digits(number: u64) -> [u8; DIGITS] {
+    std::array::from_fn(|digit| 0x80 | (number >> (7 * digit)) as u8)
+}
+
+fn number(digits: &[u8]) -> u64 {
+    let digits = digits.iter().enumerate();
+    digits.fold(0, |number, (at, digit)| {
+        number | u64::from(digit & 0x7f) << (7 * at)
+    })
+}
+
+/// CLOCK_MONOTONIC in nanoseconds, the same in all processes of a machine.
+fn now() -> u64 {
+    gst::util_get_timestamp().nseconds()
+}

@@ -1,0 +1,137 @@
+//! What is compared: the pipelines of each peer, as a user would type them.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::load::{CAPS, Load};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) enum Peer {
+    /// The MoQ crates without GStreamer, writing the same container into the same groups.
+    Library,
+    /// This plugin.
+    Ours,
+    /// The crate moq-gst.
+    MoqGst,
+    /// SRT without a relay, at a latency of 20 ms.
+    Srt,
+    /// RTP over UDP without a relay.
+    Rtp,
+    /// The load alone: what measuring costs without GStreamer, and with it.
+    Bare,
+    BareGst,
+}
+
+impl Peer {
+    pub(crate) const MOQ: [Self; 3] = [Self::Library, Self::Ours, Self::MoqGst];
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Library,
+        Self::Ours,
+        Self::MoqGst,
+        Self::Srt,
+        Self::Rtp,
+    ];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Library => "library",
+            Self::Ours => "this plugin",
+            Self::MoqGst => "moq-gst",
+            Self::Srt => "SRT",
+            Self::Rtp => "RTP",
+            Self::Bare => "nothing",
+            Self::BareGst => "nothing, GStreamer",
+        }
+    }
+
+    /// The peer that costs as much as the harness around this one.
+    pub(crate) fn bare(self) -> Self {
+        match self {
+            Self::Library | Self::Bare => Self::Bare,
+            _ => Self::BareGst,
+        }
+    }
+
+    pub(crate) fn is_moq(self) -> bool {
+        Self::MOQ.contains(&self)
+    }
+
+    /// Whether GStreamer has a part in it.
+    pub(crate) fn has_pipeline(self) -> bool {
+        self.bare() == Self::BareGst
+    }
+
+    /// The plugin's file below the folder that cargo builds into.
+    pub(crate) fn plugin(self, target: &Path) -> Option<std::path::PathBuf> {
+        match self {
+            Self::Ours => Some(target.join("release/libgstmoq.so")),
+            Self::MoqGst => Some(target.join("moq-gst/release/libgstmoq.so")),
+            _ => None,
+        }
+    }
+
+    /// The pipeline that takes access units from the appsrcs `track0`, `track1`, ...
+    pub(crate) fn publisher(self, url: &str, broadcast: &str, load: &Load) -> String {
+        let source = |track: u32| {
+            format!(
+                "appsrc name=track{track} is-live=true format=time max-bytes=0 \
+                 caps=\"{CAPS}{}/1\"",
+                load.fps
+            )
+        };
+        let port = port(url);
+        let one = source(0);
+        match self {
+            Self::Srt => format!(
+                "{one} ! h264parse ! mpegtsmux alignment=7 ! \
+                 srtsink uri=srt://:{port}?mode=listener latency=20 wait-for-connection=false sync=false"
+            ),
+            Self::Rtp => format!(
+                "{one} ! rtph264pay mtu=1400 config-interval=-1 aggregate-mode=none ! \
+                 udpsink host=127.0.0.1 port={port} sync=false buffer-size=4194304"
+            ),
+            Self::BareGst | Self::Bare | Self::Library => (0..load.tracks)
+                .map(|track| format!("{} ! fakesink sync=false ", source(track)))
+                .collect(),
+            Self::Ours | Self::MoqGst => {
+                let tracks: String = (0..load.tracks)
+                    .map(|track| format!("{} ! moq.sink_{track} ", source(track)))
+                    .collect();
+                format!(
+                    "moqsink name=moq url={url} broadcast={broadcast} \
+                     tls-disable-verify=true {tracks}"
+                )
+            }
+        }
+    }
+
+    /// The pipeline that gives access units to the appsink `out`, or to one that is linked later.
+    pub(crate) fn subscriber(self, url: &str, broadcast: &str, load: &Load) -> String {
+        let out = "appsink name=out sync=false max-buffers=0 emit-signals=false async=false";
+        let port = port(url);
+        match self {
+            Self::Srt => format!(
+                "srtsrc uri=srt://127.0.0.1:{port} latency=20 ! tsdemux latency=1 ! \
+                 h264parse ! video/x-h264,alignment=au,stream-format=byte-stream ! {out}"
+            ),
+            Self::Rtp => format!(
+                "udpsrc port={port} buffer-size=4194304 caps=\"application/x-rtp, media=video, \
+                 encoding-name=H264, clock-rate=90000, payload=96\" ! rtph264depay ! \
+                 video/x-h264,alignment=au,stream-format=byte-stream ! {out}"
+            ),
+            Self::BareGst | Self::Bare | Self::Library => format!(
+                "appsrc name=track0 is-live=true format=time max-bytes=0 caps=\"{CAPS}{}/1\" ! {out}",
+                load.fps
+            ),
+            Self::Ours | Self::MoqGst => {
+                format!("moqsrc name=moq url={url} broadcast={broadcast} tls-disable-verify=true")
+            }
+        }
+    }
+}
+
+fn port(url: &str) -> &str {
+    let authority = url.trim_end_matches('/');
+    authority.rsplit_once(':').map_or(authority, |(_, port)| port)
+}
