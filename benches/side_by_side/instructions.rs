@@ -32,7 +32,13 @@ pub(crate) fn scene(bits: u64) -> Scene {
 }
 
 /// Instructions and frames of a run of so many seconds.
-fn run(scene: &Scene, peer: Peer, role: Role, plan: &Plan, seconds: u32) -> anyhow::Result<(f64, f64)> {
+fn run(
+    scene: &Scene,
+    peer: Peer,
+    role: Role,
+    plan: &Plan,
+    seconds: u32,
+) -> anyhow::Result<(f64, f64)> {
     let file = counts(&plan.target, peer, role, seconds);
     let relay = Worker::start(&scene.job(Role::Relay, peer, plan), &plan.target, None)?;
     let mut publish = Job {
@@ -73,6 +79,9 @@ fn run(scene: &Scene, peer: Peer, role: Role, plan: &Plan, seconds: u32) -> anyh
 fn instructions(file: &Path) -> anyhow::Result<f64> {
     let text = fs::read_to_string(file).context("callgrind's counts")?;
     let mut lines = text.lines();
-    let total = lines.find_map(|line| line.strip_prefix("totals:").or(line.strip_prefix("summary:")));
+    let total = lines.find_map(|line| {
+        line.strip_prefix("totals:")
+            .or(line.strip_prefix("summary:"))
+    });
     Ok(total.context("a total")?.trim().parse()?)
 }

@@ -83,7 +83,11 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Worker {
     /// Starts `job`; `callgrind` names the file to which valgrind counts its instructions.
-    pub(crate) fn start(job: &Job, target: &std::path::Path, callgrind: Option<&PathBuf>) -> anyhow::Result<Self> {
+    pub(crate) fn start(
+        job: &Job,
+        target: &std::path::Path,
+        callgrind: Option<&PathBuf>,
+    ) -> anyhow::Result<Self> {
         let program = std::env::current_exe()?;
         let mut command = match callgrind {
             None => Command::new(&program),
@@ -114,7 +118,10 @@ impl Worker {
         let (sender, words) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
             let lines = std::io::BufRead::lines(std::io::BufReader::new(output));
-            for word in lines.map_while(Result::ok).filter_map(|line| Word::hear(&line)) {
+            for word in lines
+                .map_while(Result::ok)
+                .filter_map(|line| Word::hear(&line))
+            {
                 if sender.send(word).is_err() {
                     return;
                 }

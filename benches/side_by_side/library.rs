@@ -74,7 +74,7 @@ impl Publisher {
     ) -> anyhow::Result<()> {
         let (track, open) = &mut self.tracks[track as usize];
         if key {
-            if let Some(mut group) = open.take() {
+            if let Some(group) = open.take() {
                 group.finish()?;
             }
             *open = Some(track.append_group()?);

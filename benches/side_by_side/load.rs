@@ -97,5 +97,6 @@ fn number(digits: &[u8]) -> u64 {
 
 /// CLOCK_MONOTONIC in nanoseconds, the same in all processes of a machine.
 fn now() -> u64 {
-    gst::util_get_timestamp().nseconds()
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }

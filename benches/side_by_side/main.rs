@@ -59,7 +59,10 @@ fn serve() -> anyhow::Result<()> {
         thread::sleep(Duration::from_millis(20));
     }
     let cpu = Usage::now().cpu_ms - from.0.cpu_ms;
-    let figures = Figures::from([("relay CPU ms/s".into(), cpu / from.1.elapsed().as_secs_f64())]);
+    let figures = Figures::from([(
+        "relay CPU ms/s".into(),
+        cpu / from.1.elapsed().as_secs_f64(),
+    )]);
     Word::Result(figures).say()
 }
 
@@ -90,7 +93,11 @@ fn compare(options: &Options) -> anyhow::Result<()> {
         plot::delays(&options.output.join("delay.svg"), &rates)?;
     }
     println!("{text}");
-    eprintln!("took {} s; the table is in {}", begun.elapsed().as_secs(), options.output.display());
+    eprintln!(
+        "took {} s; the table is in {}",
+        begun.elapsed().as_secs(),
+        options.output.display()
+    );
     Ok(())
 }
 
@@ -117,7 +124,9 @@ fn measured(scene: &Scene, mut results: Results, plan: &Plan) -> anyhow::Result<
 /// What the load itself costs is no cost of the peer.
 fn take_off(figures: &mut Figures, harness: &Figures) {
     for (name, value) in figures {
-        if name.contains("CPU") && let Some(own) = harness.get(name) {
+        if name.contains("CPU")
+            && let Some(own) = harness.get(name)
+        {
             *value -= own;
         }
     }
@@ -136,7 +145,11 @@ fn highest(plan: &Plan) -> String {
     }
     for (peer, rates) in results {
         let rates = rates.into_iter().map(report::number);
-        report::row(&mut text, peer.name(), [rates.collect::<Vec<_>>().join(", ")].into_iter());
+        report::row(
+            &mut text,
+            peer.name(),
+            [rates.collect::<Vec<_>>().join(", ")].into_iter(),
+        );
     }
     text + "\n"
 }
@@ -151,7 +164,11 @@ fn states(plan: &Plan) -> String {
             }
         }
     }
-    let mut names: Vec<String> = results.values().flatten().flat_map(|f| f.keys().cloned()).collect();
+    let mut names: Vec<String> = results
+        .values()
+        .flatten()
+        .flat_map(|f| f.keys().cloned())
+        .collect();
     names.sort();
     names.dedup();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -173,7 +190,11 @@ fn instructions(plan: &Plan) -> String {
             let own = instructions::per_frame(&scene, peer.bare(), role, plan)?;
             Ok((instructions::per_frame(&scene, peer, role, plan)? - own) / 1e3)
         };
-        let counts = Peer::MOQ.map(|peer| count(peer).inspect_err(|err| eprintln!("{err:#}")).unwrap_or(f64::NAN));
+        let counts = Peer::MOQ.map(|peer| {
+            count(peer)
+                .inspect_err(|err| eprintln!("{err:#}"))
+                .unwrap_or(f64::NAN)
+        });
         let [library, ours, other] = counts;
         let title = format!("{role:?}, {} Mbit/s", bits / 1_000_000);
         let cells = [library, ours, ours / library, other].map(report::number);

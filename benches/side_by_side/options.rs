@@ -45,7 +45,11 @@ impl Options {
         };
         let mut arguments = std::env::args().skip(1);
         while let Some(argument) = arguments.next() {
-            let mut value = || arguments.next().with_context(|| format!("{argument} wants a value"));
+            let mut value = || {
+                arguments
+                    .next()
+                    .with_context(|| format!("{argument} wants a value"))
+            };
             match argument.as_str() {
                 // cargo bench says so.
                 "--bench" => {}
@@ -63,7 +67,15 @@ impl Options {
         }
         options.plan.target = options.plan.target.canonicalize().context("--target")?;
         if options.parts.is_empty() {
-            let all = ["rate", "tracks", "subscribers", "network", "highest", "states", "instructions"];
+            let all = [
+                "rate",
+                "tracks",
+                "subscribers",
+                "network",
+                "highest",
+                "states",
+                "instructions",
+            ];
             options.parts = all.map(Part::named).into();
         }
         Ok(options)

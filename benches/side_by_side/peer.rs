@@ -133,5 +133,7 @@ impl Peer {
 
 fn port(url: &str) -> &str {
     let authority = url.trim_end_matches('/');
-    authority.rsplit_once(':').map_or(authority, |(_, port)| port)
+    authority
+        .rsplit_once(':')
+        .map_or(authority, |(_, port)| port)
 }

@@ -43,14 +43,23 @@ fn draw(
             results.iter().filter_map(of_peer)
         })
         .collect();
-    let top = marks.iter().map(|(_, _, spread)| spread.greatest).fold(1.0, f64::max);
+    let top = marks
+        .iter()
+        .map(|(_, _, spread)| spread.greatest)
+        .fold(1.0, f64::max);
     let mut chart = ChartBuilder::on(panel)
         .caption(title, ("sans-serif", 18))
         .margin(8)
         .x_label_area_size(30)
         .y_label_area_size(50)
-        .build_cartesian_2d(-0.5..scenes.len() as f64 - 0.5, (0.3..top * 1.3).log_scale())?;
-    let names: Vec<&str> = scenes.keys().map(|name| name.trim_start_matches("rate: ")).collect();
+        .build_cartesian_2d(
+            -0.5..scenes.len() as f64 - 0.5,
+            (0.3..top * 1.3).log_scale(),
+        )?;
+    let names: Vec<&str> = scenes
+        .keys()
+        .map(|name| name.trim_start_matches("rate: "))
+        .collect();
     chart
         .configure_mesh()
         .x_labels(scenes.len() * 2 + 1)
@@ -66,12 +75,15 @@ fn draw(
         let own: Vec<_> = marks.iter().filter(|(_, of, _)| *of == peer).collect();
         let bars = own.iter().map(|(at, _, spread)| {
             let x = place(*at);
-            PathElement::new([(x, spread.least), (x, spread.greatest)], color.stroke_width(2))
+            PathElement::new(
+                [(x, spread.least), (x, spread.greatest)],
+                color.stroke_width(2),
+            )
         });
         chart.draw_series(bars)?;
-        let dots = own.iter().map(|(at, _, spread)| {
-            Circle::new((place(*at), spread.median), 4, color.filled())
-        });
+        let dots = own
+            .iter()
+            .map(|(at, _, spread)| Circle::new((place(*at), spread.median), 4, color.filled()));
         chart
             .draw_series(dots)?
             .label(peer.name())

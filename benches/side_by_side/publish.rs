@@ -32,8 +32,7 @@ impl Output {
             Peer::Bare => Ok(Self::Nowhere),
             Peer::Library => {
                 let runtime = library::runtime()?;
-                let start =
-                    library::Publisher::start(&job.url, &job.broadcast, job.load.tracks);
+                let start = library::Publisher::start(&job.url, &job.broadcast, job.load.tracks);
                 Ok(Self::Library {
                     publisher: runtime.block_on(start)?,
                     _runtime: runtime,

@@ -35,7 +35,10 @@ pub(crate) struct Spread {
 
 impl Spread {
     pub(crate) fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
-        let mut values: Vec<f64> = values.into_iter().filter(|value| value.is_finite()).collect();
+        let mut values: Vec<f64> = values
+            .into_iter()
+            .filter(|value| value.is_finite())
+            .collect();
         values.sort_by(f64::total_cmp);
         let middle = values.len() / 2;
         let median = match values.len() {
@@ -65,7 +68,11 @@ impl Spread {
 
 /// One figure of one peer in all rounds.
 pub(crate) fn spread(rounds: &[Figures], name: &str) -> Option<Spread> {
-    Spread::of(rounds.iter().filter_map(|figures| figures.get(name).copied()))
+    Spread::of(
+        rounds
+            .iter()
+            .filter_map(|figures| figures.get(name).copied()),
+    )
 }
 
 /// The median of the ratios to another peer, round by round.
@@ -80,7 +87,11 @@ fn ratio(rounds: &[Figures], others: &[Figures], name: &str) -> Option<f64> {
 /// A table of one scene: a row for each peer, a column for each figure, with this plugin's ratios to
 /// the library and to moq-gst below.
 pub(crate) fn table(scene: &str, results: &Results, columns: &[&str]) -> String {
-    let has = |name: &&&str| results.values().any(|rounds| spread(rounds, name).is_some());
+    let has = |name: &&&str| {
+        results
+            .values()
+            .any(|rounds| spread(rounds, name).is_some())
+    };
     let columns: Vec<&str> = columns.iter().filter(has).copied().collect();
     let mut text = format!("**{scene}**\n\n| | {} |\n", columns.join(" | "));
     text += &format!("|---|{}\n", "---|".repeat(columns.len()));

@@ -117,7 +117,12 @@ impl Scene {
         let mut results = Results::new();
         for round in 1..=plan.rounds {
             for &peer in &self.peers {
-                eprintln!("{}, round {round} of {}: {}", self.name, plan.rounds, peer.name());
+                eprintln!(
+                    "{}, round {round} of {}: {}",
+                    self.name,
+                    plan.rounds,
+                    peer.name()
+                );
                 match self.measure(peer, plan) {
                     Ok(figures) => results.entry(peer).or_default().push(figures),
                     Err(err) => eprintln!("no result: {err:#}"),
@@ -138,7 +143,9 @@ impl Scene {
             Some(relay) => relay.ready()?,
             None => format!("udp://127.0.0.1:{}", free_port()?),
         };
-        let proxy = self.path.map(|path| Proxy::start(address(&job.url)?, path).context("a proxy"));
+        let proxy = self
+            .path
+            .map(|path| Proxy::start(address(&job.url)?, path).context("a proxy"));
         let proxy = proxy.transpose()?;
         let front = proxy.as_ref().map_or(job.url.clone(), Proxy::url);
         let publish = Job {
@@ -237,7 +244,9 @@ pub(crate) fn states(peer: Peer, plan: &Plan) -> anyhow::Result<Figures> {
     relay.finish()?;
     job.url = format!("https://127.0.0.1:{}/", free_port()?);
     let without = Worker::start(&job, &plan.target, None)?.result(plan.measure)?;
-    let changes = without.into_iter().filter(|(name, _)| name.contains("READY"));
+    let changes = without
+        .into_iter()
+        .filter(|(name, _)| name.contains("READY"));
     figures.extend(changes.map(|(name, value)| (format!("no relay: {name}"), value)));
     Ok(figures)
 }

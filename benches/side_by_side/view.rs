@@ -138,7 +138,10 @@ fn judge(
         ("delay p99.9 ms".into(), delay(0.999)),
         ("delay max ms".into(), delay(1.0)),
         ("frames".into(), frames as f64),
-        ("frames lost %".into(), 100.0 * lost as f64 / (frames + lost).max(1) as f64),
+        (
+            "frames lost %".into(),
+            100.0 * lost as f64 / (frames + lost).max(1) as f64,
+        ),
         ("first frame ms".into(), first.as_secs_f64() * 1e3),
         ("subscriber CPU ms/MB".into(), cpu / megabytes),
         ("subscriber CPU µs/frame".into(), cpu * 1e3 / frames as f64),
@@ -240,7 +243,10 @@ fn connect(
         let Some(pipeline) = pipeline.upgrade().filter(|_| *next < tracks) else {
             return;
         };
-        let out = gst_app::AppSink::builder().sync(false).async_(false).build();
+        let out = gst_app::AppSink::builder()
+            .sync(false)
+            .async_(false)
+            .build();
         count(&out, lanes.clone(), place(*next));
         *next += 1;
         let linked = || -> anyhow::Result<()> {
@@ -264,5 +270,9 @@ fn count(out: &gst_app::AppSink, lanes: Lanes, index: usize) {
         lane(&lanes, index).take(&unit);
         Ok(gst::FlowSuccess::Ok)
     };
-    out.set_callbacks(gst_app::AppSinkCallbacks::builder().new_sample(take).build());
+    out.set_callbacks(
+        gst_app::AppSinkCallbacks::builder()
+            .new_sample(take)
+            .build(),
+    );
 }

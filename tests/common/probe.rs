@@ -83,7 +83,12 @@ impl Delays {
 
     /// Remembers what passes a pad of `moqsink`.
     pub(crate) fn capture(&self, pad: &gst::Pad) {
-        self.lock().publisher.set(pad.parent_element().as_ref());
+        let mut state = self.lock();
+        state.publisher.set(pad.parent_element().as_ref());
+        // Running times of another pipeline mean nothing in this one.
+        state.captures.clear();
+        state.order.clear();
+        drop(state);
         let this = self.clone();
         pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
             if let Some(buffer) = info.buffer()

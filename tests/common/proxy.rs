@@ -1,5 +1,7 @@
 //! A bad network on loopback: a UDP proxy with a bandwidth, a queue, a delay, losses and disorder.
 
+// Found from wherever this file is included.
+#[path = "proxy/flows.rs"]
 mod flows;
 
 use std::{
