@@ -8,7 +8,7 @@ use std::{
 };
 
 use common::{
-    Relay, Resources, Running, init,
+    Path, Proxy, Relay, Resources, Running, init,
     media::{Video, live_opus, moqsink, moqsrc},
     pipeline::wait_pad,
     stops::BOUND,
@@ -16,9 +16,9 @@ use common::{
 };
 use gst::{glib, prelude::*};
 
-const SEQUENCES: usize = 200;
+const SEQUENCES: usize = 250;
 /// How many of them one pair of pipelines goes through.
-const PER_PAIR: usize = 20;
+const PER_PAIR: usize = 25;
 const STATES: [gst::State; 4] = [
     gst::State::Null,
     gst::State::Ready,
@@ -26,7 +26,7 @@ const STATES: [gst::State; 4] = [
     gst::State::Playing,
 ];
 /// The whole test, on a slow machine.
-const LIMIT: Duration = Duration::from_secs(100);
+const LIMIT: Duration = Duration::from_secs(150);
 /// How long threads and references may take to go after the last state change.
 const RETURN: Duration = Duration::from_secs(40);
 
@@ -80,7 +80,7 @@ struct Pair {
 }
 
 impl Pair {
-    fn new(relay: &Relay) -> Self {
+    fn new(url: &str) -> Self {
         let broadcast = unique_broadcast("leaks");
         let video = Video {
             width: 64,
@@ -91,11 +91,11 @@ impl Pair {
             "{} ! moq.sink_0 {} ! moq.sink_1 {}",
             video.live(),
             live_opus(),
-            moqsink(&relay.url(), &broadcast)
+            moqsink(url, &broadcast)
         ));
         let player = Running::launch(&format!(
             "{} fakesink name=video_0 sync=false fakesink name=audio_0 sync=false",
-            moqsrc(&relay.url(), &broadcast)
+            moqsrc(url, &broadcast)
         ));
         let weak = player.downgrade();
         player.element("moq").connect_pad_added(move |_, pad| {
@@ -177,29 +177,91 @@ impl Dice {
     }
 }
 
+/// A relay behind a bad network.
+struct Faults {
+    relay: Option<Relay>,
+    proxy: Proxy,
+    path: Path,
+}
+
+impl Faults {
+    fn start() -> Self {
+        let relay = Relay::start().expect("the relay starts");
+        let path = Path {
+            delay: Duration::from_millis(5),
+            loss: 0.02,
+            ..Path::default()
+        };
+        let proxy = Proxy::start(relay.addr(), path).expect("the proxy starts");
+        Self {
+            relay: Some(relay),
+            proxy,
+            path,
+        }
+    }
+
+    /// Something happens to the network or the relay, or is over.
+    fn happen(&mut self, dice: &mut Dice) {
+        match dice.below(16) {
+            0 | 1 => self.proxy.cut(),
+            2 => self.proxy.rebind(),
+            3 | 4 => self.proxy.set_path(self.path),
+            5 => self.restart_relay(),
+            _ => self.end(),
+        }
+    }
+
+    fn restart_relay(&mut self) {
+        let Some(relay) = self.relay.take() else {
+            return;
+        };
+        let port = relay.addr().port();
+        relay.kill();
+        self.relay = Some(Relay::start_at(port).expect("its port is free"));
+    }
+
+    fn end(&self) {
+        self.proxy.restore();
+        self.proxy.set_path(Path::default());
+    }
+}
+
 #[test]
-fn random_changes_of_state_leave_nothing() {
+fn random_changes_of_state_in_faults_leave_nothing() {
+    change_states(1);
+}
+
+#[test]
+fn other_changes_of_state_in_faults_leave_nothing() {
+    change_states(2);
+}
+
+fn change_states(seed: u64) {
     init();
     let tracer = leaks_tracer();
-    let relay = Relay::start().expect("the relay starts");
-    let mut dice = Dice(1);
+    let mut faults = Faults::start();
+    let mut dice = Dice(seed);
     let begun = Instant::now();
-    let run = |dice: &mut Dice, sequences: usize| {
-        let mut pair = Pair::new(&relay);
+    let mut run = |dice: &mut Dice, sequences: usize| {
+        let mut pair = Pair::new(&faults.proxy.url());
         for _ in 0..sequences {
+            faults.happen(dice);
             pair.change(dice);
         }
+        faults.end();
         pair.settle();
     };
     // The first one makes what stays for the life of the process.
     run(&mut dice, 1);
     let before = Resources::now();
-    for _ in 0..SEQUENCES / PER_PAIR {
+    let pairs = SEQUENCES.div_ceil(PER_PAIR);
+    for _ in 0..pairs {
         run(&mut dice, PER_PAIR);
     }
     before.wait_return(RETURN);
     let left = alive(&tracer);
     assert!(left.is_empty(), "objects are alive: {left:?}");
     let took = begun.elapsed();
+    eprintln!("{} sequences in {took:?}", pairs * PER_PAIR);
     assert!(took < LIMIT, "it took {took:?}");
 }

@@ -57,11 +57,6 @@ impl Peer {
         Self::MOQ.contains(&self)
     }
 
-    /// Whether GStreamer has a part in it.
-    pub(crate) fn has_pipeline(self) -> bool {
-        self.bare() == Self::BareGst
-    }
-
     /// The plugin's file below the folder that cargo builds into.
     pub(crate) fn plugin(self, target: &Path) -> Option<std::path::PathBuf> {
         match self {

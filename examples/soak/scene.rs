@@ -84,6 +84,8 @@ pub(crate) struct Scene {
     pub(crate) subscriber: Running,
     video: Delays,
     audio: Delays,
+    /// Publishers so far: each has other pictures, so that those of one are not taken for another's.
+    publishers: usize,
 }
 
 impl Scene {
@@ -93,20 +95,25 @@ impl Scene {
         let network = || Proxy::start(relay.addr, crate::common::Path::default());
         let networks = [network()?, network()?];
         let subscriber = Running::launch(&format!(
-            "{} moq.video_0 ! identity name=video_in ! fakesink name=video sync=true signal-handoffs=true \
-             moq.audio_0 ! fakesink name=audio sync=true signal-handoffs=true",
+            "{} identity name=video_in ! fakesink name=video sync=true signal-handoffs=true \
+             identity name=audio_in ! fakesink name=audio sync=true signal-handoffs=true",
             moqsrc(&networks[1].url(), BROADCAST)
         ));
         let (video, audio) = (Delays::new(), Delays::new());
         video.render(&subscriber.element("video"));
         audio.render(&subscriber.element("audio"));
-        let pads = [video.clone(), audio.clone()];
+        // Each start brings new pads.
+        let inputs = ["video_in", "audio_in"].map(|name| subscriber.element(name));
+        let tracks = [video.clone(), audio.clone()];
         subscriber.element("moq").connect_pad_added(move |_, pad| {
-            let [video, audio] = &pads;
-            match pad.name().as_str() {
-                "video_0" => video.receive(pad),
-                "audio_0" => audio.receive(pad),
-                _ => {}
+            let names = ["video_0", "audio_0"];
+            let Some(at) = names.iter().position(|name| *name == pad.name()) else {
+                return;
+            };
+            tracks[at].receive(pad);
+            if let Some(input) = inputs[at].static_pad("sink") {
+                // A pad that is not linked shows as media that do not flow.
+                let _ = pad.link(&input);
             }
         });
         let mut scene = Self {
@@ -116,6 +123,7 @@ impl Scene {
             subscriber,
             video,
             audio,
+            publishers: 0,
         };
         scene.publish("x264enc");
         scene.subscriber.start();
@@ -125,6 +133,7 @@ impl Scene {
     /// A new publisher of the same broadcast in place of the one that may be there.
     pub(crate) fn publish(&mut self, encoder: &str) {
         drop(self.publisher.take());
+        self.publishers += 1;
         let picture = match encoder {
             "vp8enc" => "videotestsrc is-live=true pattern=smpte horizontal-speed=2 ! \
                  video/x-raw,width=320,height=240,framerate=30/1 ! \
@@ -136,6 +145,8 @@ impl Scene {
             }
             .live(),
         };
+        let speed = format!("horizontal-speed={}", 2 + self.publishers % 50);
+        let picture = picture.replace("horizontal-speed=2", &speed);
         let publisher = Running::launch(&format!(
             "{picture} ! moq.sink_0 {} ! moq.sink_1 {}",
             live_aac(),

@@ -6,12 +6,16 @@ use std::{
     net::{Ipv4Addr, SocketAddr, UdpSocket},
     sync::{Arc, Mutex, atomic::Ordering},
     thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 
 use super::{STOP_CHECK, Shared, lock};
 
 /// The largest UDP datagram.
 const DATAGRAM: usize = 65536;
+
+/// A connection on which nothing comes for so long is over.
+const FORGOTTEN: Duration = Duration::from_secs(8);
 
 /// One QUIC connection through the proxy.
 struct Flow {
@@ -22,6 +26,8 @@ struct Flow {
     rebinds: u32,
     /// The connection ids that the client sends to.
     ids: Arc<Mutex<Vec<Vec<u8>>>>,
+    /// When the client last sent something.
+    used: Instant,
 }
 
 /// Reads what clients send; each connection gets a socket of its own towards its relay.
@@ -30,6 +36,11 @@ pub(super) fn accept(shared: &Arc<Shared>, front: &Arc<UdpSocket>) {
     let mut readers = Vec::new();
     let mut buffer = vec![0; DATAGRAM];
     while !shared.stopping() {
+        clients.retain(|_, flows| {
+            flows.retain(|flow| flow.used.elapsed() < FORGOTTEN);
+            !flows.is_empty()
+        });
+        readers.retain(|reader: &JoinHandle<()>| !reader.is_finished());
         // A timeout is the moment to look at `stop`; an ICMP error says nothing new.
         let Ok((length, client)) = front.recv_from(&mut buffer) else {
             continue;
@@ -68,10 +79,12 @@ fn place<'a>(shared: &Shared, flows: &'a mut Vec<Flow>, packet: &[u8]) -> io::Re
                 // None yet: the first packet makes its reader.
                 rebinds: u32::MAX,
                 ids: Arc::new(Mutex::new(Vec::from_iter(id))),
+                used: Instant::now(),
             });
             flows.len() - 1
         }
     };
+    flows[index].used = Instant::now();
     Ok(&mut flows[index])
 }
 
@@ -111,16 +124,22 @@ impl Flow {
 /// Reads what the relay sends to one client.
 fn answer(
     shared: &Shared,
-    back: &UdpSocket,
+    back: &Arc<UdpSocket>,
     front: &Arc<UdpSocket>,
     client: SocketAddr,
     ids: &Mutex<Vec<Vec<u8>>>,
 ) {
     let mut buffer = vec![0; DATAGRAM];
+    let mut used = Instant::now();
     while !shared.stopping() {
         let Ok((length, _)) = back.recv_from(&mut buffer) else {
+            // Nobody else has this address any more, and nothing comes to it.
+            if Arc::strong_count(back) == 1 && used.elapsed() > FORGOTTEN {
+                return;
+            }
             continue;
         };
+        used = Instant::now();
         let packet = &buffer[..length];
         if let Some((_, source)) = header_ids(packet) {
             let mut ids = lock(ids);
