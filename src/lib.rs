@@ -9,6 +9,9 @@ mod session;
 mod sink;
 mod source;
 
+#[cfg(any(test, fuzzing))]
+pub use source::fuzzing;
+
 fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     sink::register(plugin)?;
     source::register(plugin)

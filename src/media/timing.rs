@@ -33,8 +33,8 @@ pub struct Times {
 /// Why a buffer cannot be published. Each text ends the sentence "A buffer was dropped: ...".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Untimed {
-    /// No SEGMENT event came, or one that is not in time.
-    #[error("no segment in time format came before it")]
+    /// No SEGMENT event came, or one that is not in time or cannot be counted in.
+    #[error("no usable segment in time format came before it")]
     NoSegment,
     /// It has neither a PTS nor another time that may stand for it.
     #[error("it has no presentation time")]
@@ -47,7 +47,8 @@ pub enum Untimed {
 impl Timing {
     /// A SEGMENT event came.
     pub fn set_segment(&mut self, segment: &gst::Segment) {
-        self.segment = segment.downcast_ref::<gst::ClockTime>().cloned();
+        let segment = segment.downcast_ref::<gst::ClockTime>().cloned();
+        self.segment = segment.filter(is_usable);
         self.previous = None;
     }
 
@@ -114,6 +115,11 @@ impl Timing {
 /// No stream runs for 30 years: sums of times below this cannot overflow.
 const MAX_RUNNING: gst::ClockTime = gst::ClockTime::from_nseconds(1 << 60);
 
+/// Whether GStreamer can count in it: backwards it counts from the stop.
+fn is_usable(segment: &gst::FormattedSegment<gst::ClockTime>) -> bool {
+    segment.rate() > 0.0 || segment.stop() >= segment.offset().max(Some(gst::ClockTime::ZERO))
+}
+
 /// A running time before zero is none, nor is one beyond all reason.
 fn running(
     segment: &gst::FormattedSegment<gst::ClockTime>,
@@ -151,6 +157,27 @@ mod tests {
     fn what_lies_before_the_segment_is_dropped_and_not_clamped() {
         let times = timing(10).times(Some(SECOND * 9), None, Format::default());
         assert_eq!(times, Err(Untimed::OutsideSegment));
+    }
+
+    #[test]
+    fn a_segment_without_an_end_cannot_be_played_backwards() {
+        let mut timing = timing(0);
+        let mut segment = gst::FormattedSegment::<gst::ClockTime>::new();
+        segment.set_rate(-1.0);
+        for stop in [None, Some(SECOND)] {
+            segment.set_stop(stop);
+            segment.set_offset(stop.map(|stop| stop * 2));
+            timing.set_segment(segment.as_ref());
+            let times = timing.times(Some(SECOND), None, Format::default());
+            assert_eq!(times, Err(Untimed::NoSegment));
+        }
+        segment.set_stop(SECOND * 3);
+        timing.set_segment(segment.as_ref());
+        let times = timing.times(Some(SECOND), None, Format::default());
+        assert_eq!(
+            times.map(|times| times.presentation),
+            Ok(gst::ClockTime::ZERO)
+        );
     }
 
     #[test]

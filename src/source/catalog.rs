@@ -2,6 +2,8 @@
 
 mod entries;
 mod format;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod hang;
 mod msf;
 #[cfg(test)]

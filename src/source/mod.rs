@@ -103,6 +103,9 @@ mod uri;
 
 use gst::{glib, prelude::*};
 
+#[cfg(any(test, fuzzing))]
+pub use catalog::fuzzing;
+
 glib::wrapper! {
     /// Subscribes to a broadcast of a MoQ relay.
     pub struct MoqSrc(ObjectSubclass<imp::MoqSrc>) @extends gst::Element, gst::Object,

@@ -4,41 +4,88 @@ use std::{
     collections::BTreeMap,
     fs,
     panic::{self, AssertUnwindSafe},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
 
+/// What separates the parts of an input.
+pub(crate) const CUT: &[u8] = b"\n~~~\n";
+
 /// No single input may take longer: work is bounded by the input's size.
 const LONGEST: Duration = Duration::from_secs(5);
+/// No longer part of an input is made, in bytes.
+const MAX_PART: usize = 64 << 10;
 
 /// Where panics happened that were contained, how often, and the input of the first one.
 static CONTAINED: Mutex<BTreeMap<String, (u64, String)>> = Mutex::new(BTreeMap::new());
-static INPUT: Mutex<String> = Mutex::new(String::new());
+static INPUT: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 
-/// The committed seeds.
-pub(crate) fn corpus() -> PathBuf {
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/corpus"))
+/// What the first part of an input is; all others are bytes.
+#[derive(Clone, Copy)]
+pub(crate) enum Form {
+    Bytes,
+    Text,
+    Json,
+}
+
+/// The parts of an input.
+pub(crate) fn parts(mut input: &[u8]) -> Vec<&[u8]> {
+    let mut parts = Vec::new();
+    while let Some(at) = input.windows(CUT.len()).position(|here| here == CUT) {
+        parts.push(&input[..at]);
+        input = &input[at + CUT.len()..];
+    }
+    parts.push(input);
+    parts
 }
 
 /// The contents of all seeds whose names end in `suffix`, by name.
 pub(crate) fn seeds(suffix: &str) -> BTreeMap<String, Vec<u8>> {
-    let files = fs::read_dir(corpus()).expect("the corpus is there");
-    let seeds = files.map(|file| file.expect("a file").path());
-    seeds
-        .filter_map(|path| {
-            let name = path.file_name()?.to_str()?.strip_suffix(suffix)?.to_owned();
-            Some((name, fs::read(&path).expect("a seed")))
-        })
+    let files = files(&corpus());
+    let seeds = files.into_iter().filter_map(|path| {
+        let name = path.file_name()?.to_str()?.strip_suffix(suffix)?.to_owned();
+        Some((name, fs::read(&path).expect("a seed")))
+    });
+    seeds.collect()
+}
+
+/// Whole inputs that were kept for the target `name`.
+pub(crate) fn kept(name: &str) -> Vec<Vec<u8>> {
+    let files = files(&corpus().join(name)).into_iter();
+    files
+        .map(|path| fs::read(path).expect("an input"))
         .collect()
 }
 
-/// Calls `one` with new inputs for `FUZZ_SECONDS` (5 by default), from the seed `FUZZ_SEED`.
-///
-/// `one` draws its input and says with [`Mutator::note`] what it is, so that a panic names it.
-pub(crate) fn fuzz(mut one: impl FnMut(&mut Mutator)) {
+/// Whole catalogs, each with a frame.
+pub(crate) fn catalogs() -> Vec<Vec<u8>> {
+    let catalogs = seeds(".json").into_values();
+    let inputs = catalogs.map(|catalog| [&catalog[..], b"\0frame"].join(CUT));
+    inputs.chain(kept("catalog")).collect()
+}
+
+fn corpus() -> PathBuf {
+    let above = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    let mut found = above.map(|place| place.join("tests/corpus"));
+    found
+        .find(|path| path.is_dir())
+        .expect("the corpus is there")
+}
+
+fn files(path: &Path) -> Vec<PathBuf> {
+    let files = fs::read_dir(path).into_iter().flatten();
+    let files = files.map(|file| file.expect("a file").path());
+    let mut files: Vec<_> = files.filter(|path| path.is_file()).collect();
+    files.sort();
+    files
+}
+
+/// Calls `run` with the `seeds` and then with changed ones for `FUZZ_SECONDS` (5 by default), from the
+/// seed `FUZZ_SEED`.
+pub(crate) fn fuzz(form: Form, seeds: &[Vec<u8>], run: impl Fn(&[u8])) {
     let number = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
     let end = Instant::now() + Duration::from_secs(number("FUZZ_SECONDS").unwrap_or(5));
     let mut mutator = Mutator::new(number("FUZZ_SEED").unwrap_or(1));
@@ -46,14 +93,20 @@ pub(crate) fn fuzz(mut one: impl FnMut(&mut Mutator)) {
     panic::set_hook(Box::new(|info| {
         let place = info.location().map(ToString::to_string).unwrap_or_default();
         let mut contained = CONTAINED.lock().unwrap_or_else(PoisonError::into_inner);
-        let input = || INPUT.lock().unwrap_or_else(PoisonError::into_inner).clone();
         contained.entry(place).or_insert_with(|| (0, input())).0 += 1;
     }));
+    let mut given = seeds.iter();
     let mut count = 0_u64;
     let mut failure = None;
-    while Instant::now() < end && failure.is_none() {
+    while failure.is_none() && (given.len() > 0 || Instant::now() < end) {
+        let next = given.next().cloned();
+        let input = next.unwrap_or_else(|| mutator.input(form, seeds));
+        INPUT
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone_from(&input);
         let begun = Instant::now();
-        failure = panic::catch_unwind(AssertUnwindSafe(|| one(&mut mutator))).err();
+        failure = panic::catch_unwind(AssertUnwindSafe(|| run(&input))).err();
         if begun.elapsed() > LONGEST {
             failure = Some(Box::new("it took too long"));
         }
@@ -68,38 +121,63 @@ pub(crate) fn fuzz(mut one: impl FnMut(&mut Mutator)) {
     if let Some(failure) = failure {
         let text = failure.downcast_ref::<String>().cloned();
         let text = text.or_else(|| failure.downcast_ref::<&str>().map(|text| (*text).into()));
-        let input = INPUT.lock().unwrap_or_else(PoisonError::into_inner);
-        panic!("{}\nwith {input}", text.unwrap_or_default());
+        panic!("{}\nwith {}", text.unwrap_or_default(), input());
     }
+}
+
+/// The input at hand, as a person can read it and write it into a file.
+fn input() -> String {
+    let input = INPUT.lock().unwrap_or_else(PoisonError::into_inner);
+    format!("b\"{}\"", input.escape_ascii())
 }
 
 /// Draws inputs.
 pub(crate) struct Mutator(fastrand::Rng);
 
 impl Mutator {
-    fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(fastrand::Rng::with_seed(seed))
     }
 
-    /// Remembers the input at hand for the report of a panic.
-    pub(crate) fn note(&self, input: impl FnOnce() -> String) {
-        *INPUT.lock().unwrap_or_else(PoisonError::into_inner) = input();
+    /// One of the `seeds`, changed.
+    fn input(&mut self, form: Form, seeds: &[Vec<u8>]) -> Vec<u8> {
+        let mut input = self.pick(seeds).clone();
+        for _ in 0..1 + self.below(3) {
+            input = self.change(form, &input, seeds);
+        }
+        input
     }
 
-    pub(crate) fn below(&mut self, end: usize) -> usize {
+    /// The same input with one part changed, perhaps by what `others` have in its place.
+    pub(crate) fn change(&mut self, form: Form, input: &[u8], others: &[Vec<u8>]) -> Vec<u8> {
+        let mut parts = parts(input);
+        let at = self.below(parts.len());
+        let other = self.pick(others);
+        let other = self::parts(other).get(at).map(|part| part.to_vec());
+        let seeds = [parts[at].to_vec(), other.unwrap_or_default()];
+        let changed = match form {
+            Form::Text if at == 0 => self.text(&seeds).into_bytes(),
+            Form::Json if at == 0 => self.json(&seeds),
+            _ => self.bytes(&seeds),
+        };
+        parts[at] = &changed;
+        parts.join(CUT)
+    }
+
+    fn below(&mut self, end: usize) -> usize {
         self.0.usize(..end.max(1))
     }
 
-    pub(crate) fn one_in(&mut self, count: usize) -> bool {
+    fn one_in(&mut self, count: usize) -> bool {
         self.below(count) == 0
     }
 
-    pub(crate) fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+    fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
         &from[self.below(from.len())]
     }
 
     /// A number at an edge, or any.
-    pub(crate) fn number(&mut self) -> u64 {
+    fn number(&mut self) -> u64 {
         let shift = self.0.u32(..64);
         let edge = 1_u64 << shift;
         match self.below(4) {
@@ -111,12 +189,12 @@ impl Mutator {
     }
 
     /// One of the `seeds`, damaged.
-    pub(crate) fn bytes(&mut self, seeds: &[Vec<u8>]) -> Vec<u8> {
+    fn bytes(&mut self, seeds: &[Vec<u8>]) -> Vec<u8> {
         let mut out = self.pick(seeds).clone();
         for _ in 0..self.below(6) {
             self.damage(&mut out, seeds);
         }
-        out.truncate(64 << 10);
+        out.truncate(MAX_PART);
         out
     }
 
@@ -156,7 +234,7 @@ impl Mutator {
     }
 
     /// One of the `seeds`, with other words and numbers in it.
-    pub(crate) fn text(&mut self, seeds: &[Vec<u8>]) -> String {
+    fn text(&mut self, seeds: &[Vec<u8>]) -> String {
         let mut text = match self.one_in(3) {
             true => String::from_utf8_lossy(&self.bytes(seeds)).into_owned(),
             false => String::from_utf8_lossy(self.pick::<Vec<u8>>(seeds)).into_owned(),
@@ -188,19 +266,23 @@ impl Mutator {
     }
 
     /// One of the `seeds`, with other values in it.
-    pub(crate) fn json(&mut self, seeds: &[Value]) -> Value {
-        let mut value = self.pick(seeds).clone();
+    fn json(&mut self, seeds: &[Vec<u8>]) -> Vec<u8> {
+        let seeds: Vec<Value> = seeds
+            .iter()
+            .map(|text| serde_json::from_slice(text).unwrap_or_default())
+            .collect();
+        let mut value = self.pick(&seeds).clone();
         for _ in 0..self.below(6) {
             let new = match self.one_in(2) {
                 true => self.value(),
                 false => {
-                    let mut other = self.pick(seeds).clone();
+                    let mut other = self.pick(&seeds).clone();
                     self.descend(&mut other).take()
                 }
             };
             *self.descend(&mut value) = new;
         }
-        value
+        value.to_string().into_bytes()
     }
 
     fn value(&mut self) -> Value {
@@ -238,9 +320,4 @@ impl Mutator {
             value = next.expect("it has so many");
         }
     }
-}
-
-/// Bytes as a person can put them into a test.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,29 +1,16 @@
 //! Damaged catalogs of the committed corpus; see `tests/fuzz.rs`.
 
+use super::super::fuzzing;
+
 #[path = "../../../../tests/common/mutate.rs"]
 #[allow(dead_code)]
 mod mutate;
 
-use super::*;
-
 #[test]
 fn damaged_catalogs() {
     gst::init().expect("GStreamer initializes");
-    let seeds: Vec<Value> = mutate::seeds(".json")
-        .into_values()
-        .map(|text| serde_json::from_slice(&text).expect("JSON"))
-        .collect();
-    assert_eq!(seeds.len(), 2, "hang and MSF");
-    mutate::fuzz(|mutator| {
-        let catalog = mutator.json(&seeds);
-        mutator.note(|| catalog.to_string());
-        for track in [Track::Hang, Track::Msf] {
-            let (entries, problems) = of(track, &catalog);
-            assert!(entries.len() <= 64);
-            assert!(entries.iter().all(|entry| entry.caps.is_fixed()));
-            let longest = problems.iter().map(String::len).max();
-            assert!(longest.unwrap_or_default() < 8192, "{problems:?}");
-        }
-        msf::is_over(&catalog);
+    mutate::fuzz(mutate::Form::Json, &mutate::catalogs(), |input| {
+        let parts = mutate::parts(input);
+        fuzzing::read(parts[0], parts.get(1).copied().unwrap_or_default());
     });
 }
