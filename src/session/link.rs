@@ -2,28 +2,25 @@
 //!
 //! The library's own loop reports neither why a dial failed nor when the next one comes.
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use moq_net::goaway::{self, Goaway};
-use moq_tokio::{Client, Redirect, Restart, connect, quic};
+use moq_tokio::{Client, Redirect};
 use tokio::time::Instant;
 use url::Url;
 
 use super::{
     cause::Cause,
+    dialer::{Dialer, GOODBYE},
     error::Error,
     settings::{Patience, Target},
     stats::Gauge,
 };
 
-/// Bounds one dial with its handshake; a shorter one would fail on a path of 500 ms.
-const DIAL_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a session that hands over is kept at most, so that what it has begun is completed.
 const HANDOVER: Duration = Duration::from_secs(10);
 /// How long a relay has to send a new session away.
 const SCOUTING: Duration = Duration::from_millis(300);
-/// Bounds the goodbye at a stop, so that it fits the state change's own bound.
-const GOODBYE: Duration = Duration::from_millis(500);
 
 /// What becomes of the connection.
 #[derive(Debug, Clone)]
@@ -50,9 +47,7 @@ pub(crate) enum Event {
 /// One element's connection, for the length of a run.
 pub(crate) struct Link {
     target: Target,
-    client: Client,
-    /// Publishes and subscribes nothing.
-    scout: Client,
+    dialer: Dialer,
     /// Where the next dial goes: a relay may have named another place.
     url: Url,
     state: State,
@@ -106,16 +101,10 @@ impl Link {
     /// Needs the runtime's context.
     pub(crate) fn new(
         target: Target,
-        attach: impl FnOnce(Client) -> Client,
+        attach: impl Fn(Client) -> Client + Send + 'static,
     ) -> Result<Self, Error> {
-        let client = client(&target, None)
-            // Hosts without IPv6 refuse the dual-stack default.
-            .or_else(|_| client(&target, Some(([0, 0, 0, 0], 0).into())))
-            .map_err(Error::Setup)?;
         Ok(Self {
-            // Without it a relay that is leaving would take the session with it at once.
-            client: attach(client.clone()).with_restart(Restart::Wait),
-            scout: client,
+            dialer: Dialer::new(&target, attach).map_err(Error::Setup)?,
             url: target.url.clone(),
             state: State::Waiting(Instant::now()),
             leaving: None,
@@ -155,9 +144,13 @@ impl Link {
     fn take(&mut self, step: Step) -> Result<Option<Event>, Error> {
         let event = match step {
             Step::Due if self.leaving.is_some() => {
-                self.state = State::Scouting(self.scout.connect(self.url.clone()));
+                self.state = State::Scouting(self.dialer.scout(&self.url));
                 return Ok(None);
             }
+            Step::Due => match self.dialer.renew(&self.target) {
+                Ok(()) => self.dial(),
+                Err(err) => self.lost(err)?,
+            },
             Step::Scouted(Ok(connection)) => {
                 let until = Instant::now() + SCOUTING;
                 self.state = State::Watching(Live::new(connection), until);
@@ -167,13 +160,7 @@ impl Link {
                 self.state = State::Waiting(Instant::now() + self.next_pause());
                 return Ok(None);
             }
-            Step::Due | Step::Watched(Fate::Kept) => {
-                self.state = State::Dialing(self.client.connect(self.url.clone()));
-                Event::Connecting {
-                    first: std::mem::take(&mut self.first),
-                    serving: self.leaving.is_some(),
-                }
-            }
+            Step::Watched(Fate::Kept) => self.dial(),
             Step::Dialed(Ok(connection)) => {
                 let version = connection
                     .version()
@@ -210,6 +197,14 @@ impl Link {
         Ok(Some(event))
     }
 
+    fn dial(&mut self) -> Event {
+        self.state = State::Dialing(self.dialer.dial(&self.url));
+        Event::Connecting {
+            first: std::mem::take(&mut self.first),
+            serving: self.leaving.is_some(),
+        }
+    }
+
     /// A relay that accepts and closes at once is no better than one that refuses.
     fn settle(&mut self, since: Instant) {
         let Patience {
@@ -230,7 +225,7 @@ impl Link {
                 let _ = connection.close().await;
             }
             drop(self.leaving);
-            self.client.close().await;
+            self.dialer.close().await;
         };
         let _ = tokio::time::timeout(GOODBYE, goodbye).await;
     }
@@ -322,21 +317,5 @@ async fn left(connection: &moq_tokio::Connection, until: Instant) {
     let _ = tokio::time::timeout_at(until, connection.closed()).await;
 }
 
-fn client(target: &Target, bind: Option<SocketAddr>) -> moq_tokio::Result<Client> {
-    let mut connect = connect::Config::default();
-    connect.bind = bind;
-    connect.timeout = DIAL_TIMEOUT;
-    connect.once = Some(true);
-    connect.version = target.versions.clone();
-    if target.tls_disable_verify {
-        connect.tls.insecure = Some(true);
-    }
-    // One lost race would give TCP the lead on that host for the rest of the process.
-    connect.websocket.enabled = Some(matches!(target.url.scheme(), "ws" | "wss"));
-    let mut quic = quic::Config::default();
-    quic.idle_timeout = target.patience.idle_timeout;
-    quic.keep_alive = target.patience.keep_alive;
-    quic.receive_window = Some(target.cache.receive_window());
-    quic.send_window = Some(target.cache.send_window());
-    connect.init(quic)
-}
+#[cfg(test)]
+mod tests;

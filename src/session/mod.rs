@@ -6,6 +6,7 @@ pub(crate) mod budget;
 mod cause;
 pub(crate) mod count;
 pub(crate) mod courier;
+mod dialer;
 pub(crate) mod error;
 pub(crate) mod link;
 pub(crate) mod log;

@@ -91,11 +91,12 @@ pub(super) async fn run(
     cancel: CancellationToken,
 ) -> Result<(), Error> {
     let origin = config.target.cache.origin();
-    let link = Link::new(config.target.clone(), |client| {
+    let consumer = origin.consume();
+    let link = Link::new(config.target.clone(), move |client| {
         client.with_subscriber(origin.clone())
     })?;
     let mut session = Session {
-        origin: origin.consume(),
+        origin: consumer,
         link,
         commands,
         broadcast: None,
