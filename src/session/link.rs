@@ -171,12 +171,14 @@ impl Link {
                 Event::Connected { version, gauge }
             }
             Step::Dialed(Err(err)) | Step::Scouted(Err(err)) => {
+                let err = self.verdict(err)?;
                 // The place that a relay named may be gone: the configured one is the way back.
                 self.url = self.target.url.clone();
-                self.lost(Error::terminal(err)?)?
+                self.lost(err)?
             }
             Step::Ended(since, End::Handover(goaway)) => {
-                self.url = Redirect::SameHost.resolve(goaway.uri(), &self.url);
+                let url = Redirect::SameHost.resolve(goaway.uri(), &self.url);
+                self.url = self.target.admit(url);
                 let handover = goaway.timeout().map_or(HANDOVER, |cap| cap.min(HANDOVER));
                 self.settle(since);
                 let next = State::Waiting(Instant::now());
@@ -190,11 +192,26 @@ impl Link {
                 self.settle(since);
                 match closed {
                     Ok(()) => self.lost(moq_tokio::Error::Stopped)?,
-                    Err(err) => self.lost(Error::terminal(err)?)?,
+                    Err(err) => {
+                        let err = self.verdict(err)?;
+                        self.lost(err)?
+                    }
                 }
             }
         };
         Ok(Some(event))
+    }
+
+    /// The error that ends the run, or that of a try: a place that a relay named has no last word.
+    fn verdict(&mut self, error: moq_tokio::Error) -> Result<moq_tokio::Error, Error> {
+        let verdict = Error::terminal(error.clone());
+        if self.url == self.target.url {
+            return verdict;
+        }
+        if verdict.is_err() {
+            self.url = self.target.url.clone();
+        }
+        Ok(error)
     }
 
     fn dial(&mut self) -> Event {
