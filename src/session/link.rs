@@ -180,8 +180,12 @@ impl Link {
                 let url = Redirect::SameHost.resolve(goaway.uri(), &self.url);
                 self.url = self.target.admit(url);
                 let handover = goaway.timeout().map_or(HANDOVER, |cap| cap.min(HANDOVER));
-                self.settle(since);
-                let next = State::Waiting(Instant::now());
+                // A relay that hands over again and again is not dialled without a pause.
+                let pause = match self.settle(since) {
+                    true => Duration::ZERO,
+                    false => self.next_pause(),
+                };
+                let next = State::Waiting(Instant::now() + pause);
                 if let State::Live(live) = std::mem::replace(&mut self.state, next) {
                     self.leaving = Some((live.connection, Instant::now() + handover));
                 }
@@ -222,16 +226,19 @@ impl Link {
         }
     }
 
-    /// A relay that accepts and closes at once is no better than one that refuses.
-    fn settle(&mut self, since: Instant) {
+    /// Whether a session was worth its dial: a relay that accepts and closes at once is no better
+    /// than one that refuses.
+    fn settle(&mut self, since: Instant) -> bool {
         let Patience {
             min_delay,
             max_delay,
             ..
         } = self.target.patience;
-        if since.elapsed() > max_delay {
+        let settled = since.elapsed() > max_delay;
+        if settled {
             self.pause = min_delay;
         }
+        settled
     }
 
     /// Ends the session so that the peer knows at once.

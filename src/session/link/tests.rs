@@ -38,3 +38,65 @@ fn a_socket_that_cannot_be_made_is_a_try_that_failed() {
         assert!(matches!(dialled, Ok(Some(Event::Connecting { .. }))));
     });
 }
+
+/// Until when the link waits for its next dial.
+fn pause(link: &Link) -> Duration {
+    match link.state {
+        State::Waiting(due) => due.saturating_duration_since(Instant::now()),
+        _ => panic!("the next dial is waited for"),
+    }
+}
+
+#[test]
+fn a_relay_that_hands_over_again_and_again_is_dialled_after_pauses() {
+    with_link(|link| {
+        let Patience {
+            min_delay,
+            max_delay,
+            ..
+        } = link.target.patience;
+        let mut hand_over = |age: Duration| {
+            let since = Instant::now().checked_sub(age).expect("a clock that runs");
+            let left = link.take(Step::Ended(since, End::Handover(Goaway::new())));
+            assert!(matches!(left, Ok(Some(Event::Leaving))));
+            pause(link)
+        };
+        assert_eq!(hand_over(max_delay * 2), Duration::ZERO);
+        let mut least = min_delay / 2;
+        for _ in 0..4 {
+            let pause = hand_over(SCOUTING);
+            // Some of it has passed since.
+            assert!(pause > least.mul_f64(0.8), "{pause:?} of {least:?}");
+            least *= 2;
+        }
+        assert_eq!(hand_over(max_delay * 2), Duration::ZERO);
+    });
+}
+
+#[test]
+fn pauses_double_up_to_the_longest_and_half_of_each_is_random() {
+    with_link(|link| {
+        let Patience {
+            min_delay,
+            max_delay,
+            ..
+        } = link.target.patience;
+        let mut longest = min_delay;
+        for _ in 0..20 {
+            let mut drawn = Vec::new();
+            for _ in 0..50 {
+                link.pause = longest;
+                drawn.push(link.next_pause());
+            }
+            let within = longest / 2..=longest;
+            assert!(
+                drawn.iter().all(|pause| within.contains(pause)),
+                "{drawn:?}"
+            );
+            assert!(drawn.iter().any(|pause| *pause < longest.mul_f64(0.7)));
+            assert!(drawn.iter().any(|pause| *pause > longest.mul_f64(0.8)));
+            longest = (longest * 2).min(max_delay);
+            assert_eq!(link.pause, longest);
+        }
+    });
+}
