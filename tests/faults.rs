@@ -117,7 +117,36 @@ fn a_relay_that_sends_every_new_session_away_serves_on_with_the_old_one() {
         scene_goes_on(&packets.so_far());
     }
     for pipeline in [&scene.publisher, &scene.subscriber] {
+        let told = wait_told(&pipeline.bus(), "moq-disconnected", |_| true);
+        assert_eq!(told.get("serving"), Ok(true), "{told}");
         assert_eq!(sessions(&pipeline.element("moq")), (1, 0));
+    }
+}
+
+#[test]
+fn each_try_of_a_hand_over_that_fails_is_told() {
+    init();
+    let mut relay = Relay::start_patient().expect("the relay starts");
+    let proxy = Proxy::start(relay.addr(), Path::default()).expect("the proxy starts");
+    let scene = Scene::start("nowhere", &proxy.url(), &proxy.url());
+    let nowhere = Relay::free_port().expect("a port");
+    proxy.redirect(([127, 0, 0, 1], nowhere).into());
+    relay.drain();
+    let ends = [&scene.publisher, &scene.subscriber];
+    for pipeline in ends {
+        let bus = pipeline.bus();
+        wait_told(&bus, "moq-leaving", |_| true);
+        let tried = wait_told(&bus, "moq-disconnected", |_| true);
+        assert_eq!(tried.get("serving"), Ok(true), "{tried}");
+        assert_eq!(tried.get::<&str>("cause"), Ok("timeout"), "{tried}");
+        assert!(pipeline.element("moq").property::<bool>("connected"));
+    }
+    for pipeline in ends {
+        let gone = wait_told(&pipeline.bus(), "moq-disconnected", |told| {
+            told.get("serving") == Ok(false)
+        });
+        assert!(gone.has_field("reason") && gone.has_field("retry-in-ms"));
+        assert!(!pipeline.element("moq").property::<bool>("connected"));
     }
 }
 

@@ -94,7 +94,7 @@ impl Cause {
             Self::Protocol => {
                 "The relay ended the session for a broken rule of the protocol: try another MoQ version with the property \"moq-versions\""
             }
-            Self::Other => "There is no session with the relay",
+            Self::Other => "No session with the relay came about, or it ended",
         }
     }
 

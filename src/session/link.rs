@@ -22,6 +22,9 @@ const HANDOVER: Duration = Duration::from_secs(10);
 /// How long a relay has to send a new session away.
 const SCOUTING: Duration = Duration::from_millis(300);
 
+/// Why a new session is no session.
+const SENT_AWAY: &str = "the relay asks it to leave at once";
+
 /// What becomes of the connection.
 #[derive(Debug, Clone)]
 pub(crate) enum Event {
@@ -32,7 +35,7 @@ pub(crate) enum Event {
     Connected { version: String, gauge: Gauge },
     /// The relay asks to leave: the next dial begins while the session serves on.
     Leaving,
-    /// The dial failed or the session ended; the next dial begins after `retry`. `serving` says that
+    /// A try has failed or a session ended; the next dial begins after `retry`. `serving` says that
     /// the session before still serves.
     Lost {
         cause: Cause,
@@ -40,8 +43,6 @@ pub(crate) enum Event {
         retry: Duration,
         serving: bool,
     },
-    /// The session that handed over has ended before the next one was up.
-    Gone,
 }
 
 /// One element's connection, for the length of a run.
@@ -129,8 +130,7 @@ impl Link {
                         if matches!(self.state, State::Live(_)) {
                             continue;
                         }
-                        self.down = Instant::now();
-                        return Ok(Event::Gone);
+                        return Ok(self.gone());
                     }
                     step = step(&self.state) => step,
                 },
@@ -157,8 +157,7 @@ impl Link {
                 return Ok(None);
             }
             Step::Watched(Fate::SentAway) => {
-                self.state = State::Waiting(Instant::now() + self.next_pause());
-                return Ok(None);
+                self.lost(moq_tokio::Error::Reconnect(SENT_AWAY.into()))?
             }
             Step::Watched(Fate::Kept) => self.dial(),
             Step::Dialed(Ok(connection)) => {
@@ -252,6 +251,21 @@ impl Link {
             self.dialer.close().await;
         };
         let _ = tokio::time::timeout(GOODBYE, goodbye).await;
+    }
+
+    /// The session that handed over has ended before the next one was up.
+    fn gone(&mut self) -> Event {
+        self.down = Instant::now();
+        let retry = match self.state {
+            State::Waiting(due) => due.saturating_duration_since(self.down),
+            _ => Duration::ZERO,
+        };
+        Event::Lost {
+            cause: Cause::Other,
+            reason: "The session that was to hand over has ended before the next one was up".into(),
+            retry,
+            serving: false,
+        }
     }
 
     fn lost(&mut self, error: moq_tokio::Error) -> Result<Event, Error> {

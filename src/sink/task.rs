@@ -95,7 +95,7 @@ impl Session {
                         }
                         Event::Connecting { .. } | Event::Leaving => connected,
                         Event::Lost { serving: true, .. } => connected,
-                        Event::Lost { .. } | Event::Gone => {
+                        Event::Lost { .. } => {
                             publication.redeliver();
                             lost = true;
                             None
