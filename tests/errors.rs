@@ -217,6 +217,11 @@ fn an_http_status_that_a_retry_cannot_change_is_an_error_at_once() {
         ("403 Forbidden", gst::ResourceError::NotAuthorized),
         ("404 Not Found", gst::ResourceError::NotFound),
         ("410 Gone", gst::ResourceError::OpenRead),
+        ("501 Not Implemented", gst::ResourceError::OpenRead),
+        (
+            "505 HTTP Version Not Supported",
+            gst::ResourceError::OpenRead,
+        ),
     ] {
         let port = web(status);
         let (error, text) = wait_error(&pipeline("moqsrc", &format!("ws://127.0.0.1:{port}/"), ""));
@@ -228,14 +233,25 @@ fn an_http_status_that_a_retry_cannot_change_is_an_error_at_once() {
         "",
     ));
     assert!(error.matches(gst::ResourceError::NotFound), "{text}");
-    Case {
-        url: format!("ws://127.0.0.1:{}/", web("503 Service Unavailable")),
-        properties: "",
-        cause: "other",
-        code: gst::ResourceError::OpenRead,
-        hint: "503",
+}
+
+#[test]
+fn an_http_status_that_tells_of_trouble_over_there_is_tried_again() {
+    init();
+    for (status, hint) in [
+        ("500 Internal Server Error", "500"),
+        ("503 Service Unavailable", "503"),
+        ("521 Web Server Is Down", "521"),
+    ] {
+        Case {
+            url: format!("ws://127.0.0.1:{}/", web(status)),
+            properties: "",
+            cause: "other",
+            code: gst::ResourceError::OpenRead,
+            hint,
+        }
+        .check();
     }
-    .check();
 }
 
 #[test]
