@@ -289,10 +289,19 @@ fn a_relay_that_is_killed_and_comes_back_after_a_second_interrupts_for_seconds()
         // Even a goodbye of the operating system gets lost.
         proxy.cut();
         relay.kill();
+        let noticed = [&scene.publisher, &scene.subscriber].map(|pipeline| {
+            let bus = pipeline.bus();
+            thread::spawn(move || wait_told(&bus, "moq-disconnected", |_| true))
+        });
         let before = scene.packets.each_ref().map(Packets::count);
         thread::sleep(Duration::from_secs(1).saturating_sub(killed.elapsed()));
         let _relay = Relay::start_at(port).expect("the relay comes back");
         proxy.restore();
+        for told in noticed {
+            let told = told.join().expect("the loss is told");
+            // The relay is back by then: its silence was noticed, not a port that refuses.
+            assert_eq!(told.get::<&str>("cause"), Ok("timeout"), "{told}");
+        }
         for (packets, before) in scene.packets.iter().zip(before) {
             // More than may still have been on its way.
             packets.wait_count(before + 10, DEADLINE);
