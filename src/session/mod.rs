@@ -3,7 +3,7 @@
 //! Nothing here knows a pad.
 
 pub(crate) mod budget;
-mod cause;
+pub(crate) mod cause;
 pub(crate) mod count;
 pub(crate) mod courier;
 mod dialer;
