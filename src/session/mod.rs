@@ -14,3 +14,4 @@ pub(crate) mod runtime;
 pub(crate) mod settings;
 pub(crate) mod stats;
 pub(crate) mod status;
+pub(crate) mod told;
