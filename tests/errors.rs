@@ -197,13 +197,20 @@ fn an_unknown_version_is_a_wrong_setting() {
 
 /// A web server that answers everything with `status`.
 fn web(status: &'static str) -> u16 {
+    web_with(status, String::new())
+}
+
+/// A web server that answers everything with `status` and `body`.
+fn web_with(status: &'static str, body: String) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("an address").port();
     thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
             // The client that went away again is not waited for.
             let _ = stream.read(&mut [0; 4096]);
-            let _ = write!(stream, "HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n");
+            let length = body.len();
+            let head = format!("HTTP/1.1 {status}\r\ncontent-length: {length}");
+            let _ = write!(stream, "{head}\r\nconnection: close\r\n\r\n{body}");
         }
     });
     port
@@ -217,6 +224,11 @@ fn an_http_status_that_a_retry_cannot_change_is_an_error_at_once() {
         ("403 Forbidden", gst::ResourceError::NotAuthorized),
         ("404 Not Found", gst::ResourceError::NotFound),
         ("410 Gone", gst::ResourceError::OpenRead),
+        ("501 Not Implemented", gst::ResourceError::OpenRead),
+        (
+            "505 HTTP Version Not Supported",
+            gst::ResourceError::OpenRead,
+        ),
     ] {
         let port = web(status);
         let (error, text) = wait_error(&pipeline("moqsrc", &format!("ws://127.0.0.1:{port}/"), ""));
@@ -228,12 +240,41 @@ fn an_http_status_that_a_retry_cannot_change_is_an_error_at_once() {
         "",
     ));
     assert!(error.matches(gst::ResourceError::NotFound), "{text}");
+}
+
+#[test]
+fn an_http_status_that_tells_of_trouble_over_there_is_tried_again() {
+    init();
+    for (status, hint) in [
+        ("500 Internal Server Error", "500"),
+        ("503 Service Unavailable", "503"),
+        ("521 Web Server Is Down", "521"),
+    ] {
+        Case {
+            url: format!("ws://127.0.0.1:{}/", web(status)),
+            properties: "",
+            cause: "other",
+            code: gst::ResourceError::OpenRead,
+            hint,
+        }
+        .check();
+    }
+}
+
+#[test]
+fn a_certificate_of_another_fingerprint_says_so() {
+    init();
+    // The fingerprint comes over TCP, the session over UDP of the same port.
+    let port = web_with("200 OK", "ab".repeat(32));
+    let _peer = Peer::start(Answer::Accept, |config| {
+        config.bind = Some(format!("127.0.0.1:{port}").parse().expect("an address"));
+    });
     Case {
-        url: format!("ws://127.0.0.1:{}/", web("503 Service Unavailable")),
+        url: format!("http://127.0.0.1:{port}/"),
         properties: "",
-        cause: "other",
+        cause: "certificate",
         code: gst::ResourceError::OpenRead,
-        hint: "503",
+        hint: "fingerprint",
     }
     .check();
 }

@@ -5,9 +5,9 @@ mod common;
 use gst::prelude::*;
 
 use common::{
-    Packet, Packets, Path, Proxy, Relay, Running, init,
-    media::{moqsrc, publish_live},
-    pipeline::{DEADLINE, wait_message_that},
+    Answer, Packet, Packets, Path, Peer, Proxy, Relay, Running, init,
+    media::{live_opus, moqsink, moqsrc, publish_live},
+    pipeline::{DEADLINE, wait_pad, wait_told},
     unique_broadcast,
 };
 
@@ -94,12 +94,7 @@ fn a_relay_that_hands_over_is_followed() {
     proxy.redirect(second.addr());
     first.drain();
     for pipeline in [&scene.publisher, &scene.subscriber] {
-        let told = wait_message_that(&pipeline.bus(), DEADLINE, |message| {
-            message
-                .structure()
-                .is_some_and(|s| s.name() == "moq-leaving")
-        });
-        assert!(told.is_some(), "the relay asks to leave");
+        wait_told(&pipeline.bus(), "moq-leaving", |_| true);
     }
     // What was begun there is completed before it ends.
     scene.wait_more(60);
@@ -122,8 +117,79 @@ fn a_relay_that_sends_every_new_session_away_serves_on_with_the_old_one() {
         scene_goes_on(&packets.so_far());
     }
     for pipeline in [&scene.publisher, &scene.subscriber] {
+        let told = wait_told(&pipeline.bus(), "moq-disconnected", |_| true);
+        assert_eq!(told.get("serving"), Ok(true), "{told}");
         assert_eq!(sessions(&pipeline.element("moq")), (1, 0));
     }
+}
+
+#[test]
+fn each_try_of_a_hand_over_that_fails_is_told() {
+    init();
+    let mut relay = Relay::start_patient().expect("the relay starts");
+    let proxy = Proxy::start(relay.addr(), Path::default()).expect("the proxy starts");
+    let scene = Scene::start("nowhere", &proxy.url(), &proxy.url());
+    let nowhere = Relay::free_port().expect("a port");
+    proxy.redirect(([127, 0, 0, 1], nowhere).into());
+    relay.drain();
+    let ends = [&scene.publisher, &scene.subscriber];
+    for pipeline in ends {
+        let bus = pipeline.bus();
+        wait_told(&bus, "moq-leaving", |_| true);
+        let tried = wait_told(&bus, "moq-disconnected", |_| true);
+        assert_eq!(tried.get("serving"), Ok(true), "{tried}");
+        assert_eq!(tried.get::<&str>("cause"), Ok("timeout"), "{tried}");
+        assert!(pipeline.element("moq").property::<bool>("connected"));
+    }
+    for pipeline in ends {
+        let gone = wait_told(&pipeline.bus(), "moq-disconnected", |told| {
+            told.get("serving") == Ok(false)
+        });
+        assert!(gone.has_field("reason") && gone.has_field("retry-in-ms"));
+        assert!(!pipeline.element("moq").property::<bool>("connected"));
+    }
+}
+
+#[test]
+fn a_hand_over_to_a_wrong_place_ends_where_it_began() {
+    init();
+    let strict = Relay::start_with_token("secret").expect("the relay starts");
+    for element in ["moqsink", "moqsrc"] {
+        let peer = Peer::start(Answer::Redirect(strict.url()), |_| ());
+        let pipeline = Running::play(&format!(
+            "fakesrc num-buffers=0 ! fakesink async=false \
+             {element} name=moq url={} broadcast=x tls-disable-verify=true",
+            peer.url()
+        ));
+        let bus = pipeline.bus();
+        wait_told(&bus, "moq-leaving", |_| true);
+        // The other place refuses: no answer of it is final.
+        wait_told(&bus, "moq-disconnected", |told| {
+            let reason = told.get::<&str>("reason");
+            reason.is_ok_and(|reason| reason.contains("nauthorized"))
+        });
+        wait_told(&bus, "moq-connected", |_| true);
+        assert!(pipeline.element("moq").property::<bool>("connected"));
+    }
+}
+
+#[test]
+fn the_token_goes_along_to_another_place_of_the_same_host() {
+    init();
+    let strict = Relay::start_with_token("secret").expect("the relay starts");
+    let broadcast = unique_broadcast("along");
+    let _publisher = Running::play(&format!(
+        "{} ! moq.sink_0 {} token=secret",
+        live_opus(),
+        moqsink(&strict.url(), &broadcast)
+    ));
+    let peer = Peer::start(Answer::Redirect(strict.url()), |_| ());
+    let subscriber = Running::play(&format!(
+        "fakesrc num-buffers=0 ! fakesink async=false {} token=secret",
+        moqsrc(&peer.url(), &broadcast)
+    ));
+    // The peer has no broadcast.
+    wait_pad(&subscriber.element("moq"), "audio_0", DEADLINE);
 }
 
 #[test]

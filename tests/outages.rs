@@ -12,7 +12,7 @@ use gst::prelude::*;
 use common::{
     Packet, Packets, Path, Proxy, Relay, Running, init,
     media::{live_opus, moqsink, moqsrc, publish_clip, publish_live},
-    pipeline::{DEADLINE, wait_message_that, wait_property},
+    pipeline::{DEADLINE, wait_property, wait_told},
     unique_broadcast,
 };
 
@@ -241,11 +241,7 @@ fn a_cable_that_is_plugged_in_again_brings_both_ends_back() {
         proxy.cut();
         // For so long that the session is lost, and a try to connect fails.
         for _ in 0..2 {
-            let told = wait_message_that(&cut_off.bus(), DEADLINE, |message| {
-                let structure = message.structure();
-                structure.is_some_and(|s| s.name() == "moq-disconnected")
-            });
-            assert!(told.is_some(), "the session is lost, and a try fails");
+            wait_told(&cut_off.bus(), "moq-disconnected", |_| true);
         }
         let before = scene.packets.each_ref().map(Packets::count);
         proxy.restore();
@@ -266,6 +262,21 @@ fn a_cable_that_is_plugged_in_again_brings_both_ends_back() {
 }
 
 #[test]
+fn a_path_that_stays_dead_for_the_address_of_a_lost_session_is_not_the_only_one() {
+    init();
+    let relay = Relay::start().expect("the relay starts");
+    let proxy = Proxy::start(relay.addr(), Path::default()).expect("the proxy starts");
+    let url = proxy.url();
+    let scene = Scene::start(&url, &url, &unique_broadcast("forsaken"), "");
+    proxy.forsake();
+    for pipeline in [&scene.publisher, &scene.subscriber] {
+        wait_told(&pipeline.bus(), "moq-disconnected", |_| true);
+    }
+    scene.wait_more(30);
+    assert!(!scene.packets.iter().any(has_ended));
+}
+
+#[test]
 fn a_relay_that_is_killed_and_comes_back_after_a_second_interrupts_for_seconds() {
     init();
     let port = Relay::free_port().expect("a port");
@@ -278,10 +289,19 @@ fn a_relay_that_is_killed_and_comes_back_after_a_second_interrupts_for_seconds()
         // Even a goodbye of the operating system gets lost.
         proxy.cut();
         relay.kill();
+        let noticed = [&scene.publisher, &scene.subscriber].map(|pipeline| {
+            let bus = pipeline.bus();
+            thread::spawn(move || wait_told(&bus, "moq-disconnected", |_| true))
+        });
         let before = scene.packets.each_ref().map(Packets::count);
         thread::sleep(Duration::from_secs(1).saturating_sub(killed.elapsed()));
         let _relay = Relay::start_at(port).expect("the relay comes back");
         proxy.restore();
+        for told in noticed {
+            let told = told.join().expect("the loss is told");
+            // The relay is back by then: its silence was noticed, not a port that refuses.
+            assert_eq!(told.get::<&str>("cause"), Ok("timeout"), "{told}");
+        }
         for (packets, before) in scene.packets.iter().zip(before) {
             // More than may still have been on its way.
             packets.wait_count(before + 10, DEADLINE);

@@ -2,11 +2,11 @@
 
 mod common;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::{
-    Packets, Relay, Running, Viewer, init, media,
-    pipeline::{DEADLINE, latency, wait_message_that},
+    Feeder, Packets, Relay, Running, Viewer, init, media,
+    pipeline::{DEADLINE, describe, latency, wait_message_that, wait_property},
     unique_broadcast, wait_message,
 };
 use gst::prelude::*;
@@ -160,4 +160,50 @@ fn live_input_begins_with_a_key_frame_again_after_a_pause() {
     let times: Vec<u64> = frames.iter().map(|frame| frame.timestamp).collect();
     assert!(times.is_sorted(), "{times:?}");
     assert!(frames.len() < 50, "{} frames", frames.len());
+}
+
+#[test]
+fn caps_that_are_wrong_again_and_again_are_warned_of_once_a_second() {
+    init();
+    let nowhere = Relay::url_at(Relay::free_port().expect("a free port"));
+    let feeder = Feeder::start(&nowhere, "x", true);
+    feeder.sink.set_property("mime", "no type");
+    for (caps, hint) in [
+        (
+            "video/x-h264, stream-format=avc, alignment=au, codec_data=(buffer)00",
+            "codec_data",
+        ),
+        ("application/octet-stream", "mime"),
+    ] {
+        let begun = Instant::now();
+        for number in 0..50 {
+            feeder.caps(&format!("{caps}, number=(int){number}"));
+        }
+        // What follows is told after the last of them.
+        feeder.caps("video/x-h264, stream-format=avc, alignment=au, codec_data=(buffer)01");
+        wait_property(
+            &feeder.sink,
+            "track-error",
+            DEADLINE,
+            |error: &Option<String>| error.as_ref().is_some_and(|error| !error.is_empty()),
+        );
+        feeder.caps("audio/x-raw, format=F32LE, layout=interleaved, rate=8000, channels=1");
+        wait_property(
+            &feeder.sink,
+            "track-error",
+            DEADLINE,
+            |error: &Option<String>| error.is_none(),
+        );
+        let most = 1 + begun.elapsed().as_secs() as usize;
+        let mut warnings = Vec::new();
+        while let Some(message) = feeder
+            .running
+            .bus()
+            .pop_filtered(&[gst::MessageType::Warning])
+        {
+            warnings.push(describe(&message));
+        }
+        let count = warnings.iter().filter(|text| text.contains(hint)).count();
+        assert!((1..=most).contains(&count), "{count} of {hint}, not {most}");
+    }
 }

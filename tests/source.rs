@@ -9,7 +9,7 @@ use gst::prelude::*;
 use common::{
     Packets, Relay, Running, init,
     media::{live_opus, moqsink, moqsrc, publish_clip, publish_live},
-    pipeline::{DEADLINE, describe, wait_message_that, wait_property},
+    pipeline::{DEADLINE, describe, wait_message_that, wait_pad, wait_property, wait_told},
     unique_broadcast, watchdog,
 };
 
@@ -87,6 +87,39 @@ fn a_relay_and_a_publisher_that_come_later_are_waited_for() {
     assert!(source.property::<Option<String>>("moq-version").is_some());
     let _publisher = Running::play(&publish_live(&relay.url(), &broadcast));
     packets.wait_count(30, DEADLINE);
+}
+
+#[test]
+fn a_broadcast_that_nobody_publishes_is_told_once_for_each_absence() {
+    init();
+    let relay = Relay::start().expect("the relay starts");
+    let broadcast = unique_broadcast("nobody");
+    let line = format!(
+        "{} moq.audio_0 ! fakesink sync=false",
+        moqsrc(&relay.url(), &broadcast)
+    );
+    let subscriber = Running::play(&line);
+    let waits = |pipeline: &Running| {
+        let told = wait_told(&pipeline.bus(), "moq-waiting", |_| true);
+        assert_eq!(told.get::<&str>("broadcast"), Ok(broadcast.as_str()));
+    };
+    waits(&subscriber);
+    // As long again.
+    waits(&Running::play(&line));
+    let publisher = Running::play(&format!(
+        "{} ! moq.sink_0 {}",
+        live_opus(),
+        moqsink(&relay.url(), &broadcast)
+    ));
+    wait_pad(&subscriber.element("moq"), "audio_0", DEADLINE);
+    while let Some(message) = subscriber.bus().pop() {
+        let again = message
+            .structure()
+            .is_some_and(|s| s.name() == "moq-waiting");
+        assert!(!again, "it is told once");
+    }
+    drop(publisher);
+    waits(&subscriber);
 }
 
 #[test]

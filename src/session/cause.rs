@@ -11,6 +11,7 @@ pub(crate) enum Cause {
     Untrusted,
     WrongHost,
     Expired,
+    Fingerprint,
     Certificate,
     Version,
     Protocol,
@@ -19,7 +20,7 @@ pub(crate) enum Cause {
 
 impl Cause {
     /// What the libraries say in each case: most causes come as text alone, whatever the transport.
-    const WORDS: [(&str, Self); 18] = [
+    const WORDS: [(&str, Self); 19] = [
         ("failed DNS lookup", Self::Name),
         ("no DNS entries", Self::Name),
         ("failed to lookup address", Self::Name),
@@ -31,6 +32,7 @@ impl Cause {
         ("NotValidForName", Self::WrongHost),
         ("certificate expired", Self::Expired),
         ("certificate not valid yet", Self::Expired),
+        ("fingerprint mismatch", Self::Fingerprint),
         ("invalid peer certificate", Self::Certificate),
         ("unsupported versions", Self::Version),
         ("version negotiation failed", Self::Version),
@@ -59,7 +61,11 @@ impl Cause {
             Self::Name => "dns",
             Self::Refused => "refused",
             Self::Silent => "timeout",
-            Self::Untrusted | Self::WrongHost | Self::Expired | Self::Certificate => "certificate",
+            Self::Untrusted
+            | Self::WrongHost
+            | Self::Expired
+            | Self::Fingerprint
+            | Self::Certificate => "certificate",
             Self::Version => "version",
             Self::Protocol => "protocol",
             Self::Other => "other",
@@ -87,6 +93,9 @@ impl Cause {
             Self::Expired => {
                 "The relay's certificate is out of date, or this machine's clock is wrong: have the certificate renewed"
             }
+            Self::Fingerprint => {
+                "The relay's certificate is not the one whose fingerprint its web server gives: check host and port in the property \"url\", and that both are of the same relay"
+            }
             Self::Certificate => "The relay's certificate is not valid: have it replaced",
             Self::Version => {
                 "The relay speaks none of the MoQ versions that are offered: check the property \"moq-versions\""
@@ -94,7 +103,7 @@ impl Cause {
             Self::Protocol => {
                 "The relay ended the session for a broken rule of the protocol: try another MoQ version with the property \"moq-versions\""
             }
-            Self::Other => "There is no session with the relay",
+            Self::Other => "No session with the relay came about, or it ended",
         }
     }
 

@@ -61,14 +61,11 @@ impl Error {
 
     /// The verdict on a failed dial: `Ok` says that another try may succeed.
     pub(crate) fn terminal(error: moq_tokio::Error) -> Result<moq_tokio::Error, Self> {
-        /// Request Timeout, Too Many Requests, Bad Gateway, Service Unavailable, Gateway Timeout
-        /// (RFC 9110, section 15; RFC 6585): the statuses that invite another attempt.
-        const RETRYABLE: [u16; 5] = [408, 429, 502, 503, 504];
         if error.is_auth() {
             return Err(Self::NotAuthorized(error));
         }
         match error.status() {
-            Some(status) if !RETRYABLE.contains(&status) => Err(Self::Status {
+            Some(status) if !may_pass(status) => Err(Self::Status {
                 status,
                 source: error,
             }),
@@ -113,6 +110,13 @@ impl Error {
         };
         element.post_error_message(message);
     }
+}
+
+/// Whether an HTTP status may be another one at the next try (RFC 9110, section 15; RFC 6585):
+/// Request Timeout, Too Many Requests, and trouble of the server, unless it says that it does not
+/// know the method (501) or the version (505).
+fn may_pass(status: u16) -> bool {
+    matches!(status, 408 | 429 | 500 | 502..=504 | 506..=599)
 }
 
 fn message(code: impl MessageErrorDomain, text: &str, debug: &str) -> gst::ErrorMessage {

@@ -2,28 +2,28 @@
 //!
 //! The library's own loop reports neither why a dial failed nor when the next one comes.
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use moq_net::goaway::{self, Goaway};
-use moq_tokio::{Client, Redirect, Restart, connect, quic};
+use moq_tokio::{Client, Redirect};
 use tokio::time::Instant;
 use url::Url;
 
 use super::{
     cause::Cause,
+    dialer::{Dialer, GOODBYE},
     error::Error,
     settings::{Patience, Target},
     stats::Gauge,
 };
 
-/// Bounds one dial with its handshake; a shorter one would fail on a path of 500 ms.
-const DIAL_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a session that hands over is kept at most, so that what it has begun is completed.
 const HANDOVER: Duration = Duration::from_secs(10);
 /// How long a relay has to send a new session away.
 const SCOUTING: Duration = Duration::from_millis(300);
-/// Bounds the goodbye at a stop, so that it fits the state change's own bound.
-const GOODBYE: Duration = Duration::from_millis(500);
+
+/// Why a new session is no session.
+const SENT_AWAY: &str = "the relay asks it to leave at once";
 
 /// What becomes of the connection.
 #[derive(Debug, Clone)]
@@ -35,7 +35,7 @@ pub(crate) enum Event {
     Connected { version: String, gauge: Gauge },
     /// The relay asks to leave: the next dial begins while the session serves on.
     Leaving,
-    /// The dial failed or the session ended; the next dial begins after `retry`. `serving` says that
+    /// A try has failed or a session ended; the next dial begins after `retry`. `serving` says that
     /// the session before still serves.
     Lost {
         cause: Cause,
@@ -43,16 +43,12 @@ pub(crate) enum Event {
         retry: Duration,
         serving: bool,
     },
-    /// The session that handed over has ended before the next one was up.
-    Gone,
 }
 
 /// One element's connection, for the length of a run.
 pub(crate) struct Link {
     target: Target,
-    client: Client,
-    /// Publishes and subscribes nothing.
-    scout: Client,
+    dialer: Dialer,
     /// Where the next dial goes: a relay may have named another place.
     url: Url,
     state: State,
@@ -106,16 +102,10 @@ impl Link {
     /// Needs the runtime's context.
     pub(crate) fn new(
         target: Target,
-        attach: impl FnOnce(Client) -> Client,
+        attach: impl Fn(Client) -> Client + Send + 'static,
     ) -> Result<Self, Error> {
-        let client = client(&target, None)
-            // Hosts without IPv6 refuse the dual-stack default.
-            .or_else(|_| client(&target, Some(([0, 0, 0, 0], 0).into())))
-            .map_err(Error::Setup)?;
         Ok(Self {
-            // Without it a relay that is leaving would take the session with it at once.
-            client: attach(client.clone()).with_restart(Restart::Wait),
-            scout: client,
+            dialer: Dialer::new(&target, attach).map_err(Error::Setup)?,
             url: target.url.clone(),
             state: State::Waiting(Instant::now()),
             leaving: None,
@@ -140,8 +130,7 @@ impl Link {
                         if matches!(self.state, State::Live(_)) {
                             continue;
                         }
-                        self.down = Instant::now();
-                        return Ok(Event::Gone);
+                        return Ok(self.gone());
                     }
                     step = step(&self.state) => step,
                 },
@@ -155,25 +144,22 @@ impl Link {
     fn take(&mut self, step: Step) -> Result<Option<Event>, Error> {
         let event = match step {
             Step::Due if self.leaving.is_some() => {
-                self.state = State::Scouting(self.scout.connect(self.url.clone()));
+                self.state = State::Scouting(self.dialer.scout(&self.url));
                 return Ok(None);
             }
+            Step::Due => match self.dialer.renew(&self.target) {
+                Ok(()) => self.dial(),
+                Err(err) => self.lost(err)?,
+            },
             Step::Scouted(Ok(connection)) => {
                 let until = Instant::now() + SCOUTING;
                 self.state = State::Watching(Live::new(connection), until);
                 return Ok(None);
             }
             Step::Watched(Fate::SentAway) => {
-                self.state = State::Waiting(Instant::now() + self.next_pause());
-                return Ok(None);
+                self.lost(moq_tokio::Error::Reconnect(SENT_AWAY.into()))?
             }
-            Step::Due | Step::Watched(Fate::Kept) => {
-                self.state = State::Dialing(self.client.connect(self.url.clone()));
-                Event::Connecting {
-                    first: std::mem::take(&mut self.first),
-                    serving: self.leaving.is_some(),
-                }
-            }
+            Step::Watched(Fate::Kept) => self.dial(),
             Step::Dialed(Ok(connection)) => {
                 let version = connection
                     .version()
@@ -184,15 +170,21 @@ impl Link {
                 Event::Connected { version, gauge }
             }
             Step::Dialed(Err(err)) | Step::Scouted(Err(err)) => {
+                let err = self.verdict(err)?;
                 // The place that a relay named may be gone: the configured one is the way back.
                 self.url = self.target.url.clone();
-                self.lost(Error::terminal(err)?)?
+                self.lost(err)?
             }
             Step::Ended(since, End::Handover(goaway)) => {
-                self.url = Redirect::SameHost.resolve(goaway.uri(), &self.url);
+                let url = Redirect::SameHost.resolve(goaway.uri(), &self.url);
+                self.url = self.target.admit(url);
                 let handover = goaway.timeout().map_or(HANDOVER, |cap| cap.min(HANDOVER));
-                self.settle(since);
-                let next = State::Waiting(Instant::now());
+                // A relay that hands over again and again is not dialled without a pause.
+                let pause = match self.settle(since) {
+                    true => Duration::ZERO,
+                    false => self.next_pause(),
+                };
+                let next = State::Waiting(Instant::now() + pause);
                 if let State::Live(live) = std::mem::replace(&mut self.state, next) {
                     self.leaving = Some((live.connection, Instant::now() + handover));
                 }
@@ -203,23 +195,49 @@ impl Link {
                 self.settle(since);
                 match closed {
                     Ok(()) => self.lost(moq_tokio::Error::Stopped)?,
-                    Err(err) => self.lost(Error::terminal(err)?)?,
+                    Err(err) => {
+                        let err = self.verdict(err)?;
+                        self.lost(err)?
+                    }
                 }
             }
         };
         Ok(Some(event))
     }
 
-    /// A relay that accepts and closes at once is no better than one that refuses.
-    fn settle(&mut self, since: Instant) {
+    /// The error that ends the run, or that of a try: a place that a relay named has no last word.
+    fn verdict(&mut self, error: moq_tokio::Error) -> Result<moq_tokio::Error, Error> {
+        let verdict = Error::terminal(error.clone());
+        if self.url == self.target.url {
+            return verdict;
+        }
+        if verdict.is_err() {
+            self.url = self.target.url.clone();
+        }
+        Ok(error)
+    }
+
+    fn dial(&mut self) -> Event {
+        self.state = State::Dialing(self.dialer.dial(&self.url));
+        Event::Connecting {
+            first: std::mem::take(&mut self.first),
+            serving: self.leaving.is_some(),
+        }
+    }
+
+    /// Whether a session was worth its dial: a relay that accepts and closes at once is no better
+    /// than one that refuses.
+    fn settle(&mut self, since: Instant) -> bool {
         let Patience {
             min_delay,
             max_delay,
             ..
         } = self.target.patience;
-        if since.elapsed() > max_delay {
+        let settled = since.elapsed() > max_delay;
+        if settled {
             self.pause = min_delay;
         }
+        settled
     }
 
     /// Ends the session so that the peer knows at once.
@@ -230,9 +248,24 @@ impl Link {
                 let _ = connection.close().await;
             }
             drop(self.leaving);
-            self.client.close().await;
+            self.dialer.close().await;
         };
         let _ = tokio::time::timeout(GOODBYE, goodbye).await;
+    }
+
+    /// The session that handed over has ended before the next one was up.
+    fn gone(&mut self) -> Event {
+        self.down = Instant::now();
+        let retry = match self.state {
+            State::Waiting(due) => due.saturating_duration_since(self.down),
+            _ => Duration::ZERO,
+        };
+        Event::Lost {
+            cause: Cause::Other,
+            reason: "The session that was to hand over has ended before the next one was up".into(),
+            retry,
+            serving: false,
+        }
     }
 
     fn lost(&mut self, error: moq_tokio::Error) -> Result<Event, Error> {
@@ -322,21 +355,5 @@ async fn left(connection: &moq_tokio::Connection, until: Instant) {
     let _ = tokio::time::timeout_at(until, connection.closed()).await;
 }
 
-fn client(target: &Target, bind: Option<SocketAddr>) -> moq_tokio::Result<Client> {
-    let mut connect = connect::Config::default();
-    connect.bind = bind;
-    connect.timeout = DIAL_TIMEOUT;
-    connect.once = Some(true);
-    connect.version = target.versions.clone();
-    if target.tls_disable_verify {
-        connect.tls.insecure = Some(true);
-    }
-    // One lost race would give TCP the lead on that host for the rest of the process.
-    connect.websocket.enabled = Some(matches!(target.url.scheme(), "ws" | "wss"));
-    let mut quic = quic::Config::default();
-    quic.idle_timeout = target.patience.idle_timeout;
-    quic.keep_alive = target.patience.keep_alive;
-    quic.receive_window = Some(target.cache.receive_window());
-    quic.send_window = Some(target.cache.send_window());
-    connect.init(quic)
-}
+#[cfg(test)]
+mod tests;

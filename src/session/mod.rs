@@ -3,9 +3,10 @@
 //! Nothing here knows a pad.
 
 pub(crate) mod budget;
-mod cause;
+pub(crate) mod cause;
 pub(crate) mod count;
 pub(crate) mod courier;
+mod dialer;
 pub(crate) mod error;
 pub(crate) mod link;
 pub(crate) mod log;
@@ -13,3 +14,4 @@ pub(crate) mod runtime;
 pub(crate) mod settings;
 pub(crate) mod stats;
 pub(crate) mod status;
+pub(crate) mod told;

@@ -278,6 +278,22 @@ impl Target {
         }
     }
 
+    /// `url`, which a relay named on its own host, with our token unless it brings one.
+    pub(crate) fn admit(&self, mut url: Url) -> Url {
+        let token = |url: &Url| {
+            let mut pairs = url.query_pairs();
+            let found = pairs.find(|(name, _)| name == TOKEN_PARAMETER);
+            found.map(|(_, token)| token.into_owned())
+        };
+        if let Some(ours) = token(&self.url)
+            && token(&url).is_none()
+            && url.host() == self.url.host()
+        {
+            set_token(&mut url, &ours);
+        }
+        url
+    }
+
     /// `text` with every secret of the URL blotted out.
     pub(crate) fn redact(&self, text: &str) -> String {
         let mut text = text.to_owned();
@@ -368,6 +384,27 @@ mod tests {
             .target()
             .expect("valid settings");
         assert_eq!(target.url.query(), Some("x=1&jwt=new"));
+    }
+
+    #[test]
+    fn the_token_goes_along_on_the_same_host_alone() {
+        let target = settings("https://relay.example/?jwt=ours&x=1", None)
+            .target()
+            .expect("valid settings");
+        for (named, dialled) in [
+            (
+                "https://relay.example:4443/a?b=c",
+                "https://relay.example:4443/a?b=c&jwt=ours",
+            ),
+            (
+                "https://relay.example/?jwt=theirs",
+                "https://relay.example/?jwt=theirs",
+            ),
+            ("https://other.example/", "https://other.example/"),
+        ] {
+            let named = named.parse().expect("a URL");
+            assert_eq!(target.admit(named).as_str(), dialled);
+        }
     }
 
     #[test]

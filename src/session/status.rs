@@ -96,27 +96,23 @@ impl Connection {
                     s.field("version", version)
                 });
             }
-            Event::Gone => {
-                self.state().sessions.end();
-                self.set(Status::Connecting, None, Some(courier));
-            }
-            // Media flow on: the retry is nobody's trouble yet.
-            Event::Lost { serving: true, .. } => {}
             Event::Lost {
                 cause,
                 reason,
                 retry,
-                ..
+                serving,
             } => {
-                self.state().sessions.end();
-                self.set(Status::Connecting, None, Some(courier));
-                let text = format!("{reason}; the next try is in {} ms", retry.as_millis());
-                self.end(courier, gst::ProgressType::Error, &text);
-                let (cause, reason) = (cause.nick(), reason.clone());
+                if !serving {
+                    self.state().sessions.end();
+                    self.set(Status::Connecting, None, Some(courier));
+                    let text = format!("{reason}; the next try is in {} ms", retry.as_millis());
+                    self.end(courier, gst::ProgressType::Error, &text);
+                }
+                let (cause, reason, serving) = (cause.nick(), reason.clone(), *serving);
                 let retry = retry.as_millis() as u64;
                 post(courier, "moq-disconnected", move |s| {
                     let s = s.field("cause", cause).field("reason", reason);
-                    s.field("retry-in-ms", retry)
+                    s.field("retry-in-ms", retry).field("serving", serving)
                 });
             }
         }

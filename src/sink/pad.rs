@@ -24,7 +24,7 @@ use crate::{
         container::Container,
         rendition::Rendition,
     },
-    session::{budget::Budget, stats::Statistics},
+    session::{budget::Budget, stats::Statistics, told::Told},
 };
 
 /// How long a request for a key frame is given before another one follows.
@@ -81,6 +81,7 @@ pub struct MoqSinkPad {
     position: Mutex<Option<gst::ClockTime>>,
     /// When a key frame was last requested.
     asked: Mutex<Option<Instant>>,
+    told: Mutex<Told>,
 }
 
 #[derive(Default)]
@@ -178,6 +179,7 @@ impl MoqSinkPad {
         *lock(&self.received) = Received::default();
         *lock(&self.position) = None;
         *lock(&self.asked) = None;
+        *lock(&self.told) = Told::default();
         self.gate.open();
         self.gate.set_playing(run.playing());
         run.send(
@@ -341,8 +343,11 @@ impl MoqSinkPad {
         self.warn(reason);
     }
 
-    /// Tells the user and the application about trouble of this pad.
+    /// Tells the user and the application about trouble of this pad, each at most once a second.
     pub(super) fn warn(&self, text: &str) {
+        if !lock(&self.told).is_due(text, Instant::now()) {
+            return;
+        }
         let pad = self.obj();
         gst::warning!(CAT, imp = self, "{text}");
         if let Some(element) = pad.parent_element() {

@@ -45,8 +45,8 @@ pub(super) async fn run(mut session: Session, cancel: CancellationToken) -> Resu
     let cache = session.target.cache;
     let origin = cache.origin();
     let consumer = origin.consume();
-    let mut link = Link::new(session.target.clone(), |client| {
-        client.with_publisher(consumer)
+    let mut link = Link::new(session.target.clone(), move |client| {
+        client.with_publisher(consumer.clone())
     })?;
     let name = session.target.broadcast.clone();
     let mut publication =
@@ -95,7 +95,7 @@ impl Session {
                         }
                         Event::Connecting { .. } | Event::Leaving => connected,
                         Event::Lost { serving: true, .. } => connected,
-                        Event::Lost { .. } | Event::Gone => {
+                        Event::Lost { .. } => {
                             publication.redeliver();
                             lost = true;
                             None

@@ -27,7 +27,9 @@
 //! tell that, so `moqsink` says it in its catalog, too (`gstEnd`). A broadcast that goes without an end,
 //! by itself or with the connection, is waited for, and goes on with the same pads; with the property
 //! `eos-timeout` it becomes EOS after a while. Every try to connect that fails is an element message
-//! `moq-disconnected`; the README lists its causes, and the errors.
+//! `moq-disconnected`; the README lists its causes, and the errors. A broadcast that nobody publishes
+//! is waited for, too: after 5 s with a session and without it an element message `moq-waiting` says
+//! so, once for each absence, with its name in the field `broadcast`.
 //!
 //! ## Subtitles
 //!
@@ -86,6 +88,7 @@
 //! comes, from the first that the publisher still has; of one in mode `snapshot` the newest value, which
 //! for JSON is written compactly and may have 4 MiB.
 
+mod absence;
 mod catalog;
 mod container;
 mod counters;

@@ -14,6 +14,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    absence::Absence,
     catalog::{Broadcast, CatalogFormat, Track as CatalogTrack, Update},
     imp::CAT,
     playback::{self, LatencyAnswer, Playback, RunningClock},
@@ -91,15 +92,17 @@ pub(super) async fn run(
     cancel: CancellationToken,
 ) -> Result<(), Error> {
     let origin = config.target.cache.origin();
-    let link = Link::new(config.target.clone(), |client| {
+    let consumer = origin.consume();
+    let link = Link::new(config.target.clone(), move |client| {
         client.with_subscriber(origin.clone())
     })?;
     let mut session = Session {
-        origin: origin.consume(),
+        origin: consumer,
         link,
         commands,
         broadcast: None,
         gone: None,
+        absence: Absence::default(),
         finding: None,
         listed: false,
         catalog: None,
@@ -140,6 +143,7 @@ struct Session {
     broadcast: Option<Broadcast>,
     /// Since when it is gone, once it was found.
     gone: Option<Instant>,
+    absence: Absence,
     /// The look-out for it, which other events do not interrupt.
     finding: Option<Finding>,
     /// Its catalog has come: before that its tracks are not known.
@@ -176,6 +180,8 @@ enum Event {
     Reader(PadIndex, u64, End),
     /// The broadcast has been gone for too long.
     GivenUp,
+    /// The broadcast has not been there for a while.
+    Missed,
     Retry,
 }
 
@@ -183,12 +189,19 @@ impl Session {
     async fn work(&mut self) -> Result<(), Error> {
         loop {
             match self.next().await? {
-                Event::Link(event) => self.config.connection.apply(&event, &self.config.courier),
+                Event::Link(event) => {
+                    self.absence.follow(&event, Instant::now());
+                    self.config.connection.apply(&event, &self.config.courier);
+                }
                 Event::Control(control) => self.on_control(control),
                 Event::Found(found) => self.on_found(*found),
                 Event::Catalog(update) => self.on_catalog(update),
                 Event::Reader(index, generation, end) => self.on_end(index, generation, end),
                 Event::GivenUp => self.finish(),
+                Event::Missed => {
+                    let broadcast = &self.config.target.broadcast;
+                    self.absence.tell(&self.config.courier, broadcast);
+                }
                 Event::Retry => {}
             }
             self.subscribe();
@@ -216,18 +229,7 @@ impl Session {
         };
         let waiting = self.pads.iter().filter(|pad| pad.awaits_retry());
         let retry_at = waiting.map(|pad| pad.retry_at).min();
-        let retry = async {
-            match retry_at {
-                Some(at) => tokio::time::sleep_until(at).await,
-                None => std::future::pending().await,
-            }
-        };
-        let given_up = async {
-            match over_at {
-                Some(at) => tokio::time::sleep_until(at).await,
-                None => std::future::pending().await,
-            }
-        };
+        let missed_at = self.absence.due();
         tokio::select! {
             biased;
             event = self.link.next() => Ok(Event::Link(event?)),
@@ -243,8 +245,9 @@ impl Session {
                 // A reader that was given up.
                 Err(_) => Ok(Event::Retry),
             },
-            () = given_up => Ok(Event::GivenUp),
-            () = retry => Ok(Event::Retry),
+            () = wait(over_at) => Ok(Event::GivenUp),
+            () = wait(missed_at), if lost => Ok(Event::Missed),
+            () = wait(retry_at) => Ok(Event::Retry),
         }
     }
 
@@ -338,6 +341,8 @@ impl Session {
         let broadcast = match found {
             Ok(broadcast) => broadcast,
             Err(err) => {
+                // It is there all the same.
+                self.absence.begin(Instant::now());
                 // Once may be a publisher that goes away just now.
                 if self.find_pause > RETRY {
                     self.warn_once(format!(
@@ -350,6 +355,7 @@ impl Session {
         };
         self.catalog = Some(broadcast.track());
         self.broadcast = Some(broadcast);
+        self.absence.end();
         self.found_at = Instant::now();
         self.gone = None;
         self.listed = false;
@@ -396,6 +402,7 @@ impl Session {
         gst::info!(CAT, id = &self.config.name, "Lost {target:?}: {reason}");
         let gone = self.broadcast.take().and_then(|lost| lost.gone_since());
         self.gone = Some(gone.unwrap_or_else(Instant::now));
+        self.absence.begin(Instant::now());
         // A catalog that breaks off as soon as it is read is not read without a growing pause.
         if self.found_at.elapsed() > MAX_RETRY {
             self.find_pause = RETRY;
@@ -434,5 +441,12 @@ impl Session {
                 gst::element_warning!(element, gst::StreamError::Format, ("{warning}"));
             });
         }
+    }
+}
+
+async fn wait(until: Option<Instant>) {
+    match until {
+        Some(until) => tokio::time::sleep_until(until).await,
+        None => std::future::pending().await,
     }
 }

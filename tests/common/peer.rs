@@ -3,6 +3,7 @@
 use std::{fs, net::SocketAddr, path::Path, sync::mpsc, time::Duration};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
+use moq_net::goaway::Goaway;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use tokio::runtime::Runtime;
 
@@ -10,9 +11,11 @@ use tokio::runtime::Runtime;
 const BOUND: Duration = Duration::from_secs(10);
 
 /// What the peer does to a client whose handshake came through.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) enum Answer {
     Accept,
+    /// Asks the first session to go to this URL, and no other one.
+    Redirect(String),
     /// Ends the session because a rule was broken.
     Violation,
 }
@@ -48,8 +51,13 @@ impl Peer {
             let mut listener = server.listen().await.expect("the peer listens");
             // Nobody waits any more once the bound has passed.
             let _ = ready.send(listener.local_addr().expect("an address"));
+            let mut answer = answer;
             while let Some(request) = listener.accept().await {
-                tokio::spawn(serve(request, answer));
+                let next = match &answer {
+                    Answer::Redirect(_) => Answer::Accept,
+                    other => other.clone(),
+                };
+                tokio::spawn(serve(request, std::mem::replace(&mut answer, next)));
             }
         });
         let addr = readiness.recv_timeout(BOUND).expect("the peer comes up");
@@ -70,6 +78,13 @@ async fn serve(request: moq_tokio::server::Request, answer: Answer) {
     match answer {
         Answer::Accept => {
             if let Ok(session) = request.ok().await {
+                session.closed().await;
+            }
+        }
+        Answer::Redirect(url) => {
+            if let Ok(session) = request.ok().await {
+                // Refused only when the session has ended meanwhile.
+                let _ = session.drain().send(Goaway::redirect(url));
                 session.closed().await;
             }
         }

@@ -195,6 +195,21 @@ pub(crate) fn wait_message_that(
     }
 }
 
+/// Waits for an element message of this name that `wanted` accepts, under the same rules.
+pub(crate) fn wait_told(
+    bus: &gst::Bus,
+    name: &str,
+    wanted: impl Fn(&gst::StructureRef) -> bool,
+) -> gst::Structure {
+    let told = wait_message_that(bus, DEADLINE, |message| {
+        let structure = message.structure();
+        message.type_() == gst::MessageType::Element
+            && structure.is_some_and(|structure| structure.name() == name && wanted(structure))
+    });
+    let told = told.unwrap_or_else(|| panic!("within {DEADLINE:?} such a {name} is told"));
+    told.structure().expect("an element message").to_owned()
+}
+
 /// The text of an error or warning, with the element that posted it.
 pub(crate) fn describe(message: &gst::Message) -> String {
     let source = message.src().map(|source| source.path_string());

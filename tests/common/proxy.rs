@@ -5,7 +5,7 @@
 mod flows;
 
 use std::{
-    collections::VecDeque,
+    collections::{HashSet, VecDeque},
     io,
     net::{Ipv4Addr, SocketAddr, UdpSocket},
     sync::{
@@ -67,6 +67,7 @@ impl Proxy {
             path: Mutex::new(path),
             target: Mutex::new(target),
             rebinds: AtomicU32::new(0),
+            clients: Mutex::default(),
             up: Wire::default(),
             down: Wire::default(),
             cut: AtomicBool::new(false),
@@ -124,6 +125,14 @@ impl Proxy {
         self.shared.rebinds.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Loses for good what comes from or goes to the addresses that clients have had so far, as a
+    /// NAT does that holds on to a mapping which leads nowhere.
+    pub(crate) fn forsake(&self) {
+        let mut clients = lock(&self.shared.clients);
+        let Clients { seen, forsaken } = &mut *clients;
+        forsaken.extend(seen.drain());
+    }
+
     /// Bytes delivered from clients to the relay, and from the relay to clients.
     pub(crate) fn delivered(&self) -> (u64, u64) {
         let bytes = |wire: &Wire| wire.delivered.load(Ordering::Relaxed);
@@ -164,6 +173,7 @@ struct Shared {
     /// Where new connections go.
     target: Mutex<SocketAddr>,
     rebinds: AtomicU32,
+    clients: Mutex<Clients>,
     up: Wire,
     down: Wire,
     cut: AtomicBool,
@@ -178,9 +188,26 @@ impl Shared {
         }
     }
 
+    /// Whether a client's packets pass; it is known from now on.
+    fn serves(&self, client: SocketAddr) -> bool {
+        let mut clients = lock(&self.clients);
+        let serves = !clients.forsaken.contains(&client);
+        if serves {
+            clients.seen.insert(client);
+        }
+        serves
+    }
+
     fn stopping(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
+}
+
+/// The addresses of clients.
+#[derive(Default)]
+struct Clients {
+    seen: HashSet<SocketAddr>,
+    forsaken: HashSet<SocketAddr>,
 }
 
 /// One direction, shared by all clients as a bottleneck is.

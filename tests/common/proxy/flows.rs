@@ -45,6 +45,9 @@ pub(super) fn accept(shared: &Arc<Shared>, front: &Arc<UdpSocket>) {
         let Ok((length, client)) = front.recv_from(&mut buffer) else {
             continue;
         };
+        if !shared.serves(client) {
+            continue;
+        }
         let packet = &buffer[..length];
         let flows = clients.entry(client).or_default();
         match place(shared, flows, packet) {
@@ -147,7 +150,9 @@ fn answer(
                 ids.push(source.to_vec());
             }
         }
-        shared.down.submit(shared, packet, front, client);
+        if shared.serves(client) {
+            shared.down.submit(shared, packet, front, client);
+        }
     }
 }
 
