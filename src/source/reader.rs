@@ -40,8 +40,9 @@ use crate::{
 const TAIL: Duration = Duration::from_millis(500);
 pub(super) const LONGEST_TAIL: Duration = Duration::from_secs(10);
 
-/// Whoever sends as many empty frames in a row sends nothing.
+/// Whoever sends as many empty frames and groups in a row, within that time, sends nothing.
 const MAX_EMPTY: usize = 1000;
+const EMPTY_WITHIN: Duration = Duration::from_secs(100);
 
 /// The latest decode or presentation time that was sent to a pad, whoever read it.
 #[derive(Debug, Default)]
@@ -69,7 +70,7 @@ impl Position {
 pub(super) enum End {
     #[error("the publisher finished it")]
     Finished,
-    #[error("it has nothing but empty frames")]
+    #[error("it has nothing but empty frames and groups")]
     Empty,
     #[error("it was retired, and its tail has come")]
     Retired,
@@ -107,8 +108,9 @@ pub(super) struct Reader {
     output: Output,
     /// The number of the next group, once there was one.
     expected: Option<u64>,
-    /// Empty frames in a row.
+    /// Empty frames and groups in a row, and when the first of them came.
     empty: usize,
+    empty_since: Instant,
     /// When it was first noticed that only the tail is wanted.
     retired_at: Option<Instant>,
     /// That its frames cannot be read was told.
@@ -123,6 +125,7 @@ impl Reader {
             output,
             expected: None,
             empty: 0,
+            empty_since: Instant::now(),
             retired_at: None,
             told: false,
         }
@@ -204,6 +207,16 @@ impl Reader {
         Ok((self.empty > MAX_EMPTY).then_some(End::Empty))
     }
 
+    /// Counts an empty frame or group; whether there were too many.
+    fn count_empty(&mut self) -> bool {
+        if self.empty == 0 || self.empty_since.elapsed() > EMPTY_WITHIN {
+            self.empty = 0;
+            self.empty_since = Instant::now();
+        }
+        self.empty += 1;
+        self.empty > MAX_EMPTY
+    }
+
     /// Whether a retired track has gone on for too long.
     fn tail_is_over(&mut self) -> bool {
         self.config.retired.is_cancelled()
@@ -240,6 +253,10 @@ impl Reader {
                     self.output.gap = true;
                     return;
                 }
+                Some(Ok(None)) if first => {
+                    self.count_empty();
+                    return;
+                }
                 Some(Ok(None)) | None => return,
             };
             if self.tail_is_over() {
@@ -251,8 +268,7 @@ impl Reader {
             for frame in frames {
                 // An empty payload marks an end; it is no picture and no sound.
                 if frame.payload.is_empty() {
-                    self.empty += 1;
-                    if self.empty > MAX_EMPTY {
+                    if self.count_empty() {
                         return;
                     }
                     self.output.clear(&frame);
