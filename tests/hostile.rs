@@ -164,6 +164,36 @@ fn frames_that_end_early_lose_their_groups_alone() {
 }
 
 #[test]
+fn a_track_that_nobody_serves_is_told_of_once() {
+    let mut scene = Scene::start("nobody", &one_of_each());
+    let audio = json!({"audio": opus(), "ghost": opus()});
+    let update = catalog(json!({}), audio, json!({}), json!({}));
+    scene.publisher.update(&update.to_string());
+    let mut warnings = Vec::new();
+    wait_until("a warning", DEADLINE, || {
+        warnings.extend(scene.warnings());
+        !warnings.is_empty()
+    });
+    // Long enough for more tries.
+    (0..4).for_each(|_| scene.good_goes_on());
+    warnings.extend(scene.warnings());
+    assert!(
+        matches!(&warnings[..], [one] if one.contains("ghost")),
+        "{warnings:?}"
+    );
+    let track = scene.publisher.track("ghost");
+    scene.publisher.wait_used(&track);
+    let packets = scene.packets("ghost");
+    let mut micros = 0;
+    wait_until("packets", DEADLINE, || {
+        write(&track, micros, &SILENCE);
+        micros += 20_000;
+        packets.count() > 0
+    });
+    assert_eq!(scene.warnings(), [""; 0]);
+}
+
+#[test]
 fn groups_that_break_off_and_come_in_disorder_lose_only_themselves() {
     let mut scene = Scene::start("broken", &one_of_each());
     let track = scene.track("audio");
@@ -244,7 +274,8 @@ fn a_catalog_that_changes_all_the_time_is_read_now_and_then() {
     }
     scene.good_goes_on();
     let warnings = scene.messages(|message| message.type_() == gst::MessageType::Warning);
-    assert!(warnings.len() <= 64, "{} warnings", warnings.len());
+    // One for each entry, and one a second for tracks that nobody serves.
+    assert!(warnings.len() <= 64 + 10, "{} warnings", warnings.len());
     let collections = scene.packets("good").events();
     let collections = collections
         .iter()

@@ -76,6 +76,8 @@ pub(super) enum End {
     Retired,
     #[error("it broke off: {0}")]
     Lost(String),
+    #[error("reading it failed, which is an error of this plugin")]
+    Panicked,
     #[error("the broadcast \"{0}\", which has it, was not found")]
     Missing(String),
 }

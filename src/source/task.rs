@@ -1,6 +1,7 @@
 //! The session task: connection, catalog, and a reader for each track that is wanted.
 
 mod pads;
+mod warnings;
 
 use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc, time::Duration};
 
@@ -38,7 +39,7 @@ pub(super) type PadIndex = usize;
 /// The pause after a broadcast that could not be opened, or a track that broke off.
 pub(super) const RETRY: Duration = Duration::from_millis(100);
 /// It doubles with each failure up to this.
-const MAX_RETRY: Duration = Duration::from_secs(5);
+pub(super) const MAX_RETRY: Duration = Duration::from_secs(5);
 
 /// As long as the pause is no longer, the catalog that was read before is waited for.
 const STEADY: Duration = Duration::from_secs(1);
@@ -239,7 +240,6 @@ impl Session {
             }
             Some(ended) = self.readers.join_next() => match ended {
                 Ok((index, generation, end)) => Ok(Event::Reader(index, generation, end)),
-                Err(err) if err.is_panic() => Err(Error::Internal(err.to_string())),
                 // A reader that was given up.
                 Err(_) => Ok(Event::Retry),
             },
@@ -354,11 +354,7 @@ impl Session {
         self.gone = None;
         self.listed = false;
         for pad in &mut self.pads {
-            pad.abort();
-            pad.finished = false;
-            pad.next = None;
-            pad.retry_at = Instant::now();
-            pad.retry_pause = RETRY;
+            pad.begin_anew();
         }
         if let Some(playback) = &self.playback {
             playback.update(|timeline| timeline.restart());
@@ -410,29 +406,5 @@ impl Session {
     fn back_off(&mut self) {
         self.find_at = Instant::now() + self.find_pause;
         self.find_pause = (self.find_pause * 2).min(MAX_RETRY);
-    }
-
-    fn warn_once(&mut self, warning: String) {
-        if self.warned.as_ref() != Some(&warning) {
-            self.warned = Some(warning.clone());
-            self.warn(vec![warning]);
-        }
-    }
-
-    /// Warns of each problem once a second at most, however often broadcasts come and go.
-    fn warn(&mut self, warnings: Vec<String>) {
-        const SECOND: Duration = Duration::from_secs(1);
-        const MAX: usize = 64;
-        self.warnings.retain(|_, told| told.elapsed() < SECOND);
-        for warning in warnings {
-            let known = self.warnings.contains_key(&warning);
-            if known || self.warnings.len() == MAX {
-                continue;
-            }
-            self.warnings.insert(warning.clone(), Instant::now());
-            self.config.courier.send(move |element| {
-                gst::element_warning!(element, gst::StreamError::Format, ("{warning}"));
-            });
-        }
     }
 }
