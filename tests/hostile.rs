@@ -194,6 +194,41 @@ fn a_track_that_nobody_serves_is_told_of_once() {
 }
 
 #[test]
+fn a_flood_of_large_json_values_holds_up_no_other_track() {
+    const VALUES: i32 = 10_000;
+    let mut listed = one_of_each();
+    listed["json"] = json!({"tracks": {"flood": {"mode": "snapshot"}}});
+    let mut scene = Scene::start("flood", &listed);
+    let track = scene.publisher.track("flood");
+    scene.publisher.wait_used(&track);
+    let packets = scene.packets("flood");
+    let stop = AtomicBool::new(false);
+    let write_value = |last: bool| {
+        let value = json!({"last": last, "values": (0..VALUES).collect::<Vec<_>>()});
+        let text = value.to_string().into_bytes();
+        let written = track.clone().write_frame(Timestamp::now(), text);
+        written.expect("the track takes a group");
+    };
+    thread::scope(|scope| {
+        let stopping = Stopping(&stop);
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                write_value(false);
+                thread::sleep(Duration::from_millis(1));
+            }
+        });
+        packets.wait_count(1, DEADLINE);
+        (0..4).for_each(|_| scene.good_goes_on());
+        drop(stopping);
+    });
+    write_value(true);
+    wait_until("the last value", DEADLINE, || {
+        let newest = packets.so_far().pop();
+        newest.is_some_and(|newest| newest.bytes.starts_with(br#"{"last":true"#))
+    });
+}
+
+#[test]
 fn groups_that_break_off_and_come_in_disorder_lose_only_themselves() {
     let mut scene = Scene::start("broken", &one_of_each());
     let track = scene.track("audio");
