@@ -6,7 +6,7 @@ mod warnings;
 use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use gst::{ClockTime, glib};
-use moq_net::origin;
+use moq_net::{Path, origin};
 use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender},
     task::JoinSet,
@@ -15,7 +15,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    catalog::{Broadcast, CatalogFormat, Track as CatalogTrack, Update},
+    catalog::{Broadcast, CatalogFormat, Entry, Track as CatalogTrack, Update},
+    elsewhere::{self, Elsewhere},
     imp::CAT,
     playback::{self, LatencyAnswer, Playback, RunningClock},
     reader::End,
@@ -92,11 +93,11 @@ pub(super) async fn run(
     cancel: CancellationToken,
 ) -> Result<(), Error> {
     let origin = config.target.cache.origin();
-    let link = Link::new(config.target.clone(), |client| {
-        client.with_subscriber(origin.clone())
-    })?;
+    let own = elsewhere::scope(&origin, [config.target.broadcast.as_str()]);
+    let link = Link::new(config.target.clone(), |client| client.with_subscriber(own))?;
     let mut session = Session {
         origin: origin.consume(),
+        elsewhere: Elsewhere::new(config.name.clone(), config.target.clone(), origin),
         link,
         commands,
         broadcast: None,
@@ -127,7 +128,7 @@ pub(super) async fn run(
     // The pads' threads end when nobody is left who could send to them.
     session.readers.shutdown().await;
     session.pads.clear();
-    session.link.close().await;
+    tokio::join!(session.link.close(), session.elsewhere.close());
     result
 }
 
@@ -137,6 +138,7 @@ struct Session {
     config: Config,
     origin: origin::Consumer,
     link: Link,
+    elsewhere: Elsewhere,
     commands: UnboundedReceiver<Control>,
     broadcast: Option<Broadcast>,
     /// Since when it is gone, once it was found.
@@ -187,7 +189,7 @@ impl Session {
                 Event::Link(event) => self.config.connection.apply(&event, &self.config.courier),
                 Event::Control(control) => self.on_control(control),
                 Event::Found(found) => self.on_found(*found),
-                Event::Catalog(update) => self.on_catalog(update),
+                Event::Catalog(update) => self.on_catalog(update)?,
                 Event::Reader(index, generation, end) => self.on_end(index, generation, end),
                 Event::GivenUp => self.finish(),
                 Event::Retry => {}
@@ -232,6 +234,7 @@ impl Session {
         tokio::select! {
             biased;
             event = self.link.next() => Ok(Event::Link(event?)),
+            () = self.elsewhere.run() => Ok(Event::Retry),
             Some(control) = self.commands.recv() => Ok(Event::Control(control)),
             update = follow, if !self.ended => Ok(Event::Catalog(update)),
             found = find, if lost => {
@@ -361,11 +364,12 @@ impl Session {
         }
     }
 
-    fn on_catalog(&mut self, update: Update) {
+    fn on_catalog(&mut self, update: Update) -> Result<(), Error> {
         match update {
             Update::Renditions { entries, warnings } => {
                 self.warn(warnings);
                 self.listed = true;
+                self.hear_of(&entries)?;
                 self.reconcile(entries);
             }
             Update::Unreadable { warnings } => self.warn(warnings),
@@ -376,6 +380,15 @@ impl Session {
             Update::Ended => self.finish(),
             Update::Lost(reason) => self.lose(&reason),
         }
+        Ok(())
+    }
+
+    /// Hears of the broadcasts that have tracks of the catalog, too.
+    fn hear_of(&mut self, entries: &[Entry]) -> Result<(), Error> {
+        let own = Path::new(&self.config.target.broadcast);
+        let others = entries.iter().filter_map(|entry| entry.elsewhere.clone());
+        let others = others.filter(|path| !path.has_prefix(&own));
+        self.elsewhere.hear_of(others.collect())
     }
 
     /// The stream is over: every pad ends when what is under way has come.
