@@ -5,7 +5,7 @@ mod common;
 use std::{thread, time::Duration};
 
 use gst::prelude::*;
-use moq_net::{Timestamp, group, track};
+use moq_net::{group, track};
 
 use common::{
     Packet, Packets, Publisher, Relay, Running, init,
@@ -85,21 +85,18 @@ impl Following {
         }
     }
 
+    /// One group of the second track.
+    fn write_group(&self, sequence: u64, payload: &[u8]) {
+        let mut group = self.tracks[1]
+            .create_group(group::Info { sequence })
+            .expect("the track takes a group");
+        publisher::add(&mut group, self.micros + sequence * 20_000, payload);
+        group.finish().expect("the group ends");
+    }
+
     /// The second track in these groups.
     fn write_second(&self, groups: std::ops::Range<u64>) {
-        for sequence in groups {
-            let mut group = self.tracks[1]
-                .create_group(group::Info { sequence })
-                .expect("the track takes a group");
-            let micros = self.micros + sequence * 20_000;
-            hang::container::Frame {
-                timestamp: Timestamp::from_micros(micros).expect("a timestamp"),
-                payload: SECOND.to_vec().into(),
-            }
-            .write_to(&mut group)
-            .expect("the group takes a frame");
-            group.finish().expect("the group ends");
-        }
+        groups.for_each(|sequence| self.write_group(sequence, &SECOND));
         self.tracks[1].finish().expect("the track ends");
     }
 }
@@ -132,4 +129,42 @@ fn an_end_in_the_tail_of_the_track_before_loses_nothing_of_the_next_one() {
     following.write_second(0..3);
     following.tracks[0].finish().expect("the track ends");
     assert_eq!(seconds(&following.packets.wait_eos(DEADLINE)), 3);
+}
+
+#[test]
+fn a_first_group_that_never_comes_is_not_the_end_of_the_track() {
+    let mut following = Following::start();
+    following.list_second();
+    following.write_second(1..4);
+    following.tracks[0].finish().expect("the track ends");
+    following.publisher.finish_catalog();
+    assert_eq!(seconds(&following.packets.wait_eos(DEADLINE)), 3);
+}
+
+#[test]
+fn a_track_with_ever_new_holes_is_caught_up_with() {
+    /// So many last for longer than any hole is waited for.
+    const GROUPS: u64 = 200;
+    /// So many may be on their way.
+    const UNDER_WAY: u64 = 20;
+    let mut following = Following::start();
+    following.list_second();
+    following.tracks[0].finish().expect("the track ends");
+    for number in 0.. {
+        let newest = following.packets.so_far().pop();
+        let newest = newest.and_then(|newest| number_of(&newest));
+        if number > GROUPS && newest > Some(number - UNDER_WAY) {
+            break;
+        }
+        assert!(number < 4 * GROUPS, "{newest:?} of {number} is the newest");
+        // Each second group never comes.
+        following.write_group(2 * number, &number.to_be_bytes());
+        thread::sleep(Duration::from_millis(40));
+    }
+}
+
+/// The number that is the payload.
+fn number_of(packet: &Packet) -> Option<u64> {
+    let bytes = packet.bytes.as_slice().try_into().ok()?;
+    Some(u64::from_be_bytes(bytes))
 }

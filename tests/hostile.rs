@@ -3,192 +3,20 @@
 mod common;
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-        mpsc,
-    },
-    thread::{self, JoinHandle},
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
     time::{Duration, Instant},
 };
 
 use common::{
-    Packet, Packets, Pad, Publisher, Relay, Running, noise,
-    pipeline::{DEADLINE, describe, wait_until},
+    Packet, Scene, noise,
+    pipeline::{DEADLINE, wait_until},
     publisher::{add, write},
-    subscribe, unique_broadcast,
+    scene::{KINDS, SILENCE, catalog, legacy, one_of_each, opus},
 };
 use gst::prelude::*;
-use moq_net::{group, track};
+use moq_net::{Timestamp, frame, group, track};
 use serde_json::{Value, json};
-
-/// An Opus packet of 20 ms of silence.
-const SILENCE: [u8; 3] = [0xf8, 0xff, 0xfe];
-/// How many packets of the good track have to follow whatever the bad one did.
-const MORE: usize = 25;
-
-fn opus() -> Value {
-    json!({"codec": "opus", "sampleRate": 48_000, "numberOfChannels": 2,
-        "container": {"kind": "legacy"}})
-}
-
-/// A catalog of one good track and the others of each section.
-fn catalog(video: Value, audio: Value, text: Value, data: Value) -> Value {
-    let mut audio = audio;
-    audio["good"] = opus();
-    json!({"video": {"renditions": video}, "audio": {"renditions": audio},
-        "text": {"renditions": text}, "gstData": {"renditions": data}})
-}
-
-fn legacy(entry: Value) -> Value {
-    let mut entry = entry;
-    entry["container"] = json!({"kind": "legacy"});
-    entry
-}
-
-/// A bad track of each kind, named by its kind.
-fn one_of_each() -> Value {
-    catalog(
-        json!({"video": legacy(json!({"codec": "vp8"}))}),
-        json!({"audio": opus()}),
-        json!({"text": legacy(json!({"format": "vtt"}))}),
-        json!({"data": legacy(json!({"caps": "meta/x-klv, parsed=(boolean)true"}))}),
-    )
-}
-
-const KINDS: [&str; 4] = ["video", "audio", "text", "data"];
-
-/// A track that is as it should be, written in real time until it is dropped.
-struct Good {
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Good {
-    fn start(track: track::Producer) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = stop.clone();
-        let thread = thread::spawn(move || {
-            for tick in 0.. {
-                if stopped.load(Ordering::Relaxed) {
-                    return;
-                }
-                write(&track, tick * 20_000, &SILENCE);
-                thread::sleep(Duration::from_millis(20));
-            }
-        });
-        Self {
-            stop,
-            thread: Some(thread),
-        }
-    }
-}
-
-impl Drop for Good {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            thread.join().expect("the good track goes on to the end");
-        }
-    }
-}
-
-/// A broadcast with a good track, and a subscriber that takes all of its tracks.
-struct Scene {
-    good: Option<Good>,
-    publisher: Publisher,
-    /// Tracks that were there before anybody asked for them.
-    tracks: Vec<track::Producer>,
-    subscriber: Running,
-    pads: Vec<Pad>,
-    added: mpsc::Receiver<Pad>,
-    relay: Relay,
-}
-
-impl Scene {
-    fn start(name: &str, catalog: &Value) -> Self {
-        common::init();
-        let relay = Relay::start().expect("the relay starts");
-        let broadcast = unique_broadcast(name);
-        let publisher = Publisher::start(&relay.url(), &broadcast, &catalog.to_string());
-        let sections = catalog.as_object().into_iter().flatten();
-        let lists = sections.filter_map(|(_, section)| section["renditions"].as_object());
-        let tracks = lists
-            .flat_map(|list| list.keys())
-            .map(|name| publisher.track(name));
-        let mut tracks: Vec<_> = tracks.collect();
-        let good = tracks.iter().position(|track| track.name() == "good");
-        let good = tracks.swap_remove(good.expect("a good track"));
-        let (subscriber, added) = subscribe(&relay, &broadcast);
-        publisher.wait_used(&good);
-        let mut this = Self {
-            good: Some(Good::start(good)),
-            publisher,
-            tracks,
-            subscriber,
-            pads: Vec::new(),
-            added,
-            relay,
-        };
-        while !this.pads.iter().any(|pad| pad.track == "good") {
-            let pad = this.added.recv_timeout(DEADLINE).expect("a pad is added");
-            this.pads.push(pad);
-        }
-        this.good_goes_on();
-        this
-    }
-
-    /// What passes the pad of a track.
-    fn packets(&mut self, track: &str) -> Packets {
-        loop {
-            if let Some(pad) = self.pads.iter().find(|pad| pad.track == track) {
-                return pad.packets.clone();
-            }
-            let pad = self.added.recv_timeout(DEADLINE).expect("a pad is added");
-            self.pads.push(pad);
-        }
-    }
-
-    /// A bad track that is read.
-    fn track(&self, name: &str) -> track::Producer {
-        let track = self.tracks.iter().find(|track| track.name() == name);
-        let track = track.expect("a track of the catalog").clone();
-        self.publisher.wait_used(&track);
-        track
-    }
-
-    /// Waits for more packets of the good track, which are neither late nor out of order.
-    fn good_goes_on(&self) {
-        let good = self.pads.iter().find(|pad| pad.track == "good");
-        let packets = &good.expect("the good track has a pad").packets;
-        let before = packets.count();
-        let passed = packets.wait_count(before + MORE, DEADLINE);
-        let times: Vec<_> = passed[before..].iter().map(|packet| packet.pts).collect();
-        assert!(times.is_sorted(), "{times:?}");
-        let now = self.subscriber.current_running_time();
-        let age = now
-            .unwrap_or_default()
-            .saturating_sub(times[MORE - 1].unwrap_or_default());
-        assert!(age < gst::ClockTime::from_seconds(5), "{age} late");
-    }
-
-    /// The messages so far that `wanted` accepts.
-    fn messages(&self, wanted: impl Fn(&gst::Message) -> bool) -> Vec<gst::Message> {
-        let bus = self.subscriber.bus();
-        std::iter::from_fn(|| bus.pop())
-            .filter(|message| wanted(message))
-            .collect()
-    }
-
-    fn warnings(&self) -> Vec<String> {
-        let warnings = self.messages(|message| {
-            let kind = message.type_();
-            assert_ne!(kind, gst::MessageType::Error, "{}", describe(message));
-            kind == gst::MessageType::Warning
-        });
-        warnings.iter().map(describe).collect()
-    }
-}
 
 /// Presentation times never go back, except where pictures are reordered: there decode times rise.
 fn in_order(packets: &[Packet]) -> bool {
@@ -238,32 +66,38 @@ fn absurd_timestamps_harm_their_tracks_alone() {
     }
 }
 
-#[test]
-fn empty_frames_without_end_are_given_up_with_one_warning() {
-    let mut scene = Scene::start("empty", &one_of_each());
+/// Says stop when it is dropped, by a failure, too.
+struct Stopping<'a>(&'a AtomicBool);
+
+impl Drop for Stopping<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A track of nothing without end is given up, and taken again when it has frames.
+fn is_given_up(name: &str, write_nothing: impl Fn(&track::Producer) + Sync) {
+    let mut scene = Scene::start(name, &one_of_each());
     let other = Scene::start("beside", &one_of_each());
     let track = scene.track("audio");
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
+        let stopping = Stopping(&stop);
         scope.spawn(|| {
             while !stop.load(Ordering::Relaxed) {
-                let mut group = track.append_group().expect("a group");
-                // The library's limit is 8192.
-                (0..8000).for_each(|n| add(&mut group, n, &[]));
-                group.finish().expect("the group ends");
+                write_nothing(&track);
             }
         });
-        let warned = AtomicBool::new(false);
         wait_until("a warning", DEADLINE, || {
             let warnings = scene.warnings();
-            let one = matches!(&warnings[..], [one] if one.contains("nothing but empty frames"));
+            let one = matches!(&warnings[..], [one] if one.contains("nothing but empty"));
             assert!(one || warnings.is_empty(), "{warnings:?}");
-            warned.fetch_or(one, Ordering::Relaxed) || one
+            one
         });
         // The endless track goes on meanwhile.
         scene.good_goes_on();
         other.good_goes_on();
-        stop.store(true, Ordering::Relaxed);
+        drop(stopping);
     });
     assert_eq!(scene.warnings(), [""; 0], "told once");
     assert_eq!(scene.packets("audio").count(), 0);
@@ -279,6 +113,119 @@ fn empty_frames_without_end_are_given_up_with_one_warning() {
         );
         thread::sleep(Duration::from_millis(20));
     }
+}
+
+#[test]
+fn empty_frames_without_end_are_given_up_with_one_warning() {
+    is_given_up("empty", |track| {
+        let mut group = track.append_group().expect("a group");
+        // The library's limit is 8192.
+        (0..8000).for_each(|n| add(&mut group, n, &[]));
+        group.finish().expect("the group ends");
+    });
+}
+
+#[test]
+fn groups_without_frames_and_without_end_are_given_up_with_one_warning() {
+    is_given_up("void", |track| {
+        let group = track.append_group().expect("a group");
+        group.finish().expect("the group ends");
+        thread::sleep(Duration::from_millis(1));
+    });
+}
+
+#[test]
+fn frames_that_end_early_lose_their_groups_alone() {
+    let mut scene = Scene::start("early", &one_of_each());
+    let track = scene.track("audio");
+    let groups = 0..60;
+    for number in groups.clone() {
+        let micros = number * 20_000;
+        let mut group = track.append_group().expect("a group");
+        add(&mut group, micros, &SILENCE);
+        if number % 3 == 0 {
+            let size = 100;
+            let timestamp = Timestamp::from_micros(micros).expect("a timestamp");
+            let info = frame::Info { size, timestamp };
+            let mut frame = group.create_frame(info).expect("a frame");
+            frame.write(vec![0; 50]).expect("a half of it");
+            frame.abort(moq_net::Error::Cancel).expect("it breaks off");
+        }
+        // Refused where the frame took its group with it.
+        let _ = group.finish();
+        thread::sleep(Duration::from_millis(20));
+    }
+    let whole = groups.filter(|number| number % 3 > 0).count();
+    let packets = scene.packets("audio").wait_count(whole, DEADLINE);
+    assert!(in_order(&packets));
+    assert!(packets.iter().all(|packet| packet.bytes == SILENCE));
+    scene.good_goes_on();
+    assert_eq!(scene.warnings(), [""; 0]);
+}
+
+#[test]
+fn a_track_that_nobody_serves_is_told_of_once() {
+    let mut scene = Scene::start("nobody", &one_of_each());
+    let audio = json!({"audio": opus(), "ghost": opus()});
+    let update = catalog(json!({}), audio, json!({}), json!({}));
+    scene.publisher.update(&update.to_string());
+    let mut warnings = Vec::new();
+    wait_until("a warning", DEADLINE, || {
+        warnings.extend(scene.warnings());
+        !warnings.is_empty()
+    });
+    // Long enough for more tries.
+    (0..4).for_each(|_| scene.good_goes_on());
+    warnings.extend(scene.warnings());
+    assert!(
+        matches!(&warnings[..], [one] if one.contains("ghost")),
+        "{warnings:?}"
+    );
+    let track = scene.publisher.track("ghost");
+    scene.publisher.wait_used(&track);
+    let packets = scene.packets("ghost");
+    let mut micros = 0;
+    wait_until("packets", DEADLINE, || {
+        write(&track, micros, &SILENCE);
+        micros += 20_000;
+        packets.count() > 0
+    });
+    assert_eq!(scene.warnings(), [""; 0]);
+}
+
+#[test]
+fn a_flood_of_large_json_values_holds_up_no_other_track() {
+    const VALUES: i32 = 10_000;
+    let mut listed = one_of_each();
+    listed["json"] = json!({"tracks": {"flood": {"mode": "snapshot"}}});
+    let mut scene = Scene::start("flood", &listed);
+    let track = scene.publisher.track("flood");
+    scene.publisher.wait_used(&track);
+    let packets = scene.packets("flood");
+    let stop = AtomicBool::new(false);
+    let write_value = |last: bool| {
+        let value = json!({"last": last, "values": (0..VALUES).collect::<Vec<_>>()});
+        let text = value.to_string().into_bytes();
+        let written = track.clone().write_frame(Timestamp::now(), text);
+        written.expect("the track takes a group");
+    };
+    thread::scope(|scope| {
+        let stopping = Stopping(&stop);
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                write_value(false);
+                thread::sleep(Duration::from_millis(1));
+            }
+        });
+        packets.wait_count(1, DEADLINE);
+        (0..4).for_each(|_| scene.good_goes_on());
+        drop(stopping);
+    });
+    write_value(true);
+    wait_until("the last value", DEADLINE, || {
+        let newest = packets.so_far().pop();
+        newest.is_some_and(|newest| newest.bytes.starts_with(br#"{"last":true"#))
+    });
 }
 
 #[test]
@@ -362,7 +309,8 @@ fn a_catalog_that_changes_all_the_time_is_read_now_and_then() {
     }
     scene.good_goes_on();
     let warnings = scene.messages(|message| message.type_() == gst::MessageType::Warning);
-    assert!(warnings.len() <= 64, "{} warnings", warnings.len());
+    // One for each entry, and one a second for tracks that nobody serves.
+    assert!(warnings.len() <= 64 + 10, "{} warnings", warnings.len());
     let collections = scene.packets("good").events();
     let collections = collections
         .iter()
@@ -416,5 +364,4 @@ fn payloads_of_no_codec_at_all_harm_nobody() {
         assert!(in_order(&scene.packets(name).so_far()), "{name}");
     }
     assert_eq!(scene.warnings(), [""; 0]);
-    drop(scene.relay);
 }

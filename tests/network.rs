@@ -185,3 +185,39 @@ fn every_try_to_connect_is_told_with_its_reason() {
         assert!(told.is_some());
     }
 }
+
+#[test]
+fn packets_in_disorder_lose_nothing_and_change_no_order() {
+    init();
+    let relay = Relay::start().expect("the relay starts");
+    let disorder = Path {
+        delay: Duration::from_millis(20),
+        disorder: 0.1,
+        ..Path::default()
+    };
+    let proxies = [(); 2].map(|()| Proxy::start(relay.addr(), disorder).expect("a proxy starts"));
+    let broadcast = unique_broadcast("disorder");
+    let subscriber = Running::play(&format!(
+        "{} moq.video_0 ! fakesink sync=false moq.audio_0 ! fakesink sync=false",
+        moqsrc(&proxies[1].url(), &broadcast)
+    ));
+    let publisher = Running::launch(&format!(
+        "{} drain-timeout=60000",
+        publish_clip(&proxies[0].url(), &broadcast)
+    ));
+    let sent = ["sink_0", "sink_1"].map(|name| {
+        let pad = publisher.element("moq").static_pad(name);
+        Packets::of(&pad.expect("the launch line requested the pad"))
+    });
+    publisher.start();
+    let source = subscriber.element("moq");
+    let got = ["video_0", "audio_0"].map(|name| Packets::of(&wait_pad(&source, name, DEADLINE)));
+    wait_message(&publisher.bus(), &[gst::MessageType::Eos], DEADLINE);
+    for (sent, got) in sent.iter().zip(&got) {
+        let (sent, got) = (sent.so_far(), got.wait_eos(DEADLINE));
+        // Sound begins where the subscriber joins.
+        let joined = sent.len().saturating_sub(got.len());
+        assert!(joined < 50, "{joined} came before");
+        common::same("in disorder", &sent[joined..], &got);
+    }
+}

@@ -1,8 +1,11 @@
 //! The one Tokio runtime of the process, and the bounded life of a session task on it.
 
 use std::{
-    future::Future,
+    future::{Future, poll_fn},
+    panic::{self, AssertUnwindSafe},
+    pin::pin,
     sync::{LazyLock, mpsc},
+    task::Poll,
     time::{Duration, Instant},
 };
 
@@ -91,6 +94,21 @@ impl Task {
     }
 }
 
+/// What `future` comes to, or nothing if it panics: what one part of a session is fed from outside
+/// must not end the others.
+pub(crate) async fn contained<T>(future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    let polled = poll_fn(|context| {
+        // After a panic it is not polled again, so nobody sees what it left half done.
+        let poll = AssertUnwindSafe(|| future.as_mut().poll(context));
+        match panic::catch_unwind(poll) {
+            Ok(poll) => poll.map(Some),
+            Err(_) => Poll::Ready(None),
+        }
+    });
+    polled.await
+}
+
 impl Drop for Task {
     fn drop(&mut self) {
         self.cancel.cancel();
@@ -130,5 +148,19 @@ mod tests {
         let _task = Task::spawn(session, report).expect("a runtime");
         let text = rx.recv().expect("a report");
         assert!(text.contains("error of this plugin"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_contained_and_everything_else_goes_through() {
+        let later = async {
+            tokio::task::yield_now().await;
+            7
+        };
+        assert_eq!(contained(later).await, Some(7));
+        let panicking = async {
+            tokio::task::yield_now().await;
+            panic!("for the test")
+        };
+        assert_eq!(contained(panicking).await, None::<()>);
     }
 }

@@ -14,7 +14,8 @@
 //! An entry that cannot be used is left out with a warning and harms no other.
 //!
 //! A rendition of hang's catalog may be a track of another broadcast of the same relay: it is read
-//! there, and waited for if that broadcast is not there yet or goes.
+//! there, over a connection of its own, and waited for if that broadcast is not there yet or goes. Of
+//! other broadcasts `moqsrc` hears nothing, however many the relay has.
 //!
 //! What the catalog says of a track comes out as caps and as a TAG event: bit rate, title, language
 //! of text, image orientation and the name of the codec. Colorimetry and HDR metadata have no field
@@ -92,6 +93,7 @@ mod absence;
 mod catalog;
 mod container;
 mod counters;
+mod elsewhere;
 mod expose;
 mod imp;
 mod pad;

@@ -1,5 +1,6 @@
 //! Reads one track: groups in order, frames stamped and sent to their pad.
 
+mod beginning;
 mod output;
 mod text;
 
@@ -18,7 +19,10 @@ use moq_net::{broadcast, group, track};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use self::output::Output;
+use self::{
+    beginning::{BACKLOG, Beginning},
+    output::Output,
+};
 use super::{
     container::{self, Container},
     counters::Counters,
@@ -36,13 +40,9 @@ use crate::{
 const TAIL: Duration = Duration::from_millis(500);
 pub(super) const LONGEST_TAIL: Duration = Duration::from_secs(10);
 
-/// How much of a track that continues another one is taken, however late it comes.
-const BACKLOG: Duration = Duration::from_secs(5);
-/// How long its next group may be overtaken by later ones: a few round trips of a long way.
-const OVERTAKEN: Duration = Duration::from_secs(2);
-
-/// Whoever sends as many empty frames in a row sends nothing.
+/// Whoever sends as many empty frames and groups in a row, within that time, sends nothing.
 const MAX_EMPTY: usize = 1000;
+const EMPTY_WITHIN: Duration = Duration::from_secs(100);
 
 /// The latest decode or presentation time that was sent to a pad, whoever read it.
 #[derive(Debug, Default)]
@@ -70,12 +70,14 @@ impl Position {
 pub(super) enum End {
     #[error("the publisher finished it")]
     Finished,
-    #[error("it has nothing but empty frames")]
+    #[error("it has nothing but empty frames and groups")]
     Empty,
     #[error("it was retired, and its tail has come")]
     Retired,
     #[error("it broke off: {0}")]
     Lost(String),
+    #[error("reading it failed, which is an error of this plugin")]
+    Panicked,
     #[error("the broadcast \"{0}\", which has it, was not found")]
     Missing(String),
 }
@@ -106,8 +108,11 @@ pub(super) struct Config {
 pub(super) struct Reader {
     config: Config,
     output: Output,
-    /// Empty frames in a row.
+    /// The number of the next group, once there was one.
+    expected: Option<u64>,
+    /// Empty frames and groups in a row, and when the first of them came.
     empty: usize,
+    empty_since: Instant,
     /// When it was first noticed that only the tail is wanted.
     retired_at: Option<Instant>,
     /// That its frames cannot be read was told.
@@ -120,7 +125,9 @@ impl Reader {
         Self {
             config,
             output,
+            expected: None,
             empty: 0,
+            empty_since: Instant::now(),
             retired_at: None,
             told: false,
         }
@@ -142,55 +149,74 @@ impl Reader {
     }
 
     async fn read(&mut self, broadcast: &broadcast::Consumer) -> Result<End, moq_net::Error> {
-        let mut subscription = track::Subscription::default().with_priority(self.config.priority);
-        let mut max_age = self.config.max_age;
-        let mut catching_up = self.config.from_start;
-        if catching_up {
+        let max_age = self.config.max_age;
+        let mut subscription = track::Subscription::default()
+            .with_priority(self.config.priority)
+            .with_max_age(max_age);
+        let mut first = subscription.clone();
+        if self.config.from_start {
             subscription = subscription.with_groups(0..);
-            max_age = max_age.max(BACKLOG);
+            first = subscription.clone().with_max_age(max_age.max(BACKLOG));
         }
-        let subscribing = broadcast
-            .track(&self.config.name)?
-            .subscribe(subscription.clone().with_max_age(max_age));
+        let subscribing = broadcast.track(&self.config.name)?.subscribe(first);
         let Some(subscriber) = until_retired(&self.config.retired, subscribing).await else {
             return Ok(End::Retired);
         };
-        let mut groups = subscriber?.ordered();
-        let mut expected = None;
+        let mut groups = match self.config.from_start {
+            true => {
+                let mut beginning = Beginning::new(subscriber?, subscription);
+                while !beginning.is_over() {
+                    if let Some(end) = self.read_next(beginning.next()).await? {
+                        return Ok(end);
+                    }
+                }
+                beginning.rest()
+            }
+            false => subscriber?.ordered(),
+        };
         loop {
-            let awaited = catching_up.then(|| expected.unwrap_or(0));
-            let next = next_group(&mut groups, awaited);
-            let next = until_retired(&self.config.retired, next);
-            let Some(next) = self.output.settling(next).await else {
-                return Ok(End::Retired);
-            };
-            if self.tail_is_over() {
-                return Ok(End::Retired);
-            }
-            let Some(mut group) = next? else {
-                return Ok(End::Finished);
-            };
-            // The first one may be the latest only because the next has not come yet.
-            let is_latest = expected.is_some() && groups.latest() == Some(group.sequence);
-            if catching_up && is_latest {
-                catching_up = false;
-                // Refused only when the track has ended.
-                let _ = groups.update(subscription.clone().with_max_age(self.config.max_age));
-            }
-            let counters = &self.config.counters;
-            if let Some(expected) = expected.filter(|expected| *expected != group.sequence) {
-                counters
-                    .groups_lost
-                    .add(group.sequence.saturating_sub(expected));
-                self.output.gap = true;
-            }
-            counters.groups.add(1);
-            expected = Some(group.sequence.saturating_add(1));
-            self.read_group(&mut group).await;
-            if self.empty > MAX_EMPTY {
-                return Ok(End::Empty);
+            if let Some(end) = self.read_next(groups.next_group()).await? {
+                return Ok(end);
             }
         }
+    }
+
+    /// Reads the group that comes `next`; the end of the track, if it is there.
+    async fn read_next(
+        &mut self,
+        next: impl Future<Output = Result<Option<group::Consumer>, moq_net::Error>>,
+    ) -> Result<Option<End>, moq_net::Error> {
+        let next = until_retired(&self.config.retired, next);
+        let Some(next) = self.output.settling(next).await else {
+            return Ok(Some(End::Retired));
+        };
+        if self.tail_is_over() {
+            return Ok(Some(End::Retired));
+        }
+        let Some(mut group) = next? else {
+            return Ok(Some(End::Finished));
+        };
+        let counters = &self.config.counters;
+        let expected = self.expected.replace(group.sequence.saturating_add(1));
+        if let Some(expected) = expected.filter(|expected| *expected != group.sequence) {
+            counters
+                .groups_lost
+                .add(group.sequence.saturating_sub(expected));
+            self.output.gap = true;
+        }
+        counters.groups.add(1);
+        self.read_group(&mut group).await;
+        Ok((self.empty > MAX_EMPTY).then_some(End::Empty))
+    }
+
+    /// Counts an empty frame or group; whether there were too many.
+    fn count_empty(&mut self) -> bool {
+        if self.empty == 0 || self.empty_since.elapsed() > EMPTY_WITHIN {
+            self.empty = 0;
+            self.empty_since = Instant::now();
+        }
+        self.empty += 1;
+        self.empty > MAX_EMPTY
     }
 
     /// Whether a retired track has gone on for too long.
@@ -229,6 +255,10 @@ impl Reader {
                     self.output.gap = true;
                     return;
                 }
+                Some(Ok(None)) if first => {
+                    self.count_empty();
+                    return;
+                }
                 Some(Ok(None)) | None => return,
             };
             if self.tail_is_over() {
@@ -240,8 +270,7 @@ impl Reader {
             for frame in frames {
                 // An empty payload marks an end; it is no picture and no sound.
                 if frame.payload.is_empty() {
-                    self.empty += 1;
-                    if self.empty > MAX_EMPTY {
+                    if self.count_empty() {
                         return;
                     }
                     self.output.clear(&frame);
@@ -257,23 +286,6 @@ impl Reader {
             }
         }
     }
-}
-
-/// The next group; the one that is `awaited` gets [`OVERTAKEN`] to come before later ones, which may
-/// overtake it on their own streams.
-async fn next_group(
-    groups: &mut track::Ordered,
-    awaited: Option<u64>,
-) -> Result<Option<group::Consumer>, moq_net::Error> {
-    if let Some(sequence) = awaited {
-        groups.set_groups(sequence..=sequence);
-        let next = tokio::time::timeout(OVERTAKEN, groups.next_group()).await;
-        groups.set_groups(sequence..);
-        if let Ok(next) = next {
-            return next;
-        }
-    }
-    groups.next_group().await
 }
 
 /// The result of `future`; once the track is retired, `None` after [`TAIL`] of silence.

@@ -1,9 +1,16 @@
 //! Reads one of hang's own data tracks, whose records carry no time: theirs is that of their arrival.
 
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+    time::Duration,
+};
+
 use bytes::Bytes;
 use moq_json::snapshot;
 use moq_mux::binary;
 use moq_net::{broadcast, track};
+use tokio::time::Instant;
 
 use super::{
     playback::Playback,
@@ -15,6 +22,47 @@ use crate::{media::data::Records, session::error};
 
 /// No greater JSON value is read, in bytes: each change of it is written out anew.
 const MAX_VALUE: usize = 4 << 20;
+
+/// How many times as long as its reading took a record rests the track at least, ...
+const REST: u32 = 3;
+/// ... though a rest that would be shorter is left out.
+const MIN_REST: Duration = Duration::from_millis(20);
+
+/// Keeps a track that is much work from holding up the others, which share its thread.
+struct Rest {
+    /// When the work so far is made up for.
+    until: Instant,
+}
+
+impl Rest {
+    fn new(now: Instant) -> Self {
+        Self { until: now }
+    }
+
+    /// Takes in work that took as long until now; how long it has to rest.
+    fn after(&mut self, work: Duration, now: Instant) -> Duration {
+        self.until = self.until.max(now) + work * REST;
+        let rest = self.until - now;
+        match rest < MIN_REST {
+            true => Duration::ZERO,
+            false => rest,
+        }
+    }
+}
+
+/// What `future` comes to, and how long it worked for it.
+async fn measured<T>(future: impl Future<Output = T>) -> (T, Duration) {
+    let mut future = pin!(future);
+    let mut work = Duration::ZERO;
+    let result = poll_fn(|context| {
+        let begun = Instant::now();
+        let poll = future.as_mut().poll(context);
+        work += begun.elapsed();
+        poll
+    });
+    let result = result.await;
+    (result, work)
+}
 
 /// The records of one track.
 enum Consumer {
@@ -88,8 +136,11 @@ async fn read(
     };
     let mut consumer = Consumer::new(track?, records)?;
     let mut first = true;
+    let mut rest = Rest::new(Instant::now());
     loop {
-        let Some(next) = until_retired(&config.retired, consumer.next()).await else {
+        tokio::task::coop::consume_budget().await;
+        let next = measured(consumer.next());
+        let Some((next, work)) = until_retired(&config.retired, next).await else {
             return Ok(End::Retired);
         };
         let payload = match next {
@@ -122,5 +173,34 @@ async fn read(
         };
         // Refused only when the pad has gone.
         let _ = config.messages.send(Message::Frame(frame));
+        tokio::time::sleep(rest.after(work, Instant::now())).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn much_work_takes_a_quarter_of_the_time_and_little_is_done_at_once() {
+        let begun = Instant::now();
+        let mut now = begun;
+        let mut rest = Rest::new(now);
+        let ms = Duration::from_millis;
+        for _ in 0..100 {
+            now += ms(50);
+            now += rest.after(ms(50), now);
+        }
+        assert_eq!(now - begun, ms(100 * 4 * 50));
+        let mut rest = Rest::new(now);
+        for _ in 0..100 {
+            now += ms(33);
+            assert!(rest.after(ms(1), now).is_zero());
+        }
+        let rests = (0..1000).map(|_| rest.after(ms(1), now));
+        assert!(
+            rests.max() > Some(ms(1000)),
+            "what comes at once is summed up"
+        );
     }
 }

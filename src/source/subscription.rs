@@ -10,7 +10,12 @@ use tokio::{task::AbortHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    catalog::Entry, counters::Counters, expose, reader::Position, stream::Message, task::RETRY,
+    catalog::Entry,
+    counters::Counters,
+    expose,
+    reader::{End, Position},
+    stream::Message,
+    task::{MAX_RETRY, RETRY},
 };
 use crate::{
     media::{codec::Kind, duration},
@@ -54,8 +59,12 @@ pub(super) struct Subscription {
     /// A broken track is not subscribed again before, and how long after the next failure.
     pub(super) retry_at: Instant,
     pub(super) retry_pause: Duration,
-    /// The last try found no broadcast that has the track, or nothing in the track.
-    pub(super) useless: bool,
+    /// How many frames had come when its reader began.
+    frames_before: u64,
+    /// Readers in a row that broke off without a frame.
+    broken: u32,
+    /// The user knows that the track gives nothing.
+    pub(super) told: bool,
     /// Up to where frames were sent to the pad.
     pub(super) position: Arc<Position>,
 }
@@ -95,7 +104,9 @@ impl Subscription {
             started_at: Instant::now(),
             retry_at: Instant::now(),
             retry_pause: RETRY,
-            useless: false,
+            frames_before: 0,
+            broken: 0,
+            told: false,
             position: Arc::default(),
         }
     }
@@ -120,6 +131,53 @@ impl Subscription {
 
     pub(super) fn is_wanted(&self) -> bool {
         self.linked && self.wanted && !self.ended
+    }
+
+    /// A reader begins; its number tells it from earlier ones.
+    pub(super) fn begin(&mut self) -> u64 {
+        self.generation += 1;
+        self.started_at = Instant::now();
+        self.frames_before = self.counters.frames.get();
+        self.generation
+    }
+
+    /// Another broadcast has come in the place of the one that was lost: its track is tried at once.
+    pub(super) fn begin_anew(&mut self) {
+        self.abort();
+        self.finished = false;
+        self.next = None;
+        self.retry_at = Instant::now();
+        self.retry_pause = RETRY;
+        self.broken = 0;
+    }
+
+    /// Whether the user is to be told that the track gives nothing, now that its reader came to this
+    /// `end`, and was not told since frames came last.
+    ///
+    /// One that breaks off once, or while the broadcast is not `reachable`, goes with the broadcast.
+    pub(super) fn is_trouble(&mut self, end: &End, reachable: bool) -> bool {
+        if self.counters.frames.get() != self.frames_before {
+            self.broken = 0;
+            self.told = false;
+        }
+        let trouble = match end {
+            End::Lost(_) => {
+                self.broken += u32::from(reachable);
+                reachable && self.broken > 1
+            }
+            End::Missing(_) | End::Empty | End::Panicked => true,
+            End::Finished | End::Retired => false,
+        };
+        trouble && !self.told
+    }
+
+    /// The track is not read again before a pause, each twice as long as the one before.
+    pub(super) fn back_off(&mut self) {
+        if self.started_at.elapsed() > MAX_RETRY {
+            self.retry_pause = RETRY;
+        }
+        self.retry_at = Instant::now() + self.retry_pause;
+        self.retry_pause = (self.retry_pause * 2).min(MAX_RETRY);
     }
 
     pub(super) fn awaits_retry(&self) -> bool {
@@ -153,6 +211,10 @@ impl Subscription {
         let same_track = entry.name == self.entry.name;
         self.finished &= same_track && entry.elsewhere == self.entry.elsewhere && !revived;
         self.retry_pause = RETRY;
+        if !same_track {
+            self.broken = 0;
+            self.told = false;
+        }
         let other_caps = revived || entry.caps != self.entry.caps;
         let other_tags = entry.tags != self.entry.tags;
         if other_caps {

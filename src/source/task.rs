@@ -1,11 +1,12 @@
 //! The session task: connection, catalog, and a reader for each track that is wanted.
 
 mod pads;
+mod warnings;
 
 use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use gst::{ClockTime, glib};
-use moq_net::origin;
+use moq_net::{Path, origin};
 use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender},
     task::JoinSet,
@@ -15,7 +16,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     absence::Absence,
-    catalog::{Broadcast, CatalogFormat, Track as CatalogTrack, Update},
+    catalog::{Broadcast, CatalogFormat, Entry, Track as CatalogTrack, Update},
+    elsewhere::{self, Elsewhere},
     imp::CAT,
     playback::{self, LatencyAnswer, Playback, RunningClock},
     reader::End,
@@ -39,7 +41,7 @@ pub(super) type PadIndex = usize;
 /// The pause after a broadcast that could not be opened, or a track that broke off.
 pub(super) const RETRY: Duration = Duration::from_millis(100);
 /// It doubles with each failure up to this.
-const MAX_RETRY: Duration = Duration::from_secs(5);
+pub(super) const MAX_RETRY: Duration = Duration::from_secs(5);
 
 /// As long as the pause is no longer, the catalog that was read before is waited for.
 const STEADY: Duration = Duration::from_secs(1);
@@ -92,12 +94,13 @@ pub(super) async fn run(
     cancel: CancellationToken,
 ) -> Result<(), Error> {
     let origin = config.target.cache.origin();
-    let consumer = origin.consume();
+    let own = elsewhere::scope(&origin, [config.target.broadcast.as_str()]);
     let link = Link::new(config.target.clone(), move |client| {
-        client.with_subscriber(origin.clone())
+        client.with_subscriber(own.clone())
     })?;
     let mut session = Session {
-        origin: consumer,
+        origin: origin.consume(),
+        elsewhere: Elsewhere::new(config.name.clone(), config.target.clone(), origin),
         link,
         commands,
         broadcast: None,
@@ -129,7 +132,7 @@ pub(super) async fn run(
     // The pads' threads end when nobody is left who could send to them.
     session.readers.shutdown().await;
     session.pads.clear();
-    session.link.close().await;
+    tokio::join!(session.link.close(), session.elsewhere.close());
     result
 }
 
@@ -139,6 +142,7 @@ struct Session {
     config: Config,
     origin: origin::Consumer,
     link: Link,
+    elsewhere: Elsewhere,
     commands: UnboundedReceiver<Control>,
     broadcast: Option<Broadcast>,
     /// Since when it is gone, once it was found.
@@ -195,7 +199,7 @@ impl Session {
                 }
                 Event::Control(control) => self.on_control(control),
                 Event::Found(found) => self.on_found(*found),
-                Event::Catalog(update) => self.on_catalog(update),
+                Event::Catalog(update) => self.on_catalog(update)?,
                 Event::Reader(index, generation, end) => self.on_end(index, generation, end),
                 Event::GivenUp => self.finish(),
                 Event::Missed => {
@@ -233,6 +237,7 @@ impl Session {
         tokio::select! {
             biased;
             event = self.link.next() => Ok(Event::Link(event?)),
+            () = self.elsewhere.run() => Ok(Event::Retry),
             Some(control) = self.commands.recv() => Ok(Event::Control(control)),
             update = follow, if !self.ended => Ok(Event::Catalog(update)),
             found = find, if lost => {
@@ -241,7 +246,6 @@ impl Session {
             }
             Some(ended) = self.readers.join_next() => match ended {
                 Ok((index, generation, end)) => Ok(Event::Reader(index, generation, end)),
-                Err(err) if err.is_panic() => Err(Error::Internal(err.to_string())),
                 // A reader that was given up.
                 Err(_) => Ok(Event::Retry),
             },
@@ -360,22 +364,19 @@ impl Session {
         self.gone = None;
         self.listed = false;
         for pad in &mut self.pads {
-            pad.abort();
-            pad.finished = false;
-            pad.next = None;
-            pad.retry_at = Instant::now();
-            pad.retry_pause = RETRY;
+            pad.begin_anew();
         }
         if let Some(playback) = &self.playback {
             playback.update(|timeline| timeline.restart());
         }
     }
 
-    fn on_catalog(&mut self, update: Update) {
+    fn on_catalog(&mut self, update: Update) -> Result<(), Error> {
         match update {
             Update::Renditions { entries, warnings } => {
                 self.warn(warnings);
                 self.listed = true;
+                self.hear_of(&entries)?;
                 self.reconcile(entries);
             }
             Update::Unreadable { warnings } => self.warn(warnings),
@@ -386,6 +387,15 @@ impl Session {
             Update::Ended => self.finish(),
             Update::Lost(reason) => self.lose(&reason),
         }
+        Ok(())
+    }
+
+    /// Hears of the broadcasts that have tracks of the catalog, too.
+    fn hear_of(&mut self, entries: &[Entry]) -> Result<(), Error> {
+        let own = Path::new(&self.config.target.broadcast);
+        let others = entries.iter().filter_map(|entry| entry.elsewhere.clone());
+        let others = others.filter(|path| !path.has_prefix(&own));
+        self.elsewhere.hear_of(others.collect())
     }
 
     /// The stream is over: every pad ends when what is under way has come.
@@ -417,30 +427,6 @@ impl Session {
     fn back_off(&mut self) {
         self.find_at = Instant::now() + self.find_pause;
         self.find_pause = (self.find_pause * 2).min(MAX_RETRY);
-    }
-
-    fn warn_once(&mut self, warning: String) {
-        if self.warned.as_ref() != Some(&warning) {
-            self.warned = Some(warning.clone());
-            self.warn(vec![warning]);
-        }
-    }
-
-    /// Warns of each problem once a second at most, however often broadcasts come and go.
-    fn warn(&mut self, warnings: Vec<String>) {
-        const SECOND: Duration = Duration::from_secs(1);
-        const MAX: usize = 64;
-        self.warnings.retain(|_, told| told.elapsed() < SECOND);
-        for warning in warnings {
-            let known = self.warnings.contains_key(&warning);
-            if known || self.warnings.len() == MAX {
-                continue;
-            }
-            self.warnings.insert(warning.clone(), Instant::now());
-            self.config.courier.send(move |element| {
-                gst::element_warning!(element, gst::StreamError::Format, ("{warning}"));
-            });
-        }
     }
 }
 

@@ -17,6 +17,7 @@ pub(crate) mod proxy;
 pub(crate) mod publisher;
 pub(crate) mod relay;
 pub(crate) mod resources;
+pub(crate) mod scene;
 pub(crate) mod stops;
 pub(crate) mod viewer;
 
@@ -30,4 +31,5 @@ pub(crate) use proxy::{Path, Proxy};
 pub(crate) use publisher::{Announced, Publisher};
 pub(crate) use relay::Relay;
 pub(crate) use resources::Resources;
+pub(crate) use scene::Scene;
 pub(crate) use viewer::Viewer;

@@ -278,7 +278,7 @@ pub(crate) fn wait_pad(element: &gst::Element, name: &str, deadline: Duration) -
 }
 
 /// Waits for what nothing tells of.
-pub(crate) fn wait_until(claim: &str, deadline: Duration, reached: impl Fn() -> bool) {
+pub(crate) fn wait_until(claim: &str, deadline: Duration, mut reached: impl FnMut() -> bool) {
     let end = Instant::now() + deadline;
     while !reached() {
         assert!(Instant::now() < end, "within {deadline:?}: {claim}");

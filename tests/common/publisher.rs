@@ -13,7 +13,7 @@ const BOUND: Duration = Duration::from_secs(10);
 pub(crate) struct Announced {
     runtime: Runtime,
     broadcast: broadcast::Producer,
-    _origin: moq_net::origin::Producer,
+    origin: moq_net::origin::Producer,
     _connection: moq_tokio::Connection,
 }
 
@@ -31,14 +31,7 @@ impl Announced {
             .expect("the publisher's runtime starts");
         let guard = runtime.enter();
         let origin = moq_tokio::origin::spawn();
-        let mut config = moq_tokio::connect::Config::default();
-        config.once = Some(true);
-        config.tls.insecure = Some(true);
-        config.websocket.enabled = Some(false);
-        let client = config
-            .init(moq_tokio::quic::Config::default())
-            .expect("the client starts")
-            .with_publisher(origin.consume());
+        let client = client().with_publisher(origin.consume());
         let mut producer = origin
             .create_broadcast(broadcast)
             .expect("the name is free");
@@ -57,10 +50,21 @@ impl Announced {
         let this = Self {
             runtime,
             broadcast: producer,
-            _origin: origin,
+            origin,
             _connection: connection,
         };
         (this, filled)
+    }
+
+    /// Announces another broadcast, without anything in it.
+    pub(crate) fn announce_other(&self, name: &str) -> broadcast::Producer {
+        let _guard = self.runtime.enter();
+        let other = self.origin.create_broadcast(name);
+        let other = other.expect("the name is free");
+        other
+            .announce(moq_net::origin::Route::default())
+            .expect("the broadcast is announced");
+        other
     }
 
     /// Waits until `done` or fails.
@@ -69,6 +73,34 @@ impl Announced {
             .block_on(async { tokio::time::timeout(BOUND, done).await })
             .unwrap_or_else(|_| panic!("within {BOUND:?} {claim}"))
     }
+}
+
+fn client() -> moq_tokio::Client {
+    let mut config = moq_tokio::connect::Config::default();
+    config.once = Some(true);
+    config.tls.insecure = Some(true);
+    config.websocket.enabled = Some(false);
+    let client = config.init(moq_tokio::quic::Config::default());
+    client.expect("the client starts")
+}
+
+/// Waits until the relay tells everyone of `broadcast`.
+pub(crate) fn wait_announced(url: &str, broadcast: &str) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime starts");
+    let url: url::Url = url.parse().expect("a URL");
+    let heard = runtime.block_on(async {
+        let origin = moq_tokio::origin::spawn();
+        let connection = client().with_subscriber(origin.clone()).connect(url);
+        let heard = origin.consume();
+        let heard = tokio::time::timeout(BOUND, heard.routed_broadcast(broadcast)).await;
+        drop(connection);
+        heard
+    });
+    let heard = heard.unwrap_or_else(|_| panic!("within {BOUND:?} the relay tells of {broadcast}"));
+    heard.expect("the broadcast is there");
 }
 
 /// A broadcast of tracks that are written by hand, withdrawn without a goodbye when it is dropped.
@@ -127,6 +159,11 @@ impl Publisher {
             .broadcast
             .create_track(name, hang::container::track_info(60))
             .expect("the track's name is free")
+    }
+
+    /// Announces another broadcast, without anything in it.
+    pub(crate) fn announce_other(&self, name: &str) -> broadcast::Producer {
+        self.announced.announce_other(name)
     }
 
     /// Withdraws the broadcast, whose tracks live on.

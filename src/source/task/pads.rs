@@ -6,12 +6,13 @@ use gst::glib;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{MAX_RETRY, PadIndex, RETRY, Session};
+use super::{MAX_RETRY, PadIndex, Session};
 use crate::{
     media::{
         codec::Kind,
         reconcile::{self, Step},
     },
+    session::runtime::contained,
     source::{
         catalog::Entry,
         expose,
@@ -118,6 +119,7 @@ impl Session {
     }
 
     pub(super) fn on_end(&mut self, index: PadIndex, generation: u64, end: End) {
+        let reachable = self.broadcast.is_some() && self.config.connection.is_connected();
         let pad = &mut self.pads[index];
         if pad.generation != generation || pad.reader.take().is_none() {
             return;
@@ -128,10 +130,13 @@ impl Session {
             "Track {} ended: {end}",
             pad.entry.name
         );
-        let useless = matches!(end, End::Missing(_) | End::Empty);
-        let told = std::mem::replace(&mut pad.useless, useless);
-        let warning = (useless && !told)
-            .then(|| format!("The track \"{}\" is waited for: {end}", pad.entry.name));
+        if pad.is_trouble(&end, reachable) {
+            let warning = format!("The track \"{}\" is waited for: {end}", pad.entry.name);
+            // Of tracks that share a cause, each gets its turn.
+            let told = self.warn_of(end.to_string(), gst::ResourceError::NotFound, warning);
+            self.pads[index].told = told;
+        }
+        let pad = &mut self.pads[index];
         match (pad.next.take(), end) {
             (Some(next), _) => {
                 let last = pad.delisted;
@@ -147,18 +152,7 @@ impl Session {
             (None, End::Finished) => pad.finished = true,
             (None, End::Retired) => {}
             (None, End::Empty) => pad.retry_at = Instant::now() + MAX_RETRY,
-            (None, End::Lost(_) | End::Missing(_)) => {
-                if pad.started_at.elapsed() > MAX_RETRY {
-                    pad.retry_pause = RETRY;
-                }
-                pad.retry_at = Instant::now() + pad.retry_pause;
-                pad.retry_pause = (pad.retry_pause * 2).min(MAX_RETRY);
-            }
-        }
-        if let Some(warning) = warning {
-            self.config.courier.send(move |element| {
-                gst::element_warning!(element, gst::ResourceError::NotFound, ("{warning}"));
-            });
+            (None, End::Lost(_) | End::Missing(_) | End::Panicked) => pad.back_off(),
         }
     }
 
@@ -213,22 +207,20 @@ impl Session {
             position: pad.position.clone(),
             retired: retired.clone(),
         };
-        pad.generation += 1;
-        pad.started_at = Instant::now();
-        let generation = pad.generation;
+        let generation = pad.begin();
         let reader = Reader::new(config, playback.clone());
-        let abort = match pad.entry.elsewhere.clone() {
-            None => {
-                let consumer = broadcast.consumer.clone();
-                let run = async move { (index, generation, reader.run(consumer).await) };
-                self.readers.spawn(run)
+        let (consumer, origin) = (broadcast.consumer.clone(), self.origin.clone());
+        let (elsewhere, token) = (pad.entry.elsewhere.clone(), retired.clone());
+        let reading = contained(async move {
+            match elsewhere {
+                None => reader.run(consumer).await,
+                Some(path) => reference::read(reader, origin, path, token).await,
             }
-            Some(path) => {
-                let reading = reference::read(reader, self.origin.clone(), path, retired.clone());
-                let run = async move { (index, generation, reading.await) };
-                self.readers.spawn(run)
-            }
-        };
+        });
+        let abort = self.readers.spawn(async move {
+            let end = reading.await.unwrap_or(End::Panicked);
+            (index, generation, end)
+        });
         pad.reader = Some(Running { abort, retired });
     }
 }
