@@ -17,7 +17,7 @@ const NOISE: &str = "videotestsrc is-live=true pattern=snow ! \
     x264enc speed-preset=ultrafast tune=zerolatency bitrate=500 key-int-max=30 \
     option-string=scenecut=0 ! video/x-h264,profile=main ! h264parse";
 /// How long the pictures are blocked, in packets of sound.
-const BLOCKED: usize = 5 * 48_000 / 1024;
+const BLOCKED: usize = 30 * 48_000 / 1024;
 /// What may wait in a pad: 2 s and the latency, and the frame that makes it too much.
 const QUEUE: gst::ClockTime = gst::ClockTime::from_mseconds(2100 + 100);
 
@@ -73,7 +73,7 @@ impl Scene {
         let probe = self.pad.add_probe(stuck, |_, _| gst::PadProbeReturn::Ok);
         let probe = probe.expect("a probe");
         let before = self.sound.count();
-        let heard = self.sound.wait_count(before + BLOCKED, DEADLINE);
+        let heard = self.sound.wait_count(before + BLOCKED, 2 * DEADLINE);
         let times: Vec<_> = heard.iter().filter_map(|packet| packet.pts).collect();
         let hole = times.windows(2).map(|pair| pair[1] - pair[0]).max();
         let longest = gst::ClockTime::from_mseconds(100);
