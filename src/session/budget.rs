@@ -32,7 +32,12 @@ struct Level {
     bytes: u64,
     last_in: gst::ClockTime,
     last_out: gst::ClockTime,
+    /// How many wait for room: without any, nobody is woken.
+    waiters: u32,
 }
+
+/// One who waits for room, until it is dropped.
+struct Waiter<'a>(&'a Budget);
 
 /// One frame's share of a [`Budget`], given back when it is dropped.
 #[derive(Debug)]
@@ -104,6 +109,10 @@ impl Budget {
 
     /// Blocks until there is room or `cancelled` says so; [`Budget::wake`] makes it look again.
     pub(crate) fn wait(&self, cancelled: impl Fn() -> bool) {
+        if !self.is_over() {
+            return;
+        }
+        let _waiter = self.waiter();
         let level = self.level();
         drop(
             self.blocking
@@ -113,6 +122,7 @@ impl Budget {
 
     /// Waits until there is room.
     pub(crate) async fn room(&self) {
+        let _waiter = self.waiter();
         loop {
             let notified = self.asynchronous.notified();
             if !self.is_over() {
@@ -128,6 +138,11 @@ impl Budget {
         drop(self.level());
         self.blocking.notify_all();
         self.asynchronous.notify_waiters();
+    }
+
+    fn waiter(&self) -> Waiter<'_> {
+        self.level().waiters += 1;
+        Waiter(self)
     }
 
     fn over(&self, level: &Level) -> bool {
@@ -176,8 +191,17 @@ impl Drop for Charge {
             level.timed -= 1;
             level.last_out = level.last_out.max(time);
         }
+        let awaited = level.waiters > 0;
         drop(level);
-        self.budget.wake();
+        if awaited {
+            self.budget.wake();
+        }
+    }
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        self.0.level().waiters -= 1;
     }
 }
 

@@ -107,6 +107,8 @@ fn client(target: &Target, bind: Option<SocketAddr>) -> moq_tokio::Result<Client
     let mut quic = quic::Config::default();
     quic.idle_timeout = target.patience.idle_timeout;
     quic.keep_alive = target.patience.keep_alive;
+    // Larger packets where the way takes them: each costs as much as a small one.
+    quic.mtu_discovery = Some(true);
     quic.receive_window = Some(target.cache.receive_window());
     quic.send_window = Some(target.cache.send_window());
     connect.init(quic)
