@@ -170,14 +170,20 @@ fn caps_that_are_wrong_again_and_again_are_warned_of_once_a_second() {
     feeder.sink.set_property("mime", "no type");
     for (caps, hint) in [
         (
-            "video/x-h264, stream-format=avc, alignment=au, codec_data=(buffer)00",
+            [
+                "video/x-h264, stream-format=avc, alignment=au, codec_data=(buffer)00",
+                "video/x-h264, stream-format=avc, alignment=au, codec_data=(buffer)0000",
+            ],
             "codec_data",
         ),
-        ("application/octet-stream", "mime"),
+        (
+            ["application/octet-stream", "meta/x-klv, parsed=true"],
+            "mime",
+        ),
     ] {
         let begun = Instant::now();
-        for number in 0..50 {
-            feeder.caps(&format!("{caps}, number=(int){number}"));
+        for caps in caps.iter().cycle().take(50) {
+            feeder.caps(caps);
         }
         // What follows is told after the last of them.
         feeder.caps("video/x-h264, stream-format=avc, alignment=au, codec_data=(buffer)01");
