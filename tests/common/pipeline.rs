@@ -210,6 +210,14 @@ pub(crate) fn wait_told(
     told.structure().expect("an element message").to_owned()
 }
 
+/// Whether a `moq-disconnected` tells of a relay that fell silent.
+///
+/// When a stream notices that first, the library only says that it has closed the session itself.
+pub(crate) fn tells_of_silence(told: &gst::StructureRef) -> bool {
+    let closed = |reason: &str| reason.contains("connection error: closed");
+    told.get("cause") == Ok("timeout") || told.get("reason").is_ok_and(closed)
+}
+
 /// The text of an error or warning, with the element that posted it.
 pub(crate) fn describe(message: &gst::Message) -> String {
     let source = message.src().map(|source| source.path_string());
