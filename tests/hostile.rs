@@ -329,6 +329,47 @@ fn a_catalog_that_changes_all_the_time_is_read_now_and_then() {
 }
 
 #[test]
+fn a_pad_that_is_blocked_keeps_the_newest_collection_alone() {
+    const UPDATES: usize = 6;
+    let mut scene = Scene::start("blocked", &one_of_each());
+    let track = scene.track("audio");
+    write(&track, 0, &SILENCE);
+    let packets = scene.packets("audio");
+    packets.wait_count(1, DEADLINE);
+    let element = scene.subscriber.element("moq");
+    let pads = element.src_pads().into_iter();
+    let mut pads = pads.filter(|pad| pad.property::<String>("track") == "audio");
+    let sink = pads
+        .next()
+        .and_then(|pad| pad.peer())
+        .expect("it is linked");
+    let data = gst::PadProbeType::BLOCK | gst::PadProbeType::DATA_DOWNSTREAM;
+    let block = sink.add_probe(data, |_, _| gst::PadProbeReturn::Ok);
+    let collections = || {
+        let events = packets.events().into_iter();
+        let collections = events.filter(|event| event.type_() == gst::EventType::StreamCollection);
+        collections.count()
+    };
+    let before = collections();
+    let mut update = one_of_each();
+    for number in 0..UPDATES {
+        let name = format!("more-{number}");
+        update["audio"]["renditions"][&name] = opus();
+        scene.publisher.update(&update.to_string());
+        scene.packets(&name);
+    }
+    sink.remove_probe(block.expect("a probe"));
+    // A gap tells that nothing waits any more.
+    wait_until("a gap after the collections", DEADLINE, || {
+        let last = packets.events().pop().map(|event| event.type_());
+        collections() > before && last == Some(gst::EventType::Gap)
+    });
+    // One may have been on its way when downstream was blocked.
+    let more = collections() - before;
+    assert!((1..=2).contains(&more), "{more} collections");
+}
+
+#[test]
 fn payloads_of_no_codec_at_all_harm_nobody() {
     let video = |codec: &str| legacy(json!({"codec": codec}));
     let audio = |codec: &str| {

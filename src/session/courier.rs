@@ -14,7 +14,17 @@ use std::{
 
 use gst::{glib, prelude::*};
 
-type Job = Box<dyn FnOnce(&gst::Element) + Send>;
+/// How many jobs wait at most before those that could be missed are left out.
+const MAX_WAITING: usize = 1000;
+
+type Work = Box<dyn FnOnce(&gst::Element) + Send>;
+
+/// Something to do.
+struct Job {
+    /// A later job of the same subject makes this one superfluous.
+    subject: Option<String>,
+    work: Work,
+}
 
 /// A queue of things to do on an element's behalf, one at a time.
 pub(crate) struct Courier {
@@ -42,13 +52,37 @@ impl Courier {
         })
     }
 
-    /// Has `job` done after all earlier ones; after [`Courier::close`] nothing is done any more.
-    pub(crate) fn send(self: &Arc<Self>, job: impl FnOnce(&gst::Element) + Send + 'static) {
+    /// Has `work` done after all earlier ones; after [`Courier::close`] nothing is done any more.
+    pub(crate) fn send(self: &Arc<Self>, work: impl FnOnce(&gst::Element) + Send + 'static) {
+        self.queue(None, Box::new(work));
+    }
+
+    /// The same in the place of what still waits of this `subject`, so that a handler which blocks
+    /// makes the queue no longer.
+    pub(crate) fn send_newest(
+        self: &Arc<Self>,
+        subject: String,
+        work: impl FnOnce(&gst::Element) + Send + 'static,
+    ) {
+        self.queue(Some(subject), Box::new(work));
+    }
+
+    /// The same, unless far too much waits already.
+    pub(crate) fn offer(self: &Arc<Self>, work: impl FnOnce(&gst::Element) + Send + 'static) {
+        if self.state().queue.len() < MAX_WAITING {
+            self.send(work);
+        }
+    }
+
+    fn queue(self: &Arc<Self>, subject: Option<String>, work: Work) {
         let mut state = self.state();
         if state.closed {
             return;
         }
-        state.queue.push_back(Box::new(job));
+        if subject.is_some() {
+            state.queue.retain(|job| job.subject != subject);
+        }
+        state.queue.push_back(Job { subject, work });
         if state.draining {
             return;
         }
@@ -92,7 +126,7 @@ impl Courier {
             state.busy = Some(thread::current().id());
             drop(state);
             // A panic must not reach GStreamer's pool, and later jobs do not depend on this one.
-            if panic::catch_unwind(AssertUnwindSafe(|| job(element))).is_err() {
+            if panic::catch_unwind(AssertUnwindSafe(|| (job.work)(element))).is_err() {
                 gst::element_error!(
                     element,
                     gst::CoreError::Failed,
@@ -104,5 +138,49 @@ impl Courier {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn while_a_handler_blocks_the_newest_of_each_subject_waits() {
+        gst::init().expect("GStreamer initializes");
+        let bin = gst::Bin::new();
+        let courier = Courier::new(bin.upcast_ref());
+        let (blocks, blocked) = mpsc::channel();
+        let (release, released) = mpsc::channel::<()>();
+        courier.send(move |_| {
+            blocks.send(()).expect("the test waits");
+            released.recv().expect("the test goes on");
+        });
+        blocked.recv().expect("the handler blocks");
+        let (done, results) = mpsc::channel();
+        let tell = |result: String| {
+            let done = done.clone();
+            move |_: &gst::Element| done.send(result).expect("the test listens")
+        };
+        courier.send(tell("first".into()));
+        for number in 0..100_000 {
+            let subject = ["odd", "even"][number % 2];
+            let result = format!("{subject} {}", number / 2);
+            courier.send_newest(subject.into(), tell(result));
+        }
+        courier.send(tell("last".into()));
+        for _ in 0..100_000 {
+            courier.offer(tell("offered".into()));
+        }
+        courier.send(tell("end".into()));
+        release.send(()).expect("the handler waits");
+        let results: Vec<_> = results
+            .iter()
+            .take_while(|result| result != "end")
+            .collect();
+        assert_eq!(&results[..4], ["first", "odd 49999", "even 49999", "last"]);
+        assert_eq!(results.len(), MAX_WAITING);
     }
 }

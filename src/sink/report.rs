@@ -40,12 +40,24 @@ pub(super) enum Report {
 
 /// Has `report` taken to the pad of `peer`.
 pub(super) fn send(run: &Run, peer: &Peer, report: Report) {
+    let subject = match &report {
+        // The last of them says how it is now.
+        Report::Stalled(_) | Report::Flows => Some("stalled"),
+        Report::NeedsKeyFrame => Some("key frame"),
+        Report::Quality(_) => Some("quality"),
+        _ => None,
+    };
+    let name = peer.pad.upgrade().map(|pad| pad.name());
     let pad = peer.pad.clone();
-    run.courier.send(move |_| {
+    let tell = move |_: &gst::Element| {
         if let Some(pad) = pad.upgrade() {
             pad.imp().report(report);
         }
-    });
+    };
+    match name.zip(subject) {
+        Some((pad, subject)) => run.courier.send_newest(format!("{pad} {subject}"), tell),
+        None => run.courier.send(tell),
+    }
 }
 
 /// Tells the application that viewers get another track, or another format, from a pad.

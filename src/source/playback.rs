@@ -99,7 +99,7 @@ impl Playback {
 
 /// Has the pipeline distribute its latency anew.
 pub(super) fn post_latency(courier: &Arc<Courier>) {
-    courier.send(|element| {
+    courier.send_newest("latency".into(), |element| {
         let message = gst::message::Latency::builder().src(element).build();
         // Refused only without a bus: then nobody distributes latency.
         let _ = element.post_message(message);

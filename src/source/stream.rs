@@ -1,5 +1,6 @@
 //! The streaming thread of one pad: takes messages in order, pushes, and fills silence with GAPs.
 
+mod message;
 mod silence;
 mod text;
 
@@ -15,65 +16,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use gst::{ClockTime, prelude::*};
 
+pub(super) use self::message::{Frame, Message, Newest};
 use super::{
     counters::Counters,
     imp::CAT,
     playback::{LatencyAnswer, RunningClock},
     task::{Control, PadIndex},
 };
-use crate::{media::codec::Kind, session::budget::Charge};
+use crate::media::codec::Kind;
 
 /// A position this much ahead of the running time is of an earlier one, which was reset.
 pub(super) const RESTART: ClockTime = ClockTime::SECOND;
 /// How long a stop waits for the thread by itself before it flushes downstream.
 const PATIENCE: Duration = Duration::from_millis(50);
-
-/// What a pad has to do, in this order.
-pub(super) enum Message {
-    /// The element plays; times are of this clock.
-    Play(RunningClock),
-    /// The element no longer plays: silence is no gap.
-    Pause,
-    /// The streams of the element have changed.
-    Collection(gst::StreamCollection),
-    /// The format changes, or the pad's stream begins anew after its end.
-    Caps {
-        caps: gst::Caps,
-        revived: bool,
-    },
-    /// The catalog describes the track in other words.
-    Tags(gst::TagList),
-    Frame(Frame),
-    /// Text that stays is over at this time.
-    Clear(ClockTime),
-    /// The stream has ended; `None` takes a new seqnum.
-    Eos(Option<gst::Seqnum>),
-}
-
-impl Message {
-    /// Whether `earlier` says nothing any more once this one was said.
-    pub(super) fn replaces(&self, earlier: &Self) -> bool {
-        let playing = |message: &Self| matches!(message, Self::Play(_) | Self::Pause);
-        std::mem::discriminant(self) == std::mem::discriminant(earlier)
-            || (playing(self) && playing(earlier))
-    }
-}
-
-/// One frame, stamped.
-pub(super) struct Frame {
-    pub(super) payload: Bytes,
-    pub(super) pts: ClockTime,
-    pub(super) dts: Option<ClockTime>,
-    pub(super) duration: Option<ClockTime>,
-    pub(super) discont: bool,
-    pub(super) delta: bool,
-    /// Text that is shown until something follows it.
-    pub(super) stays: bool,
-    pub(super) charge: Charge,
-}
 
 /// The thread behind a pad, and how to end it.
 pub(super) struct Stream {
@@ -214,6 +171,8 @@ pub(super) struct Pusher {
     /// Nothing was taken yet.
     first: bool,
     ended: bool,
+    /// Came after the end.
+    tags: Option<gst::TagList>,
     text: text::Text,
 }
 
@@ -242,6 +201,7 @@ impl Pusher {
             first: true,
             discont: false,
             ended: false,
+            tags: None,
             text: text::Text::default(),
         }
     }
@@ -292,14 +252,18 @@ impl Pusher {
                 self.gap_due = Instant::now() + self.silence();
             }
             Some(Message::Pause) => self.clock = None,
-            Some(Message::Collection(collection)) => {
-                pad.push_event(gst::event::StreamCollection::new(&collection));
+            Some(Message::Collection(newest)) => {
+                if let Some(collection) = newest.take() {
+                    pad.push_event(gst::event::StreamCollection::new(&collection));
+                }
             }
             Some(Message::Caps { caps, revived }) => self.push_caps(&pad, &caps, revived),
-            Some(Message::Tags(tags)) if self.ended => drop(tags),
-            Some(Message::Tags(tags)) => {
-                pad.push_event(gst::event::Tag::new(tags));
-            }
+            Some(Message::Tags(newest)) => match newest.take() {
+                // They are of the stream that follows, if one does.
+                Some(tags) if self.ended => self.tags = Some(tags),
+                Some(tags) => drop(pad.push_event(gst::event::Tag::new(tags))),
+                None => {}
+            },
             Some(Message::Frame(frame)) => self.push_frame(&pad, frame),
             Some(Message::Clear(end)) => self.text.clear(end),
             Some(Message::Eos(seqnum)) => self.push_eos(&pad, seqnum),
@@ -385,6 +349,8 @@ impl Pusher {
         }
         let start = pad.sticky_event::<gst::event::StreamStart>(0);
         let tags = pad.sticky_event::<gst::event::Tag>(0);
+        let tags = tags.map(|tags| tags.tag_owned());
+        let tags = self.tags.take().or(tags);
         if let Some(start) = start.filter(|_| revived) {
             // Only a flush makes GStreamer's base sink forget an EOS.
             pad.push_event(gst::event::FlushStart::new());
@@ -397,7 +363,7 @@ impl Pusher {
             pad.push_event(gst::event::Segment::new(segment().as_ref()));
             // A new STREAM_START has taken them away.
             if let Some(tags) = tags {
-                pad.push_event(gst::event::Tag::new(tags.tag_owned()));
+                pad.push_event(gst::event::Tag::new(tags));
             }
         }
         self.discont = true;

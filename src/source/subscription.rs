@@ -14,7 +14,7 @@ use super::{
     counters::Counters,
     expose,
     reader::{End, Position},
-    stream::Message,
+    stream::{Message, Newest},
     task::{MAX_RETRY, RETRY},
 };
 use crate::{
@@ -35,6 +35,9 @@ pub(super) struct Subscription {
     pub(super) counters: Arc<Counters>,
     /// The pad's thread runs: it was linked once.
     read: bool,
+    /// What of the sort waits for the thread.
+    collection: Arc<Newest<gst::StreamCollection>>,
+    tags: Arc<Newest<gst::TagList>>,
     /// What the thread has to know when it begins: the last message of each sort.
     unread: Vec<Message>,
     pub(super) linked: bool,
@@ -90,6 +93,8 @@ impl Subscription {
             budget: Budget::new(max_bytes, PAD_TIME),
             counters: Arc::default(),
             read: false,
+            collection: Arc::default(),
+            tags: Arc::default(),
             unread: Vec::new(),
             linked: false,
             wanted: true,
@@ -222,13 +227,13 @@ impl Subscription {
             self.send(Message::Caps { caps, revived });
         }
         if other_tags {
-            self.send(Message::Tags(entry.tags.clone()));
+            self.set_tags(entry.tags.clone());
         }
         if other_caps || other_tags {
             let stream = self.stream.clone();
             let (caps, tags) = (entry.caps.clone(), entry.tags.clone());
             // Whoever is notified of it is the application.
-            courier.send(move |_| {
+            courier.send_newest(format!("{} stream", self.name), move |_| {
                 stream.set_caps(Some(&caps));
                 stream.set_tags(Some(&tags));
             });
@@ -236,7 +241,9 @@ impl Subscription {
         if !same_track || entry.rendition.mime() != self.entry.rendition.mime() {
             let (pad, track) = (self.name.clone(), entry.name.clone());
             let mime = entry.rendition.mime().map(str::to_owned);
-            courier.send(move |element| expose::rename(element, &pad, &track, mime));
+            courier.send_newest(format!("{pad} track"), move |element| {
+                expose::rename(element, &pad, &track, mime);
+            });
         }
         if !same_track || other_caps {
             let (pad, track) = (self.name.clone(), entry.name.clone());
@@ -273,6 +280,18 @@ impl Subscription {
         self.follows = false;
         if let Some(running) = self.reader.take() {
             running.abort.abort();
+        }
+    }
+
+    pub(super) fn set_collection(&mut self, collection: gst::StreamCollection) {
+        if self.collection.replace(collection) {
+            self.send(Message::Collection(self.collection.clone()));
+        }
+    }
+
+    fn set_tags(&mut self, tags: gst::TagList) {
+        if self.tags.replace(tags) {
+            self.send(Message::Tags(self.tags.clone()));
         }
     }
 

@@ -53,7 +53,7 @@ impl Session {
         self.streams = streams;
         let known = self.pads.len() - added.len();
         for pad in &mut self.pads[..known] {
-            pad.send(Message::Collection(collection.clone()));
+            pad.set_collection(collection.clone());
         }
         let courier = self.config.courier.clone();
         self.config

@@ -34,7 +34,7 @@ impl Session {
             return false;
         }
         self.warnings.insert(cause, Instant::now());
-        self.config.courier.send(move |element| {
+        self.config.courier.offer(move |element| {
             gst::element_warning!(element, code, ("{warning}"));
         });
         true

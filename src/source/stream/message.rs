@@ -1,0 +1,76 @@
+//! What a pad's thread is told.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use gst::ClockTime;
+
+use crate::{session::budget::Charge, source::playback::RunningClock};
+
+/// What a pad has to do, in this order.
+pub(in crate::source) enum Message {
+    /// The element plays; times are of this clock.
+    Play(RunningClock),
+    /// The element no longer plays: silence is no gap.
+    Pause,
+    /// The streams of the element have changed.
+    Collection(Arc<Newest<gst::StreamCollection>>),
+    /// The format changes, or the pad's stream begins anew after its end.
+    Caps {
+        caps: gst::Caps,
+        revived: bool,
+    },
+    /// The catalog describes the track in other words.
+    Tags(Arc<Newest<gst::TagList>>),
+    Frame(Frame),
+    /// Text that stays is over at this time.
+    Clear(ClockTime),
+    /// The stream has ended; `None` takes a new seqnum.
+    Eos(Option<gst::Seqnum>),
+}
+
+impl Message {
+    /// Whether `earlier` says nothing any more once this one was said.
+    pub(in crate::source) fn replaces(&self, earlier: &Self) -> bool {
+        let playing = |message: &Self| matches!(message, Self::Play(_) | Self::Pause);
+        std::mem::discriminant(self) == std::mem::discriminant(earlier)
+            || (playing(self) && playing(earlier))
+    }
+}
+
+/// What waits once, as it is now, however often it changes while downstream blocks.
+pub(in crate::source) struct Newest<T>(Mutex<Option<T>>);
+
+impl<T> Default for Newest<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T> Newest<T> {
+    /// Takes the place of what waits; whether nothing did.
+    pub(in crate::source) fn replace(&self, value: T) -> bool {
+        self.value().replace(value).is_none()
+    }
+
+    pub(super) fn take(&self) -> Option<T> {
+        self.value().take()
+    }
+
+    fn value(&self) -> MutexGuard<'_, Option<T>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One frame, stamped.
+pub(in crate::source) struct Frame {
+    pub(in crate::source) payload: Bytes,
+    pub(in crate::source) pts: ClockTime,
+    pub(in crate::source) dts: Option<ClockTime>,
+    pub(in crate::source) duration: Option<ClockTime>,
+    pub(in crate::source) discont: bool,
+    pub(in crate::source) delta: bool,
+    /// Text that is shown until something follows it.
+    pub(in crate::source) stays: bool,
+    pub(in crate::source) charge: Charge,
+}
