@@ -1,6 +1,9 @@
 //! The process that publishes.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context;
 use gst::prelude::*;
@@ -12,6 +15,9 @@ use crate::{
     peer::Peer,
     usage::{Figures, Usage},
 };
+
+/// How long a session may take, under valgrind too.
+const PATIENCE: Duration = Duration::from_secs(50);
 
 /// Where the access units go.
 enum Output {
@@ -50,6 +56,9 @@ impl Output {
                 });
                 let tracks = tracks.collect::<Option<_>>().context("an appsrc a track")?;
                 pipeline.set_state(gst::State::Playing)?;
+                if let Some(sink) = pipeline.by_name("moq") {
+                    wait_connected(&sink)?;
+                }
                 Ok(Self::Pipeline { pipeline, tracks })
             }
         }
@@ -70,6 +79,16 @@ impl Output {
         }
         Ok(())
     }
+}
+
+/// The library is measured from its session on, too.
+fn wait_connected(sink: &gst::Element) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    while !sink.property::<bool>("connected") {
+        anyhow::ensure!(begun.elapsed() < PATIENCE, "no session");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
 }
 
 pub(crate) fn push(

@@ -10,6 +10,9 @@ use super::settings::Target;
 
 /// Bounds one dial with its handshake; a shorter one would fail on a path of 500 ms.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(3);
+/// Bounds it after tries in vain, for machines and paths on which a handshake takes longer; more would
+/// delay the next try behind QUIC's growing retransmission timeouts.
+const LONGEST_DIAL: Duration = Duration::from_secs(6);
 /// Bounds the goodbye of a socket's sessions, so that a stop fits the state change's own bound.
 pub(super) const GOODBYE: Duration = Duration::from_millis(500);
 
@@ -33,7 +36,7 @@ impl Dialer {
         target: &Target,
         attach: impl Fn(Client) -> Client + Send + 'static,
     ) -> moq_tokio::Result<Self> {
-        let scout = bind(target)?;
+        let scout = bind(target, DIAL_TIMEOUT)?;
         Ok(Self {
             client: media_client(&scout, &attach),
             scout,
@@ -45,13 +48,15 @@ impl Dialer {
 
     /// Has the next session dialled from a socket of its own; on failure the one before stays.
     ///
+    /// After a longer `pause` a dial gets more time.
+    ///
     /// A socket whose reader has failed dials in vain for ever, and a NAT on the way may hold on to
     /// what has become of its port.
-    pub(super) fn renew(&mut self, target: &Target) -> moq_tokio::Result<()> {
+    pub(super) fn renew(&mut self, target: &Target, pause: Duration) -> moq_tokio::Result<()> {
         if self.fresh {
             return Ok(());
         }
-        let scout = bind(target)?;
+        let scout = bind(target, (DIAL_TIMEOUT + pause * 4).min(LONGEST_DIAL))?;
         self.client = media_client(&scout, &self.attach);
         let old = std::mem::replace(&mut self.scout, scout);
         self.fresh = true;
@@ -88,15 +93,20 @@ fn media_client(plain: &Client, attach: impl Fn(Client) -> Client) -> Client {
     attach(plain.clone()).with_restart(Restart::Wait)
 }
 
-fn bind(target: &Target) -> moq_tokio::Result<Client> {
+fn bind(target: &Target, timeout: Duration) -> moq_tokio::Result<Client> {
+    let any = ([0, 0, 0, 0], 0).into();
     // Hosts without IPv6 refuse the dual-stack default.
-    client(target, None).or_else(|_| client(target, Some(([0, 0, 0, 0], 0).into())))
+    client(target, None, timeout).or_else(|_| client(target, Some(any), timeout))
 }
 
-fn client(target: &Target, bind: Option<SocketAddr>) -> moq_tokio::Result<Client> {
+fn client(
+    target: &Target,
+    bind: Option<SocketAddr>,
+    timeout: Duration,
+) -> moq_tokio::Result<Client> {
     let mut connect = connect::Config::default();
     connect.bind = bind;
-    connect.timeout = DIAL_TIMEOUT;
+    connect.timeout = timeout;
     connect.once = Some(true);
     connect.version = target.versions.clone();
     if target.tls_disable_verify {

@@ -147,7 +147,7 @@ impl Link {
                 self.state = State::Scouting(self.dialer.scout(&self.url));
                 return Ok(None);
             }
-            Step::Due => match self.dialer.renew(&self.target) {
+            Step::Due => match self.dialer.renew(&self.target, self.pause) {
                 Ok(()) => self.dial(),
                 Err(err) => self.lost(err)?,
             },
