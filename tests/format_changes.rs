@@ -5,7 +5,7 @@ mod common;
 use common::{
     Packet, Packets, Path, Proxy, Relay, Running,
     media::{moqsink, moqsrc},
-    pipeline::{DEADLINE, wait_pad, wait_property, wait_until},
+    pipeline::{DEADLINE, wait_message_that, wait_pad, wait_property, wait_until},
     unique_broadcast,
 };
 use gst::prelude::*;
@@ -76,6 +76,20 @@ fn width_reaches(sink: &gst::Element, width: i32) {
     });
 }
 
+/// Waits for the message that a pad goes on with this track, in caps of this width.
+fn told(pipeline: &Running, pad: &str, track: &str, width: i32) {
+    let told = wait_message_that(&pipeline.bus(), DEADLINE, |message| {
+        let change = message.structure();
+        change.is_some_and(|change| change.name() == "moq-rendition-changed")
+    });
+    let told = told.unwrap_or_else(|| panic!("{pad} tells of its change"));
+    let change = told.structure().expect("an element message");
+    assert_eq!(change.get::<String>("pad").as_deref(), Ok(pad));
+    assert_eq!(change.get::<String>("track").as_deref(), Ok(track));
+    let caps = change.get::<gst::Caps>("caps").expect("caps");
+    assert_eq!(field(&caps, "width"), Some(width), "{caps}");
+}
+
 #[test]
 fn another_resolution_goes_on_on_the_same_pad() {
     common::init();
@@ -112,6 +126,8 @@ fn another_resolution_goes_on_on_the_same_pad() {
         wait_property(&pad, "track", DEADLINE, |name: &Option<String>| {
             name.as_deref() == Some(track)
         });
+        told(&publisher, "sink_0", track, 640);
+        told(&subscriber, "video_0", track, 640);
 
         let formats = by_format(&order);
         let widths: Vec<_> = formats

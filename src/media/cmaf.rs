@@ -170,7 +170,8 @@ fn moov(mut init: &[u8]) -> Result<Moov, Malformed> {
     Err("the CMAF init segment has no moov box".into())
 }
 
-/// Should the library ever panic on a damaged box, that init segment alone is refused.
+/// Should the library panic on a damaged box, as mp4-atom 0.15 does on an `iref` that is shorter than
+/// its references, that init segment alone is refused.
 fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, Malformed> {
     panic::catch_unwind(AssertUnwindSafe(work))
         .map_err(|_| "the CMAF init segment is damaged".into())

@@ -34,6 +34,8 @@ pub(super) struct Member {
     pub(super) rendition: Option<Rendition>,
     pub(super) description: Description,
     pub(super) track: Option<Track>,
+    /// It had a track in this run.
+    known: bool,
     /// The track before, while it is listed still.
     pub(super) outdated: Option<String>,
     /// EOS came.
@@ -66,6 +68,7 @@ impl Member {
             rendition: None,
             description: Description::default(),
             track: None,
+            known: false,
             outdated: None,
             ended: false,
             failed: false,
@@ -97,7 +100,22 @@ impl Member {
         self.report(run, Report::Published(track.name().to_owned()));
         self.base = Some(base);
         self.track = Some(track);
+        if std::mem::replace(&mut self.known, true) {
+            self.tell_change(run);
+        }
         self.evaluate = Some(Instant::now() + DELAY_WINDOW);
+    }
+
+    /// Its viewers get another track, or another format.
+    pub(super) fn tell_change(&self, run: &Run) {
+        let Some((track, rendition)) = self.track.as_ref().zip(self.rendition.as_ref()) else {
+            return;
+        };
+        let (track, caps) = (
+            track.name().to_owned(),
+            caps::from_rendition(rendition).ok(),
+        );
+        self.report(run, Report::Changed { track, caps });
     }
 
     pub(super) fn fail(&mut self, run: &Run, reason: String) {

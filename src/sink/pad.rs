@@ -13,7 +13,7 @@ use super::{
     gate::{Gate, Playing},
     imp::Settings,
     messages::Received,
-    report::Report,
+    report::{self, Report},
     run::{PadId, PadMessage, Peer, Run},
     stream::Stream,
     text::{TextFormat, TextRole},
@@ -310,6 +310,7 @@ impl MoqSinkPad {
                     track.error = None;
                 });
             }
+            Report::Changed { track, caps } => report::post_changed(&self.obj(), &track, caps),
             Report::Ended => self.set_track(|track| {
                 track.active = None;
                 track.status = TrackStatus::Ended;

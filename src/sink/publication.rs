@@ -123,6 +123,7 @@ impl Publication {
             }
             PadMessage::InBand(rendition) => {
                 member.rendition = Some(*rendition);
+                member.tell_change(&self.run);
                 return self.list(id, None);
             }
             PadMessage::Frame(frame) => return self.frame(id, frame),

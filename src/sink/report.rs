@@ -1,8 +1,9 @@
 //! What the session task tells a pad, by way of the courier.
 
-use gst::subclass::prelude::*;
+use gst::{prelude::*, subclass::prelude::*};
 
 use super::{
+    MoqSinkPad,
     counters::Quality,
     run::{Peer, Run},
 };
@@ -12,6 +13,11 @@ use super::{
 pub(super) enum Report {
     /// Its frames go out under this name.
     Published(String),
+    /// What was published before goes on under another name or in another format.
+    Changed {
+        track: String,
+        caps: Option<gst::Caps>,
+    },
     /// All of it was sent and its end was told.
     Ended,
     /// Nothing is published until the next caps, for this reason.
@@ -40,4 +46,21 @@ pub(super) fn send(run: &Run, peer: &Peer, report: Report) {
             pad.imp().report(report);
         }
     });
+}
+
+/// Tells the application that viewers get another track, or another format, from a pad.
+pub(super) fn post_changed(pad: &MoqSinkPad, track: &str, caps: Option<gst::Caps>) {
+    let Some(element) = pad.parent_element() else {
+        return;
+    };
+    let structure = gst::Structure::builder("moq-rendition-changed")
+        .field("pad", pad.name())
+        .field("track", track)
+        .field_if_some("caps", caps)
+        .build();
+    let message = gst::message::Element::builder(structure)
+        .src(&element)
+        .build();
+    // Refused only without a bus: then nobody asks.
+    let _ = element.post_message(message);
 }

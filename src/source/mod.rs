@@ -20,7 +20,8 @@
 //! What the catalog says of a track comes out as caps and as a TAG event: bit rate, title, language
 //! of text, image orientation and the name of the codec. Colorimetry and HDR metadata have no field
 //! in the catalog; they are in the bitstream, where parsers and decoders find them. A publisher that
-//! changes its format is followed on the same pad, by a CAPS event and DISCONT.
+//! changes its format is followed on the same pad, by a CAPS event and DISCONT, and told by an element
+//! message `moq-rendition-changed` with the fields `pad`, `track` and `caps`.
 //!
 //! ## End and outage
 //!

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     media::{codec::Kind, duration},
-    session::{budget::Budget, courier::Courier},
+    session::{budget::Budget, courier::Courier, status},
 };
 
 /// How much time may wait in one pad's channel before its reader stops; sinks hold the latency more.
@@ -237,6 +237,15 @@ impl Subscription {
             let (pad, track) = (self.name.clone(), entry.name.clone());
             let mime = entry.rendition.mime().map(str::to_owned);
             courier.send(move |element| expose::rename(element, &pad, &track, mime));
+        }
+        if !same_track || other_caps {
+            let (pad, track) = (self.name.clone(), entry.name.clone());
+            let caps = entry.caps.clone();
+            status::post(courier, "moq-rendition-changed", move |s| {
+                s.field("pad", pad)
+                    .field("track", track)
+                    .field("caps", caps)
+            });
         }
         self.entry = entry;
     }

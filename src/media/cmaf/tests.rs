@@ -236,6 +236,13 @@ fn every_cut_short_fragment_is_refused() {
     }
 }
 
+#[test]
+fn a_panic_of_the_library_is_contained() {
+    // mp4-atom subtracts the length of a reference from that of its box.
+    let iref = b"\0\0\0\x10iref\0\0\0\0\xff\xff\xff\xff";
+    assert!(Init::parse(iref).is_err());
+}
+
 /// The catalog entry without a container that is unknown to a reader of its init segment.
 fn entry(rendition: &Rendition, init: &[u8]) -> Rendition {
     let mut entry = without_description(rendition);

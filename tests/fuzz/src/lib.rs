@@ -20,10 +20,8 @@ use self::{
     targets::{TARGETS, Target},
 };
 
-pub use libfuzzer_sys;
-
 /// What the elements do with a whole catalog is private to them: no target of `tests/fuzz.rs`.
-const CATALOG: Target = Target {
+static CATALOG: Target = Target {
     name: "catalog",
     form: Form::Json,
     seeds: catalogs,
@@ -42,8 +40,6 @@ static PANICS: Mutex<BTreeMap<String, u64>> = Mutex::new(BTreeMap::new());
 #[macro_export]
 macro_rules! target {
     ($name:literal) => {
-        use $crate::libfuzzer_sys;
-
         libfuzzer_sys::fuzz_target!(init: $crate::init($name), |data: &[u8]| $crate::run(data));
 
         libfuzzer_sys::fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
@@ -54,11 +50,10 @@ macro_rules! target {
 
 /// Prepares this process for a target; writes its seeds into the directory `FUZZ_SEEDS`.
 pub fn init(name: &str) {
-    static ALL: [Target; 1] = [CATALOG];
     targets::init();
     let target = TARGETS
         .iter()
-        .chain(&ALL)
+        .chain([&CATALOG])
         .find(|target| target.name == name);
     let target = target.expect("a target of this name");
     let (_, seeds) = CHOSEN.get_or_init(|| (target, target.seeds()));
@@ -74,7 +69,7 @@ pub fn init(name: &str) {
         let mut panics = PANICS.lock().unwrap_or_else(PoisonError::into_inner);
         let times = panics.entry(place).or_default();
         *times += 1;
-        if times.ilog10() > (*times - 1).checked_ilog10().unwrap_or_default() || *times == 1 {
+        if 10_u64.pow(times.ilog10()) == *times {
             eprintln!("panic, times {times}: {info}");
         }
     }));
@@ -91,7 +86,7 @@ pub fn run(input: &[u8]) {
 
 /// Changes an input as its form has it, or as libFuzzer does.
 pub fn change(data: &mut [u8], size: usize, max_size: usize, seed: u32) -> usize {
-    let Some((target, seeds)) = CHOSEN.get().filter(|_| seed % 2 == 0) else {
+    let Some((target, seeds)) = CHOSEN.get().filter(|_| seed.is_multiple_of(2)) else {
         return libfuzzer_sys::fuzzer_mutate(data, size, max_size);
     };
     let changed = Mutator::new(seed.into()).change(target.form, &data[..size], seeds);
