@@ -6,7 +6,7 @@ use anyhow::Context;
 use gst::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::load::{CAPS, Load};
+use crate::load::Load;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) enum Peer {
@@ -104,8 +104,8 @@ impl Peer {
         let source = |track: u32| {
             format!(
                 "appsrc name=track{track} is-live=true format=time max-bytes=0 \
-                 caps=\"{CAPS}{}/1\"",
-                load.fps
+                 caps=\"{}\"",
+                load.caps()
             )
         };
         let port = port(url);

@@ -77,6 +77,7 @@ impl Scene {
                 group: 60,
                 tracks: 1,
                 frames: FOREVER,
+                avc: false,
             },
             subscribers: 1,
             path: None,
@@ -175,12 +176,17 @@ impl Scene {
     }
 
     pub(crate) fn job(&self, role: Role, peer: Peer, plan: &Plan) -> Job {
+        let load = Load {
+            // Its initialization segment is made of the caps.
+            avc: peer == Peer::Cmaf,
+            ..self.load.clone()
+        };
         Job {
             role,
             peer,
             url: String::new(),
             broadcast: "side-by-side".into(),
-            load: self.load.clone(),
+            load,
             subscribers: self.subscribers,
             measure: self.measure_for(plan),
         }

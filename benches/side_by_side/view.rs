@@ -13,7 +13,7 @@ use gst::prelude::*;
 use crate::{
     job::{Job, Order, Word, orders},
     library,
-    load::{self, CAPS, Load},
+    load::{self, Load},
     peer::{self, Peer},
     publish,
     usage::{Figures, Window},
@@ -245,7 +245,7 @@ fn feed(out: &gst_app::AppSink, load: &Load) -> anyhow::Result<gst::Pad> {
     let pad = gst::Pad::new(gst::PadDirection::Src);
     pad.set_active(true)?;
     pad.link(&out.static_pad("sink").context("its pad")?)?;
-    let caps: gst::Caps = format!("{CAPS}{}/1", load.fps).parse()?;
+    let caps: gst::Caps = load.caps().parse()?;
     pad.push_event(gst::event::StreamStart::new("load"));
     pad.push_event(gst::event::Caps::new(&caps));
     let segment = gst::FormattedSegment::<gst::ClockTime>::new();
