@@ -1,34 +1,94 @@
 //! Instructions per frame at each end, counted by callgrind: the same on a busy machine.
 
-use std::{fs, path::Path, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::Context;
 
 use crate::{
     job::{Job, Role, Worker},
     peer::Peer,
-    scenes::{Plan, Scene, counts},
+    report,
+    scenes::{Plan, Scene},
 };
 
 /// Two runs of different length: their difference has no beginning and no end.
 const SHORT: u32 = 4;
 const LONG: u32 = 16;
 const FPS: u32 = 25;
+/// Longer than a run takes under valgrind.
+const PATIENCE: Duration = Duration::from_secs(120);
+const PEERS: [Peer; 4] = [Peer::Library, Peer::Ours, Peer::MoqGst, Peer::Cmaf];
+
+/// A table of the instructions of all peers at both ends.
+pub(crate) fn table(plan: &Plan) -> String {
+    let mut text = "**instructions per frame, in thousands, without the harness**\n\n\
+         | 25 fps | library | this plugin | ratio | moq-gst | this plugin, CMAF |\n\
+         |---|---|---|---|---|---|\n"
+        .to_owned();
+    let rates: &[u64] = if plan.quick { &[4] } else { &[4, 20] };
+    for &mbit in rates {
+        for role in [Role::Publish, Role::View] {
+            if plan.is_over() {
+                eprintln!("no time is left for instructions");
+                return text;
+            }
+            let [library, ours, other, cmaf] = counts(mbit, role, plan);
+            let cells = [library, ours, ours / library, other, cmaf].map(|count| {
+                let count = count.is_finite().then(|| report::number(count));
+                count.unwrap_or("-".into())
+            });
+            report::row(
+                &mut text,
+                &format!("{role:?}, {mbit} Mbit/s"),
+                cells.into_iter(),
+            );
+        }
+    }
+    text + "\n"
+}
+
+/// How long that takes, about.
+pub(crate) fn estimate(plan: &Plan) -> Duration {
+    let runs = (plan.of(&PEERS).len() as u32 + 3) * 2 * if plan.quick { 2 } else { 4 };
+    Duration::from_secs(u64::from(SHORT + LONG) / 2 + 6) * runs
+}
+
+/// Thousands of instructions per frame of each of [`PEERS`], less what the harness around it takes.
+fn counts(mbit: u64, role: Role, plan: &Plan) -> [f64; 4] {
+    let mut scene = Scene::new("instructions", &PEERS, mbit);
+    scene.load.fps = FPS;
+    scene.load.group = FPS;
+    let count = |peer: Peer, role: Role| {
+        eprintln!("instructions, {role:?}, {mbit} Mbit/s: {}", peer.name());
+        per_frame(&scene, peer, role, plan).unwrap_or_else(|err| {
+            eprintln!("no result: {err:#}");
+            f64::NAN
+        })
+    };
+    // At a subscriber's end the load makes its units itself; a subscriber gets them.
+    let made = match role {
+        Role::View => count(Peer::Bare, Role::Publish),
+        _ => 0.0,
+    };
+    let harness = [Peer::Bare, Peer::BareGst].map(|bare| count(bare, role) - made);
+    PEERS.map(|peer| {
+        if !plan.peers.contains(&peer) {
+            return f64::NAN;
+        }
+        let own = harness[usize::from(peer.bare() == Peer::BareGst)];
+        (count(peer, role) - own) / 1e3
+    })
+}
 
 /// Instructions per frame in one role, with those of the harness.
-pub(crate) fn per_frame(scene: &Scene, peer: Peer, role: Role, plan: &Plan) -> anyhow::Result<f64> {
+fn per_frame(scene: &Scene, peer: Peer, role: Role, plan: &Plan) -> anyhow::Result<f64> {
     let (short, few) = run(scene, peer, role, plan, SHORT)?;
     let (long, many) = run(scene, peer, role, plan, LONG)?;
     Ok((long - short) / (many - few))
-}
-
-/// The scene in which instructions are counted.
-pub(crate) fn scene(bits: u64) -> Scene {
-    let mut scene = Scene::all("rate: 10 ").remove(0);
-    scene.load.fps = FPS;
-    scene.load.group = FPS;
-    scene.load.bits = bits;
-    scene
 }
 
 /// Instructions and frames of a run of so many seconds.
@@ -39,40 +99,48 @@ fn run(
     plan: &Plan,
     seconds: u32,
 ) -> anyhow::Result<(f64, f64)> {
-    let file = counts(&plan.target, peer, role, seconds);
-    let relay = Worker::start(&scene.job(Role::Relay, peer, plan), &plan.target, None)?;
-    let mut publish = Job {
-        url: relay.ready()?,
-        ..scene.job(Role::Publish, peer, plan)
+    let file = file(&plan.target, peer, role, seconds)?;
+    let start = |job: &Job| {
+        let counted = (job.role == role).then_some(&file);
+        Worker::start(job, &plan.target, counted)
     };
-    let mut view = Job {
-        role: Role::View,
-        measure: Duration::from_secs(seconds.into()),
-        ..publish.clone()
+    let relay = match peer.is_bare() {
+        true => None,
+        false => Some(start(&scene.job(Role::Relay, peer, plan))?),
     };
-    let counted = |yes: bool| yes.then_some(&file);
-    let frames = match role {
-        Role::Publish => {
-            publish.load.frames = (seconds + 2) * FPS;
-            view.measure = Duration::from_secs(600);
-            let publisher = Worker::start(&publish, &plan.target, counted(true))?;
-            publisher.ready()?;
-            let _viewer = Worker::start(&view, &plan.target, None)?;
-            publisher.result(Duration::from_secs(120))?;
-            publisher.wait()?;
-            f64::from(publish.load.frames)
-        }
-        _ => {
-            let publisher = Worker::start(&publish, &plan.target, None)?;
-            publisher.ready()?;
-            let viewer = Worker::start(&view, &plan.target, counted(true))?;
-            let figures = viewer.result(Duration::from_secs(120))?;
-            viewer.wait()?;
-            *figures.get("frames").context("a count of frames")?
-        }
+    let url = relay.as_ref().map_or(Ok(String::new()), Worker::ready)?;
+    let mut publish = scene.job(Role::Publish, peer, plan);
+    publish.url.clone_from(&url);
+    let mut view = scene.job(Role::View, peer, plan);
+    view.url = url;
+    view.measure = Duration::from_secs(seconds.into());
+    let frames = if role == Role::Publish {
+        publish.load.frames = (seconds + 2) * FPS;
+        view.measure = PATIENCE;
+        let publisher = start(&publish)?;
+        publisher.ready()?;
+        let _viewer = relay.as_ref().map(|_| start(&view)).transpose()?;
+        publisher.result(PATIENCE)?;
+        publisher.wait()?;
+        f64::from(publish.load.frames)
+    } else {
+        let publisher = relay.as_ref().map(|_| start(&publish)).transpose()?;
+        publisher
+            .as_ref()
+            .map_or(Ok(String::new()), Worker::ready)?;
+        let viewer = start(&view)?;
+        let figures = viewer.result(PATIENCE)?;
+        viewer.wait()?;
+        *figures.get("frames").context("a count of frames")?
     };
-    relay.finish()?;
     Ok((instructions(&file)?, frames))
+}
+
+/// Where callgrind's counts go.
+fn file(target: &Path, peer: Peer, role: Role, seconds: u32) -> anyhow::Result<PathBuf> {
+    let folder = target.join("side-by-side/callgrind");
+    fs::create_dir_all(&folder)?;
+    Ok(folder.join(format!("{peer:?}.{role:?}.{seconds}")))
 }
 
 /// The total of callgrind's file.

@@ -1,14 +1,12 @@
 //! One process of a run: what it is to do, and how it says what it measured.
 
 use std::{
-    io::Read,
-    path::PathBuf,
-    process::{Child, Command, Stdio},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
+    io::{BufRead, BufReader, Write},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdout, Command, Stdio},
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, bail};
@@ -38,6 +36,8 @@ pub(crate) enum Role {
     View,
     /// Changes states and loads the plugin.
     States,
+    /// Looks which plugin GStreamer finds, so that later processes find it in its registry.
+    Check,
 }
 
 /// What a process says.
@@ -45,6 +45,8 @@ pub(crate) enum Role {
 pub(crate) enum Word {
     /// It is ready; a relay says where.
     Ready(String),
+    /// The steady state begins: from now on it is measured.
+    Measuring,
     Result(Figures),
 }
 
@@ -59,22 +61,30 @@ impl Word {
     }
 }
 
-/// Becomes true when standard input ends: the orchestrator wants no more.
-pub(crate) fn end_of_input() -> Arc<AtomicBool> {
-    let ended = Arc::new(AtomicBool::new(false));
-    let flag = ended.clone();
-    std::thread::spawn(move || {
-        // However it ends.
-        let _ = std::io::stdin().read_to_end(&mut Vec::new());
-        flag.store(true, Ordering::Release);
+/// What a process is told, but for the end: that is the end of its input.
+pub(crate) enum Order {
+    /// Measure from now on.
+    Measure,
+}
+
+/// The orders on standard input; disconnected at its end.
+pub(crate) fn orders() -> mpsc::Receiver<Order> {
+    let (sender, orders) = mpsc::channel();
+    thread::spawn(move || {
+        let lines = std::io::stdin().lock().lines();
+        for _ in lines.map_while(Result::ok) {
+            if sender.send(Order::Measure).is_err() {
+                return;
+            }
+        }
     });
-    ended
+    orders
 }
 
 /// A process that is at work; killed when it is dropped.
 pub(crate) struct Worker {
     child: Child,
-    words: std::sync::mpsc::Receiver<Word>,
+    words: mpsc::Receiver<Word>,
     what: String,
 }
 
@@ -85,7 +95,7 @@ impl Worker {
     /// Starts `job`; `callgrind` names the file to which valgrind counts its instructions.
     pub(crate) fn start(
         job: &Job,
-        target: &std::path::Path,
+        target: &Path,
         callgrind: Option<&PathBuf>,
     ) -> anyhow::Result<Self> {
         let program = std::env::current_exe()?;
@@ -105,31 +115,17 @@ impl Worker {
             .env("SIDE_BY_SIDE_JOB", serde_json::to_string(job)?)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
-        if let Some(plugin) = job.peer.plugin(target) {
-            let folder = plugin.parent().context("a folder")?;
-            let registry = format!("side-by-side-{:?}.registry", job.peer);
+        if let Some(folder) = job.peer.folder(target) {
             // The same element names: each plugin has a registry of its own.
             command
-                .env("GST_PLUGIN_PATH", folder)
-                .env("GST_REGISTRY", target.join(registry));
+                .env("GST_REGISTRY", folder.join("registry"))
+                .env("GST_PLUGIN_PATH", folder);
         }
         let mut child = command.spawn().context("another process")?;
         let output = child.stdout.take().context("its output")?;
-        let (sender, words) = std::sync::mpsc::channel();
-        std::thread::spawn(move || {
-            let lines = std::io::BufRead::lines(std::io::BufReader::new(output));
-            for word in lines
-                .map_while(Result::ok)
-                .filter_map(|line| Word::hear(&line))
-            {
-                if sender.send(word).is_err() {
-                    return;
-                }
-            }
-        });
         Ok(Self {
             child,
-            words,
+            words: words(output),
             what: format!("{:?} of {:?}", job.role, job.peer),
         })
     }
@@ -141,28 +137,62 @@ impl Worker {
         }
     }
 
+    /// Waits until its steady state begins.
+    pub(crate) fn measuring(&self) -> anyhow::Result<()> {
+        match self.words.recv_timeout(PATIENCE) {
+            Ok(Word::Measuring) => Ok(()),
+            other => bail!("{} measures nothing: {other:?}", self.what),
+        }
+    }
+
+    /// Has it measure from now on.
+    pub(crate) fn measure(&mut self) -> anyhow::Result<()> {
+        let input = self.child.stdin.as_mut().context("its input")?;
+        Ok(input.write_all(b"measure\n")?)
+    }
+
     /// What it measured, within `bound`.
     pub(crate) fn result(&self, bound: Duration) -> anyhow::Result<Figures> {
-        match self.words.recv_timeout(bound + PATIENCE) {
-            Ok(Word::Result(figures)) => Ok(figures),
-            other => bail!("{} has no result: {other:?}", self.what),
+        loop {
+            match self.words.recv_timeout(bound + PATIENCE) {
+                Ok(Word::Measuring) => {}
+                Ok(Word::Result(figures)) => return Ok(figures),
+                other => bail!("{} has no result: {other:?}", self.what),
+            }
         }
     }
 
     /// Tells it that it is enough, and takes what it measured.
     pub(crate) fn finish(mut self) -> anyhow::Result<Figures> {
         drop(self.child.stdin.take());
-        let figures = self.result(PATIENCE);
-        // A result is said at the end.
-        let _ = self.child.wait();
-        figures
+        self.result(PATIENCE)
     }
 
     /// Waits until it has ended by itself.
     pub(crate) fn wait(mut self) -> anyhow::Result<()> {
-        self.child.wait()?;
+        let begun = Instant::now();
+        while self.child.try_wait()?.is_none() {
+            if begun.elapsed() > PATIENCE {
+                bail!("{} does not end", self.what);
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
         Ok(())
     }
+}
+
+/// What a process says on its output.
+fn words(output: ChildStdout) -> mpsc::Receiver<Word> {
+    let (sender, words) = mpsc::channel();
+    thread::spawn(move || {
+        let lines = BufReader::new(output).lines().map_while(Result::ok);
+        for word in lines.filter_map(|line| Word::hear(&line)) {
+            if sender.send(word).is_err() {
+                return;
+            }
+        }
+    });
+    words
 }
 
 impl Drop for Worker {

@@ -9,16 +9,17 @@ const SETS: &[u8] = &[
     0, 0, 0, 1, 0x67, 0x4d, 0x40, 0x1f, 0xda, 0x01, 0x40, 0x16, 0xec, 0x04, 0x40, 0, 0, 3, 0, 0x40,
     0, 0, 0x0c, 0x83, 0xc6, 0x0c, 0xa8, 0, 0, 0, 1, 0x68, 0xef, 0x3c, 0x80,
 ];
+/// The same as caps carry them.
+const CODEC_DATA: &str =
+    "014d401fffe10017674d401fda014016ec0440000003004000000c83c60ca801000468ef3c80";
+const START_CODE: [u8; 4] = [0, 0, 0, 1];
 /// The beginning of the only slice of a key frame, and of another picture.
-const KEY: &[u8] = &[0, 0, 0, 1, 0x65, 0x88];
-const DELTA: &[u8] = &[0, 0, 0, 1, 0x41, 0x9a];
+const KEY: [u8; 2] = [0x65, 0x88];
+const DELTA: [u8; 2] = [0x41, 0x9a];
 /// Stands before the numbers; transports may put other NAL units before the slice.
 const MARK: &[u8] = b"\xa5sent-at\xa5";
 /// Bytes of a number of seven bits each, none of them zero, so that no start code arises.
 const DIGITS: usize = 10;
-
-pub(crate) const CAPS: &str = "video/x-h264, stream-format=byte-stream, alignment=au, width=1280, \
-     height=720, profile=main, framerate=";
 
 /// What one publisher sends.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -31,11 +32,25 @@ pub(crate) struct Load {
     pub(crate) tracks: u32,
     /// After as many frames of each track it stops.
     pub(crate) frames: u32,
+    /// With lengths instead of start codes, and parameter sets only in the caps.
+    pub(crate) avc: bool,
 }
 
 impl Load {
     pub(crate) fn frame_bytes(&self) -> usize {
         (self.bits / 8 / u64::from(self.fps) / u64::from(self.tracks)) as usize
+    }
+
+    pub(crate) fn caps(&self) -> String {
+        let format = match self.avc {
+            true => format!("avc, codec_data=(buffer){CODEC_DATA}"),
+            false => "byte-stream".to_owned(),
+        };
+        format!(
+            "video/x-h264, stream-format={format}, alignment=au, width=1280, height=720, \
+             profile=main, framerate={}/1",
+            self.fps
+        )
     }
 
     pub(crate) fn is_key(&self, number: u32) -> bool {
@@ -61,15 +76,20 @@ impl Load {
     pub(crate) fn access_unit(&self, number: u32) -> Vec<u8> {
         let mut unit = Vec::with_capacity(self.frame_bytes().max(128));
         let key = self.is_key(number);
-        if key {
+        if key && !self.avc {
             unit.extend_from_slice(SETS);
         }
-        unit.extend_from_slice(if key { KEY } else { DELTA });
+        unit.extend_from_slice(&START_CODE);
+        unit.extend_from_slice(if key { &KEY } else { &DELTA });
         unit.extend_from_slice(MARK);
         unit.extend_from_slice(&digits(number.into()));
         unit.extend_from_slice(&digits(now()));
         // Stop bit, so that parsers find the end of the slice.
         unit.resize(self.frame_bytes().max(unit.len() + 1), 0xff);
+        if self.avc {
+            let length = (unit.len() - START_CODE.len()) as u32;
+            unit[..START_CODE.len()].copy_from_slice(&length.to_be_bytes());
+        }
         unit
     }
 }

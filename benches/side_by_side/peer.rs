@@ -1,10 +1,12 @@
 //! What is compared: the pipelines of each peer, as a user would type them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use anyhow::Context;
+use gst::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::load::{CAPS, Load};
+use crate::load::Load;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) enum Peer {
@@ -12,6 +14,8 @@ pub(crate) enum Peer {
     Library,
     /// This plugin.
     Ours,
+    /// This plugin with fragments of MP4.
+    Cmaf,
     /// The crate moq-gst.
     MoqGst,
     /// SRT without a relay, at a latency of 20 ms.
@@ -25,9 +29,10 @@ pub(crate) enum Peer {
 
 impl Peer {
     pub(crate) const MOQ: [Self; 3] = [Self::Library, Self::Ours, Self::MoqGst];
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::Library,
         Self::Ours,
+        Self::Cmaf,
         Self::MoqGst,
         Self::Srt,
         Self::Rtp,
@@ -37,11 +42,25 @@ impl Peer {
         match self {
             Self::Library => "library",
             Self::Ours => "this plugin",
+            Self::Cmaf => "this plugin, CMAF",
             Self::MoqGst => "moq-gst",
             Self::Srt => "SRT",
             Self::Rtp => "RTP",
             Self::Bare => "nothing",
             Self::BareGst => "nothing, GStreamer",
+        }
+    }
+
+    /// The peer of this name on the command line.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        match name {
+            "library" => Some(Self::Library),
+            "ours" => Some(Self::Ours),
+            "cmaf" => Some(Self::Cmaf),
+            "moq-gst" => Some(Self::MoqGst),
+            "srt" => Some(Self::Srt),
+            "rtp" => Some(Self::Rtp),
+            _ => None,
         }
     }
 
@@ -53,17 +72,31 @@ impl Peer {
         }
     }
 
+    pub(crate) fn is_bare(self) -> bool {
+        self == self.bare()
+    }
+
     pub(crate) fn is_moq(self) -> bool {
-        Self::MOQ.contains(&self)
+        self == Self::Cmaf || Self::MOQ.contains(&self)
     }
 
     /// The plugin's file below the folder that cargo builds into.
-    pub(crate) fn plugin(self, target: &Path) -> Option<std::path::PathBuf> {
+    pub(crate) fn plugin(self, target: &Path) -> Option<PathBuf> {
         match self {
-            Self::Ours => Some(target.join("release/libgstmoq.so")),
+            Self::Ours | Self::Cmaf => Some(target.join("release/libgstmoq.so")),
             Self::MoqGst => Some(target.join("moq-gst/release/libgstmoq.so")),
             _ => None,
         }
+    }
+
+    /// The folder in which GStreamer finds the plugin and nothing else.
+    pub(crate) fn folder(self, target: &Path) -> Option<PathBuf> {
+        let folder = match self {
+            Self::Ours | Self::Cmaf => "side-by-side/plugins/ours",
+            Self::MoqGst => "side-by-side/plugins/moq-gst",
+            _ => return None,
+        };
+        Some(target.join(folder))
     }
 
     /// The pipeline that takes access units from the appsrcs `track0`, `track1`, ...
@@ -71,8 +104,8 @@ impl Peer {
         let source = |track: u32| {
             format!(
                 "appsrc name=track{track} is-live=true format=time max-bytes=0 \
-                 caps=\"{CAPS}{}/1\"",
-                load.fps
+                 caps=\"{}\"",
+                load.caps()
             )
         };
         let port = port(url);
@@ -89,20 +122,24 @@ impl Peer {
             Self::BareGst | Self::Bare | Self::Library => (0..load.tracks)
                 .map(|track| format!("{} ! fakesink sync=false ", source(track)))
                 .collect(),
-            Self::Ours | Self::MoqGst => {
+            Self::Ours | Self::Cmaf | Self::MoqGst => {
                 let tracks: String = (0..load.tracks)
                     .map(|track| format!("{} ! moq.sink_{track} ", source(track)))
                     .collect();
+                let containers: String = (0..load.tracks)
+                    .filter(|_| self == Self::Cmaf)
+                    .map(|track| format!("sink_{track}::container=cmaf "))
+                    .collect();
                 format!(
                     "moqsink name=moq url={url} broadcast={broadcast} \
-                     tls-disable-verify=true {tracks}"
+                     tls-disable-verify=true {containers}{tracks}"
                 )
             }
         }
     }
 
-    /// The pipeline that gives access units to the appsink `out`, or to one that is linked later.
-    pub(crate) fn subscriber(self, url: &str, broadcast: &str, load: &Load) -> String {
+    /// The pipeline that gives access units to the appsink `out`, or to those that are linked later.
+    pub(crate) fn subscriber(self, url: &str, broadcast: &str) -> String {
         let out = "appsink name=out sync=false max-buffers=0 emit-signals=false async=false";
         let port = port(url);
         match self {
@@ -115,15 +152,22 @@ impl Peer {
                  encoding-name=H264, clock-rate=90000, payload=96\" ! rtph264depay ! \
                  video/x-h264,alignment=au,stream-format=byte-stream ! {out}"
             ),
-            Self::BareGst | Self::Bare | Self::Library => format!(
-                "appsrc name=track0 is-live=true format=time max-bytes=0 caps=\"{CAPS}{}/1\" ! {out}",
-                load.fps
-            ),
-            Self::Ours | Self::MoqGst => {
+            _ => {
                 format!("moqsrc name=moq url={url} broadcast={broadcast} tls-disable-verify=true")
             }
         }
     }
+}
+
+/// The pipeline of these elements.
+pub(crate) fn pipeline(text: &str) -> anyhow::Result<gst::Pipeline> {
+    let elements = gst::parse::launch(text).with_context(|| text.to_owned())?;
+    // A single element comes without a pipeline.
+    elements.downcast().or_else(|element| {
+        let pipeline = gst::Pipeline::new();
+        pipeline.add(&element)?;
+        Ok(pipeline)
+    })
 }
 
 fn port(url: &str) -> &str {

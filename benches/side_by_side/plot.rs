@@ -1,91 +1,106 @@
-//! The delays at each rate, as a picture.
+//! Delay and cost at each rate, as a picture.
 
-use std::{collections::BTreeMap, path::Path};
+use std::path::Path;
 
-use plotters::prelude::*;
+use plotters::{coord::Shift, prelude::*};
 
 use crate::{
+    measure::Results,
     peer::Peer,
     report::{self, Spread},
-    scenes::Results,
 };
 
-/// One mark for each peer and scene: the median of p50 and p99, with the spread of the rounds.
-pub(crate) fn delays(file: &Path, scenes: &BTreeMap<String, Results>) -> anyhow::Result<()> {
-    let root = SVGBackend::new(file, (900, 420)).into_drawing_area();
+const PANELS: [(&str, &str); 4] = [
+    ("median delay, ms", "delay p50 ms"),
+    ("delay of 99 %, ms", "delay p99 ms"),
+    ("publisher, CPU ms per MB", "publisher CPU ms/MB"),
+    ("subscriber, CPU ms per MB", "subscriber CPU ms/MB"),
+];
+/// How far the marks of a scene are apart; the scenes are 1 apart.
+const STEP: f64 = 0.13;
+
+type Panel<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+
+/// One mark for each peer and scene: the median, with the spread of the rounds.
+struct Mark {
+    scene: usize,
+    peer: Peer,
+    spread: Spread,
+}
+
+pub(crate) fn draw(file: &Path, scenes: &[(String, Results)]) -> anyhow::Result<()> {
+    let root = SVGBackend::new(file, (960, 760)).into_drawing_area();
     root.fill(&WHITE)?;
-    let panels = root.split_evenly((1, 2));
-    for (panel, (title, name)) in panels.iter().zip([
-        ("median delay, ms", "delay p50 ms"),
-        ("delay of 99 %, ms", "delay p99 ms"),
-    ]) {
-        draw(panel, title, name, scenes)?;
+    for (panel, (title, figure)) in root.split_evenly((2, 2)).iter().zip(PANELS) {
+        draw_panel(panel, title, figure, scenes)?;
     }
     root.present()?;
     Ok(())
 }
 
-type Panel<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
+fn marks(figure: &str, scenes: &[(String, Results)]) -> Vec<Mark> {
+    let mut marks = Vec::new();
+    for (scene, (_, results)) in scenes.iter().enumerate() {
+        for (&peer, rounds) in results {
+            // What is not more than the harness has no place on a logarithmic scale.
+            let spread = report::spread(rounds, figure).filter(|spread| spread.least > 0.0);
+            marks.extend(spread.map(|spread| Mark {
+                scene,
+                peer,
+                spread,
+            }));
+        }
+    }
+    marks
+}
 
-fn draw(
+fn draw_panel(
     panel: &Panel<'_>,
     title: &str,
-    name: &str,
-    scenes: &BTreeMap<String, Results>,
+    figure: &str,
+    scenes: &[(String, Results)],
 ) -> anyhow::Result<()> {
-    let marks: Vec<(usize, Peer, Spread)> = scenes
-        .values()
-        .enumerate()
-        .flat_map(|(at, results)| {
-            let of_peer = move |(peer, rounds): (&Peer, &Vec<_>)| {
-                Some((at, *peer, report::spread(rounds, name)?))
-            };
-            results.iter().filter_map(of_peer)
-        })
-        .collect();
-    let top = marks
-        .iter()
-        .map(|(_, _, spread)| spread.greatest)
-        .fold(1.0, f64::max);
+    let marks = marks(figure, scenes);
+    let bottom = marks.iter().map(|mark| mark.spread.least);
+    let top = marks.iter().map(|mark| mark.spread.greatest);
+    let (bottom, top) = (bottom.fold(1.0, f64::min), top.fold(1.0, f64::max));
     let mut chart = ChartBuilder::on(panel)
         .caption(title, ("sans-serif", 18))
-        .margin(8)
+        .margin(10)
         .x_label_area_size(30)
         .y_label_area_size(50)
         .build_cartesian_2d(
             -0.5..scenes.len() as f64 - 0.5,
-            (0.3..top * 1.3).log_scale(),
+            (bottom * 0.8..top * 1.3).log_scale(),
         )?;
-    let names: Vec<&str> = scenes
-        .keys()
-        .map(|name| name.trim_start_matches("rate: "))
-        .collect();
+    let name = |x: &f64| {
+        let name = scenes.get(x.round() as usize).filter(|_| x.fract() == 0.0);
+        name.map_or_else(String::new, |(name, _)| {
+            name.trim_start_matches("rate: ").to_owned()
+        })
+    };
     chart
         .configure_mesh()
         .x_labels(scenes.len() * 2 + 1)
-        .x_label_formatter(&|x| {
-            let whole = (x.fract() == 0.0 && *x >= 0.0).then(|| names.get(*x as usize));
-            whole.flatten().map(ToString::to_string).unwrap_or_default()
-        })
+        .x_label_formatter(&name)
+        .y_label_formatter(&|y| format!("{y}"))
         .disable_x_mesh()
         .draw()?;
     for (index, peer) in Peer::ALL.into_iter().enumerate() {
         let color = Palette99::pick(index);
-        let place = |at: usize| at as f64 + (index as f64 - 2.0) * 0.14;
-        let own: Vec<_> = marks.iter().filter(|(_, of, _)| *of == peer).collect();
-        let bars = own.iter().map(|(at, _, spread)| {
-            let x = place(*at);
-            PathElement::new(
-                [(x, spread.least), (x, spread.greatest)],
-                color.stroke_width(2),
-            )
-        });
-        chart.draw_series(bars)?;
-        let dots = own
-            .iter()
-            .map(|(at, _, spread)| Circle::new((place(*at), spread.median), 4, color.filled()));
+        let own = || marks.iter().filter(|mark| mark.peer == peer);
+        let place = |mark: &Mark| mark.scene as f64 + (index as f64 - 2.5) * STEP;
+        if own().next().is_none() {
+            continue;
+        }
+        chart.draw_series(own().map(|mark| {
+            let (x, spread) = (place(mark), mark.spread);
+            let ends = [(x, spread.least), (x, spread.greatest)];
+            PathElement::new(ends, color.stroke_width(2))
+        }))?;
+        let dot = |mark: &Mark| Circle::new((place(mark), mark.spread.median), 4, color.filled());
         chart
-            .draw_series(dots)?
+            .draw_series(own().map(dot))?
             .label(peer.name())
             .legend(move |(x, y)| Circle::new((x + 8, y), 4, Palette99::pick(index).filled()));
     }
@@ -93,7 +108,7 @@ fn draw(
         .configure_series_labels()
         .background_style(WHITE.mix(0.8))
         .border_style(BLACK.mix(0.3))
-        .position(SeriesLabelPosition::UpperLeft)
+        .position(SeriesLabelPosition::UpperRight)
         .draw()?;
     Ok(())
 }

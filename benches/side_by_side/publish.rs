@@ -1,7 +1,7 @@
 //! The process that publishes.
 
 use std::{
-    sync::atomic::Ordering,
+    sync::mpsc::TryRecvError,
     time::{Duration, Instant},
 };
 
@@ -9,11 +9,11 @@ use anyhow::Context;
 use gst::prelude::*;
 
 use crate::{
-    job::{Job, Word, end_of_input},
+    job::{Job, Order, Word, orders},
     library,
     load::Load,
-    peer::Peer,
-    usage::{Figures, Usage},
+    peer::{self, Peer},
+    usage::Window,
 };
 
 /// How long a session may take, under valgrind too.
@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(50);
 /// Where the access units go.
 enum Output {
     Library {
-        publisher: library::Publisher,
+        publisher: Box<library::Publisher>,
         _runtime: tokio::runtime::Runtime,
     },
     Pipeline {
@@ -40,16 +40,14 @@ impl Output {
                 let runtime = library::runtime()?;
                 let start = library::Publisher::start(&job.url, &job.broadcast, job.load.tracks);
                 Ok(Self::Library {
-                    publisher: runtime.block_on(start)?,
+                    publisher: Box::new(runtime.block_on(start)?),
                     _runtime: runtime,
                 })
             }
             peer => {
                 gst::init()?;
                 let text = peer.publisher(&job.url, &job.broadcast, &job.load);
-                let pipeline = gst::parse::launch(&text).with_context(|| text.clone())?;
-                let pipeline = pipeline.downcast::<gst::Pipeline>();
-                let pipeline = pipeline.map_err(|_| anyhow::anyhow!("{text} is no pipeline"))?;
+                let pipeline = peer::pipeline(&text)?;
                 let tracks = (0..job.load.tracks).map(|track| {
                     let source = pipeline.by_name(&format!("track{track}"))?;
                     source.downcast().ok()
@@ -73,7 +71,7 @@ impl Output {
                 Self::Library { publisher, .. } => publisher.write(track, time, key, unit)?,
                 Self::Pipeline { pipeline, tracks } => {
                     let now = pipeline.current_running_time();
-                    push(&tracks[track as usize], unit, now, key)?;
+                    tracks[track as usize].push_buffer(buffer(unit, now, key)?)?;
                 }
             }
         }
@@ -91,12 +89,11 @@ fn wait_connected(sink: &gst::Element) -> anyhow::Result<()> {
     Ok(())
 }
 
-pub(crate) fn push(
-    source: &gst_app::AppSrc,
+pub(crate) fn buffer(
     unit: Vec<u8>,
     time: Option<gst::ClockTime>,
     key: bool,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<gst::Buffer> {
     let mut buffer = gst::Buffer::from_mut_slice(unit);
     let fields = buffer.get_mut().context("a new buffer")?;
     fields.set_pts(time);
@@ -104,8 +101,7 @@ pub(crate) fn push(
     if !key {
         fields.set_flags(gst::BufferFlags::DELTA_UNIT);
     }
-    source.push_buffer(buffer)?;
-    Ok(())
+    Ok(buffer)
 }
 
 impl Drop for Output {
@@ -118,38 +114,30 @@ impl Drop for Output {
 }
 
 pub(crate) fn run(job: &Job) -> anyhow::Result<()> {
-    let ended = end_of_input();
-    let idle = Usage::now();
-    Usage::forget_peak();
+    let orders = orders();
+    let mut window = Window::idle();
     let mut output = Output::open(job)?;
     Word::Ready(String::new()).say()?;
     let load = &job.load;
-    let (mut first, mut result) = (None, Ok(()));
-    let mut sent = 0;
+    let (mut first, mut sent, mut result) = (0, 0, Ok(()));
     load.pace(|number| {
-        // The beginning is no steady state.
-        if load.due(number) >= Duration::from_secs(1) && first.is_none() {
-            first = Some((Usage::now(), number));
+        match orders.try_recv() {
+            Ok(Order::Measure) => {
+                window.restart();
+                first = number;
+            }
+            Err(TryRecvError::Empty) => {}
+            Err(TryRecvError::Disconnected) => return false,
         }
         result = output.send(load, number);
         sent = number + 1;
-        result.is_ok() && !ended.load(Ordering::Acquire)
+        result.is_ok()
     });
     result?;
-    let (from, number) = first.context("it lasts for more than a second")?;
-    let now = Usage::now();
-    let frames = f64::from((sent - number) * load.tracks);
+    let (cpu, mut figures) = window.figures("publisher");
+    let frames = f64::from((sent - first) * load.tracks);
     let megabytes = frames * load.frame_bytes() as f64 / 1e6;
-    let cpu = now.cpu_ms - from.cpu_ms;
-    let figures = Figures::from([
-        ("publisher CPU ms/MB".into(), cpu / megabytes),
-        ("publisher CPU µs/frame".into(), cpu * 1e3 / frames),
-        ("publisher memory MiB".into(), now.peak_mib - idle.rss_mib),
-        (
-            "publisher growth MiB/min".into(),
-            (now.rss_mib - from.rss_mib) / (frames / f64::from(load.fps * load.tracks) / 60.0),
-        ),
-        ("publisher threads".into(), now.threads),
-    ]);
+    figures.insert("publisher CPU ms/MB".into(), cpu / megabytes);
+    figures.insert("publisher CPU µs/frame".into(), cpu * 1e3 / frames);
     Word::Result(figures).say()
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::{peer::Peer, scenes::Results, usage::Figures};
+use crate::{measure::Results, peer::Peer, usage::Figures};
 
 /// Which figures a table shows, in this order; those that no peer has are left out.
 pub(crate) const DELAYS: &[&str] = &[
@@ -15,14 +15,20 @@ pub(crate) const DELAYS: &[&str] = &[
 ];
 pub(crate) const COSTS: &[&str] = &[
     "publisher CPU ms/MB",
+    "relay CPU ms/MB",
     "subscriber CPU ms/MB",
-    "relay CPU ms/s",
-    "publisher memory MiB",
-    "subscriber memory MiB",
-    "publisher growth MiB/min",
-    "subscriber growth MiB/min",
+    "publisher CPU µs/frame",
+    "subscriber CPU µs/frame",
     "publisher threads",
     "subscriber threads",
+];
+pub(crate) const MEMORY: &[&str] = &[
+    "publisher memory MiB",
+    "relay memory MiB",
+    "subscriber memory MiB",
+    "publisher growth MiB/min",
+    "relay growth MiB/min",
+    "subscriber growth MiB/min",
 ];
 
 /// Least, median and greatest.
@@ -75,13 +81,10 @@ pub(crate) fn spread(rounds: &[Figures], name: &str) -> Option<Spread> {
     )
 }
 
-/// The median of the ratios to another peer, round by round.
+/// The ratio of the medians of two peers.
 fn ratio(rounds: &[Figures], others: &[Figures], name: &str) -> Option<f64> {
-    let ratios = rounds.iter().zip(others).filter_map(|(one, other)| {
-        let (one, other) = (one.get(name)?, other.get(name)?);
-        (*other > 0.0).then(|| one / other)
-    });
-    Spread::of(ratios).map(|ratio| ratio.median)
+    let (one, other) = (spread(rounds, name)?, spread(others, name)?);
+    (other.median > 0.0).then(|| one.median / other.median)
 }
 
 /// A table of one scene: a row for each peer, a column for each figure, with this plugin's ratios to
@@ -95,15 +98,17 @@ pub(crate) fn table(scene: &str, results: &Results, columns: &[&str]) -> String 
     let columns: Vec<&str> = columns.iter().filter(has).copied().collect();
     let mut text = format!("**{scene}**\n\n| | {} |\n", columns.join(" | "));
     text += &format!("|---|{}\n", "---|".repeat(columns.len()));
+    let most = results.values().map(Vec::len).max().unwrap_or_default();
     for (peer, rounds) in results {
-        let cells = columns.iter().map(|name| {
-            let spread = spread(rounds, name);
-            spread.map_or("-".to_owned(), Spread::text)
-        });
-        row(&mut text, peer.name(), cells);
+        let title = match rounds.len() {
+            all if all == most => peer.name().to_owned(),
+            some => format!("{}, {some} of {most} rounds", peer.name()),
+        };
+        let cells = columns.iter().map(|name| cell(spread(rounds, name)));
+        row(&mut text, &title, cells);
     }
     let Some(ours) = results.get(&Peer::Ours) else {
-        return text;
+        return text + "\n";
     };
     for other in [Peer::Library, Peer::MoqGst] {
         let Some(others) = results.get(&other) else {
@@ -115,7 +120,32 @@ pub(crate) fn table(scene: &str, results: &Results, columns: &[&str]) -> String 
         });
         row(&mut text, &format!("ratio to {}", other.name()), cells);
     }
-    text
+    text + "\n"
+}
+
+/// A table of one figure in several scenes: a row for each peer, a column for each scene.
+pub(crate) fn summary(figure: &str, scenes: &[(String, Results)]) -> String {
+    let names = scenes.iter().map(|(name, _)| name.as_str());
+    let mut text = format!("**{figure}**\n\n");
+    row(&mut text, "", names.map(str::to_owned));
+    text += &format!("|---|{}\n", "---|".repeat(scenes.len()));
+    for peer in Peer::ALL {
+        if scenes
+            .iter()
+            .any(|(_, results)| results.contains_key(&peer))
+        {
+            let cells = scenes.iter().map(|(_, results)| {
+                let rounds = results.get(&peer);
+                cell(rounds.and_then(|rounds| spread(rounds, figure)))
+            });
+            row(&mut text, peer.name(), cells);
+        }
+    }
+    text + "\n"
+}
+
+fn cell(spread: Option<Spread>) -> String {
+    spread.map_or("-".to_owned(), Spread::text)
 }
 
 /// A row of a Markdown table.

@@ -11,7 +11,9 @@ use crate::{
 };
 
 /// How often each change is made; the first one also starts what the process shares.
-const TIMES: u32 = 20;
+pub(crate) const TIMES: u32 = 10;
+/// Between the two: long enough for a session, where there is a relay.
+pub(crate) const PAUSE: Duration = Duration::from_millis(100);
 
 pub(crate) fn run(job: &Job) -> anyhow::Result<()> {
     gst::init()?;
@@ -49,8 +51,7 @@ fn change(name: &str, job: &Job) -> anyhow::Result<(Duration, Duration)> {
         let begun = Instant::now();
         element.set_state(gst::State::Paused)?;
         up = up.max(begun.elapsed());
-        // Long enough for a session, where there is a relay.
-        std::thread::sleep(Duration::from_millis(100));
+        std::thread::sleep(PAUSE);
         let begun = Instant::now();
         element.set_state(gst::State::Ready)?;
         down = down.max(begun.elapsed());

@@ -1,21 +1,29 @@
 //! What a process has used so far, as the kernel counts it.
 
-use std::{collections::BTreeMap, fs};
+use std::{collections::BTreeMap, fs, time::Instant};
 
 /// Names and values of what was measured; names end in their unit.
 pub(crate) type Figures = BTreeMap<String, f64>;
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Usage {
+    at: Instant,
     /// User and system time.
-    pub(crate) cpu_ms: f64,
-    pub(crate) rss_mib: f64,
-    pub(crate) peak_mib: f64,
-    pub(crate) threads: f64,
+    cpu_ms: f64,
+    rss_mib: f64,
+    peak_mib: f64,
+    threads: f64,
+}
+
+/// What a process uses from a moment on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Window {
+    idle: Usage,
+    from: Usage,
 }
 
 impl Usage {
-    pub(crate) fn now() -> Self {
+    fn now() -> Self {
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         let field = |name: &str| -> f64 {
             let line = status.lines().find_map(|line| line.strip_prefix(name));
@@ -23,17 +31,43 @@ impl Usage {
             number.unwrap_or(f64::NAN)
         };
         Self {
+            at: Instant::now(),
             cpu_ms: cpu_ms(),
             rss_mib: field("VmRSS:") / 1024.0,
             peak_mib: field("VmHWM:") / 1024.0,
             threads: field("Threads:"),
         }
     }
+}
 
-    /// Has the kernel forget the peak so far, proc(5).
-    pub(crate) fn forget_peak() {
-        // Refused on kernels without it: then the peak is that of the whole process.
+impl Window {
+    /// Called by a process that has done nothing yet: its memory is what others are compared with.
+    pub(crate) fn idle() -> Self {
+        // Refused on kernels without it, proc(5): then the peak is that of the whole process.
         let _ = fs::write("/proc/self/clear_refs", "5");
+        let idle = Usage::now();
+        Self { idle, from: idle }
+    }
+
+    /// CPU time and growth count from now on.
+    pub(crate) fn restart(&mut self) {
+        self.from = Usage::now();
+    }
+
+    /// The figures of the process that has this role, with its CPU time in ms.
+    pub(crate) fn figures(&self, role: &str) -> (f64, Figures) {
+        let now = Usage::now();
+        let minutes = (now.at - self.from.at).as_secs_f64() / 60.0;
+        let growth = (now.rss_mib - self.from.rss_mib) / minutes;
+        let figures = Figures::from([
+            (
+                format!("{role} memory MiB"),
+                now.peak_mib - self.idle.rss_mib,
+            ),
+            (format!("{role} growth MiB/min"), growth),
+            (format!("{role} threads"), now.threads),
+        ]);
+        (now.cpu_ms - self.from.cpu_ms, figures)
     }
 }
 

@@ -1,7 +1,8 @@
 //! The process that subscribes.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    ops::Range,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc::RecvTimeoutError},
     thread,
     time::{Duration, Instant},
 };
@@ -10,12 +11,12 @@ use anyhow::{Context, bail};
 use gst::prelude::*;
 
 use crate::{
-    job::{Job, Word, end_of_input},
+    job::{Job, Order, Word, orders},
     library,
     load::{self, Load},
-    peer::Peer,
+    peer::{self, Peer},
     publish,
-    usage::{Figures, Usage},
+    usage::{Figures, Window},
 };
 
 /// How long the first frame may take.
@@ -24,6 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// What came on one track of one subscriber.
 #[derive(Default)]
 struct Lane {
+    begun: Option<Instant>,
     first: Option<Instant>,
     /// The number that is expected.
     next: Option<u32>,
@@ -50,6 +52,7 @@ impl Lane {
     /// Forgets what was counted, and not what is expected.
     fn restart(&mut self) {
         *self = Self {
+            begun: self.begun,
             first: self.first,
             next: self.next,
             ..Self::default()
@@ -59,7 +62,15 @@ impl Lane {
 
 type Lanes = Arc<Vec<Mutex<Lane>>>;
 
-fn lane(lanes: &Lanes, index: usize) -> std::sync::MutexGuard<'_, Lane> {
+/// The subscriber of these lanes starts now.
+fn begin(lanes: &Lanes, indices: impl Iterator<Item = usize>) {
+    let now = Instant::now();
+    for index in indices {
+        lane(lanes, index).begun = Some(now);
+    }
+}
+
+fn lane(lanes: &Lanes, index: usize) -> MutexGuard<'_, Lane> {
     lanes[index].lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -82,48 +93,49 @@ impl Drop for Input {
 }
 
 pub(crate) fn run(job: &Job) -> anyhow::Result<()> {
-    let _ended = end_of_input();
-    let idle = Usage::now();
-    Usage::forget_peak();
+    let orders = orders();
+    let mut window = Window::idle();
     let count = (job.subscribers * job.load.tracks) as usize;
     let lanes: Lanes = Arc::new((0..count).map(|_| Mutex::default()).collect());
-    let begun = Instant::now();
-    let input = open(job, &lanes)?;
-    while (0..count).any(|index| lane(&lanes, index).first.is_none()) {
-        if begun.elapsed() > PATIENCE {
-            let came = (0..count).filter(|index| lane(&lanes, *index).first.is_some());
-            bail!("{} of {count} tracks came", came.count());
+    let opened = Instant::now();
+    let _input = open(job, &lanes)?;
+    let missing = || (0..count).filter(|index| lane(&lanes, *index).first.is_none());
+    while missing().next().is_some() {
+        if opened.elapsed() > PATIENCE {
+            bail!("{} of {count} tracks did not come", missing().count());
         }
         thread::sleep(Duration::from_millis(10));
     }
-    let firsts = (0..count).filter_map(|index| lane(&lanes, index).first);
-    let first = firsts.map(|first| first - begun).sum::<Duration>() / count as u32;
     // What was cached comes at once: no steady state.
     thread::sleep(Duration::from_secs(1));
     (0..count).for_each(|index| lane(&lanes, index).restart());
-    let from = Usage::now();
-    thread::sleep(job.measure);
-    let now = Usage::now();
-    let figures = judge(&lanes, job, idle, from, now, first);
-    drop(input);
+    window.restart();
+    Word::Measuring.say()?;
+    match orders.recv_timeout(job.measure) {
+        Err(RecvTimeoutError::Timeout) => {}
+        Ok(Order::Measure) | Err(RecvTimeoutError::Disconnected) => bail!("told to end"),
+    }
+    let (cpu, mut figures) = window.figures("subscriber");
+    judge(&lanes, cpu, &mut figures);
+    // Said before the pipelines stop, which is not measured.
     Word::Result(figures).say()
 }
 
-fn judge(
-    lanes: &Lanes,
-    job: &Job,
-    idle: Usage,
-    from: Usage,
-    now: Usage,
-    first: Duration,
-) -> Figures {
-    let (mut frames, mut lost, mut bytes, mut ages) = (0, 0, 0, Vec::new());
+/// Adds what came on all lanes, for this CPU time in ms.
+fn judge(lanes: &Lanes, cpu: f64, figures: &mut Figures) {
+    let (mut frames, mut lost, mut bytes) = (0, 0, 0);
+    let (mut ages, mut firsts) = (Vec::new(), Vec::new());
     for index in 0..lanes.len() {
         let mut lane = lane(lanes, index);
         frames += lane.frames;
         lost += lane.lost;
         bytes += lane.bytes;
         ages.append(&mut lane.ages);
+        firsts.extend(
+            lane.begun
+                .zip(lane.first)
+                .map(|(begun, first)| first - begun),
+        );
     }
     ages.sort_unstable();
     let delay = |part: f64| {
@@ -131,13 +143,15 @@ fn judge(
         let age = ages.get((last as f64 * part).round() as usize);
         age.map_or(f64::NAN, |age| age.as_secs_f64() * 1e3)
     };
-    let (cpu, megabytes) = (now.cpu_ms - from.cpu_ms, bytes as f64 / 1e6);
-    Figures::from([
+    let first = firsts.iter().sum::<Duration>() / firsts.len() as u32;
+    let megabytes = bytes as f64 / 1e6;
+    figures.extend([
         ("delay p50 ms".into(), delay(0.5)),
         ("delay p99 ms".into(), delay(0.99)),
         ("delay p99.9 ms".into(), delay(0.999)),
         ("delay max ms".into(), delay(1.0)),
         ("frames".into(), frames as f64),
+        ("MB".into(), megabytes),
         (
             "frames lost %".into(),
             100.0 * lost as f64 / (frames + lost).max(1) as f64,
@@ -145,16 +159,15 @@ fn judge(
         ("first frame ms".into(), first.as_secs_f64() * 1e3),
         ("subscriber CPU ms/MB".into(), cpu / megabytes),
         ("subscriber CPU µs/frame".into(), cpu * 1e3 / frames as f64),
-        ("subscriber memory MiB".into(), now.peak_mib - idle.rss_mib),
-        (
-            "subscriber growth MiB/min".into(),
-            (now.rss_mib - from.rss_mib) / job.measure.as_secs_f64() * 60.0,
-        ),
-        ("subscriber threads".into(), now.threads),
-    ])
+    ]);
 }
 
 fn open(job: &Job, lanes: &Lanes) -> anyhow::Result<Input> {
+    let tracks = job.load.tracks;
+    let own = move |subscriber: u32| {
+        let first = (subscriber * tracks) as usize;
+        first..first + tracks as usize
+    };
     match job.peer {
         Peer::Bare | Peer::BareGst => bare(job, lanes),
         Peer::Library => {
@@ -162,9 +175,9 @@ fn open(job: &Job, lanes: &Lanes) -> anyhow::Result<Input> {
             for subscriber in 0..job.subscribers {
                 let (job, lanes) = (job.clone(), lanes.clone());
                 runtime.spawn(async move {
-                    let tracks = job.load.tracks;
+                    begin(&lanes, own(subscriber));
                     let take = move |track: u32, unit: &[u8]| {
-                        lane(&lanes, (subscriber * tracks + track) as usize).take(unit);
+                        lane(&lanes, own(subscriber).start + track as usize).take(unit);
                     };
                     let result = library::subscribe(&job.url, &job.broadcast, tracks, take).await;
                     if let Err(err) = result {
@@ -177,11 +190,9 @@ fn open(job: &Job, lanes: &Lanes) -> anyhow::Result<Input> {
         _ => {
             gst::init()?;
             let pipelines = (0..job.subscribers).map(|subscriber| {
-                let text = job.peer.subscriber(&job.url, &job.broadcast, &job.load);
-                let pipeline = gst::parse::launch(&text).with_context(|| text.clone())?;
-                let pipeline = pipeline.downcast::<gst::Pipeline>();
-                let pipeline = pipeline.map_err(|_| anyhow::anyhow!("{text} is no pipeline"))?;
-                connect(&pipeline, job.load.clone(), lanes, subscriber)?;
+                let pipeline = peer::pipeline(&job.peer.subscriber(&job.url, &job.broadcast))?;
+                connect(&pipeline, lanes, own(subscriber))?;
+                begin(lanes, own(subscriber));
                 pipeline.set_state(gst::State::Playing)?;
                 Ok(pipeline)
             });
@@ -190,66 +201,76 @@ fn open(job: &Job, lanes: &Lanes) -> anyhow::Result<Input> {
     }
 }
 
-/// The load alone, at this end.
+/// The load alone: made here, and given to what counts it.
 fn bare(job: &Job, lanes: &Lanes) -> anyhow::Result<Input> {
     let (load, lanes) = (job.load.clone(), lanes.clone());
+    begin(&lanes, 0..lanes.len());
     if job.peer == Peer::Bare {
         thread::spawn(move || {
             load.pace(|number| {
-                lane(&lanes, 0).take(&load.access_unit(number));
+                for index in 0..lanes.len() {
+                    lane(&lanes, index).take(&load.access_unit(number));
+                }
                 true
             });
         });
         return Ok(Input::Nowhere);
     }
     gst::init()?;
-    let pipeline = gst::parse::launch(&job.peer.subscriber("", "", &load))?;
-    let pipeline = pipeline.downcast::<gst::Pipeline>();
-    let pipeline = pipeline.map_err(|_| anyhow::anyhow!("no pipeline"))?;
-    connect(&pipeline, load.clone(), &lanes, 0)?;
-    let source = pipeline.by_name("track0").context("its source")?;
-    let source = source.downcast::<gst_app::AppSrc>();
-    let source = source.map_err(|_| anyhow::anyhow!("no appsrc"))?;
+    let pipeline = gst::Pipeline::new();
+    let sinks = (0..lanes.len()).map(|index| {
+        let out = appsink(&lanes, index);
+        pipeline.add(&out)?;
+        Ok(out)
+    });
+    let sinks = sinks.collect::<anyhow::Result<Vec<_>>>()?;
     pipeline.set_state(gst::State::Playing)?;
+    let pads = sinks.iter().map(|out| feed(out, &load));
+    let pads = pads.collect::<anyhow::Result<Vec<_>>>()?;
     thread::spawn(move || {
         load.pace(|number| {
-            let time = source.current_running_time();
-            publish::push(&source, load.access_unit(number), time, load.is_key(number)).is_ok()
+            pads.iter().all(|pad| {
+                let time = gst::ClockTime::try_from(load.due(number)).ok();
+                let unit = load.access_unit(number);
+                let buffer = publish::buffer(unit, time, load.is_key(number));
+                buffer.is_ok_and(|buffer| pad.push(buffer).is_ok())
+            })
         });
     });
     Ok(Input::Pipelines(vec![pipeline]))
 }
 
+/// A pad that gives to `out` as the pad of a source does.
+fn feed(out: &gst_app::AppSink, load: &Load) -> anyhow::Result<gst::Pad> {
+    let pad = gst::Pad::new(gst::PadDirection::Src);
+    pad.set_active(true)?;
+    pad.link(&out.static_pad("sink").context("its pad")?)?;
+    let caps: gst::Caps = load.caps().parse()?;
+    pad.push_event(gst::event::StreamStart::new("load"));
+    pad.push_event(gst::event::Caps::new(&caps));
+    let segment = gst::FormattedSegment::<gst::ClockTime>::new();
+    pad.push_event(gst::event::Segment::new(&segment));
+    Ok(pad)
+}
+
 /// Has what comes counted, from the appsink that is there or from the pads that come.
-fn connect(
-    pipeline: &gst::Pipeline,
-    load: Load,
-    lanes: &Lanes,
-    subscriber: u32,
-) -> anyhow::Result<()> {
-    let tracks = load.tracks;
-    let place = move |track: u32| (subscriber * tracks + track) as usize;
+fn connect(pipeline: &gst::Pipeline, lanes: &Lanes, own: Range<usize>) -> anyhow::Result<()> {
     if let Some(out) = pipeline.by_name("out") {
         let out = out.downcast::<gst_app::AppSink>();
         let out = out.map_err(|_| anyhow::anyhow!("no appsink"))?;
-        count(&out, lanes.clone(), place(0));
+        count(&out, lanes.clone(), own.start);
         return Ok(());
     }
     let source = pipeline.by_name("moq").context("a source")?;
     let (pipeline, lanes) = (pipeline.downgrade(), lanes.clone());
-    let next = Mutex::new(0);
+    let next = Mutex::new(own);
     source.connect_pad_added(move |_, pad| {
-        let mut next = next.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(pipeline) = pipeline.upgrade().filter(|_| *next < tracks) else {
+        let index = next.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let Some((pipeline, index)) = pipeline.upgrade().zip(index) else {
             return;
         };
-        let out = gst_app::AppSink::builder()
-            .sync(false)
-            .async_(false)
-            .build();
-        count(&out, lanes.clone(), place(*next));
-        *next += 1;
         let linked = || -> anyhow::Result<()> {
+            let out = appsink(&lanes, index);
             pipeline.add(&out)?;
             out.sync_state_with_parent()?;
             pad.link(&out.static_pad("sink").context("its pad")?)?;
@@ -260,6 +281,16 @@ fn connect(
         }
     });
     Ok(())
+}
+
+/// Counts what comes, when it comes.
+fn appsink(lanes: &Lanes, index: usize) -> gst_app::AppSink {
+    let out = gst_app::AppSink::builder()
+        .sync(false)
+        .async_(false)
+        .build();
+    count(&out, lanes.clone(), index);
+    out
 }
 
 fn count(out: &gst_app::AppSink, lanes: Lanes, index: usize) {

@@ -1,0 +1,201 @@
+//! The runs of a scene: the processes of each peer in turn, round by round.
+
+use std::{
+    collections::BTreeMap,
+    net::{SocketAddr, UdpSocket},
+    thread,
+    time::Duration,
+};
+
+use anyhow::Context;
+
+use crate::{
+    job::{Job, Role, Worker},
+    peer::Peer,
+    proxy::Proxy,
+    scenes::{Plan, Scene},
+    usage::Figures,
+};
+
+/// How long a publisher has sent when the subscriber comes, in the middle of a group.
+const HEAD_START: Duration = Duration::from_millis(500);
+/// How long the load alone is measured.
+const ALONE: Duration = Duration::from_secs(3);
+/// How long one rate is tried.
+pub(crate) const TRY: Duration = Duration::from_secs(3);
+
+/// All figures of a scene: of each peer, one set a round.
+pub(crate) type Results = BTreeMap<Peer, Vec<Figures>>;
+
+/// Runs all peers in turn, round by round.
+pub(crate) fn scene(scene: &Scene, plan: &Plan) -> Results {
+    alternate(
+        &scene.name,
+        &scene.peers,
+        scene.rounds(plan),
+        plan,
+        |peer| measure(scene, peer, plan),
+    )
+}
+
+/// Calls `run` for each peer in turn, `rounds` times, unless time is over.
+pub(crate) fn alternate(
+    name: &str,
+    peers: &[Peer],
+    rounds: u32,
+    plan: &Plan,
+    run: impl Fn(Peer) -> anyhow::Result<Figures>,
+) -> Results {
+    let mut results = Results::new();
+    for round in 1..=rounds {
+        if plan.is_over() {
+            eprintln!("{name}: no time is left for round {round} of {rounds}");
+            break;
+        }
+        for &peer in peers {
+            eprintln!("{name}, round {round} of {rounds}: {}", peer.name());
+            match run(peer) {
+                Ok(figures) => results.entry(peer).or_default().push(figures),
+                Err(err) => eprintln!("no result: {err:#}"),
+            }
+        }
+    }
+    results
+}
+
+/// One round of one peer.
+fn measure(scene: &Scene, peer: Peer, plan: &Plan) -> anyhow::Result<Figures> {
+    let mut job = scene.job(Role::Relay, peer, plan);
+    let mut relay = peer
+        .is_moq()
+        .then(|| Worker::start(&job, &plan.target, None))
+        .transpose()?;
+    job.url = match &relay {
+        Some(relay) => relay.ready()?,
+        None => format!("udp://127.0.0.1:{}", free_port()?),
+    };
+    let proxy = scene
+        .path
+        .map(|path| Proxy::start(address(&job.url)?, path).context("a proxy"));
+    let proxy = proxy.transpose()?;
+    let publish = Job {
+        role: Role::Publish,
+        url: proxy.as_ref().map_or(job.url.clone(), Proxy::url),
+        ..job.clone()
+    };
+    let mut publisher = Worker::start(&publish, &plan.target, None)?;
+    publisher.ready()?;
+    thread::sleep(HEAD_START);
+    job.role = Role::View;
+    let viewer = Worker::start(&job, &plan.target, None)?;
+    viewer.measuring()?;
+    // All processes are measured over the same time.
+    publisher.measure()?;
+    if let Some(relay) = &mut relay {
+        relay.measure()?;
+    }
+    let mut figures = viewer.result(job.measure)?;
+    figures.extend(publisher.finish()?);
+    let megabytes = figures.get("MB").copied().unwrap_or(f64::NAN);
+    if let Some(relay) = relay {
+        let mut relayed = relay.finish()?;
+        let cpu = relayed.remove("relay CPU ms").unwrap_or(f64::NAN);
+        figures.extend(relayed);
+        figures.insert("relay CPU ms/MB".into(), cpu / megabytes);
+    }
+    Ok(figures)
+}
+
+/// What the load costs at each end of a scene without a peer.
+pub(crate) fn harness(scene: &Scene, bare: Peer, plan: &Plan) -> anyhow::Result<Figures> {
+    let mut scene = scene.clone();
+    scene.measure = Some(ALONE);
+    let view = scene.job(Role::View, bare, plan);
+    let publish = scene.job(Role::Publish, bare, plan);
+    // As many units as all subscribers get, only made.
+    let mut make = scene.job(Role::Publish, Peer::Bare, plan);
+    make.load.tracks *= scene.subscribers;
+    make.load.bits *= u64::from(scene.subscribers);
+    let mut publishers = [
+        Worker::start(&publish, &plan.target, None)?,
+        Worker::start(&make, &plan.target, None)?,
+    ];
+    let viewer = Worker::start(&view, &plan.target, None)?;
+    viewer.measuring()?;
+    for publisher in &mut publishers {
+        publisher.ready()?;
+        publisher.measure()?;
+    }
+    let mut figures = viewer.result(ALONE)?;
+    let [published, made] = publishers.map(Worker::finish);
+    let made = made?;
+    // The subscriber made its units itself.
+    for (name, value) in &mut figures {
+        let name = name.replace("subscriber", "publisher");
+        *value -= made.get(&name).copied().unwrap_or_default();
+    }
+    figures.extend(published?);
+    figures.retain(|name, _| name.contains("CPU"));
+    Ok(figures)
+}
+
+/// Host and port of a URL.
+fn address(url: &str) -> anyhow::Result<SocketAddr> {
+    let (_, rest) = url.split_once("://").context("a URL")?;
+    rest.trim_end_matches('/').parse().context("an address")
+}
+
+fn free_port() -> anyhow::Result<u16> {
+    Ok(UdpSocket::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+/// The highest rate in Mbit/s that arrives whole and in time: doubled until it does not, then halved in.
+pub(crate) fn highest_rate(peer: Peer, plan: &Plan) -> f64 {
+    let (mut good, mut bad) = (0, None);
+    let mut mbit = 100;
+    while bad.is_none_or(|bad| bad - good > bad / 8) && mbit < 10_000 {
+        match sustains(peer, mbit, plan) {
+            true => good = mbit,
+            false => bad = Some(mbit),
+        }
+        mbit = bad.map_or(mbit * 2, |bad| (good + bad) / 2);
+    }
+    good as f64
+}
+
+fn sustains(peer: Peer, mbit: u64, plan: &Plan) -> bool {
+    let mut scene = Scene::new("highest", &[peer], mbit);
+    scene.measure = Some(TRY);
+    let Ok(figures) = measure(&scene, peer, plan) else {
+        eprintln!("{}: nothing came at {mbit} Mbit/s", peer.name());
+        return false;
+    };
+    let figure = |name: &str| figures.get(name).copied().unwrap_or(f64::INFINITY);
+    let came = figure("frames") / TRY.as_secs_f64() / f64::from(scene.load.fps);
+    eprintln!(
+        "{}: {mbit} Mbit/s, {:.0} ms, {:.2} % lost, {:.0} % of the frames",
+        peer.name(),
+        figure("delay p99 ms"),
+        figure("frames lost %"),
+        came * 100.0
+    );
+    figure("frames lost %") == 0.0 && figure("delay p99 ms") < 200.0 && came > 0.97
+}
+
+/// Times of state changes, with a relay and without one.
+pub(crate) fn states(peer: Peer, plan: &Plan) -> anyhow::Result<Figures> {
+    let scene = Scene::new("states", &[peer], 1);
+    let mut job = scene.job(Role::Relay, peer, plan);
+    let relay = Worker::start(&job, &plan.target, None)?;
+    job.role = Role::States;
+    job.url = relay.ready()?;
+    let mut figures = Worker::start(&job, &plan.target, None)?.result(plan.measure)?;
+    relay.finish()?;
+    job.url = format!("https://127.0.0.1:{}/", free_port()?);
+    let without = Worker::start(&job, &plan.target, None)?.result(plan.measure)?;
+    let changes = without
+        .into_iter()
+        .filter(|(name, _)| name.contains("READY"));
+    figures.extend(changes.map(|(name, value)| (format!("no relay: {name}"), value)));
+    Ok(figures)
+}
