@@ -3,6 +3,7 @@
 mod common;
 
 use std::{
+    ops::Range,
     sync::atomic::{AtomicBool, AtomicU32, Ordering},
     thread,
     time::Duration,
@@ -10,18 +11,102 @@ use std::{
 
 use common::{
     Feeder, Packets, Relay, Resources, Running,
-    feeder::{access_unit, number},
+    feeder::number,
     init,
     media::moqsrc,
-    pipeline::{DEADLINE, wait_until},
+    pipeline::{DEADLINE, wait_property, wait_until},
+    resources::resident,
     unique_broadcast,
 };
-use gst::prelude::*;
+use gst::{glib, prelude::*};
 
 const PADS: u32 = 1000;
-/// Of so many pads one publishes a frame before it goes.
-const PUBLISHES: u32 = 10;
+/// What the first pads make stays for the life of the process.
+const FIRST: u32 = 100;
+/// One pad of so many is published before it goes, and one goes with a frame under way.
+const KINDS: u32 = 10;
 const GROUP: u32 = 30;
+/// How much larger the process may be in the end, the relay and what is kept of what came included.
+const GROWTH: u64 = 16 << 20;
+
+/// Pads that come and go.
+struct Visitors<'a> {
+    element: gst::Element,
+    /// The number of the next frame of the pad that stays.
+    next: &'a AtomicU32,
+    gone: Vec<glib::WeakRef<gst::Pad>>,
+}
+
+impl Visitors<'_> {
+    fn come_and_go(&mut self, pads: Range<u32>) {
+        for index in pads {
+            let pad = self.element.request_pad_simple("sink_%u").expect("a pad");
+            match index % KINDS {
+                0 => self.publish(&pad),
+                1 => push(&pad),
+                _ => {}
+            }
+            self.element.release_request_pad(&pad);
+            self.gone.push(pad.downgrade());
+        }
+    }
+
+    /// Publishes a track until viewers have been told, while the pad that stays goes on.
+    fn publish(&self, pad: &gst::Pad) {
+        let before = self.next.load(Ordering::Relaxed);
+        push(pad);
+        wait_property(pad, "active-track", DEADLINE, Option::<String>::is_some);
+        wait_until("the other pad goes on", DEADLINE, || {
+            self.next.load(Ordering::Relaxed) > before
+        });
+    }
+
+    fn are_gone(&self) -> bool {
+        self.gone.iter().all(|pad| pad.upgrade().is_none())
+    }
+}
+
+/// One frame of a stream of its own.
+fn push(pad: &gst::Pad) {
+    let caps = "audio/x-opus, channel-mapping-family=0, rate=48000, channels=2";
+    let caps: gst::Caps = caps.parse().expect("caps");
+    let segment = gst::FormattedSegment::<gst::ClockTime>::new();
+    for event in [
+        gst::event::StreamStart::new("short"),
+        gst::event::Caps::new(&caps),
+        gst::event::Segment::new(segment.as_ref()),
+    ] {
+        assert!(pad.send_event(event), "the pad takes the event");
+    }
+    let mut buffer = gst::Buffer::from_mut_slice(common::noise(1000));
+    let fields = buffer.get_mut().expect("a new buffer");
+    fields.set_pts(gst::ClockTime::ZERO);
+    pad.chain(buffer).expect("the pad takes the frame");
+}
+
+/// Stops what feeds, also when the test fails.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Small frames at the pace of a live source, until `stop`.
+fn feed(feeder: &Feeder, next: &AtomicU32, stop: &AtomicBool) {
+    while !stop.load(Ordering::Relaxed) {
+        let number = next.load(Ordering::Relaxed);
+        feeder.push(feeder.now(), number % GROUP == 0, 100, number);
+        next.store(number + 1, Ordering::Relaxed);
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn numbers(packets: &Packets) -> Vec<u32> {
+    let packets = packets.so_far();
+    packets.iter().map(|packet| number(&packet.bytes)).collect()
+}
 
 #[test]
 fn a_thousand_pads_come_and_go_beside_one_that_publishes() {
@@ -37,66 +122,34 @@ fn a_thousand_pads_come_and_go_beside_one_that_publishes() {
     let (next, stop) = (AtomicU32::new(0), AtomicBool::new(false));
     thread::scope(|scope| {
         scope.spawn(|| feed(&feeder, &next, &stop));
+        let _stop = Stop(&stop);
         viewer.start();
         wait_until("media come", DEADLINE, || packets.count() > 0);
-        let element = feeder.running.element("moq");
-        // The first ones make what stays for the life of the process.
-        come_and_go(&element, 0..PUBLISHES);
-        let before = Resources::now();
-        come_and_go(&element, PUBLISHES..PADS);
-        assert_eq!(element.num_sink_pads(), 1, "all others are gone");
+        let mut visitors = Visitors {
+            element: feeder.running.element("moq"),
+            next: &next,
+            gone: Vec::new(),
+        };
+        visitors.come_and_go(0..FIRST);
+        let (before, memory) = (Resources::now(), resident());
+        visitors.come_and_go(FIRST..PADS);
+        let growth = resident().saturating_sub(memory);
+        eprintln!("{PADS} pads: the process grew by {} KiB", growth / 1024);
+        assert!(growth < GROWTH, "it grew by {growth} bytes");
+        assert_eq!(visitors.element.num_sink_pads(), 1, "one pad has stayed");
+        wait_until("no pad is kept", DEADLINE, || visitors.are_gone());
         before.wait_return(DEADLINE);
-        stop.store(true, Ordering::Relaxed);
     });
     let last = next.load(Ordering::Relaxed) - 1;
     wait_until("the last frame comes", DEADLINE, || {
-        let packets = packets.so_far();
-        packets.last().map(|packet| number(&packet.bytes)) == Some(last)
+        numbers(&packets).last() == Some(&last)
     });
-    let numbers: Vec<u32> = packets
-        .so_far()
-        .iter()
-        .map(|packet| number(&packet.bytes))
-        .collect();
+    let numbers = numbers(&packets);
     let expected: Vec<u32> = (numbers[0]..=last).collect();
-    assert_eq!(numbers, expected, "the first pad is unharmed");
-    assert!(last - numbers[0] > GROUP, "it published all the while");
-}
-
-fn come_and_go(element: &gst::Element, pads: std::ops::Range<u32>) {
-    for index in pads {
-        let pad = element.request_pad_simple("sink_%u").expect("a pad");
-        if index % PUBLISHES == 0 {
-            publish(&pad);
-        }
-        element.release_request_pad(&pad);
-    }
-}
-
-/// One frame of what upstream would send.
-fn publish(pad: &gst::Pad) {
-    let caps = "audio/x-opus, channel-mapping-family=0, rate=48000, channels=2";
-    let caps: gst::Caps = caps.parse().expect("caps");
-    let segment = gst::FormattedSegment::<gst::ClockTime>::new();
-    for event in [
-        gst::event::StreamStart::new("short"),
-        gst::event::Caps::new(&caps),
-        gst::event::Segment::new(segment.as_ref()),
-    ] {
-        assert!(pad.send_event(event), "the pad takes the event");
-    }
-    let mut buffer = gst::Buffer::from_mut_slice(access_unit(true, 100, 0));
-    let fields = buffer.get_mut().expect("a new buffer");
-    fields.set_pts(gst::ClockTime::ZERO);
-    pad.chain(buffer).expect("the pad takes the frame");
-}
-
-/// Small frames at the pace of a live source, until `stop`.
-fn feed(feeder: &Feeder, next: &AtomicU32, stop: &AtomicBool) {
-    while !stop.load(Ordering::Relaxed) {
-        let number = next.load(Ordering::Relaxed);
-        feeder.push(feeder.now(), number % GROUP == 0, 1000, number);
-        next.store(number + 1, Ordering::Relaxed);
-        thread::sleep(Duration::from_millis(10));
-    }
+    assert_eq!(numbers, expected, "the pad that stays is unharmed");
+    let pads = viewer.element("moq").num_src_pads();
+    assert!(
+        pads <= 2,
+        "what came and went took {pads} pads of the viewer"
+    );
 }

@@ -22,6 +22,7 @@ use common::{
     Feeder, Packets, Path, Proxy, Relay, Running, init,
     media::moqsrc,
     pipeline::{DEADLINE, wait_until},
+    resources::status,
     unique_broadcast,
 };
 use gst::prelude::*;
@@ -44,15 +45,6 @@ fn length() -> Duration {
     let seconds = std::env::var(LENGTH_VARIABLE).ok();
     let seconds = seconds.map(|text| text.parse().expect("seconds"));
     Duration::from_secs(seconds.unwrap_or(LENGTH))
-}
-
-/// One line of `/proc/self/status`, in bytes.
-fn status(field: &str) -> u64 {
-    let status = fs::read_to_string("/proc/self/status").expect("Linux");
-    let line = status.lines().find_map(|line| line.strip_prefix(field));
-    let line = line.expect("a line of it").trim_start_matches(':').trim();
-    let kib = line.trim_end_matches(" kB").parse::<u64>();
-    kib.expect("a number") * 1024
 }
 
 /// Resident memory from now on.

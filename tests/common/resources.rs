@@ -1,4 +1,4 @@
-//! What the process holds beyond its memory: threads and sockets.
+//! What the process holds: memory, threads and sockets.
 
 use std::{
     collections::BTreeMap,
@@ -77,4 +77,23 @@ fn sockets() -> usize {
     open.filter_map(|file| fs::read_link(file.ok()?.path()).ok())
         .filter(|target| target.to_string_lossy().starts_with("socket:"))
         .count()
+}
+
+/// One line of `/proc/self/status`, in bytes.
+pub(crate) fn status(field: &str) -> u64 {
+    let status = fs::read_to_string("/proc/self/status").expect("Linux");
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
+    let line = line.expect("a line of it").trim_start_matches(':').trim();
+    let kib = line.trim_end_matches(" kB").parse::<u64>();
+    kib.expect("a number") * 1024
+}
+
+/// Resident memory in bytes, without what was freed and is kept by malloc for later.
+pub(crate) fn resident() -> u64 {
+    unsafe extern "C" {
+        fn malloc_trim(pad: usize) -> i32;
+    }
+    // SAFETY: glibc's malloc_trim takes any number from any thread, malloc_trim(3).
+    unsafe { malloc_trim(0) };
+    status("VmRSS")
 }
