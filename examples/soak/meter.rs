@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::common::median;
+
 /// One second.
 struct Reading {
     at: f64,
@@ -31,8 +33,8 @@ pub(crate) struct Second {
 impl Meter {
     pub(crate) fn start() -> Self {
         println!(
-            "{:>6} {:>8} {:>7} {:>6} {:>6} {:>9} {:>6} {:>9}  state",
-            "s", "MiB", "threads", "files", "video", "delay ms", "audio", "delay ms"
+            "{:>6} {:>8} {:>7} {:>6} {:>6} {:>14} {:>6} {:>14}  state",
+            "s", "MiB", "threads", "files", "video", "ms p50/max", "audio", "ms p50/max"
         );
         let now = Instant::now();
         Self {
@@ -62,15 +64,15 @@ impl Meter {
             files: entries("/proc/self/fd"),
         };
         println!(
-            "{:>6.0} {:>8.1} {:>7} {:>6} {:>6} {:>9} {:>6} {:>9}  {}",
+            "{:>6.0} {:>8.1} {:>7} {:>6} {:>6} {:>14} {:>6} {:>14}  {}",
             reading.at,
             reading.kib / 1024.0,
             reading.threads,
             reading.files,
             second.video.len(),
-            longest(&second.video),
+            middle_and_longest(&second.video),
             second.audio.len(),
-            longest(&second.audio),
+            middle_and_longest(&second.audio),
             self.state
         );
         self.readings.push(reading);
@@ -115,9 +117,11 @@ fn slope(readings: &[Reading]) -> f64 {
     both.sum::<f64>() / square.sum::<f64>()
 }
 
-fn longest(delays: &[f64]) -> String {
-    match delays.iter().copied().reduce(f64::max) {
-        Some(delay) => format!("{delay:.0}"),
+fn middle_and_longest(delays: &[f64]) -> String {
+    let middle = median(delays.iter().copied());
+    let longest = delays.iter().copied().reduce(f64::max);
+    match middle.zip(longest) {
+        Some((middle, longest)) => format!("{middle:.0}/{longest:.0}"),
         None => "-".into(),
     }
 }
