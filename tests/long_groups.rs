@@ -308,6 +308,10 @@ fn after_what_the_budget_dropped_a_key_frame_is_asked_for() {
         feeder.push(feeder.now(), false, 3000, number);
     }
     feeder.wait_requests(1);
+    wait_until("there is room", DEADLINE, || {
+        let stats: gst::Structure = feeder.sink.property("stats");
+        stats.get::<u64>("queue-bytes") == Ok(0)
+    });
     feeder.push(feeder.now(), true, 20, BURST);
     let seen = viewer.wait("it goes on", DEADLINE, |seen| {
         numbers(seen).last() == Some(&BURST)
