@@ -97,7 +97,7 @@ impl Drop for Stop<'_> {
 fn feed(feeder: &Feeder, next: &AtomicU32, stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
         let number = next.load(Ordering::Relaxed);
-        feeder.push(feeder.now(), number % GROUP == 0, 100, number);
+        feeder.push(feeder.now(), number.is_multiple_of(GROUP), 100, number);
         next.store(number + 1, Ordering::Relaxed);
         thread::sleep(Duration::from_millis(10));
     }
