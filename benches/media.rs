@@ -10,6 +10,7 @@ use gstmoq::media::{
     caps::{self, Stream},
     codec::Kind,
     incoming::{Join, Timeline},
+    outgoing::{Arrival, Before, Outgoing},
 };
 
 /// H.264 of 1280x720 with its parameter sets.
@@ -30,6 +31,26 @@ fn picture() -> Bytes {
     unit[..4].copy_from_slice(&length);
     unit[4..6].copy_from_slice(&[0x41, 0x9a]);
     unit.into()
+}
+
+fn stamp(criterion: &mut Criterion) {
+    criterion.bench_function("timeline: a frame to publish", |bencher| {
+        let mut timeline = Outgoing::default();
+        timeline.start(ClockTime::ZERO);
+        let anchor = timeline.anchor(Arrival {
+            due: ClockTime::ZERO,
+            now: ClockTime::ZERO,
+            live: true,
+            sparse: false,
+            published: None,
+            before: Before::Nothing,
+        });
+        let mut due = ClockTime::ZERO;
+        bencher.iter(|| {
+            due += FRAME;
+            black_box(timeline.stamp(black_box(anchor), due))
+        });
+    });
 }
 
 fn timeline(criterion: &mut Criterion) {
@@ -97,5 +118,5 @@ fn hop(criterion: &mut Criterion) {
     session.join().expect("no panic");
 }
 
-criterion_group!(media, timeline, entries, frames, hop);
+criterion_group!(media, stamp, timeline, entries, frames, hop);
 criterion_main!(media);

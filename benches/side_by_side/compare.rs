@@ -130,7 +130,7 @@ fn estimate(part: &Part, options: &Options) -> Duration {
         Part::Custom => options.custom.estimate(plan),
         Part::Highest => {
             let runs = peers(&Peer::MOQ) * plan.rounds.min(HIGHEST_ROUNDS) * HIGHEST_STEPS;
-            (OVERHEAD + measure::TRY) * runs
+            (OVERHEAD + Duration::from_secs(1) + measure::TRY) * runs
         }
         // Both elements, with a relay and without.
         Part::States => {
@@ -170,12 +170,15 @@ fn compare(
     for scene in scenes {
         let mut results = measure::scene(&scene, plan);
         output.raw(&scene.name, &results)?;
-        let mut text = report::table(&scene.name, &results, report::DELAYS);
-        if scene.path.is_none() && !results.is_empty() {
+        if scene.measures_loopback() && !results.is_empty() {
             take_off_harness(&scene, &mut results, plan, output)?;
-            text += &report::table(&format!("{}: cost", scene.name), &results, report::COSTS);
+            let least = measure::through(&scene, plan)?;
+            results.insert(Peer::Through, vec![least]);
         }
-        text += &report::table(&format!("{}: memory", scene.name), &results, report::MEMORY);
+        let mut text = String::new();
+        for (what, figures) in scene.tables() {
+            text += &report::table(&format!("{}{what}", scene.name), &results, figures);
+        }
         output.add(&text)?;
         all.push((scene.name, results));
     }

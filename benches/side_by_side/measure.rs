@@ -13,7 +13,7 @@ use crate::{
     job::{Job, Role, Worker},
     peer::Peer,
     proxy::Proxy,
-    scenes::{Plan, Scene},
+    scenes::{Plan, SETTLE, Scene},
     usage::Figures,
 };
 
@@ -94,7 +94,7 @@ fn measure(scene: &Scene, peer: Peer, plan: &Plan) -> anyhow::Result<Figures> {
     if let Some(relay) = &mut relay {
         relay.measure()?;
     }
-    let mut figures = viewer.result(job.measure)?;
+    let mut figures = viewer.result(job.settle + job.measure)?;
     figures.extend(publisher.finish()?);
     let megabytes = figures.get("MB").copied().unwrap_or(f64::NAN);
     if let Some(relay) = relay {
@@ -109,7 +109,7 @@ fn measure(scene: &Scene, peer: Peer, plan: &Plan) -> anyhow::Result<Figures> {
 /// What the load costs at each end of a scene without a peer.
 pub(crate) fn harness(scene: &Scene, bare: Peer, plan: &Plan) -> anyhow::Result<Figures> {
     let mut scene = scene.clone();
-    scene.measure = Some(ALONE);
+    (scene.settle, scene.measure) = (SETTLE, Some(ALONE));
     let view = scene.job(Role::View, bare, plan);
     let publish = scene.job(Role::Publish, bare, plan);
     // As many units as all subscribers get, only made.
@@ -136,6 +136,18 @@ pub(crate) fn harness(scene: &Scene, bare: Peer, plan: &Plan) -> anyhow::Result<
     }
     figures.extend(published?);
     figures.retain(|name, _| name.contains("CPU"));
+    Ok(figures)
+}
+
+/// The delay of the load on its way through an appsrc and an appsink of one process.
+pub(crate) fn through(scene: &Scene, plan: &Plan) -> anyhow::Result<Figures> {
+    let mut scene = scene.clone();
+    (scene.settle, scene.measure) = (SETTLE, Some(ALONE));
+    scene.load.bits /= u64::from(scene.load.tracks);
+    (scene.load.tracks, scene.subscribers) = (1, 1);
+    let job = scene.job(Role::View, Peer::Through, plan);
+    let mut figures = Worker::start(&job, &plan.target, None)?.result(scene.settle + ALONE)?;
+    figures.retain(|name, _| name.starts_with("delay"));
     Ok(figures)
 }
 

@@ -26,6 +26,9 @@ pub(crate) const MEMORY: &[&str] = &[
     "publisher memory MiB",
     "relay memory MiB",
     "subscriber memory MiB",
+];
+/// Means nothing before caches are full.
+pub(crate) const GROWTH: &[&str] = &[
     "publisher growth MiB/min",
     "relay growth MiB/min",
     "subscriber growth MiB/min",
