@@ -22,6 +22,9 @@ const HANDOVER: Duration = Duration::from_secs(10);
 /// How long a relay has to send a new session away.
 const SCOUTING: Duration = Duration::from_millis(300);
 
+/// Bounds the goodbye where no session serves: who has not answered so far has little to hear.
+const ADIEU: Duration = Duration::from_millis(50);
+
 /// Why a new session is no session.
 const SENT_AWAY: &str = "the relay asks it to leave at once";
 
@@ -242,6 +245,8 @@ impl Link {
 
     /// Ends the session so that the peer knows at once.
     pub(crate) async fn close(self) {
+        let serves = matches!(self.state, State::Live(_)) || self.leaving.is_some();
+        let bound = if serves { GOODBYE } else { ADIEU };
         let goodbye = async {
             if let State::Dialing(connection) | State::Live(Live { connection, .. }) = self.state {
                 // An error here says that there was nobody left to take leave of.
@@ -250,7 +255,7 @@ impl Link {
             drop(self.leaving);
             self.dialer.close().await;
         };
-        let _ = tokio::time::timeout(GOODBYE, goodbye).await;
+        let _ = tokio::time::timeout(bound, goodbye).await;
     }
 
     /// The session that handed over has ended before the next one was up.
