@@ -26,6 +26,13 @@ use crate::{
 const HIGHEST_ROUNDS: u32 = 3;
 /// Rates that are tried until the highest is found, about.
 const HIGHEST_STEPS: u32 = 7;
+/// What is shown of all scenes of a part in one table.
+const SUMMARIES: [&str; 4] = [
+    "delay p50 ms",
+    "delay p99 ms",
+    "publisher CPU ms/MB",
+    "subscriber CPU ms/MB",
+];
 const HIGHEST: &str = "highest rate Mbit/s";
 
 /// One round of one peer, as it was measured: a line of the raw results.
@@ -183,11 +190,7 @@ fn compare(
         all.push((scene.name, results));
     }
     if all.len() > 1 {
-        for figure in [
-            "delay p50 ms",
-            "publisher CPU ms/MB",
-            "subscriber CPU ms/MB",
-        ] {
+        for figure in SUMMARIES {
             output.add(&report::summary(figure, &all))?;
         }
     }
