@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// The highest rate takes long, and its steps are wide.
-const HIGHEST_ROUNDS: u32 = 3;
+const HIGHEST_ROUNDS: u32 = 2;
 /// Rates that are tried until the highest is found, about.
 const HIGHEST_STEPS: u32 = 7;
 /// What is shown of all scenes of a part in one table.

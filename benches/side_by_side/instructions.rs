@@ -17,12 +17,13 @@ use crate::{
 
 /// Two runs of different length: their difference has no beginning and no end.
 const SHORT: u32 = 4;
-const LONG: u32 = 16;
+const LONG: u32 = 12;
 /// Quicker, and less exact.
 const QUICK_LONG: u32 = 8;
 const FPS: u32 = 25;
 /// Longer than a run takes under valgrind.
 const PATIENCE: Duration = Duration::from_secs(120);
+const RATES: [u64; 2] = [4, 20];
 const PEERS: [Peer; 4] = [Peer::Library, Peer::Ours, Peer::MoqGst, Peer::Cmaf];
 
 /// A table of the instructions of all peers at both ends.
@@ -31,8 +32,7 @@ pub(crate) fn table(plan: &Plan) -> String {
          | 25 fps | library | this plugin | ratio | moq-gst | this plugin, CMAF |\n\
          |---|---|---|---|---|---|\n"
         .to_owned();
-    let rates: &[u64] = if plan.quick { &[4] } else { &[4, 20] };
-    for &mbit in rates {
+    for &mbit in rates(plan) {
         for role in [Role::Publish, Role::View] {
             if plan.is_over() {
                 eprintln!("no time is left for instructions");
@@ -55,20 +55,27 @@ pub(crate) fn table(plan: &Plan) -> String {
 
 /// How long that takes, about.
 pub(crate) fn estimate(plan: &Plan) -> Duration {
-    // Both rates, or one, at both ends; the load alone twice at one end, three times at the other.
-    let rates = if plan.quick { 1 } else { 2 };
-    let counts = (peers(plan).len() as u32 * 2 + 5) * rates;
+    // At both ends; the load alone twice at one, three times at the other.
+    let counts = rates(plan)
+        .iter()
+        .map(|mbit| peers(*mbit, plan).len() as u32 * 2 + 5);
     let around = Duration::from_secs(10);
-    (Duration::from_secs((SHORT + long(plan)).into()) + around) * counts
+    (Duration::from_secs((SHORT + long(plan)).into()) + around) * counts.sum()
 }
 
 fn long(plan: &Plan) -> u32 {
     if plan.quick { QUICK_LONG } else { LONG }
 }
 
-/// Those that are wanted; a quick look is at the first two.
-fn peers(plan: &Plan) -> Vec<Peer> {
-    plan.of(if plan.quick { &PEERS[..2] } else { &PEERS })
+/// Those that are wanted at this rate: all at the first one only, and then unless it has to be quick.
+fn peers(mbit: u64, plan: &Plan) -> Vec<Peer> {
+    let all = mbit == RATES[0] && !plan.quick;
+    plan.of(if all { &PEERS } else { &PEERS[..2] })
+}
+
+/// The rates in Mbit/s.
+fn rates(plan: &Plan) -> &'static [u64] {
+    if plan.quick { &RATES[..1] } else { &RATES }
 }
 
 /// Thousands of instructions per frame of each of [`PEERS`], less what the harness around it takes.
@@ -89,7 +96,7 @@ fn counts(mbit: u64, role: Role, plan: &Plan) -> [f64; 4] {
         _ => 0.0,
     };
     let harness = [Peer::Bare, Peer::BareGst].map(|bare| count(bare, role) - made);
-    let peers = peers(plan);
+    let peers = peers(mbit, plan);
     PEERS.map(|peer| {
         if !peers.contains(&peer) {
             return f64::NAN;

@@ -21,6 +21,9 @@ pub(crate) const SETTLE: Duration = Duration::from_secs(1);
 /// The publisher's cache is full by then.
 const FILL: Duration = Duration::from_secs(8);
 
+/// How long many tracks or subscribers are measured.
+const MANY: Duration = Duration::from_secs(3);
+
 /// Longer than any run.
 const FOREVER: u32 = 1_000_000;
 
@@ -101,6 +104,7 @@ impl Scene {
         scenes.extend([1, 8, 32, 64].map(|tracks| {
             let mut scene = Self::new(format!("tracks: {tracks}, 16 Mbit/s"), &Peer::MOQ, 16);
             scene.load.tracks = tracks;
+            scene.measure = Some(MANY);
             scene
         }));
         scenes.extend([1, 10, 50, 200].map(|subscribers| {
@@ -109,6 +113,7 @@ impl Scene {
             scene.load.fps = 30;
             scene.load.group = 30;
             scene.subscribers = subscribers;
+            scene.measure = Some(MANY);
             scene
         }));
         scenes.extend(Self::networks());
@@ -192,7 +197,12 @@ impl Scene {
     }
 
     pub(crate) fn measure_for(&self, plan: &Plan) -> Duration {
-        self.measure.unwrap_or(plan.measure)
+        match self.measure {
+            // The caches take their time.
+            Some(measure) if self.settle == FILL => measure,
+            Some(measure) => measure.min(plan.measure),
+            None => plan.measure,
+        }
     }
 
     /// How long all rounds take, about.
