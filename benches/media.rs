@@ -18,10 +18,13 @@ const CAPS: &str = "video/x-h264, stream-format=avc, alignment=au, width=1280, h
      framerate=60/1, codec_data=(buffer)014d401fffe10017674d401fda014016ec0440000003004000000c83c60ca801000468ef3c80";
 const FRAME: ClockTime = ClockTime::from_nseconds(16_666_667);
 
-fn stream() -> Stream {
+fn input() -> gst::Caps {
     gst::init().expect("GStreamer initializes");
-    let caps: gst::Caps = CAPS.parse().expect("caps");
-    Stream::from_caps(&caps).expect("caps that are taken")
+    CAPS.parse().expect("caps")
+}
+
+fn stream() -> Stream {
+    Stream::from_caps(&input()).expect("caps that are taken")
 }
 
 /// A picture of 20 kB with one slice.
@@ -72,7 +75,7 @@ fn timeline(criterion: &mut Criterion) {
 }
 
 fn entries(criterion: &mut Criterion) {
-    let caps: gst::Caps = CAPS.parse().expect("caps");
+    let caps = input();
     let rendition = stream().rendition().cloned().expect("an entry");
     criterion.bench_function("caps to catalog entry", |bencher| {
         bencher.iter(|| Stream::from_caps(black_box(&caps)));

@@ -24,6 +24,9 @@ const ALONE: Duration = Duration::from_secs(3);
 /// How long one rate is tried.
 pub(crate) const TRY: Duration = Duration::from_secs(3);
 
+/// Frames of a group when rates are high: the MoQ crates allow it 32 MiB.
+const SHORT_GROUP: u32 = 15;
+
 /// All figures of a scene: of each peer, one set a round.
 pub(crate) type Results = BTreeMap<Peer, Vec<Figures>>;
 
@@ -177,6 +180,7 @@ pub(crate) fn highest_rate(peer: Peer, plan: &Plan) -> f64 {
 
 fn sustains(peer: Peer, mbit: u64, plan: &Plan) -> bool {
     let mut scene = Scene::new("highest", &[peer], mbit);
+    scene.load.group = SHORT_GROUP;
     scene.measure = Some(TRY);
     let Ok(figures) = measure(&scene, peer, plan) else {
         eprintln!("{}: nothing came at {mbit} Mbit/s", peer.name());
