@@ -10,6 +10,7 @@ use gstmoq::media::{
     caps::{self, Stream},
     codec::Kind,
     incoming::{Join, Timeline},
+    outgoing::{Arrival, Before, Outgoing},
 };
 
 /// H.264 of 1280x720 with its parameter sets.
@@ -17,10 +18,13 @@ const CAPS: &str = "video/x-h264, stream-format=avc, alignment=au, width=1280, h
      framerate=60/1, codec_data=(buffer)014d401fffe10017674d401fda014016ec0440000003004000000c83c60ca801000468ef3c80";
 const FRAME: ClockTime = ClockTime::from_nseconds(16_666_667);
 
-fn stream() -> Stream {
+fn input() -> gst::Caps {
     gst::init().expect("GStreamer initializes");
-    let caps: gst::Caps = CAPS.parse().expect("caps");
-    Stream::from_caps(&caps).expect("caps that are taken")
+    CAPS.parse().expect("caps")
+}
+
+fn stream() -> Stream {
+    Stream::from_caps(&input()).expect("caps that are taken")
 }
 
 /// A picture of 20 kB with one slice.
@@ -30,6 +34,26 @@ fn picture() -> Bytes {
     unit[..4].copy_from_slice(&length);
     unit[4..6].copy_from_slice(&[0x41, 0x9a]);
     unit.into()
+}
+
+fn stamp(criterion: &mut Criterion) {
+    criterion.bench_function("timeline: a frame to publish", |bencher| {
+        let mut timeline = Outgoing::default();
+        timeline.start(ClockTime::ZERO);
+        let anchor = timeline.anchor(Arrival {
+            due: ClockTime::ZERO,
+            now: ClockTime::ZERO,
+            live: true,
+            sparse: false,
+            published: None,
+            before: Before::Nothing,
+        });
+        let mut due = ClockTime::ZERO;
+        bencher.iter(|| {
+            due += FRAME;
+            black_box(timeline.stamp(black_box(anchor), due))
+        });
+    });
 }
 
 fn timeline(criterion: &mut Criterion) {
@@ -51,7 +75,7 @@ fn timeline(criterion: &mut Criterion) {
 }
 
 fn entries(criterion: &mut Criterion) {
-    let caps: gst::Caps = CAPS.parse().expect("caps");
+    let caps = input();
     let rendition = stream().rendition().cloned().expect("an entry");
     criterion.bench_function("caps to catalog entry", |bencher| {
         bencher.iter(|| Stream::from_caps(black_box(&caps)));
@@ -97,5 +121,5 @@ fn hop(criterion: &mut Criterion) {
     session.join().expect("no panic");
 }
 
-criterion_group!(media, timeline, entries, frames, hop);
+criterion_group!(media, stamp, timeline, entries, frames, hop);
 criterion_main!(media);

@@ -23,9 +23,16 @@ use crate::{
 };
 
 /// The highest rate takes long, and its steps are wide.
-const HIGHEST_ROUNDS: u32 = 3;
+const HIGHEST_ROUNDS: u32 = 2;
 /// Rates that are tried until the highest is found, about.
 const HIGHEST_STEPS: u32 = 7;
+/// What is shown of all scenes of a part in one table.
+const SUMMARIES: [&str; 4] = [
+    "delay p50 ms",
+    "delay p99 ms",
+    "publisher CPU ms/MB",
+    "subscriber CPU ms/MB",
+];
 const HIGHEST: &str = "highest rate Mbit/s";
 
 /// One round of one peer, as it was measured: a line of the raw results.
@@ -130,7 +137,7 @@ fn estimate(part: &Part, options: &Options) -> Duration {
         Part::Custom => options.custom.estimate(plan),
         Part::Highest => {
             let runs = peers(&Peer::MOQ) * plan.rounds.min(HIGHEST_ROUNDS) * HIGHEST_STEPS;
-            (OVERHEAD + measure::TRY) * runs
+            (OVERHEAD + Duration::from_secs(1) + measure::TRY) * runs
         }
         // Both elements, with a relay and without.
         Part::States => {
@@ -170,21 +177,20 @@ fn compare(
     for scene in scenes {
         let mut results = measure::scene(&scene, plan);
         output.raw(&scene.name, &results)?;
-        let mut text = report::table(&scene.name, &results, report::DELAYS);
-        if scene.path.is_none() && !results.is_empty() {
+        if scene.measures_loopback() && !results.is_empty() {
             take_off_harness(&scene, &mut results, plan, output)?;
-            text += &report::table(&format!("{}: cost", scene.name), &results, report::COSTS);
+            let least = measure::through(&scene, plan)?;
+            results.insert(Peer::Through, vec![least]);
         }
-        text += &report::table(&format!("{}: memory", scene.name), &results, report::MEMORY);
+        let mut text = String::new();
+        for (what, figures) in scene.tables() {
+            text += &report::table(&format!("{}{what}", scene.name), &results, figures);
+        }
         output.add(&text)?;
         all.push((scene.name, results));
     }
     if all.len() > 1 {
-        for figure in [
-            "delay p50 ms",
-            "publisher CPU ms/MB",
-            "subscriber CPU ms/MB",
-        ] {
+        for figure in SUMMARIES {
             output.add(&report::summary(figure, &all))?;
         }
     }

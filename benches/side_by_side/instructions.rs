@@ -17,10 +17,13 @@ use crate::{
 
 /// Two runs of different length: their difference has no beginning and no end.
 const SHORT: u32 = 4;
-const LONG: u32 = 16;
+const LONG: u32 = 12;
+/// Quicker, and less exact.
+const QUICK_LONG: u32 = 8;
 const FPS: u32 = 25;
 /// Longer than a run takes under valgrind.
 const PATIENCE: Duration = Duration::from_secs(120);
+const RATES: [u64; 2] = [4, 20];
 const PEERS: [Peer; 4] = [Peer::Library, Peer::Ours, Peer::MoqGst, Peer::Cmaf];
 
 /// A table of the instructions of all peers at both ends.
@@ -29,8 +32,7 @@ pub(crate) fn table(plan: &Plan) -> String {
          | 25 fps | library | this plugin | ratio | moq-gst | this plugin, CMAF |\n\
          |---|---|---|---|---|---|\n"
         .to_owned();
-    let rates: &[u64] = if plan.quick { &[4] } else { &[4, 20] };
-    for &mbit in rates {
+    for &mbit in rates(plan) {
         for role in [Role::Publish, Role::View] {
             if plan.is_over() {
                 eprintln!("no time is left for instructions");
@@ -53,8 +55,27 @@ pub(crate) fn table(plan: &Plan) -> String {
 
 /// How long that takes, about.
 pub(crate) fn estimate(plan: &Plan) -> Duration {
-    let runs = (plan.of(&PEERS).len() as u32 + 3) * 2 * if plan.quick { 2 } else { 4 };
-    Duration::from_secs(u64::from(SHORT + LONG) / 2 + 6) * runs
+    // At both ends; the load alone twice at one, three times at the other.
+    let counts = rates(plan)
+        .iter()
+        .map(|mbit| peers(*mbit, plan).len() as u32 * 2 + 5);
+    let around = Duration::from_secs(10);
+    (Duration::from_secs((SHORT + long(plan)).into()) + around) * counts.sum()
+}
+
+fn long(plan: &Plan) -> u32 {
+    if plan.quick { QUICK_LONG } else { LONG }
+}
+
+/// Those that are wanted at this rate: all at the first one only, and then unless it has to be quick.
+fn peers(mbit: u64, plan: &Plan) -> Vec<Peer> {
+    let all = mbit == RATES[0] && !plan.quick;
+    plan.of(if all { &PEERS } else { &PEERS[..2] })
+}
+
+/// The rates in Mbit/s.
+fn rates(plan: &Plan) -> &'static [u64] {
+    if plan.quick { &RATES[..1] } else { &RATES }
 }
 
 /// Thousands of instructions per frame of each of [`PEERS`], less what the harness around it takes.
@@ -75,8 +96,9 @@ fn counts(mbit: u64, role: Role, plan: &Plan) -> [f64; 4] {
         _ => 0.0,
     };
     let harness = [Peer::Bare, Peer::BareGst].map(|bare| count(bare, role) - made);
+    let peers = peers(mbit, plan);
     PEERS.map(|peer| {
-        if !plan.peers.contains(&peer) {
+        if !peers.contains(&peer) {
             return f64::NAN;
         }
         let own = harness[usize::from(peer.bare() == Peer::BareGst)];
@@ -87,7 +109,7 @@ fn counts(mbit: u64, role: Role, plan: &Plan) -> [f64; 4] {
 /// Instructions per frame in one role, with those of the harness.
 fn per_frame(scene: &Scene, peer: Peer, role: Role, plan: &Plan) -> anyhow::Result<f64> {
     let (short, few) = run(scene, peer, role, plan, SHORT)?;
-    let (long, many) = run(scene, peer, role, plan, LONG)?;
+    let (long, many) = run(scene, peer, role, plan, long(plan))?;
     Ok((long - short) / (many - few))
 }
 

@@ -25,7 +25,8 @@ pub(crate) struct Job {
     pub(crate) broadcast: String,
     pub(crate) load: Load,
     pub(crate) subscribers: u32,
-    /// How long it is measured, after the first second of media.
+    /// How long media come before it is measured, and how long it is measured.
+    pub(crate) settle: Duration,
     pub(crate) measure: Duration,
 }
 
@@ -113,6 +114,8 @@ impl Worker {
         };
         command
             .env("SIDE_BY_SIDE_JOB", serde_json::to_string(job)?)
+            // Some peers log every session.
+            .env("RUST_LOG", "error")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
         if let Some(folder) = job.peer.folder(target) {

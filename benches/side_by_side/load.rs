@@ -83,13 +83,16 @@ impl Load {
         unit.extend_from_slice(if key { &KEY } else { &DELTA });
         unit.extend_from_slice(MARK);
         unit.extend_from_slice(&digits(number.into()));
-        unit.extend_from_slice(&digits(now()));
+        let time = unit.len();
+        unit.extend_from_slice(&digits(0));
         // Stop bit, so that parsers find the end of the slice.
         unit.resize(self.frame_bytes().max(unit.len() + 1), 0xff);
         if self.avc {
             let length = (unit.len() - START_CODE.len()) as u32;
             unit[..START_CODE.len()].copy_from_slice(&length.to_be_bytes());
         }
+        // Making it is no part of its delay.
+        unit[time..time + DIGITS].copy_from_slice(&digits(now()));
         unit
     }
 }

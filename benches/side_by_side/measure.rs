@@ -13,7 +13,7 @@ use crate::{
     job::{Job, Role, Worker},
     peer::Peer,
     proxy::Proxy,
-    scenes::{Plan, Scene},
+    scenes::{Plan, SETTLE, Scene},
     usage::Figures,
 };
 
@@ -23,6 +23,9 @@ const HEAD_START: Duration = Duration::from_millis(500);
 const ALONE: Duration = Duration::from_secs(3);
 /// How long one rate is tried.
 pub(crate) const TRY: Duration = Duration::from_secs(3);
+
+/// Frames of a group when rates are high: the MoQ crates allow it 32 MiB.
+const SHORT_GROUP: u32 = 15;
 
 /// All figures of a scene: of each peer, one set a round.
 pub(crate) type Results = BTreeMap<Peer, Vec<Figures>>;
@@ -94,7 +97,7 @@ fn measure(scene: &Scene, peer: Peer, plan: &Plan) -> anyhow::Result<Figures> {
     if let Some(relay) = &mut relay {
         relay.measure()?;
     }
-    let mut figures = viewer.result(job.measure)?;
+    let mut figures = viewer.result(job.settle + job.measure)?;
     figures.extend(publisher.finish()?);
     let megabytes = figures.get("MB").copied().unwrap_or(f64::NAN);
     if let Some(relay) = relay {
@@ -109,7 +112,7 @@ fn measure(scene: &Scene, peer: Peer, plan: &Plan) -> anyhow::Result<Figures> {
 /// What the load costs at each end of a scene without a peer.
 pub(crate) fn harness(scene: &Scene, bare: Peer, plan: &Plan) -> anyhow::Result<Figures> {
     let mut scene = scene.clone();
-    scene.measure = Some(ALONE);
+    (scene.settle, scene.measure) = (SETTLE, Some(ALONE));
     let view = scene.job(Role::View, bare, plan);
     let publish = scene.job(Role::Publish, bare, plan);
     // As many units as all subscribers get, only made.
@@ -139,6 +142,18 @@ pub(crate) fn harness(scene: &Scene, bare: Peer, plan: &Plan) -> anyhow::Result<
     Ok(figures)
 }
 
+/// The delay of the load on its way through an appsrc and an appsink of one process.
+pub(crate) fn through(scene: &Scene, plan: &Plan) -> anyhow::Result<Figures> {
+    let mut scene = scene.clone();
+    (scene.settle, scene.measure) = (SETTLE, Some(ALONE));
+    scene.load.bits /= u64::from(scene.load.tracks);
+    (scene.load.tracks, scene.subscribers) = (1, 1);
+    let job = scene.job(Role::View, Peer::Through, plan);
+    let mut figures = Worker::start(&job, &plan.target, None)?.result(scene.settle + ALONE)?;
+    figures.retain(|name, _| name.starts_with("delay"));
+    Ok(figures)
+}
+
 /// Host and port of a URL.
 fn address(url: &str) -> anyhow::Result<SocketAddr> {
     let (_, rest) = url.split_once("://").context("a URL")?;
@@ -165,6 +180,7 @@ pub(crate) fn highest_rate(peer: Peer, plan: &Plan) -> f64 {
 
 fn sustains(peer: Peer, mbit: u64, plan: &Plan) -> bool {
     let mut scene = Scene::new("highest", &[peer], mbit);
+    scene.load.group = SHORT_GROUP;
     scene.measure = Some(TRY);
     let Ok(figures) = measure(&scene, peer, plan) else {
         eprintln!("{}: nothing came at {mbit} Mbit/s", peer.name());

@@ -22,7 +22,7 @@ Parts, all but custom by default: rate, tracks, subscribers, network, memory (or
 scene's name), highest, states, instructions, custom
 
 Options:
-  --quick            one round of 2 s of some scenes, in about 5 minutes
+  --quick            one round of 2 s of some scenes, in about 6 minutes
   --rounds N         how often each peer is measured (5)
   --seconds N        how long each time (4)
   --peers A,B        only these of library, ours, cmaf, moq-gst, srt, rtp

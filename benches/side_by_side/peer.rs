@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::load::Load;
 
+/// Gives what comes at once.
+const OUT: &str = "appsink name=out sync=false max-buffers=0 emit-signals=false async=false";
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) enum Peer {
     /// The MoQ crates without GStreamer, writing the same container into the same groups.
@@ -22,6 +25,8 @@ pub(crate) enum Peer {
     Srt,
     /// RTP over UDP without a relay.
     Rtp,
+    /// An appsrc and an appsink in one process: the least delay of all that have them.
+    Through,
     /// The load alone: what measuring costs without GStreamer, and with it.
     Bare,
     BareGst,
@@ -46,6 +51,7 @@ impl Peer {
             Self::MoqGst => "moq-gst",
             Self::Srt => "SRT",
             Self::Rtp => "RTP",
+            Self::Through => "appsrc and appsink alone",
             Self::Bare => "nothing",
             Self::BareGst => "nothing, GStreamer",
         }
@@ -111,6 +117,7 @@ impl Peer {
         let port = port(url);
         let one = source(0);
         match self {
+            Self::Through => format!("{one} ! {OUT}"),
             Self::Srt => format!(
                 "{one} ! h264parse ! mpegtsmux alignment=7 ! \
                  srtsink uri=srt://:{port}?mode=listener latency=20 wait-for-connection=false sync=false"
@@ -140,17 +147,16 @@ impl Peer {
 
     /// The pipeline that gives access units to the appsink `out`, or to those that are linked later.
     pub(crate) fn subscriber(self, url: &str, broadcast: &str) -> String {
-        let out = "appsink name=out sync=false max-buffers=0 emit-signals=false async=false";
         let port = port(url);
         match self {
             Self::Srt => format!(
                 "srtsrc uri=srt://127.0.0.1:{port} latency=20 ! tsdemux latency=1 ! \
-                 h264parse ! video/x-h264,alignment=au,stream-format=byte-stream ! {out}"
+                 h264parse ! video/x-h264,alignment=au,stream-format=byte-stream ! {OUT}"
             ),
             Self::Rtp => format!(
                 "udpsrc port={port} buffer-size=4194304 caps=\"application/x-rtp, media=video, \
                  encoding-name=H264, clock-rate=90000, payload=96\" ! rtph264depay ! \
-                 video/x-h264,alignment=au,stream-format=byte-stream ! {out}"
+                 video/x-h264,alignment=au,stream-format=byte-stream ! {OUT}"
             ),
             _ => {
                 format!("moqsrc name=moq url={url} broadcast={broadcast} tls-disable-verify=true")

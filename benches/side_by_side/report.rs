@@ -26,6 +26,9 @@ pub(crate) const MEMORY: &[&str] = &[
     "publisher memory MiB",
     "relay memory MiB",
     "subscriber memory MiB",
+];
+/// Means nothing before caches are full.
+pub(crate) const GROWTH: &[&str] = &[
     "publisher growth MiB/min",
     "relay growth MiB/min",
     "subscriber growth MiB/min",
@@ -100,6 +103,9 @@ pub(crate) fn table(scene: &str, results: &Results, columns: &[&str]) -> String 
     text += &format!("|---|{}\n", "---|".repeat(columns.len()));
     let most = results.values().map(Vec::len).max().unwrap_or_default();
     for (peer, rounds) in results {
+        if columns.iter().all(|name| spread(rounds, name).is_none()) {
+            continue;
+        }
         let title = match rounds.len() {
             all if all == most => peer.name().to_owned(),
             some => format!("{}, {some} of {most} rounds", peer.name()),

@@ -10,10 +10,19 @@ use crate::{
     load::Load,
     peer::Peer,
     proxy::Path,
+    report,
 };
 
-/// What a run takes besides measuring: processes that start, and what is no steady state.
-pub(crate) const OVERHEAD: Duration = Duration::from_millis(2500);
+/// What a run takes besides media: processes that start, and a publisher alone.
+pub(crate) const OVERHEAD: Duration = Duration::from_millis(1500);
+
+/// What was cached when the subscriber came is read by then.
+pub(crate) const SETTLE: Duration = Duration::from_secs(1);
+/// The publisher's cache is full by then.
+const FILL: Duration = Duration::from_secs(8);
+
+/// How long many tracks or subscribers are measured.
+const MANY: Duration = Duration::from_secs(3);
 
 /// Longer than any run.
 const FOREVER: u32 = 1_000_000;
@@ -61,6 +70,8 @@ pub(crate) struct Scene {
     pub(crate) subscribers: u32,
     /// The network between publisher and relay; without one they meet on loopback.
     pub(crate) path: Option<Path>,
+    /// How long media come before it is measured.
+    pub(crate) settle: Duration,
     /// For how long, and how often at most, where the plan does not say it.
     pub(crate) measure: Option<Duration>,
     pub(crate) rounds: Option<u32>,
@@ -81,6 +92,7 @@ impl Scene {
             },
             subscribers: 1,
             path: None,
+            settle: SETTLE,
             measure: None,
             rounds: None,
         }
@@ -92,6 +104,7 @@ impl Scene {
         scenes.extend([1, 8, 32, 64].map(|tracks| {
             let mut scene = Self::new(format!("tracks: {tracks}, 16 Mbit/s"), &Peer::MOQ, 16);
             scene.load.tracks = tracks;
+            scene.measure = Some(MANY);
             scene
         }));
         scenes.extend([1, 10, 50, 200].map(|subscribers| {
@@ -100,11 +113,13 @@ impl Scene {
             scene.load.fps = 30;
             scene.load.group = 30;
             scene.subscribers = subscribers;
+            scene.measure = Some(MANY);
             scene
         }));
         scenes.extend(Self::networks());
         let mut memory = Self::new("memory: 200 Mbit/s for 20 s", &Peer::MOQ, 200);
-        memory.measure = Some(Duration::from_secs(20));
+        memory.settle = FILL;
+        memory.measure = Some(Duration::from_secs(20) - FILL);
         memory.rounds = Some(2);
         scenes.push(memory);
         scenes.retain(|scene| {
@@ -161,18 +176,39 @@ impl Scene {
         })
     }
 
+    /// Whether only the peers take time and cost CPU.
+    pub(crate) fn measures_loopback(&self) -> bool {
+        self.path.is_none()
+    }
+
+    /// Titles and columns of the tables of this scene.
+    pub(crate) fn tables(&self) -> Vec<(&'static str, &'static [&'static str])> {
+        let delay = ("", report::DELAYS);
+        let memory = (": memory", report::MEMORY);
+        match (self.path, self.settle) {
+            (Some(_), _) => vec![delay, memory],
+            (None, FILL) => vec![memory, (": growth", report::GROWTH)],
+            (None, _) => vec![delay, (": cost", report::COSTS), memory],
+        }
+    }
+
     pub(crate) fn rounds(&self, plan: &Plan) -> u32 {
         plan.rounds.min(self.rounds.unwrap_or(u32::MAX))
     }
 
     pub(crate) fn measure_for(&self, plan: &Plan) -> Duration {
-        self.measure.unwrap_or(plan.measure)
+        match self.measure {
+            // The caches take their time.
+            Some(measure) if self.settle == FILL => measure,
+            Some(measure) => measure.min(plan.measure),
+            None => plan.measure,
+        }
     }
 
     /// How long all rounds take, about.
     pub(crate) fn estimate(&self, plan: &Plan) -> Duration {
         let runs = self.rounds(plan) * self.peers.len() as u32;
-        (self.measure_for(plan) + OVERHEAD) * runs
+        (self.settle + self.measure_for(plan) + OVERHEAD) * runs
     }
 
     pub(crate) fn job(&self, role: Role, peer: Peer, plan: &Plan) -> Job {
@@ -188,6 +224,7 @@ impl Scene {
             broadcast: "side-by-side".into(),
             load,
             subscribers: self.subscribers,
+            settle: self.settle,
             measure: self.measure_for(plan),
         }
     }

@@ -106,8 +106,7 @@ pub(crate) fn run(job: &Job) -> anyhow::Result<()> {
         }
         thread::sleep(Duration::from_millis(10));
     }
-    // What was cached comes at once: no steady state.
-    thread::sleep(Duration::from_secs(1));
+    thread::sleep(job.settle);
     (0..count).for_each(|index| lane(&lanes, index).restart());
     window.restart();
     Word::Measuring.say()?;
@@ -170,6 +169,7 @@ fn open(job: &Job, lanes: &Lanes) -> anyhow::Result<Input> {
     };
     match job.peer {
         Peer::Bare | Peer::BareGst => bare(job, lanes),
+        Peer::Through => through(job, lanes),
         Peer::Library => {
             let runtime = library::runtime()?;
             for subscriber in 0..job.subscribers {
@@ -235,6 +235,28 @@ fn bare(job: &Job, lanes: &Lanes) -> anyhow::Result<Input> {
                 let buffer = publish::buffer(unit, time, load.is_key(number));
                 buffer.is_ok_and(|buffer| pad.push(buffer).is_ok())
             })
+        });
+    });
+    Ok(Input::Pipelines(vec![pipeline]))
+}
+
+/// The load from an appsrc to an appsink of this process.
+fn through(job: &Job, lanes: &Lanes) -> anyhow::Result<Input> {
+    gst::init()?;
+    let load = job.load.clone();
+    let pipeline = peer::pipeline(&job.peer.publisher("", "", &load))?;
+    connect(&pipeline, lanes, 0..1)?;
+    begin(lanes, 0..1);
+    let source = pipeline.by_name("track0").context("an appsrc")?;
+    let source = source.downcast::<gst_app::AppSrc>();
+    let source = source.map_err(|_| anyhow::anyhow!("no appsrc"))?;
+    pipeline.set_state(gst::State::Playing)?;
+    thread::spawn(move || {
+        load.pace(|number| {
+            let time = source.current_running_time();
+            let unit = load.access_unit(number);
+            let buffer = publish::buffer(unit, time, load.is_key(number));
+            buffer.is_ok_and(|buffer| source.push_buffer(buffer).is_ok())
         });
     });
     Ok(Input::Pipelines(vec![pipeline]))
