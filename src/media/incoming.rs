@@ -290,6 +290,30 @@ impl Timeline {
         anchor.settled
     }
 
+    /// Whether the picture of timestamp `ts` has its place before the timeline has settled.
+    ///
+    /// A smaller transit only moves the edge back, which does not move what is caught up with. Only
+    /// another track of pictures could, by a group that begins earlier.
+    pub fn is_placed(&self, id: TrackId, ts: ClockTime) -> bool {
+        let Some(anchor) = &self.anchor else {
+            return false;
+        };
+        let tracks = self.tracks.iter().enumerate();
+        let mut pictures = tracks
+            .filter(|(_, track)| {
+                track
+                    .as_ref()
+                    .is_some_and(|track| track.kind == Kind::Video)
+            })
+            .map(|(at, _)| at);
+        let is_alone = pictures.next() == Some(id.0) && pictures.next().is_none();
+        let ts = nanos(ts);
+        let begun = anchor
+            .first_video
+            .map(|first| anchor.start + caught_up(ts - first));
+        self.join == Join::Live && is_alone && begun.is_some_and(|at| ts + anchor.offset <= at)
+    }
+
     /// When the frame of timestamp `ts`, the next of its track in decode order, is to be shown.
     pub fn stamp(&mut self, id: TrackId, ts: ClockTime) -> Verdict {
         let ts = nanos(ts);
@@ -320,11 +344,8 @@ impl Timeline {
         let start = start.max(track.decode_order.lag());
         let map = |ts: i64| {
             let edge = ts + offset;
-            match first_video.filter(|_| catches_up) {
-                Some(first) if ts < first => edge.max(start + (ts - first)),
-                Some(first) => edge.max(start + (ts - first) / CATCH_UP),
-                None => edge,
-            }
+            let first = first_video.filter(|_| catches_up);
+            first.map_or(edge, |first| edge.max(start + caught_up(ts - first)))
         };
         let discont = std::mem::take(&mut track.discont);
         let mut pts = map(ts).max(0);
@@ -407,6 +428,12 @@ impl Timeline {
     fn track(&mut self, id: TrackId) -> Option<&mut Track> {
         self.tracks.get_mut(id.0)?.as_mut()
     }
+}
+
+/// When a picture `since` after the first one is played, after that one, while it is caught up with.
+fn caught_up(since: i64) -> i64 {
+    // What is shown before the first one is decoded after it, and keeps its distance.
+    since.min(since / CATCH_UP)
 }
 
 /// Signed, so that differences need no care; 2^62 ns are 146 years.

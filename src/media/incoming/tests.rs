@@ -1,3 +1,5 @@
+use std::collections::VecDeque;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -62,6 +64,28 @@ fn frames_are_held_until_transits_no_longer_shrink() {
     }
     assert_eq!(timeline.settles_at(), Some(at(5 * S + 50 * MS)));
     assert!(timeline.is_settled(at(5 * S + 50 * MS)));
+}
+
+#[test]
+fn pictures_that_come_faster_than_they_are_caught_up_with_are_not_held() {
+    let mut timeline = timeline(Join::Live);
+    let video = timeline.add_track(Kind::Video, None, ClockTime::ZERO);
+    // One every 2 ms is caught up with, as the fourth one that came too late is no more.
+    let arrivals = [(1000, 5000), (1032, 5001), (1064, 5004), (1096, 5007)];
+    let placed = arrivals.map(|(ts, now)| {
+        timeline.arrive(video, at(ts * MS), at(now * MS));
+        assert!(
+            !timeline.is_settled(at(now * MS)),
+            "it is too early for that"
+        );
+        timeline.is_placed(video, at(ts * MS))
+    });
+    assert_eq!(placed, [true, true, true, false]);
+    timeline.add_track(Kind::Video, None, ClockTime::ZERO);
+    assert!(
+        !timeline.is_placed(video, at(S)),
+        "another one may begin earlier"
+    );
 }
 
 #[test]
@@ -424,6 +448,33 @@ proptest! {
                 last = stamp.pts;
             }
         }
+    }
+
+    #[test]
+    fn what_is_placed_early_is_placed_right(
+        frames in prop::collection::vec((any::<bool>(), 0..10 * MS), 2..60),
+        depth in 0..4_u32,
+    ) {
+        let stamps = [false, true].map(|early| {
+            let mut timeline = timeline(Join::Live);
+            let video = timeline.add_track(Kind::Video, None, ClockTime::ZERO);
+            let audio = timeline.add_track(Kind::Audio, None, ClockTime::ZERO);
+            timeline.set_reorder_depth(video, depth);
+            let (mut held, mut stamps, mut now) = (VecDeque::new(), Vec::new(), 5 * S);
+            for (i, (is_early, later)) in (0..).zip(&frames) {
+                now += later;
+                let ts = S + 40 * MS * if i == 0 || *is_early { i } else { i + 2 };
+                timeline.arrive(video, at(ts), at(now));
+                timeline.arrive(audio, at(ts - 10 * MS), at(now));
+                held.push_back(at(ts));
+                while early && let Some(ts) = held.pop_front_if(|ts| timeline.is_placed(video, *ts)) {
+                    stamps.push(timeline.stamp(video, ts));
+                }
+            }
+            stamps.extend(held.into_iter().map(|ts| timeline.stamp(video, ts)));
+            stamps
+        });
+        prop_assert_eq!(&stamps[0], &stamps[1]);
     }
 
     #[test]

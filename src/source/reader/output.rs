@@ -194,10 +194,13 @@ impl Output {
 
     pub(super) fn release_if_settled(&mut self) {
         let now = self.playback.clock.now();
-        if !self.playback.timeline().is_settled(now) {
-            return;
-        }
-        while self.held.len() > 1 || self.held.front().is_some_and(|held| held.ready() <= now) {
+        let settled = self.playback.timeline().is_settled(now);
+        while let Some(front) = self.held.front() {
+            let placed =
+                settled || (self.playback.timeline()).is_placed(self.track, front.timestamp);
+            if !placed || (self.held.len() == 1 && front.ready() > now) {
+                return;
+            }
             if let Some(held) = self.held.pop_front() {
                 self.show(held);
             }
