@@ -23,6 +23,9 @@ pub(crate) const RELAY_VARIABLE: &str = "SOAK_RELAY";
 const BROADCAST: &str = "soak.hang";
 /// Pictures and packets in a row that count as a flow.
 const FLOW: usize = 10;
+/// Payloads that are measured at a time, 10 s of sound: what the measurement itself holds is full
+/// before the first fault is over.
+const MEASURED: usize = 512;
 
 /// The relay of a child process, on `port` or, if that is 0, on a free one: it ends with its input,
 /// and hands over before that when a line comes.
@@ -99,7 +102,7 @@ impl Scene {
              identity name=audio_in ! fakesink name=audio sync=true signal-handoffs=true",
             moqsrc(&networks[1].url(), BROADCAST)
         ));
-        let (video, audio) = (Delays::new(), Delays::new());
+        let [video, audio] = [(); 2].map(|()| Delays::of_the_last(MEASURED));
         video.render(&subscriber.element("video"));
         audio.render(&subscriber.element("audio"));
         // Each start brings new pads.

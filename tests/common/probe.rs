@@ -11,7 +11,7 @@ use std::{
 
 use gst::{glib, prelude::*};
 
-/// Payloads that are remembered: minutes of video or audio.
+/// Payloads that are remembered, unless told otherwise: minutes of video or audio.
 const REMEMBERED: usize = 16_384;
 
 /// Captures of one payload that are nearer to each other than this cannot be told apart.
@@ -55,11 +55,13 @@ impl Sample {
 }
 
 /// The measurement of one track, from `moqsink`'s pad to a sink.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Delays(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
+    /// How many payloads are remembered.
+    remembered: usize,
     publisher: glib::WeakRef<gst::Element>,
     /// Running times at which a payload was captured, in the publisher's pipeline.
     captures: HashMap<u64, Vec<gst::ClockTime>>,
@@ -78,7 +80,15 @@ struct State {
 impl Delays {
     /// Starts a measurement.
     pub(crate) fn new() -> Self {
-        Self::default()
+        Self::of_the_last(REMEMBERED)
+    }
+
+    /// Starts one that knows no more than the last `remembered` payloads.
+    pub(crate) fn of_the_last(remembered: usize) -> Self {
+        Self(Arc::new(Mutex::new(State {
+            remembered,
+            ..State::default()
+        })))
     }
 
     /// Remembers what passes a pad of `moqsink`.
@@ -173,7 +183,7 @@ impl State {
     fn captured(&mut self, hash: u64, time: gst::ClockTime) {
         self.captures.entry(hash).or_default().push(time);
         self.order.push_back(hash);
-        if self.order.len() > REMEMBERED
+        if self.order.len() > self.remembered
             && let Some(oldest) = self.order.pop_front()
             && let Some(times) = self.captures.get_mut(&oldest)
         {
@@ -187,7 +197,7 @@ impl State {
     fn received(&mut self, hash: u64, time: gst::ClockTime) {
         if let Some(captured) = self.capture_of(hash) {
             self.received.insert(time, captured);
-            if self.received.len() > REMEMBERED {
+            if self.received.len() > self.remembered {
                 self.received.pop_first();
             }
         }
