@@ -151,18 +151,16 @@ fn estimate(part: &Part, options: &Options) -> Duration {
 /// How, on what, and with what it is measured.
 fn about(plan: &Plan) -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let read = |file: &str| fs::read_to_string(file).unwrap_or_default();
-    let cpu = read("/proc/cpuinfo");
+    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let cpu = cpu
         .lines()
         .find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     format!(
         "{} rounds of {} s unless another number stands there, medians (least to greatest); {cores} \
-         cores of {}, Linux {}, {}.\n\n",
+         cores of {}, {}.\n\n",
         plan.rounds,
         plan.measure.as_secs(),
         cpu.map_or("an unknown kind", |(_, name)| name),
-        read("/proc/sys/kernel/osrelease").trim(),
         gst::version_string(),
     )
 }
