@@ -13,7 +13,11 @@ OTHER_VERSION=0.4.20
 # Leaves the source of the other plugin in target/moq-gst/source.
 fetch_other() {
     local folder=target/$OTHER source
-    [ ! -f "$folder/source/Cargo.toml" ] || return 0
+    if [ -f "$folder/source/Cargo.toml" ]; then
+        # Both plugins stand on the same versions of the MoQ crates.
+        cp Cargo.lock "$folder/source/Cargo.lock"
+        return
+    fi
     mkdir -p "$folder/fetch/src"
     cat >"$folder/fetch/Cargo.toml" <<TOML
 [package]
@@ -30,11 +34,12 @@ TOML
     cargo fetch --quiet --manifest-path "$folder/fetch/Cargo.toml"
     source=$(find "${CARGO_HOME:-$HOME/.cargo}/registry/src" -maxdepth 2 -name "$OTHER-$OTHER_VERSION" | head -n 1)
     [ -n "$source" ] || fail "cargo has fetched $OTHER $OTHER_VERSION to an unknown place."
-    cp -r "$source" "$folder/source"
-    # Both plugins stand on the same versions of the MoQ crates.
-    cp Cargo.lock "$folder/source/Cargo.lock"
+    rm -rf "$folder/unpacked"
+    cp -r "$source" "$folder/unpacked"
     # A package in the tree of another one is taken for a part of it.
-    printf '\n[workspace]\n' >>"$folder/source/Cargo.toml"
+    printf '\n[workspace]\n' >>"$folder/unpacked/Cargo.toml"
+    cp Cargo.lock "$folder/unpacked/Cargo.lock"
+    mv "$folder/unpacked" "$folder/source"
 }
 
 require_rust
@@ -53,7 +58,9 @@ cargo build --quiet --release --locked
 
 say "Building $OTHER $OTHER_VERSION (about 10 minutes on 2 cores the first time)"
 fetch_other
-cargo build --quiet --release --manifest-path "target/$OTHER/source/Cargo.toml" --target-dir "target/$OTHER"
+# With the settings of this one's release profile.
+cargo build --quiet --release --manifest-path "target/$OTHER/source/Cargo.toml" --target-dir "target/$OTHER" \
+    --config 'profile.release.lto="thin"' --config profile.release.strip=true
 
 say "Building the benchmark (about 5 minutes on 2 cores the first time)"
 cargo build --quiet --release --locked --bench side_by_side

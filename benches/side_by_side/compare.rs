@@ -94,7 +94,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         text: String::new(),
         raw: File::create(options.output.join("results.jsonl"))?,
     };
-    output.add(&about(plan))?;
+    output.add(&about())?;
     let mut rates = Vec::new();
     for part in &options.parts {
         match part {
@@ -149,17 +149,14 @@ fn estimate(part: &Part, options: &Options) -> Duration {
 }
 
 /// How, on what, and with what it is measured.
-fn about(plan: &Plan) -> String {
+fn about() -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let cpu = cpu
         .lines()
         .find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     format!(
-        "{} rounds of {} s unless another number stands there, medians (least to greatest); {cores} \
-         cores of {}, {}.\n\n",
-        plan.rounds,
-        plan.measure.as_secs(),
+        "Medians (least to greatest) and ratios of medians; {cores} cores of {}, {}.\n\n",
         cpu.map_or("an unknown kind", |(_, name)| name),
         gst::version_string(),
     )
@@ -180,9 +177,15 @@ fn compare(
             let least = measure::through(&scene, plan)?;
             results.insert(Peer::Through, vec![least]);
         }
+        let rounds = format!(
+            "{}, {} rounds of {} s",
+            scene.name,
+            scene.rounds(plan),
+            scene.measure_for(plan).as_secs()
+        );
         let mut text = String::new();
         for (what, figures) in scene.tables() {
-            text += &report::table(&format!("{}{what}", scene.name), &results, figures);
+            text += &report::table(&format!("{rounds}{what}"), &results, figures);
         }
         output.add(&text)?;
         all.push((scene.name, results));
@@ -225,7 +228,7 @@ fn take_off_harness(
 
 fn highest(plan: &Plan, output: &mut Output) -> anyhow::Result<()> {
     let (peers, rounds) = (plan.of(&Peer::MOQ), plan.rounds.min(HIGHEST_ROUNDS));
-    let results = measure::alternate("highest rate", &peers, rounds, plan, |peer| {
+    let results = measure::alternate("highest rate", &peers, rounds, plan, |peer, _| {
         Ok(Figures::from([(
             HIGHEST.into(),
             measure::highest_rate(peer, plan),
@@ -233,7 +236,10 @@ fn highest(plan: &Plan, output: &mut Output) -> anyhow::Result<()> {
     });
     output.raw("highest rate", &results)?;
     output.add(&report::table(
-        "highest rate without loss",
+        &format!(
+            "highest rate without loss, {rounds} rounds of {} s a try",
+            measure::TRY.as_secs()
+        ),
         &results,
         &[HIGHEST],
     ))
@@ -241,7 +247,7 @@ fn highest(plan: &Plan, output: &mut Output) -> anyhow::Result<()> {
 
 fn changes(plan: &Plan, output: &mut Output) -> anyhow::Result<()> {
     let peers = plan.of(&[Peer::Ours, Peer::MoqGst]);
-    let results = measure::alternate("states", &peers, plan.rounds, plan, |peer| {
+    let results = measure::alternate("states", &peers, plan.rounds, plan, |peer, _| {
         measure::states(peer, plan)
     });
     output.raw("states", &results)?;

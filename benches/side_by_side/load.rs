@@ -97,14 +97,25 @@ impl Load {
     }
 }
 
-/// Number and age of an access unit that arrives now.
-pub(crate) fn read(unit: &[u8]) -> Option<(u32, Duration)> {
+/// What an access unit that arrives now says of itself.
+pub(crate) struct Seen {
+    pub(crate) number: u32,
+    pub(crate) age: Duration,
+    pub(crate) key: bool,
+}
+
+/// Reads an access unit when it arrives.
+pub(crate) fn read(unit: &[u8]) -> Option<Seen> {
     let head = &unit[..unit.len().min(256)];
-    let at = head.windows(MARK.len()).position(|window| window == MARK)? + MARK.len();
+    let mark = head.windows(MARK.len()).position(|window| window == MARK)?;
+    let (slice, at) = (head.get(..mark)?, mark + MARK.len());
     let number = number(unit.get(at..at + DIGITS)?);
     let sent = self::number(unit.get(at + DIGITS..at + 2 * DIGITS)?);
-    let age = Duration::from_nanos(now().saturating_sub(sent));
-    Some((u32::try_from(number).ok()?, age))
+    Some(Seen {
+        number: u32::try_from(number).ok()?,
+        age: Duration::from_nanos(now().saturating_sub(sent)),
+        key: slice.ends_with(&KEY),
+    })
 }
 
 fn digits(number: u64) -> [u8; DIGITS] {

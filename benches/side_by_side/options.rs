@@ -93,6 +93,11 @@ impl Options {
         let plan = &mut options.plan;
         plan.target = plan.target.canonicalize().context("--target")?;
         options.custom.peers = plan.of(&options.custom.peers);
+        let custom = &options.custom;
+        if custom.path.is_some() || custom.subscribers > 1 || custom.load.tracks > 1 {
+            // The others have no relay that could be at fault, or serve several.
+            options.custom.peers.retain(|peer| peer.is_moq());
+        }
         if options.parts.is_empty() {
             let all: &[&str] = if plan.quick { &QUICK_PARTS } else { &PARTS };
             options.parts = all.iter().map(|name| Part::named(name)).collect();

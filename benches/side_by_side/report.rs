@@ -10,6 +10,7 @@ pub(crate) const DELAYS: &[&str] = &[
     "delay p99 ms",
     "delay p99.9 ms",
     "delay max ms",
+    "frames that came %",
     "frames lost %",
     "first frame ms",
 ];
@@ -107,6 +108,8 @@ pub(crate) fn table(scene: &str, results: &Results, columns: &[&str]) -> String 
             continue;
         }
         let title = match rounds.len() {
+            // The harness alone needs no rounds.
+            _ if *peer == Peer::Through => peer.name().to_owned(),
             all if all == most => peer.name().to_owned(),
             some => format!("{}, {some} of {most} rounds", peer.name()),
         };

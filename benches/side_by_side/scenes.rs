@@ -18,7 +18,7 @@ pub(crate) const OVERHEAD: Duration = Duration::from_millis(1500);
 
 /// What was cached when the subscriber came is read by then.
 pub(crate) const SETTLE: Duration = Duration::from_secs(1);
-/// The publisher's cache is full by then.
+/// What keeps media for 5 s has its cache full by then.
 const FILL: Duration = Duration::from_secs(8);
 
 /// How long many tracks or subscribers are measured.
@@ -32,8 +32,8 @@ const QUICK: [&str; 5] = [
     "rate",
     "tracks: 8",
     "subscribers: 10",
-    "network: 25 ms, 1 %",
-    "network: half",
+    "network before the relay: 25 ms, 1 %",
+    "network before the relay: half",
 ];
 
 /// What is measured, how often and for how long.
@@ -168,7 +168,11 @@ impl Scene {
             ("half of the bandwidth", half),
         ];
         paths.into_iter().map(|(name, path)| {
-            let mut scene = Self::new(format!("network: {name}, 4 Mbit/s"), &Peer::MOQ, 4);
+            let mut scene = Self::new(
+                format!("network before the relay: {name}, 4 Mbit/s"),
+                &Peer::MOQ,
+                4,
+            );
             scene.load.fps = 30;
             scene.load.group = 30;
             scene.path = Some(path);
@@ -187,7 +191,11 @@ impl Scene {
         let memory = (": memory", report::MEMORY);
         match (self.path, self.settle) {
             (Some(_), _) => vec![delay, memory],
-            (None, FILL) => vec![memory, (": growth", report::GROWTH)],
+            (None, FILL) => vec![
+                (": cost", report::COSTS),
+                memory,
+                (": growth", report::GROWTH),
+            ],
             (None, _) => vec![delay, (": cost", report::COSTS), memory],
         }
     }

@@ -65,7 +65,10 @@ impl Window {
                 now.peak_mib - self.idle.rss_mib,
             ),
             (format!("{role} growth MiB/min"), growth),
-            (format!("{role} threads"), now.threads),
+            (
+                format!("{role} threads"),
+                self.from.threads - self.idle.threads,
+            ),
         ]);
         (now.cpu_ms - self.from.cpu_ms, figures)
     }

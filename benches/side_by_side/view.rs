@@ -13,7 +13,7 @@ use gst::prelude::*;
 use crate::{
     job::{Job, Order, Word, orders},
     library,
-    load::{self, Load},
+    load::{self, Load, Seen},
     peer::{self, Peer},
     publish,
     usage::{Figures, Window},
@@ -26,6 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Default)]
 struct Lane {
     begun: Option<Instant>,
+    /// When the first key frame came: a decoder begins with that.
     first: Option<Instant>,
     /// The number that is expected.
     next: Option<u32>,
@@ -37,10 +38,12 @@ struct Lane {
 
 impl Lane {
     fn take(&mut self, unit: &[u8]) {
-        let Some((number, age)) = load::read(unit) else {
+        let Some(Seen { number, age, key }) = load::read(unit) else {
             return;
         };
-        self.first.get_or_insert_with(Instant::now);
+        if key {
+            self.first.get_or_insert_with(Instant::now);
+        }
         // Numbers only grow within a track.
         self.lost += u64::from(number.saturating_sub(self.next.unwrap_or(number)));
         self.next = Some(number + 1);
@@ -115,13 +118,13 @@ pub(crate) fn run(job: &Job) -> anyhow::Result<()> {
         Ok(Order::Measure) | Err(RecvTimeoutError::Disconnected) => bail!("told to end"),
     }
     let (cpu, mut figures) = window.figures("subscriber");
-    judge(&lanes, cpu, &mut figures);
+    judge(job, &lanes, cpu, &mut figures)?;
     // Said before the pipelines stop, which is not measured.
     Word::Result(figures).say()
 }
 
 /// Adds what came on all lanes, for this CPU time in ms.
-fn judge(lanes: &Lanes, cpu: f64, figures: &mut Figures) {
+fn judge(job: &Job, lanes: &Lanes, cpu: f64, figures: &mut Figures) -> anyhow::Result<()> {
     let (mut frames, mut lost, mut bytes) = (0, 0, 0);
     let (mut ages, mut firsts) = (Vec::new(), Vec::new());
     for index in 0..lanes.len() {
@@ -136,6 +139,8 @@ fn judge(lanes: &Lanes, cpu: f64, figures: &mut Figures) {
                 .map(|(begun, first)| first - begun),
         );
     }
+    anyhow::ensure!(frames > 0, "nothing came while it was measured");
+    let sent = f64::from(job.load.fps) * job.measure.as_secs_f64() * lanes.len() as f64;
     ages.sort_unstable();
     let delay = |part: f64| {
         let last = ages.len().saturating_sub(1);
@@ -155,10 +160,12 @@ fn judge(lanes: &Lanes, cpu: f64, figures: &mut Figures) {
             "frames lost %".into(),
             100.0 * lost as f64 / (frames + lost).max(1) as f64,
         ),
+        ("frames that came %".into(), 100.0 * frames as f64 / sent),
         ("first frame ms".into(), first.as_secs_f64() * 1e3),
         ("subscriber CPU ms/MB".into(), cpu / megabytes),
         ("subscriber CPU µs/frame".into(), cpu * 1e3 / frames as f64),
     ]);
+    Ok(())
 }
 
 fn open(job: &Job, lanes: &Lanes) -> anyhow::Result<Input> {

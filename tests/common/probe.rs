@@ -110,8 +110,13 @@ impl Delays {
         });
     }
 
-    /// Recognises what a pad of `moqsrc` pushes.
+    /// Recognises what a pad of `moqsrc` pushes, and forgets what another one did: running times may
+    /// have begun again.
     pub(crate) fn receive(&self, pad: &gst::Pad) {
+        let mut state = self.lock();
+        state.received.clear();
+        state.arrivals.clear();
+        drop(state);
         let this = self.clone();
         pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
             let Some(buffer) = info.buffer() else {

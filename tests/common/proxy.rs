@@ -60,6 +60,11 @@ pub(crate) struct Proxy {
 impl Proxy {
     /// Starts a proxy on a free port of loopback that passes packets to and from `target`.
     pub(crate) fn start(target: SocketAddr, path: Path) -> io::Result<Self> {
+        Self::start_with_luck(target, path, 0)
+    }
+
+    /// Starts one that loses other packets for each `luck`, and the same in every run.
+    pub(crate) fn start_with_luck(target: SocketAddr, path: Path, luck: u32) -> io::Result<Self> {
         let front = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
         front.set_read_timeout(Some(STOP_CHECK))?;
         let addr = front.local_addr()?;
@@ -73,6 +78,9 @@ impl Proxy {
             cut: AtomicBool::new(false),
             stop: AtomicBool::new(false),
         });
+        for direction in [Direction::Up, Direction::Down] {
+            lock(&shared.wire(direction).queue).dice = Dice::with_luck(luck);
+        }
         let front = Arc::new(front);
         let mut threads = Vec::new();
         for direction in [Direction::Up, Direction::Down] {
@@ -303,11 +311,15 @@ struct Dice(u64);
 
 impl Default for Dice {
     fn default() -> Self {
-        Self(0x9E37_79B9_7F4A_7C15)
+        Self::with_luck(0)
     }
 }
 
 impl Dice {
+    fn with_luck(luck: u32) -> Self {
+        Self(0x9E37_79B9_7F4A_7C15 ^ u64::from(luck) << 20)
+    }
+
     /// A number from 0 to below 1 (xorshift).
     fn roll(&mut self) -> f64 {
         self.0 ^= self.0 << 13;
