@@ -19,7 +19,8 @@ use super::{codec::Kind, decode_order::DecodeOrder};
 
 /// A smaller transit moves the edge at once for this long after the first frame, then it is slewed.
 const FREE: i64 = 1_000_000_000;
-/// Frames are held until no track has shown a smaller transit for this long.
+/// Frames are held until no track has shown a smaller transit for this long, but for pictures that
+/// have their place before.
 const QUIET: i64 = 10_000_000;
 /// How much faster than real time an old group is played up to the edge; 60 fps stay 1 ms apart.
 const CATCH_UP: i64 = 16;
@@ -28,7 +29,8 @@ const DRIFT: (i64, i64) = (500, 1_000_000);
 const SLEW: (i64, i64) = (5, 1_000);
 /// A track whose frames were all too late for this long is on a longer route.
 const LATE: i64 = 1_000_000_000;
-/// A transit this much smaller than any other is another epoch of timestamps, not a better route.
+/// A transit this much smaller than any other is another epoch of timestamps, not a better route; in
+/// the beginning cached groups are older than that.
 const EPOCH: i64 = 1_000_000_000;
 /// More than this behind the fastest track is no slow encoder but another clock; nobody waits for it.
 pub const MAX_DELAY: ClockTime = ClockTime::from_seconds(10);
@@ -69,8 +71,7 @@ pub struct Stamp {
 pub enum Verdict {
     /// It is shown.
     Show(Stamp),
-    /// It is older than the start of the subscription, or of another epoch than the other tracks, and
-    /// is dropped.
+    /// It is older than the start of the subscription, and is dropped.
     BeforeStart,
 }
 
@@ -123,6 +124,16 @@ struct Track {
     strays: bool,
     /// Since when all frames have been too late.
     late_since: Option<i64>,
+}
+
+impl Anchor {
+    /// How much smaller a transit is that is of another epoch.
+    fn epoch(&self, now: i64) -> i64 {
+        match now - self.start < FREE {
+            true => nanos(MAX_DELAY),
+            false => EPOCH,
+        }
+    }
 }
 
 impl Timeline {
@@ -216,6 +227,8 @@ impl Timeline {
         if !sparse && self.anchor.as_ref().is_some_and(|old| old.by_sparse) {
             self.restart();
         }
+        // It may have settled unseen: nobody waits for that while all pictures have their places.
+        self.is_settled(clock_time(now));
         let extra = self.extra;
         let transit = now - ts;
         let strays = !follows && self.strays(id, transit, now);
@@ -256,7 +269,7 @@ impl Timeline {
         }
         if transit < anchor.offset {
             anchor.improved = now;
-            let another_epoch = transit < anchor.offset - EPOCH;
+            let another_epoch = transit < anchor.offset - anchor.epoch(now);
             if another_epoch || now - anchor.start < FREE {
                 anchor.offset = transit;
             }
@@ -269,7 +282,13 @@ impl Timeline {
         self.update_extra(now);
     }
 
-    /// When frames may be stamped, judged now; `None` before the first arrival.
+    /// Whether the newest frame of the track is of an epoch that no other track has: it has no place.
+    pub fn is_stray(&self, id: TrackId) -> bool {
+        let track = self.tracks.get(id.0).and_then(Option::as_ref);
+        track.is_some_and(|track| track.strays)
+    }
+
+    /// When any frame may be stamped, judged now; `None` before the first arrival.
     pub fn settles_at(&self) -> Option<ClockTime> {
         let anchor = self.anchor.as_ref()?;
         let longest = (self.latency / 2).min(MAX_HOLD);
@@ -280,7 +299,7 @@ impl Timeline {
         Some(clock_time(at))
     }
 
-    /// Whether frames may be stamped now.
+    /// Whether any frame may be stamped now.
     pub fn is_settled(&mut self, now: ClockTime) -> bool {
         let at = self.settles_at();
         let Some(anchor) = &mut self.anchor else {
@@ -292,8 +311,9 @@ impl Timeline {
 
     /// Whether the picture of timestamp `ts` has its place before the timeline has settled.
     ///
-    /// A smaller transit only moves the edge back, which does not move what is caught up with. Only
-    /// another track of pictures could, by a group that begins earlier.
+    /// A smaller transit only moves the edge back, which does not move what is caught up with. Pictures
+    /// that belong before the first one would: another track could bring some, and of the own one those
+    /// that cannot be decoded without what came before it, which is why they are few.
     pub fn is_placed(&self, id: TrackId, ts: ClockTime) -> bool {
         let Some(anchor) = &self.anchor else {
             return false;
@@ -335,7 +355,7 @@ impl Timeline {
             Kind::Data => track.after.is_some_and(|after| ts + offset <= after),
             Kind::Video | Kind::Text => false,
         };
-        if track.strays || (!catches_up && (ts + offset < least || repeats)) {
+        if !catches_up && (ts + offset < least || repeats) {
             // The next frame follows a hole.
             track.discont = true;
             return Verdict::BeforeStart;

@@ -265,7 +265,7 @@ impl Pusher {
                 None => {}
             },
             Some(Message::Frame(frame)) => self.push_frame(&pad, frame),
-            Some(Message::Clear(end)) => self.text.clear(end),
+            Some(Message::Clear(end, _charge)) => self.text.clear(end),
             Some(Message::Eos(seqnum)) => self.push_eos(&pad, seqnum),
         }
         ControlFlow::Continue(())

@@ -19,6 +19,9 @@ fn timeline(join: Join) -> Timeline {
 fn pass(timeline: &mut Timeline, id: TrackId, ts: i64, now: i64) -> Option<Stamp> {
     timeline.arrive(id, at(ts), at(now));
     timeline.is_settled(at(now + 50 * MS));
+    if timeline.is_stray(id) {
+        return None;
+    }
     match timeline.stamp(id, at(ts)) {
         Verdict::Show(stamp) => Some(stamp),
         Verdict::BeforeStart => None,
@@ -270,6 +273,38 @@ fn another_epoch_of_timestamps_is_followed_at_once() {
     pass(&mut timeline, video, 100 * S, 5 * S);
     let stamp = pass(&mut timeline, video, 9_000 * S, 8 * S);
     assert_eq!(pts(stamp), 8 * S);
+}
+
+#[test]
+fn another_epoch_is_followed_though_nothing_was_held() {
+    let mut timeline = timeline(Join::Live);
+    let video = timeline.add_track(Kind::Video, None, ClockTime::ZERO);
+    // The cached group of a publisher that pauses for 10 minutes.
+    for frame in 0..30 {
+        let (ts, now) = (100 * S + frame * 33 * MS, 5 * S + frame * MS / 10);
+        timeline.arrive(video, at(ts), at(now));
+        assert!(timeline.is_placed(video, at(ts)));
+        timeline.stamp(video, at(ts));
+    }
+    timeline.arrive(video, at(700 * S), at(10 * S));
+    let Verdict::Show(stamp) = timeline.stamp(video, at(700 * S)) else {
+        panic!("video is never dropped at a live join");
+    };
+    assert_eq!((stamp.pts, stamp.discont), (at(10 * S), true));
+}
+
+#[test]
+fn sound_at_the_live_edge_is_taken_beside_an_old_group_of_pictures() {
+    let mut timeline = timeline(Join::Live);
+    let video = timeline.add_track(Kind::Video, None, ClockTime::ZERO);
+    let audio = timeline.add_track(Kind::Audio, None, ClockTime::ZERO);
+    // A group that is 4 s old comes at four times its pace, sound as it is made.
+    for tick in 0..50 {
+        let now = 5 * S + tick * 20 * MS;
+        timeline.arrive(video, at(96 * S + tick * 80 * MS), at(now));
+        let sound = pass(&mut timeline, audio, 100 * S + tick * 20 * MS, now);
+        assert_eq!(pts(sound), now, "packet {tick}");
+    }
 }
 
 #[test]

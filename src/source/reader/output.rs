@@ -49,6 +49,8 @@ pub(super) struct Output {
     pub(super) needs_key: bool,
     /// Pictures before this one refer to a group that was not received.
     pub(super) first_shown: Option<ClockTime>,
+    /// The end of the text that is shown was told.
+    pub(super) cleared: bool,
 }
 
 pub(super) struct Held {
@@ -56,6 +58,8 @@ pub(super) struct Held {
     pub(super) key: bool,
     /// Frames were lost before this one.
     pub(super) gap: bool,
+    /// Its time is of another epoch than that of the other tracks.
+    pub(super) strays: bool,
     pub(super) payload: Bytes,
     pub(super) charge: Charge,
     /// When it ends, if a frame that came after it says so.
@@ -99,6 +103,7 @@ impl Output {
             discont: true,
             needs_key: kind == Kind::Video,
             first_shown: None,
+            cleared: false,
         }
     }
 
@@ -143,11 +148,11 @@ impl Output {
         }
         let Some(timestamp) = timestamp(&frame) else {
             self.counters.undecodable.add(1);
-            self.interrupt();
+            self.gap = true;
             return true;
         };
         let now = self.playback.clock.now();
-        self.playback.update(|timeline| {
+        let strays = self.playback.update(|timeline| {
             // A frame that waited here did not arrive now, but the first one anchors all the same.
             if (arrives && waited.is_zero()) || timeline.settles_at().is_none() {
                 timeline.arrive(self.track, timestamp, now);
@@ -158,11 +163,13 @@ impl Output {
                 self.counters.steps.set(timeline.steps() as f64);
                 self.counters.drift.set(timeline.drift());
             }
+            timeline.is_stray(self.track)
         });
         self.held.push_back(Held {
             timestamp,
             key,
             gap: std::mem::take(&mut self.gap),
+            strays,
             charge: self.budget.charge_untimed(frame.payload.len()),
             payload: frame.payload,
             end: None,
@@ -216,6 +223,10 @@ impl Output {
     pub(super) fn show(&mut self, held: Held) {
         if held.gap {
             self.interrupt();
+        }
+        if held.strays {
+            self.counters.before_start.add(1);
+            return self.interrupt();
         }
         if self.rendition.kind() == Kind::Text {
             return self.show_text(&held);

@@ -45,9 +45,13 @@ impl Output {
             return self.release_if_settled();
         }
         let end = self.playback.timeline().edge(timestamp);
-        if let Some(end) = end {
+        if let Some(end) = end
+            && !std::mem::replace(&mut self.cleared, true)
+            && !self.budget.is_over()
+        {
+            let charge = self.budget.charge(0, end);
             // Refused only when the pad has gone.
-            let _ = self.messages.send(Message::Clear(end));
+            let _ = self.messages.send(Message::Clear(end, charge));
         }
     }
 
@@ -61,6 +65,7 @@ impl Output {
                 continue;
             };
             self.position.advance(pts);
+            self.cleared = false;
             let frame = Frame {
                 pts,
                 dts: None,

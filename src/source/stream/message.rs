@@ -24,7 +24,7 @@ pub(in crate::source) enum Message {
     Tags(Arc<Newest<gst::TagList>>),
     Frame(Frame),
     /// Text that stays is over at this time.
-    Clear(ClockTime),
+    Clear(ClockTime, Charge),
     /// The stream has ended; `None` takes a new seqnum.
     Eos(Option<gst::Seqnum>),
 }
