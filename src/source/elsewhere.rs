@@ -47,16 +47,27 @@ impl Elsewhere {
     }
 
     /// Hears of these broadcasts from now on, and of no others.
-    pub(super) fn hear_of(&mut self, names: BTreeSet<PathOwned>) -> Result<(), Error> {
+    pub(super) fn hear_of(&mut self, names: BTreeSet<PathOwned>) {
         if names.is_subset(&self.names) {
-            return Ok(());
+            return;
         }
         let scoped = scope(&self.origin, names.iter().map(|name| name.as_str()));
-        self.link = Some(Link::new(self.target.clone(), move |client| {
+        let link = Link::new(self.target.clone(), move |client| {
             client.with_subscriber(scoped.clone())
-        })?);
-        self.names = names;
-        Ok(())
+        });
+        match link {
+            Ok(link) => {
+                self.link = Some(link);
+                self.names = names;
+            }
+            // The next catalog tries again.
+            Err(err) => self.warn(&err),
+        }
+    }
+
+    /// Whoever waits for the others tells that they are missing.
+    fn warn(&self, err: &Error) {
+        gst::warning!(CAT, id = &self.log, "Other broadcasts are not found: {err}");
     }
 
     /// Keeps the session up; cancel safe.
@@ -65,9 +76,9 @@ impl Elsewhere {
             match link.next().await {
                 Ok(event) => gst::debug!(CAT, id = &self.log, "Other broadcasts: {event:?}"),
                 Err(err) => {
-                    // Whoever waits for them tells that they are missing.
-                    gst::warning!(CAT, id = &self.log, "Other broadcasts are not found: {err}");
+                    self.warn(&err);
                     self.link = None;
+                    self.names.clear();
                 }
             }
         }

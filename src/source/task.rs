@@ -199,7 +199,7 @@ impl Session {
                 }
                 Event::Control(control) => self.on_control(control),
                 Event::Found(found) => self.on_found(*found),
-                Event::Catalog(update) => self.on_catalog(update)?,
+                Event::Catalog(update) => self.on_catalog(update),
                 Event::Reader(index, generation, end) => self.on_end(index, generation, end),
                 Event::GivenUp => self.finish(),
                 Event::Missed => {
@@ -371,12 +371,12 @@ impl Session {
         }
     }
 
-    fn on_catalog(&mut self, update: Update) -> Result<(), Error> {
+    fn on_catalog(&mut self, update: Update) {
         match update {
             Update::Renditions { entries, warnings } => {
                 self.warn(warnings);
                 self.listed = true;
-                self.hear_of(&entries)?;
+                self.hear_of(&entries);
                 self.reconcile(entries);
             }
             Update::Unreadable { warnings } => self.warn(warnings),
@@ -387,15 +387,14 @@ impl Session {
             Update::Ended => self.finish(),
             Update::Lost(reason) => self.lose(&reason),
         }
-        Ok(())
     }
 
     /// Hears of the broadcasts that have tracks of the catalog, too.
-    fn hear_of(&mut self, entries: &[Entry]) -> Result<(), Error> {
+    fn hear_of(&mut self, entries: &[Entry]) {
         let own = Path::new(&self.config.target.broadcast);
         let others = entries.iter().filter_map(|entry| entry.elsewhere.clone());
         let others = others.filter(|path| !path.has_prefix(&own));
-        self.elsewhere.hear_of(others.collect())
+        self.elsewhere.hear_of(others.collect());
     }
 
     /// The stream is over: every pad ends when what is under way has come.
