@@ -98,17 +98,66 @@ fn a_pad_that_is_linked_later_gets_its_track_then() {
     Packets::into_sink(&subscriber.element("out")).wait_count(1, DEADLINE);
     assert!(!unlinked.is_used(), "nobody asks for what is not linked");
     let pad = wait_pad(&subscriber.element("moq"), "audio_1", DEADLINE);
+    let late = link_late(&subscriber, &pad);
+    publisher.wait_used(&unlinked);
+    publisher::write(&unlinked, 20_000, &SILENCE);
+    late.wait_count(1, DEADLINE);
+}
+
+/// Links a pad of a pipeline that plays already.
+fn link_late(player: &Running, pad: &gst::Pad) -> Packets {
     let sink = gst::ElementFactory::make("fakesink")
         .property("sync", false)
         .build()
         .expect("a fakesink");
-    subscriber.add(&sink).expect("the sink is added");
+    player.add(&sink).expect("the sink is added");
     sink.sync_state_with_parent().expect("the sink plays");
-    let late = Packets::into_sink(&sink);
+    let packets = Packets::into_sink(&sink);
     let sink_pad = sink.static_pad("sink").expect("a pad");
     pad.link(&sink_pad).expect("the pads link");
-    publisher.wait_used(&unlinked);
-    publisher::write(&unlinked, 20_000, &SILENCE);
+    packets
+}
+
+#[test]
+fn a_pad_whose_track_went_and_came_back_in_another_format_gives_it_when_it_is_linked() {
+    init();
+    let relay = Relay::start().expect("the relay starts");
+    let name = unique_broadcast("came-back");
+    let catalog = |b: &str| format!(r#"{{"audio":{{"renditions":{{"a":{OPUS}{b}}}}}}}"#);
+    let stereo = catalog(&format!(r#","b":{OPUS}"#));
+    let mono = OPUS.replace(r#""numberOfChannels":2"#, r#""numberOfChannels":1"#);
+    let mut publisher = Publisher::start(&relay.url(), &name, &stereo);
+    let subscriber = Running::play(&format!(
+        "{} moq.audio_0 ! fakesink sync=false",
+        moqsrc(&relay.url(), &name)
+    ));
+    let pad = wait_pad(&subscriber.element("moq"), "audio_1", DEADLINE);
+    let collection = |streams: usize| {
+        let found = wait_message_that(&subscriber.bus(), DEADLINE, |message| {
+            matches!(message.view(), gst::MessageView::StreamCollection(message)
+                if message.stream_collection().len() == streams)
+        });
+        assert!(found.is_some(), "{streams} streams are told");
+    };
+    collection(2);
+    publisher.update(&catalog(""));
+    collection(1);
+    publisher.update(&stereo);
+    collection(2);
+    publisher.update(&catalog(&format!(r#","b":{mono}"#)));
+    let changed = wait_message_that(&subscriber.bus(), DEADLINE, |message| {
+        let told = message.structure();
+        told.is_some_and(|told| {
+            let caps = told.get::<gst::Caps>("caps");
+            let channels = caps.map(|caps| caps.structure(0).map(|s| s.get::<i32>("channels")));
+            told.name() == "moq-rendition-changed" && channels == Ok(Some(Ok(1)))
+        })
+    });
+    assert!(changed.is_some(), "the format has changed");
+    let late = link_late(&subscriber, &pad);
+    let track = publisher.track("b");
+    publisher.wait_used(&track);
+    publisher::write(&track, 20_000, &SILENCE);
     late.wait_count(1, DEADLINE);
 }
 

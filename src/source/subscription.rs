@@ -295,11 +295,17 @@ impl Subscription {
         }
     }
 
-    pub(super) fn send(&mut self, message: Message) {
+    pub(super) fn send(&mut self, mut message: Message) {
         if self.read {
             // Refused only when the pad has gone.
             let _ = self.messages.send(message);
             return;
+        }
+        if let Message::Caps { revived, .. } = &mut message {
+            // An end may wait before those that are replaced.
+            let revives =
+                |earlier: &Message| matches!(earlier, Message::Caps { revived: true, .. });
+            *revived |= self.unread.iter().any(revives);
         }
         self.unread.retain(|earlier| !message.replaces(earlier));
         self.unread.push(message);
