@@ -8,10 +8,13 @@ use std::{
 };
 
 use common::{
-    Packets, Path, Proxy, Relay, Running,
+    Packets, Path, Proxy, Publisher, Relay, Running,
     media::moqsrc,
     pipeline::{DEADLINE, wait_property},
+    publisher,
+    scene::{SILENCE, opus},
     stops::{BOUND, Scene, leaves_nothing, stop, time_stop, wait},
+    unique_broadcast,
 };
 use gst::prelude::*;
 
@@ -108,6 +111,57 @@ fn with_a_pad_that_a_probe_blocks() {
         });
         player.start();
         for _ in 0..2 {
+            wait("the probe blocks", &blocks);
+        }
+        stop(&*player);
+    });
+}
+
+#[test]
+fn with_many_pads_that_probes_block() {
+    /// More than fit into the bound one after the other.
+    const PADS: usize = 64;
+    leaves_nothing(|| {
+        let relay = Relay::start().expect("the relay starts");
+        let name = unique_broadcast("many-blocked");
+        let tracks = (0..PADS).map(|track| (format!("track-{track:02}"), opus()));
+        let audio = serde_json::Value::Object(tracks.collect());
+        let catalog = serde_json::json!({"audio": {"renditions": audio}});
+        let publisher = Publisher::start(&relay.url(), &name, &catalog.to_string());
+        let tracks: Vec<_> = (0..PADS)
+            .map(|track| publisher.track(&format!("track-{track:02}")))
+            .collect();
+        let player = Running::launch(&format!(
+            "{} moq.audio_0 ! fakesink async=false",
+            moqsrc(&relay.url(), &name)
+        ));
+        let (blocked, blocks) = mpsc::channel();
+        let pipeline = player.downgrade();
+        player.element("moq").connect_pad_added(move |_, pad| {
+            let blocked = blocked.clone();
+            let types = gst::PadProbeType::BLOCK | gst::PadProbeType::BUFFER;
+            pad.add_probe(types, move |pad, _| {
+                // After the test has seen all nobody listens any more.
+                let _ = blocked.send(pad.name());
+                gst::PadProbeReturn::Ok
+            });
+            if pad.name() == "audio_0" {
+                return;
+            }
+            let sink = gst::ElementFactory::make("fakesink").property("async", false);
+            let sink = sink.build().expect("a fakesink");
+            let pipeline = pipeline.upgrade().expect("the pipeline is there");
+            pipeline.add(&sink).expect("the sink is added");
+            sink.sync_state_with_parent().expect("the sink plays");
+            let target = sink.static_pad("sink").expect("a pad");
+            pad.link(&target).expect("the pads link");
+        });
+        player.start();
+        for track in &tracks {
+            publisher.wait_used(track);
+            publisher::write(track, 0, &SILENCE);
+        }
+        for _ in 0..PADS {
             wait("the probe blocks", &blocks);
         }
         stop(&*player);

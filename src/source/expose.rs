@@ -4,7 +4,10 @@ use std::time::Instant;
 
 use gst::prelude::*;
 
-use super::{MoqSrcPad, pad};
+use super::{
+    MoqSrcPad,
+    pad::{self, stop_all},
+};
 use crate::{media::codec::Kind, session::courier::Courier};
 
 /// Adds the pads of new renditions and tells of all streams.
@@ -26,7 +29,7 @@ pub(super) fn expose(
         }
         // The run may have ended while the pad was added: it goes with its run, if it has not yet.
         if courier.is_closed() {
-            pad.stop(Instant::now());
+            stop_all(std::slice::from_ref(&pad), Instant::now());
             if pad.parent_element().as_ref() == Some(element) {
                 let _ = element.remove_pad(&pad);
             }

@@ -12,6 +12,7 @@ use super::{
     MoqSrcPad,
     catalog::CatalogFormat,
     expose::template_name,
+    pad::stop_all,
     playback::{LatencyAnswer, RunningClock},
     task::{self, Control},
 };
@@ -279,8 +280,9 @@ impl MoqSrc {
         let deadline = Instant::now() + STOP_BOUND;
         run.task.stop(deadline);
         run.courier.close(deadline);
-        for pad in self.pads() {
-            pad.stop(deadline);
+        let pads = self.pads();
+        stop_all(&pads, deadline);
+        for pad in pads {
             // Only a pad that was removed by somebody else is not there any more.
             let _ = pad.set_active(false);
             let _ = self.obj().remove_pad(&pad);

@@ -16,7 +16,7 @@ use super::{
     counters::Counters,
     imp::CAT,
     playback::LatencyAnswer,
-    stream::{self, Message, Pusher, Stream},
+    stream::{self, Message, PATIENCE, Pusher, Stream},
     task::{Control, PadIndex},
 };
 use crate::{
@@ -177,18 +177,31 @@ impl super::MoqSrcPad {
         }
     }
 
-    /// Ends the streaming thread; see [`Stream::stop`].
-    pub(super) fn stop(&self, deadline: Instant) {
+    /// Takes the streaming thread away, to be let go and stopped.
+    fn take_stream(&self) -> Option<Stream> {
         let mut current = self.imp().stream();
         if let Some(session) = self.imp().session.get() {
             // Whoever links it now starts nothing any more.
             session.messages().take();
         }
-        let stream = current.take();
-        drop(current);
+        current.take()
+    }
+}
+
+/// Ends the streaming threads of `pads` by `deadline`, or a little later if that is over: those that
+/// are stuck downstream are let go all at once.
+pub(super) fn stop_all(pads: &[super::MoqSrcPad], deadline: Instant) {
+    let streams = pads.iter().map(super::MoqSrcPad::take_stream);
+    let streams: Vec<Option<Stream>> = streams.collect();
+    let patience = Instant::now() + PATIENCE;
+    for (pad, stream) in pads.iter().zip(&streams) {
         if let Some(stream) = stream {
-            stream.stop(self.upcast_ref(), deadline);
+            stream.let_go(pad.upcast_ref(), patience);
         }
+    }
+    let deadline = deadline.max(patience + PATIENCE);
+    for stream in streams.into_iter().flatten() {
+        stream.stop(deadline);
     }
 }
 

@@ -29,8 +29,8 @@ use crate::media::codec::Kind;
 
 /// A position this much ahead of the running time is of an earlier one, which was reset.
 pub(super) const RESTART: ClockTime = ClockTime::SECOND;
-/// How long a stop waits for the thread by itself before it flushes downstream.
-const PATIENCE: Duration = Duration::from_millis(50);
+/// How long a stop waits for the threads by themselves before it flushes downstream.
+pub(super) const PATIENCE: Duration = Duration::from_millis(50);
 
 /// The thread behind a pad, and how to end it.
 pub(super) struct Stream {
@@ -77,26 +77,30 @@ impl Stream {
         Self { task, state }
     }
 
-    /// Ends the thread, whose messages have ended already, by `deadline`.
-    ///
-    /// A push that is stuck downstream is let go by a flush of `pad`. From the thread itself nothing
-    /// can be waited for: it ends when it returns.
-    pub(super) fn stop(self, pad: &gst::Pad, deadline: Instant) {
-        if self.state.is_own_thread() {
-            let _ = self.task.stop();
+    /// Lets go by a flush of `pad` what is stuck downstream still at `patience`; the messages of the
+    /// thread have ended already.
+    pub(super) fn let_go(&self, pad: &gst::Pad, patience: Instant) {
+        if self.state.is_own_thread() || self.state.wait(patience) {
             return;
         }
-        let mut ended = self.state.wait(PATIENCE);
-        if !ended && let Some(element) = pad.parent_element() {
+        if let Some(element) = pad.parent_element() {
             self.state.thread().flushing = true;
             let (state, pad, peer) = (self.state.clone(), pad.clone(), pad.peer());
             // Elsewhere, because a flush itself may wait for the push that is stuck.
             element.call_async(move |_| state.flush(&pad, peer));
-            let left = deadline.saturating_duration_since(Instant::now());
-            ended = self.state.wait(left.max(PATIENCE));
+        }
+    }
+
+    /// Ends the thread, which was let go, by `deadline`.
+    ///
+    /// From the thread itself nothing can be waited for: it ends when it returns.
+    pub(super) fn stop(self, deadline: Instant) {
+        if self.state.is_own_thread() {
+            let _ = self.task.stop();
+            return;
         }
         // A thread that is still stuck ends by itself, and its flush waits for that.
-        if ended {
+        if self.state.wait(deadline) {
             let _ = self.task.stop();
             let _ = self.task.join();
         }
@@ -138,10 +142,11 @@ impl State {
     }
 
     /// Waits until the thread has ended and downstream is as it was.
-    fn wait(&self, bound: Duration) -> bool {
+    fn wait(&self, deadline: Instant) -> bool {
+        let left = deadline.saturating_duration_since(Instant::now());
         let waited = self
             .idle
-            .wait_timeout_while(self.thread(), bound, |thread| thread.is_busy());
+            .wait_timeout_while(self.thread(), left, |thread| thread.is_busy());
         waited.is_ok_and(|(thread, _)| !thread.is_busy())
     }
 
