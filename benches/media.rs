@@ -1,7 +1,7 @@
 //! What the pure code costs for each frame: the timelines of both elements, and caps and catalog
 //! entries of each other.
 
-use std::{hint::black_box, sync::mpsc, thread};
+use std::{hint::black_box, sync::mpsc};
 
 use bytes::Bytes;
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -103,8 +103,12 @@ fn frames(criterion: &mut Criterion) {
 fn hop(criterion: &mut Criterion) {
     let (there, mut inbox) = tokio::sync::mpsc::unbounded_channel::<Bytes>();
     let (back, outbox) = mpsc::channel::<Bytes>();
-    let session = thread::spawn(move || {
-        while let Some(frame) = inbox.blocking_recv() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .build()
+        .expect("a runtime");
+    let session = runtime.spawn(async move {
+        while let Some(frame) = inbox.recv().await {
             if back.send(frame).is_err() {
                 return;
             }
@@ -118,7 +122,7 @@ fn hop(criterion: &mut Criterion) {
         });
     });
     drop(there);
-    session.join().expect("no panic");
+    runtime.block_on(session).expect("no panic");
 }
 
 criterion_group!(media, stamp, timeline, entries, frames, hop);

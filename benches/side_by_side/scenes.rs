@@ -216,7 +216,12 @@ impl Scene {
     /// How long all rounds take, about.
     pub(crate) fn estimate(&self, plan: &Plan) -> Duration {
         let runs = self.rounds(plan) * self.peers.len() as u32;
-        (self.settle + self.measure_for(plan) + OVERHEAD) * runs
+        // The harness once with GStreamer, once without, and its delay.
+        let harness = match self.measures_loopback() {
+            true => (SETTLE + MANY + OVERHEAD) * 3,
+            false => Duration::ZERO,
+        };
+        (self.settle + self.measure_for(plan) + OVERHEAD) * runs + harness
     }
 
     pub(crate) fn job(&self, role: Role, peer: Peer, plan: &Plan) -> Job {
