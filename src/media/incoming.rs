@@ -29,8 +29,7 @@ const DRIFT: (i64, i64) = (500, 1_000_000);
 const SLEW: (i64, i64) = (5, 1_000);
 /// A track whose frames were all too late for this long is on a longer route.
 const LATE: i64 = 1_000_000_000;
-/// A transit this much smaller than any other is another epoch of timestamps, not a better route; in
-/// the beginning cached groups are older than that.
+/// A transit this much smaller than any other is another epoch of timestamps, not a better route.
 const EPOCH: i64 = 1_000_000_000;
 /// More than this behind the fastest track is no slow encoder but another clock; nobody waits for it.
 pub const MAX_DELAY: ClockTime = ClockTime::from_seconds(10);
@@ -124,16 +123,6 @@ struct Track {
     strays: bool,
     /// Since when all frames have been too late.
     late_since: Option<i64>,
-}
-
-impl Anchor {
-    /// How much smaller a transit is that is of another epoch.
-    fn epoch(&self, now: i64) -> i64 {
-        match now - self.start < FREE {
-            true => nanos(MAX_DELAY),
-            false => EPOCH,
-        }
-    }
 }
 
 impl Timeline {
@@ -269,7 +258,7 @@ impl Timeline {
         }
         if transit < anchor.offset {
             anchor.improved = now;
-            let another_epoch = transit < anchor.offset - anchor.epoch(now);
+            let another_epoch = transit < anchor.offset - EPOCH;
             if another_epoch || now - anchor.start < FREE {
                 anchor.offset = transit;
             }

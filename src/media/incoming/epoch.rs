@@ -1,6 +1,6 @@
 //! Timestamps that jump: all tracks of a broadcast go to another epoch, or none.
 
-use super::{Timeline, TrackId};
+use super::{EPOCH, Timeline, TrackId};
 
 /// One track may not take the others to another epoch while any of them kept to this one that lately.
 const CONFIRM: i64 = 500_000_000;
@@ -12,7 +12,7 @@ impl Timeline {
             return false;
         };
         let mut others = tracks.filter(|(index, _)| *index != id.0);
-        transit < anchor.offset - anchor.epoch(now)
+        transit < anchor.offset - EPOCH
             && others.any(|(_, track)| {
                 let seen = track.as_ref().and_then(|track| track.seen);
                 seen.is_some_and(|seen| now - seen < CONFIRM)

@@ -294,20 +294,6 @@ fn another_epoch_is_followed_though_nothing_was_held() {
 }
 
 #[test]
-fn sound_at_the_live_edge_is_taken_beside_an_old_group_of_pictures() {
-    let mut timeline = timeline(Join::Live);
-    let video = timeline.add_track(Kind::Video, None, ClockTime::ZERO);
-    let audio = timeline.add_track(Kind::Audio, None, ClockTime::ZERO);
-    // A group that is 4 s old comes at four times its pace, sound as it is made.
-    for tick in 0..50 {
-        let now = 5 * S + tick * 20 * MS;
-        timeline.arrive(video, at(96 * S + tick * 80 * MS), at(now));
-        let sound = pass(&mut timeline, audio, 100 * S + tick * 20 * MS, now);
-        assert_eq!(pts(sound), now, "packet {tick}");
-    }
-}
-
-#[test]
 fn absurd_timestamps_do_no_harm() {
     let mut timeline = timeline(Join::Live);
     let video = timeline.add_track(Kind::Video, None, ClockTime::ZERO);
