@@ -5,7 +5,7 @@ mod common;
 use common::{
     Packets, Path, Proxy, Publisher, Relay, Running, init,
     media::moqsrc,
-    pipeline::{DEADLINE, wait_pad, wait_until},
+    pipeline::{DEADLINE, wait_until},
     publisher::{wait_announced, write},
     scene::{SILENCE, catalog, opus},
     unique_broadcast,
@@ -26,7 +26,7 @@ fn a_storm_of_other_broadcasts_does_not_reach_a_subscriber() {
         "{} moq.audio_0 ! fakesink sync=false async=false",
         moqsrc(&proxy.url(), &name)
     ));
-    let packets = Packets::of(&wait_pad(&subscriber.element("moq"), "audio_0", DEADLINE));
+    let packets = Packets::of_pad(&subscriber.element("moq"), "audio_0");
     let mut micros = 0;
     let mut goes_on = |more: usize| {
         let before = packets.count();

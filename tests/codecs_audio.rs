@@ -144,8 +144,8 @@ fn arrives_and_decodes(rows: &[Row]) {
     let publisher = publisher(rows, &moqsink(&relay.url(), &broadcast));
     let (sink, source) = (publisher.element("moq"), subscriber.element("moq"));
     let packets = |element: &gst::Element, name: &str| {
-        let pad = wait_pad(element, name, DEADLINE);
-        (Packets::of(&pad), pad)
+        let packets = Packets::of_pad(element, name);
+        (packets, wait_pad(element, name, DEADLINE))
     };
     let sent = rows.iter().enumerate();
     let sent: Vec<_> = sent

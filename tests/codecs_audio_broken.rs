@@ -36,7 +36,7 @@ fn pcm_that_ends_within_a_sample_is_dropped_alone() {
         source.push_buffer(buffer).expect("a push");
     }
     source.end_of_stream().expect("the end");
-    let got = Packets::of(&wait_pad(&subscriber.element("moq"), "audio_0", DEADLINE));
+    let got = Packets::of_pad(&subscriber.element("moq"), "audio_0");
     let warning = wait_message_that(&publisher.bus(), DEADLINE, |message| {
         message.type_() == gst::MessageType::Warning
     });
@@ -115,7 +115,7 @@ fn broken_input_stops_its_own_pad_or_is_dropped_with_a_reason() {
         DEADLINE,
     ));
     publisher.start();
-    let got = Packets::of(&wait_pad(&subscriber.element("moq"), "audio_0", DEADLINE));
+    let got = Packets::of_pad(&subscriber.element("moq"), "audio_0");
     let mut missing = Vec::new();
     for (number, (_, payload, reason)) in BROKEN.into_iter().enumerate() {
         let source = publisher.element(&format!("broken_{number}"));

@@ -91,10 +91,10 @@ impl Row {
             pictures(&file("sent")),
             moqsink(&relay.url(), &broadcast)
         ));
-        let sent = Packets::of(&wait_pad(&publisher.element("moq"), "sink_0", DEADLINE));
+        let sent = Packets::of_pad(&publisher.element("moq"), "sink_0");
+        let got = Packets::of_pad(&subscriber.element("moq"), "video_0");
         publisher.start();
         let pad = wait_pad(&subscriber.element("moq"), "video_0", DEADLINE);
-        let got = Packets::of(&pad);
         publisher.wait_eos();
         subscriber.wait_eos();
 

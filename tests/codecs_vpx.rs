@@ -137,10 +137,10 @@ impl Row {
             file.display(),
             moqsink(&relay.url(), &broadcast)
         ));
-        let sent = Packets::of(&wait_pad(&publisher.element("moq"), "sink_0", DEADLINE));
+        let sent = Packets::of_pad(&publisher.element("moq"), "sink_0");
+        let got = Packets::of_pad(&subscriber.element("moq"), "video_0");
         publisher.start();
         let pad = wait_pad(&subscriber.element("moq"), "video_0", DEADLINE);
-        let got = Packets::of(&pad);
         publisher.wait_eos();
         subscriber.wait_eos();
         self.judge_pad(&pad, &sent.so_far(), &got.so_far());

@@ -104,7 +104,7 @@ impl Row {
         let sent = Packets::of(&pad);
         publisher.start();
         let source = subscriber.element("moq");
-        let got = Packets::of(&wait_pad(&source, &format!("{kind}_0"), DEADLINE));
+        let got = Packets::of_pad(&source, &format!("{kind}_0"));
         Self {
             sent,
             got,

@@ -20,7 +20,7 @@ use moq_net::Timestamp;
 use common::{
     Packet, Packets, Publisher, Relay, Running,
     media::{clip, moqsrc},
-    pipeline::{DEADLINE, wait_pad},
+    pipeline::DEADLINE,
     same, unique_broadcast,
 };
 
@@ -231,7 +231,7 @@ fn published<T>(
     let track = publisher.track(kind);
     let subscriber = Running::play(&format!("{} {player}", moqsrc(&relay.url(), &broadcast)));
     let source = subscriber.element("moq");
-    let got = Packets::of(&wait_pad(&source, &format!("{kind}_0"), DEADLINE));
+    let got = Packets::of_pad(&source, &format!("{kind}_0"));
     let shown = counted(&subscriber.element("out"));
     publisher.wait_used(&track);
     let begun = Instant::now();

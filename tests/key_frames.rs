@@ -35,8 +35,7 @@ fn one_joins_an_open_gop_of_h265_without_its_leading_pictures() {
         "{} moq.video_0 ! avdec_h265 ! fakesink name=out",
         moqsrc(&relay.url(), &broadcast)
     ));
-    let pad = wait_pad(&subscriber.element("moq"), "video_0", DEADLINE);
-    let got = Packets::of(&pad);
+    let got = Packets::of_pad(&subscriber.element("moq"), "video_0");
     let pictures = Packets::into_sink(&subscriber.element("out"));
     let pictures = pictures.wait_count(2 * GOP, DEADLINE);
     let got = got.so_far();
@@ -86,8 +85,7 @@ fn intra_refresh_is_joined_at_a_recovery_point() {
         "{} moq.video_0 ! avdec_h264 ! fakesink name=out",
         moqsrc(&relay.url(), &broadcast)
     ));
-    let pad = wait_pad(&subscriber.element("moq"), "video_0", DEADLINE);
-    let got = Packets::of(&pad);
+    let got = Packets::of_pad(&subscriber.element("moq"), "video_0");
     let pictures = Packets::into_sink(&subscriber.element("out"));
     pictures.wait_count(2 * GOP, DEADLINE);
     let got = got.so_far();
@@ -217,6 +215,8 @@ fn an_sps_that_changes_in_band_changes_the_caps_of_the_pad() {
         "{} moq.video_0 ! avdec_h264 ! fakesink name=out sync=false",
         moqsrc(&relay.url(), &broadcast)
     ));
+    let got = Packets::of_pad(&subscriber.element("moq"), "video_0");
+    let pictures = Packets::into_sink(&subscriber.element("out"));
     let publisher = Running::launch(&format!(
         "appsrc name=src format=time ! \
          video/x-h264,stream-format=byte-stream,alignment=au,framerate=30/1 ! moq.sink_0 {}",
@@ -233,8 +233,6 @@ fn an_sps_that_changes_in_band_changes_the_caps_of_the_pad() {
     }
     src.end_of_stream().expect("the source takes EOS");
     let pad = wait_pad(&subscriber.element("moq"), "video_0", DEADLINE);
-    let got = Packets::of(&pad);
-    let pictures = Packets::into_sink(&subscriber.element("out"));
     publisher.wait_eos();
     subscriber.wait_eos();
     let received: Vec<_> = got

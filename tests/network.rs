@@ -9,7 +9,7 @@ use gst::prelude::*;
 use common::{
     Packets, Path, Proxy, Relay, Running, init,
     media::{live_aac, moqsink, moqsrc, publish_clip, publish_live},
-    pipeline::{DEADLINE, wait_message_that, wait_pad, wait_property},
+    pipeline::{DEADLINE, wait_message_that, wait_property},
     unique_broadcast, wait_message,
 };
 
@@ -38,7 +38,7 @@ fn the_tail_of_a_file_arrives_before_eos_on_a_slow_path() {
     });
     publisher.start();
     let source = subscriber.element("moq");
-    let got = ["video_0", "audio_0"].map(|name| Packets::of(&wait_pad(&source, name, DEADLINE)));
+    let got = ["video_0", "audio_0"].map(|name| Packets::of_pad(&source, name));
     let long = Duration::from_secs(90);
     wait_message(&publisher.bus(), &[gst::MessageType::Eos], long);
     for (sent, got) in pads.iter().zip(&got) {
@@ -211,7 +211,7 @@ fn packets_in_disorder_lose_nothing_and_change_no_order() {
     });
     publisher.start();
     let source = subscriber.element("moq");
-    let got = ["video_0", "audio_0"].map(|name| Packets::of(&wait_pad(&source, name, DEADLINE)));
+    let got = ["video_0", "audio_0"].map(|name| Packets::of_pad(&source, name));
     wait_message(&publisher.bus(), &[gst::MessageType::Eos], DEADLINE);
     // Sound begins where the subscriber joins, and what would be shown before it is dropped while the
     // first packets still come faster and faster.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use common::{
     Packet, Packets, Relay, Running, init,
     media::{Video, moqsink, moqsrc},
-    pipeline::{DEADLINE, wait_pad},
+    pipeline::DEADLINE,
     unique_broadcast,
 };
 
@@ -127,7 +127,7 @@ fn record_live(b_frames: u32, joins: &[usize]) {
         video.live(),
         moqsink(&relay.url(), &broadcast)
     ));
-    let sent = Packets::of(&wait_pad(&publisher.element("moq"), "sink_0", DEADLINE));
+    let sent = Packets::of_pad(&publisher.element("moq"), "sink_0");
     for join in joins {
         let folder = tempfile::tempdir().expect("a folder");
         let next = (sent.count().div_ceil(gop) + 1) * gop;

@@ -10,7 +10,6 @@ use std::{
 use common::{
     Packet, Packets, Relay, Running,
     media::{CLIP_FRAMES, clip, moqsrc, publish_clip},
-    pipeline::{DEADLINE, wait_pad},
     unique_broadcast,
 };
 
@@ -30,10 +29,10 @@ fn through(relay: &Relay, sinks: &str) -> (Received, Received) {
     ));
     let publisher = Running::launch(&publish_clip(&relay.url(), &broadcast));
     let sink = publisher.element("moq");
-    let sent = ["sink_0", "sink_1"].map(|pad| Packets::of(&wait_pad(&sink, pad, DEADLINE)));
+    let sent = ["sink_0", "sink_1"].map(|pad| Packets::of_pad(&sink, pad));
     let source = subscriber.element("moq");
     publisher.start();
-    let got = ["video_0", "audio_0"].map(|pad| Packets::of(&wait_pad(&source, pad, DEADLINE)));
+    let got = ["video_0", "audio_0"].map(|pad| Packets::of_pad(&source, pad));
     publisher.wait_eos();
     subscriber.wait_eos();
     let received = |packets: &[Packets; 2]| Received {

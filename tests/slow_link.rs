@@ -126,7 +126,7 @@ fn run(case: &Case) {
         delays.capture(&pad);
         delays.render(&subscriber.element(output));
     }
-    let sound = Packets::of(&wait_pad(&publisher.element("moq"), "sink_1", DEADLINE));
+    let sound = Packets::of_pad(&publisher.element("moq"), "sink_1");
     let pictures = Packets::into_sink(&subscriber.element("video"));
     publisher.start();
     subscriber.start();

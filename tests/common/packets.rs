@@ -1,7 +1,7 @@
 //! What passes a pad: the encoded buffers with their times, and the events between them.
 
 use std::{
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, Once, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -52,8 +52,31 @@ impl Passed {
 impl Packets {
     /// Collects the buffers and serialized events that pass `pad`.
     pub(crate) fn of(pad: &gst::Pad) -> Self {
-        let shared = Arc::new(Shared::default());
-        let collector = Arc::clone(&shared);
+        let packets = Self(Arc::default());
+        packets.collect(pad);
+        packets
+    }
+
+    /// Collects them from the first one on, of the pad of this name that `element` has or will add.
+    pub(crate) fn of_pad(element: &gst::Element, name: &str) -> Self {
+        let packets = Self(Arc::default());
+        let (wanted, collector) = (name.to_owned(), Self(packets.0.clone()));
+        let found = Arc::new(Once::new());
+        let collect = move |pad: &gst::Pad| {
+            if pad.name() == wanted {
+                found.call_once(|| collector.collect(pad));
+            }
+        };
+        let added = collect.clone();
+        element.connect_pad_added(move |_, pad| added(pad));
+        if let Some(pad) = element.static_pad(name) {
+            collect(&pad);
+        }
+        packets
+    }
+
+    fn collect(&self, pad: &gst::Pad) {
+        let collector = Arc::clone(&self.0);
         let types = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
         pad.add_probe(types, move |pad, info| {
             let mut passed = lock(&collector.passed);
@@ -65,7 +88,6 @@ impl Packets {
             collector.changed.notify_all();
             gst::PadProbeReturn::Ok
         });
-        Self(shared)
     }
 
     /// Collects what reaches the element's `sink` pad, an appsink's or a fakesink's.
