@@ -162,6 +162,54 @@ fn a_pad_whose_track_went_and_came_back_in_another_format_gives_it_when_it_is_li
 }
 
 #[test]
+fn a_format_that_is_told_within_a_group_comes_with_the_next_key_frame() {
+    init();
+    let relay = Relay::start().expect("the relay starts");
+    let name = unique_broadcast("format");
+    let catalog = |width: u32| {
+        format!(
+            r#"{{"video":{{"renditions":{{"v":{{"codec":"vp8","codedWidth":{width},"codedHeight":120,"container":{{"kind":"legacy"}}}}}}}}}}"#
+        )
+    };
+    let mut publisher = Publisher::start(&relay.url(), &name, &catalog(160));
+    let track = publisher.track("v");
+    let subscriber = Running::launch(&format!(
+        "{} moq.video_0 ! fakesink name=out sync=false",
+        moqsrc(&relay.url(), &name)
+    ));
+    let packets = Packets::into_sink(&subscriber.element("out"));
+    subscriber.start();
+    publisher.wait_used(&track);
+    let mut group = track.append_group().expect("the track takes a group");
+    publisher::add(&mut group, 0, &[0x10; 20]);
+    packets.wait_count(1, DEADLINE);
+    publisher.update(&catalog(320));
+    assert!(
+        wait_message_that(&subscriber.bus(), DEADLINE, |message| {
+            let told = message.structure();
+            told.is_some_and(|told| told.name() == "moq-rendition-changed")
+        })
+        .is_some(),
+        "the change is told"
+    );
+    publisher::add(&mut group, 33_000, &[0x11; 20]);
+    packets.wait_count(2, DEADLINE);
+    let widths = || -> Vec<i32> {
+        let events = packets.events();
+        let caps = events.iter().filter_map(|event| match event.view() {
+            gst::EventView::Caps(caps) => caps.caps().structure(0)?.get("width").ok(),
+            _ => None,
+        });
+        caps.collect()
+    };
+    assert_eq!(widths(), [160], "the group goes on as it was");
+    group.finish().expect("the group ends");
+    publisher::write(&track, 66_000, &[0x10; 20]);
+    packets.wait_count(3, DEADLINE);
+    assert_eq!(widths(), [160, 320]);
+}
+
+#[test]
 fn a_bad_catalog_entry_is_left_out_with_a_warning_and_harms_no_other() {
     init();
     let relay = Relay::start().expect("the relay starts");

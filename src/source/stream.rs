@@ -176,6 +176,9 @@ pub(super) struct Pusher {
     /// Nothing was taken yet.
     first: bool,
     ended: bool,
+    /// The format of pictures from the next key frame on: a decoder that gets it between two pictures
+    /// loses what it refers to, and the catalog may be told of it later than the key frame comes.
+    format: Option<gst::Caps>,
     /// Came after the end.
     tags: Option<gst::TagList>,
     text: text::Text,
@@ -206,6 +209,7 @@ impl Pusher {
             first: true,
             discont: false,
             ended: false,
+            format: None,
             tags: None,
             text: text::Text::default(),
         }
@@ -262,7 +266,12 @@ impl Pusher {
                     pad.push_event(gst::event::StreamCollection::new(&collection));
                 }
             }
-            Some(Message::Caps { caps, revived }) => self.push_caps(&pad, &caps, revived),
+            Some(Message::Caps { caps, revived }) => {
+                self.format = Some(caps);
+                if revived || self.kind != Kind::Video {
+                    self.push_format(&pad, revived);
+                }
+            }
             Some(Message::Tags(newest)) => match newest.take() {
                 // They are of the stream that follows, if one does.
                 Some(tags) if self.ended => self.tags = Some(tags),
@@ -285,6 +294,9 @@ impl Pusher {
             return;
         }
         self.needs_key = false;
+        if !frame.delta {
+            self.push_format(pad, false);
+        }
         if self.kind == Kind::Text {
             self.prepare_text(pad, &mut frame);
         }
@@ -347,7 +359,11 @@ impl Pusher {
         }
     }
 
-    fn push_caps(&mut self, pad: &gst::Pad, caps: &gst::Caps, revived: bool) {
+    /// Pushes the format that waits, if one does.
+    fn push_format(&mut self, pad: &gst::Pad, revived: bool) {
+        let Some(caps) = self.format.take() else {
+            return;
+        };
         let revived = revived && std::mem::take(&mut self.ended);
         if self.ended {
             return;
@@ -362,7 +378,7 @@ impl Pusher {
             pad.push_event(gst::event::FlushStop::new(false));
             pad.push_event(again(&start));
         }
-        pad.push_event(gst::event::Caps::new(caps));
+        pad.push_event(gst::event::Caps::new(&caps));
         self.text = text::Text::default();
         if revived {
             pad.push_event(gst::event::Segment::new(segment().as_ref()));
@@ -375,6 +391,7 @@ impl Pusher {
     }
 
     fn push_eos(&mut self, pad: &gst::Pad, seqnum: Option<gst::Seqnum>) {
+        self.push_format(pad, false);
         if std::mem::replace(&mut self.ended, true) {
             return;
         }
