@@ -94,21 +94,25 @@ fn while_it_plays() {
     });
 }
 
+/// Blocks the pad at its next buffer, and tells when it does.
+fn block(pad: &gst::Pad, blocked: mpsc::Sender<gst::glib::GString>) {
+    let types = gst::PadProbeType::BLOCK | gst::PadProbeType::BUFFER;
+    pad.add_probe(types, move |pad, _| {
+        // After the test has seen all that it wants nobody listens any more.
+        let _ = blocked.send(pad.name());
+        gst::PadProbeReturn::Ok
+    });
+}
+
 #[test]
 fn with_a_pad_that_a_probe_blocks() {
     leaves_nothing(|| {
         let scene = Scene::new();
         let player = Running::launch(&format!("{} {TWO_SINKS}", scene.moqsrc()));
         let (blocked, blocks) = mpsc::channel();
-        player.element("moq").connect_pad_added(move |_, pad| {
-            let blocked = blocked.clone();
-            let types = gst::PadProbeType::BLOCK | gst::PadProbeType::BUFFER;
-            pad.add_probe(types, move |pad, _| {
-                // After the test has seen both nobody listens any more.
-                let _ = blocked.send(pad.name());
-                gst::PadProbeReturn::Ok
-            });
-        });
+        player
+            .element("moq")
+            .connect_pad_added(move |_, pad| block(pad, blocked.clone()));
         player.start();
         for _ in 0..2 {
             wait("the probe blocks", &blocks);
@@ -138,13 +142,7 @@ fn with_many_pads_that_probes_block() {
         let (blocked, blocks) = mpsc::channel();
         let pipeline = player.downgrade();
         player.element("moq").connect_pad_added(move |_, pad| {
-            let blocked = blocked.clone();
-            let types = gst::PadProbeType::BLOCK | gst::PadProbeType::BUFFER;
-            pad.add_probe(types, move |pad, _| {
-                // After the test has seen all nobody listens any more.
-                let _ = blocked.send(pad.name());
-                gst::PadProbeReturn::Ok
-            });
+            block(pad, blocked.clone());
             if pad.name() == "audio_0" {
                 return;
             }
