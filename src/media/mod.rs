@@ -11,6 +11,7 @@ pub mod description;
 pub mod duration;
 pub mod incoming;
 pub mod name;
+pub mod nanos;
 pub mod outgoing;
 pub mod reconcile;
 pub mod rendition;

@@ -1,5 +1,7 @@
 //! The way of a buffer from the chain function to the session task.
 
+use std::time::Instant;
+
 use bytes::Bytes;
 use gst::{prelude::*, subclass::prelude::*};
 
@@ -14,9 +16,9 @@ use super::{
 use crate::media::{
     caps::Span,
     codec::Kind,
-    outgoing::{Anchor, Arrival},
+    nanos::{clock_time, nanos},
+    outgoing::{Anchor, Arrival, Judgement},
     rendition::Rendition,
-    timing::Times,
 };
 
 /// The payload of a buffer, which goes back to its pool when the last reader is done.
@@ -28,14 +30,18 @@ impl AsRef<[u8]> for Mapped {
     }
 }
 
-/// Live input does not come further ahead of its time than this.
-const MAX_EARLY: gst::ClockTime = gst::ClockTime::from_seconds(60);
+/// Live input does not come further ahead (ns) of its time than this.
+const MAX_EARLY: i64 = 60_000_000_000;
+/// A file that waits for longer (ns) for the time of its next buffer says so.
+const MAX_SILENT_WAIT: i64 = 5_000_000_000;
 
 /// Where a buffer belongs in time.
 #[derive(Clone, Copy)]
 struct Place {
     live: bool,
     anchor: Anchor,
+    /// By how much (ns) its own times are wrong.
+    moved: i64,
 }
 
 impl MoqSinkPad {
@@ -53,89 +59,109 @@ impl MoqSinkPad {
             return Err(gst::FlowError::Error);
         }
         match self.publish(sink, &part, buffer) {
-            Ok(()) | Err(Halt::Skip) => Ok(gst::FlowSuccess::Ok),
+            Ok(()) => {
+                lock(&self.stream).passed();
+                Ok(gst::FlowSuccess::Ok)
+            }
+            Err(Halt::Skip) => Ok(gst::FlowSuccess::Ok),
             Err(Halt::Flow(error)) => Err(error),
             Err(Halt::NoKeyFrame) => {
                 part.counters.no_key_frame.add(1);
                 // In PAUSED nobody would see it.
                 if self.gate.playing().is_some() {
                     self.request_key_frame();
+                    self.warn_of_drops("no keyframe has come to begin with; let the encoder make one at least every few seconds");
                 }
                 Ok(gst::FlowSuccess::Ok)
             }
             Err(Halt::Drop(cause, reason)) => {
                 part.counters.of(cause).add(1);
                 self.dropped(&reason);
+                self.warn_of_drops(&reason);
                 self.request_missing_key_frame();
                 Ok(gst::FlowSuccess::Ok)
             }
         }
     }
 
-    /// Waits at the gate as long as a buffer that is due at `times` has to.
+    /// The pipeline's time for a buffer; a file waits for it.
     ///
     /// `None` says that it must not be published: live input does not wait for PLAYING.
-    fn wait(
+    fn playing(&self, live: bool) -> Result<Option<Playing>, gst::FlowError> {
+        match live {
+            false => self.gate.wait_playing().map(Some),
+            true => Ok(self.gate.playing()),
+        }
+    }
+
+    /// Waits until the running time of `departure` ns, where a file is paced.
+    fn pace(
         &self,
         sink: &MoqSink,
         part: &Part,
-        times: Times,
-    ) -> Result<Option<(Playing, Place)>, gst::FlowError> {
-        let live = self.is_live();
-        let playing = match live {
-            false => self.gate.wait_playing()?,
-            true => match self.gate.playing() {
-                Some(playing) => playing,
-                None => return Ok(None),
-            },
-        };
-        let place = self.place(part, &playing, times, live);
-        if live || !sink.settings().sync {
-            return Ok(Some((playing, place)));
+        playing: Playing,
+        place: Place,
+        departure: i64,
+    ) -> Result<Playing, gst::FlowError> {
+        if place.live || !sink.settings().sync {
+            return Ok(playing);
         }
-        let offset = part.run.offset(live, place.anchor);
-        let playing = self.gate.wait_until(times.departure + offset)?;
-        Ok(Some((playing, place)))
+        let offset = part
+            .run
+            .with_timeline(false, |timeline| timeline.offset(place.anchor));
+        let until = departure.saturating_add(offset);
+        let patience = playing.running_time().saturating_add(MAX_SILENT_WAIT);
+        if until > patience {
+            let playing = self.gate.wait_until(patience)?;
+            let left = clock_time(until.saturating_sub(playing.running_time()));
+            self.warn(&format!(
+                "The next buffer is due in {left:.0} only, by its timestamp: this pad waits until then (sync=false publishes it at once)"
+            ));
+        }
+        self.gate.wait_until(until)
     }
 
-    /// Lets time pass as if a buffer came, for a GAP event that begins at `start`.
-    pub(super) fn pass_gap(
-        &self,
-        sink: &MoqSink,
-        start: gst::ClockTime,
-    ) -> Result<(), gst::FlowError> {
+    /// Lets time pass as if a buffer came, for a GAP event that begins at the running time `start`.
+    pub(super) fn pass_gap(&self, sink: &MoqSink, start: i64) -> Result<(), gst::FlowError> {
         let Some(part) = self.part() else {
             return Err(gst::FlowError::Flushing);
         };
-        let times = Times {
-            presentation: start,
-            departure: start,
-            position: None,
-            guessed: false,
+        let live = self.is_live();
+        let Some(playing) = self.playing(live)? else {
+            return Ok(());
         };
-        self.wait(sink, &part, times).map(drop)
+        let place = self.place(&part, &playing, start, false, live);
+        self.pace(sink, &part, playing, place, start).map(drop)
     }
 
     fn publish(&self, sink: &MoqSink, part: &Part, buffer: gst::Buffer) -> Result<(), Halt> {
-        let Admitted { times, key } = lock(&self.stream).admit(&buffer)?;
+        let admitted = lock(&self.stream).admit(&buffer)?;
+        let Admitted { times, key, .. } = admitted;
         if times.guessed && lock(&self.stream).is_new("guessed") {
-            self.warn("A buffer has no time of its own: its time follows the frame rate");
+            self.warn("A buffer has no time of its own: it follows the one before");
         }
-        let Some((playing, place)) = self.wait(sink, part, times).map_err(Halt::Flow)? else {
+        let live = self.is_live();
+        let Some(playing) = self.playing(live).map_err(Halt::Flow)? else {
             lock(&self.stream).interrupt();
             return Err(Halt::Skip);
         };
-        let due = playing.base_time + times.presentation;
-        self.refuse_early(part, place, &playing, due)?;
-        self.wait_for_room(part, place.live)?;
+        let place = self.place(part, &playing, times.presentation, times.lead, live);
+        let place = self.judge(part, &playing, &admitted, place);
+        let departure = times.departure.saturating_add(place.moved);
+        let playing = self
+            .pace(sink, part, playing, place, departure)
+            .map_err(Halt::Flow)?;
+        let due = nanos(playing.base_time)
+            .saturating_add(times.presentation)
+            .saturating_add(place.moved);
+        let time = self.stamp(part, place, &playing, due)?;
+        self.wait_for_room(part, live)?;
         let duration = buffer.duration();
         let payload = buffer.into_mapped_buffer_readable().map_err(|_| {
             lock(&self.stream).interrupt();
             Halt::Drop(Cause::Refused, "it cannot be read".into())
         })?;
         let payload = Bytes::from_owner(Mapped(payload));
-
-        let time = part.run.stamp(place.live, place.anchor, due);
         let span = Span {
             begin: time,
             duration,
@@ -144,32 +170,27 @@ impl MoqSinkPad {
         let (payload, rendition) = stream.prepare(payload, key, span)?;
         let long = stream.fill(key, payload.len());
         let clear = stream.clear_at(span).filter(|_| !payload.is_empty());
-        stream.published = stream.published.max(Some(time));
+        stream.published = stream.published.max(Some(nanos(time)));
         drop(stream);
         if let Some((rendition, in_band)) = rendition {
             self.announce(part, rendition, in_band);
         }
+        let elapsed = part
+            .run
+            .with_timeline(live, |timeline| timeline.elapsed(nanos(playing.now())));
+        let transit = clock_time(elapsed.saturating_sub(nanos(time)));
         let charge = part.budget.charge(payload.len(), time);
         part.send(PadMessage::Frame(Frame {
             timestamp: time.useconds(),
             key,
             last: clear.is_none(),
             payload,
-            live: place.live,
-            transit: place.live.then(|| playing.now().saturating_sub(due)),
+            live,
+            transit: (live && !times.lead).then_some(transit),
             _charge: charge,
         }));
         if let Some(clear) = clear {
-            // In the same group, so that whoever gets the cue knows when it ends.
-            part.send(PadMessage::Frame(Frame {
-                timestamp: clear.useconds(),
-                key: false,
-                last: true,
-                payload: Bytes::new(),
-                live: place.live,
-                transit: None,
-                _charge: part.budget.charge(0, time),
-            }));
+            self.clear(part, time, clear, live);
         }
         self.set_position(times.position);
         if long {
@@ -178,23 +199,45 @@ impl MoqSinkPad {
         Ok(())
     }
 
+    /// Ends the text that is shown from `time` on: in the same group, so that whoever gets the cue knows
+    /// when it ends.
+    fn clear(&self, part: &Part, time: gst::ClockTime, end: gst::ClockTime, live: bool) {
+        part.send(PadMessage::Frame(Frame {
+            timestamp: end.useconds(),
+            key: false,
+            last: true,
+            payload: Bytes::new(),
+            live,
+            transit: None,
+            _charge: part.budget.charge(0, time),
+        }));
+    }
+
+    /// The MoQ time of a buffer that is `due` then by the clock.
+    ///
     /// Live input of absurd times would end the track: nothing may follow that is due before it.
-    fn refuse_early(
+    fn stamp(
         &self,
         part: &Part,
         place: Place,
         playing: &Playing,
-        due: gst::ClockTime,
-    ) -> Result<(), Halt> {
-        let due = due + part.run.offset(place.live, place.anchor);
-        if !place.live || due <= playing.now() + MAX_EARLY {
-            return Ok(());
+        due: i64,
+    ) -> Result<gst::ClockTime, Halt> {
+        let (time, offset) = part.run.with_timeline(place.live, |timeline| {
+            (
+                timeline.stamp(place.anchor, due),
+                timeline.offset(place.anchor),
+            )
+        });
+        let latest = nanos(playing.now()).saturating_add(MAX_EARLY);
+        if place.live && due.saturating_add(offset) > latest {
+            lock(&self.stream).interrupt();
+            return Err(Halt::Drop(
+                Cause::Untimed,
+                "it is due more than a minute later".into(),
+            ));
         }
-        lock(&self.stream).interrupt();
-        Err(Halt::Drop(
-            Cause::Untimed,
-            "it is due more than a minute later".into(),
-        ))
+        Ok(time)
     }
 
     /// Tells the session what the frames that follow are.
@@ -223,21 +266,60 @@ impl MoqSinkPad {
         }
     }
 
-    fn place(&self, part: &Part, playing: &Playing, times: Times, live: bool) -> Place {
+    /// Where the stream of a buffer of this running time stands on the timeline.
+    fn place(
+        &self,
+        part: &Part,
+        playing: &Playing,
+        running: i64,
+        lead: bool,
+        live: bool,
+    ) -> Place {
         let mut stream = lock(&self.stream);
         let (published, before) = (stream.published, stream.before);
         let sparse = stream.kind().is_some_and(Kind::is_sparse);
         let anchor = *stream.anchor.get_or_insert_with(|| {
-            part.run.anchor(Arrival {
-                due: playing.base_time + times.presentation,
-                now: playing.now(),
+            let arrival = Arrival {
+                due: nanos(playing.base_time).saturating_add(running),
+                now: nanos(playing.now()),
                 live,
                 sparse,
+                lead,
                 published,
                 before,
-            })
+            };
+            part.run
+                .with_timeline(live, |timeline| timeline.anchor(arrival))
         });
-        Place { live, anchor }
+        Place {
+            live,
+            anchor,
+            moved: 0,
+        }
+    }
+
+    /// Moves a buffer whose time strays, and the stream whose times have stepped.
+    fn judge(&self, part: &Part, playing: &Playing, admitted: &Admitted, place: Place) -> Place {
+        let others = part.run.with_timeline(place.live, |timeline| {
+            timeline.step_of_others(place.anchor)
+        });
+        let now = playing.running_time();
+        let judgement = lock(&self.stream).judge(admitted, now, others);
+        match judgement {
+            Judgement::Move(moved) => Place { moved, ..place },
+            Judgement::Resync(shift) => {
+                let anchor = part
+                    .run
+                    .with_timeline(place.live, |timeline| timeline.resync(place.anchor, shift));
+                lock(&self.stream).anchor = Some(anchor);
+                let by = clock_time(shift.saturating_abs());
+                let way = if shift < 0 { "forward" } else { "back" };
+                self.warn(&format!(
+                    "The timestamps stepped {way} by {by:.3}: the stream goes on where it was"
+                ));
+                Place { anchor, ..place }
+            }
+        }
     }
 
     /// Whether upstream follows the clock by itself; a source that does not say is a file.
@@ -260,6 +342,15 @@ impl MoqSinkPad {
         match new {
             true => self.warn(&format!("A buffer was dropped: {reason}")),
             false => gst::debug!(CAT, imp = self, "Buffer {count} dropped: {reason}"),
+        }
+    }
+
+    /// A pad that has dropped everything for a while says so.
+    fn warn_of_drops(&self, reason: &str) {
+        if lock(&self.stream).drops(Instant::now()) {
+            self.warn(&format!(
+                "Every buffer has been dropped for a second: {reason}"
+            ));
         }
     }
 }

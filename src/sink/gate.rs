@@ -4,6 +4,8 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use gst::prelude::*;
 
+use crate::media::nanos::{clock_time, nanos};
+
 /// Holds back one streaming thread until the pipeline plays, or until a time of its clock.
 #[derive(Debug, Default)]
 pub(super) struct Gate {
@@ -35,6 +37,11 @@ impl Playing {
             clock: element.clock(),
             base_time: element.base_time().unwrap_or_default(),
         }
+    }
+
+    /// The running time in ns.
+    pub(super) fn running_time(&self) -> i64 {
+        nanos(self.now()).saturating_sub(nanos(self.base_time))
     }
 
     /// The clock's time; without a clock, nothing is ever late.
@@ -93,14 +100,15 @@ impl Gate {
         }
     }
 
-    /// Waits until `running` after the base time; a pause in between moves the base time.
-    pub(super) fn wait_until(&self, running: gst::ClockTime) -> Result<Playing, gst::FlowError> {
+    /// Waits until the running time of `running` ns; a pause in between moves the base time.
+    pub(super) fn wait_until(&self, running: i64) -> Result<Playing, gst::FlowError> {
         loop {
             let playing = self.wait_playing()?;
             let Some(clock) = &playing.clock else {
                 return Ok(playing);
             };
-            let id = clock.new_single_shot_id(playing.base_time + running);
+            let due = playing.base_time.saturating_add(clock_time(running));
+            let id = clock.new_single_shot_id(due);
             let mut state = self.state();
             let current = state.playing.as_ref().map(|playing| playing.base_time);
             if state.is_shut() || current != Some(playing.base_time) {
@@ -171,7 +179,7 @@ mod tests {
         gate.set_playing(playing(&clock));
         let waiter = {
             let gate = gate.clone();
-            thread::spawn(move || gate.wait_until(gst::ClockTime::from_seconds(3600)))
+            thread::spawn(move || gate.wait_until(3_600_000_000_000))
         };
         while !waiting(&gate) {
             thread::yield_now();

@@ -19,7 +19,8 @@ use crate::{
         caps::Rendition,
         codec::Kind,
         description::Description,
-        outgoing::{Anchor, Arrival, Outgoing},
+        nanos::{clock_time, nanos},
+        outgoing::Outgoing,
     },
     session::{
         budget::{Budget, Charge},
@@ -165,14 +166,16 @@ impl Run {
         drop(stage);
         let mut timelines = lock(&self.timelines);
         for timeline in timelines.all() {
-            timeline.start(playing.base_time);
+            timeline.start(nanos(playing.base_time), nanos(playing.now()));
             if let Some((before, then, at)) = &paused
                 && before.clock != playing.clock
             {
-                let elapsed = timeline.elapsed(*then) + clock_time(at.elapsed());
-                timeline.rebase(playing.now(), elapsed);
+                let passed = i64::try_from(at.elapsed().as_nanos()).unwrap_or(i64::MAX);
+                let elapsed = timeline.elapsed(nanos(*then)).saturating_add(passed);
+                timeline.rebase(nanos(playing.now()), elapsed);
             }
         }
+        let elapsed = timelines.live.elapsed(nanos(playing.now()));
         drop(timelines);
         let mut stage = lock(&self.stage);
         stage.playing = Some(playing.clone());
@@ -180,7 +183,7 @@ impl Run {
         let eos = stage.held_eos.take();
         drop(stage);
         if first {
-            let _ = self.messages.send(Message::Clock(clock(playing)));
+            let _ = self.messages.send(Message::Clock(clock(elapsed)));
         }
         eos
     }
@@ -213,21 +216,10 @@ impl Run {
         lock(&self.stage).held_eos = None;
     }
 
-    pub(super) fn anchor(&self, arrival: Arrival) -> Anchor {
-        lock(&self.timelines).of(arrival.live).anchor(arrival)
+    /// Does `work` with the timeline of live or stored input.
+    pub(super) fn with_timeline<T>(&self, live: bool, work: impl FnOnce(&mut Outgoing) -> T) -> T {
+        work(lock(&self.timelines).of(live))
     }
-
-    pub(super) fn offset(&self, live: bool, anchor: Anchor) -> gst::ClockTime {
-        lock(&self.timelines).of(live).offset(anchor)
-    }
-
-    pub(super) fn stamp(&self, live: bool, anchor: Anchor, due: gst::ClockTime) -> gst::ClockTime {
-        lock(&self.timelines).of(live).stamp(anchor, due)
-    }
-}
-
-fn clock_time(duration: Duration) -> gst::ClockTime {
-    gst::ClockTime::try_from(duration).unwrap_or(gst::ClockTime::ZERO)
 }
 
 impl Timelines {
@@ -243,9 +235,9 @@ impl Timelines {
     }
 }
 
-/// The wall-clock time of MoQ time 0, which is the base time of the first PLAYING.
-fn clock(playing: &Playing) -> Clock {
-    let elapsed = playing.now().saturating_sub(playing.base_time).into();
+/// The wall-clock time of MoQ time 0, which was `elapsed` ns ago.
+fn clock(elapsed: i64) -> Clock {
+    let elapsed = Duration::from(clock_time(elapsed));
     Instant::now()
         .checked_sub(elapsed)
         .zip(SystemTime::now().checked_sub(elapsed))

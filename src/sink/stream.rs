@@ -1,5 +1,7 @@
 //! What a pad's streaming thread knows of its stream, and what it lets pass.
 
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
 
 use super::track::{MAX_BYTES, MAX_FRAMES};
@@ -7,7 +9,9 @@ use crate::media::{
     caps::{self, FrameError, Rendition, Span},
     codec::Kind,
     description::Tags,
-    outgoing::{Anchor, Before},
+    duration,
+    nanos::nanos,
+    outgoing::{Anchor, Before, Continuity, Judgement, Sample},
     timing::{Format, Times, Timing, Untimed},
 };
 
@@ -24,8 +28,12 @@ pub(super) struct Stream {
     pub(super) anchor: Option<Anchor>,
     /// How the stream stood before; not looked at while there is an anchor.
     pub(super) before: Before,
+    /// What the times of its frames have to continue.
+    continuity: Continuity,
     /// The newest MoQ time that was published.
-    pub(super) published: Option<gst::ClockTime>,
+    pub(super) published: Option<i64>,
+    /// Since when all buffers have been dropped.
+    dropping: Option<Dropping>,
     /// The rendition that the session task has.
     sent: Option<Rendition>,
     /// A key frame came and no frame was lost since.
@@ -47,10 +55,23 @@ struct Fill {
     quarters: usize,
 }
 
+/// A time without a buffer that was published.
+struct Dropping {
+    since: Instant,
+    warned: bool,
+}
+
+/// How long every buffer may be dropped before that is warned of.
+const MAX_SILENT_DROPS: Duration = Duration::from_secs(1);
+
 /// A buffer that may be published.
 pub(super) struct Admitted {
     pub(super) times: Times,
     pub(super) key: bool,
+    /// How long it lasts, where its codec, its caps or upstream says so.
+    duration: Option<gst::ClockTime>,
+    /// Upstream says that it does not continue the one before.
+    discont: bool,
 }
 
 /// Why a buffer goes no further.
@@ -73,7 +94,10 @@ pub(super) enum Cause {
 
 impl From<Untimed> for Halt {
     fn from(untimed: Untimed) -> Self {
-        Self::Drop(Cause::Untimed, untimed.to_string())
+        match untimed {
+            Untimed::Clipped => Self::Skip,
+            untimed => Self::Drop(Cause::Untimed, untimed.to_string()),
+        }
     }
 }
 
@@ -114,6 +138,7 @@ impl Stream {
     }
 
     fn restart(&mut self) {
+        self.continuity.reset();
         if let Some(anchor) = self.anchor.take() {
             self.before = Before::Restart(anchor);
         }
@@ -122,6 +147,7 @@ impl Stream {
     /// Running time may go on, or begin anew.
     pub(super) fn segment(&mut self, segment: &gst::Segment) {
         self.timing.set_segment(segment);
+        self.continuity.reset();
         if let Some(anchor) = self.anchor.take() {
             self.before = Before::Segment(anchor);
         }
@@ -193,9 +219,11 @@ impl Stream {
         }
         let video = codec.kind() == Kind::Video;
         let key = !video || is_key(codec, buffer)?;
+        let duration = frame_duration(codec, buffer);
         let format = Format {
             in_order: !video || codec.reorder_depth() == Some(0),
-            step: codec.frame_duration(),
+            step: duration,
+            refers: video,
         };
         let times = self.timing.times(buffer.pts(), buffer.dts(), format);
         if !key && !self.flowing {
@@ -205,7 +233,54 @@ impl Stream {
         if key && times.is_err() {
             self.interrupt();
         }
-        Ok(Admitted { times: times?, key })
+        Ok(Admitted {
+            times: times?,
+            key,
+            duration,
+            discont: flags.contains(gst::BufferFlags::DISCONT),
+        })
+    }
+
+    /// Where the times of a buffer belong that comes at running time `now`; `others` is by how much
+    /// those of other pads stepped.
+    pub(super) fn judge(
+        &mut self,
+        admitted: &Admitted,
+        now: i64,
+        others: Option<i64>,
+    ) -> Judgement {
+        let Some(kind) = self.kind().filter(|kind| !kind.is_sparse()) else {
+            return Judgement::Move(0);
+        };
+        let Admitted { times, key, .. } = admitted;
+        if times.lead {
+            return Judgement::Move(0);
+        }
+        self.continuity.judge(Sample {
+            order: times.order,
+            now,
+            duration: admitted.duration.map(nanos),
+            live: self.live == Some(true),
+            is_ordered: times.is_ordered || *key,
+            is_audio: kind == Kind::Audio,
+            discont: admitted.discont,
+            others,
+        })
+    }
+
+    /// A buffer was published.
+    pub(super) fn passed(&mut self) {
+        self.dropping = None;
+    }
+
+    /// A buffer was dropped; whether all have been for so long that it is to be warned of.
+    pub(super) fn drops(&mut self, now: Instant) -> bool {
+        let dropping = self.dropping.get_or_insert(Dropping {
+            since: now,
+            warned: false,
+        });
+        let due = now.saturating_duration_since(dropping.since) >= MAX_SILENT_DROPS;
+        due && !std::mem::replace(&mut dropping.warned, true)
     }
 
     /// The bytes to publish, with the catalog entry if the session task does not have it yet, and
@@ -276,6 +351,19 @@ impl Stream {
     pub(super) fn dropped(&self) -> u64 {
         self.dropped
     }
+}
+
+/// How long a buffer lasts: packets say it best, and video has its rate.
+fn frame_duration(codec: &caps::Stream, buffer: &gst::BufferRef) -> Option<gst::ClockTime> {
+    let known = match codec.kind() {
+        Kind::Audio => codec
+            .rendition()
+            .zip(buffer.map_readable().ok())
+            .and_then(|(rendition, payload)| duration::of(rendition, &payload)),
+        Kind::Video => codec.frame_duration(),
+        Kind::Text | Kind::Data => None,
+    };
+    known.or(buffer.duration().filter(|duration| !duration.is_zero()))
 }
 
 /// Whether a video frame can begin a group.

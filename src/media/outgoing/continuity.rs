@@ -1,0 +1,333 @@
+//! Times of frames that step, stray or jitter although no segment says so: cameras and recorders do that.
+
+/// What continues the frames before comes this much (ns) later at most, or as much later as the clock.
+const AHEAD: i64 = 1_000_000_000;
+/// A frame may be this much (ns) behind the one before it without being another step of the times.
+const JITTER: i64 = 10_000_000;
+/// The same for audio, which is placed by its durations: as GStreamer's audio sinks do
+/// (`alignment-threshold` of GstAudioBaseSink).
+const ALIGNMENT: i64 = 40_000_000;
+/// Where presentation order is not decode order, a frame may be this much (ns) behind the newest.
+const REORDER: i64 = 1_000_000_000;
+/// Audio times that differ by less (ns) from what the durations say are exact.
+const EXACT: i64 = 1_000_000;
+/// How much of the difference remains after each packet, in parts of itself: 31 of 32.
+const FOLLOW: i64 = 32;
+/// A step stays when so many frames in a row agree on it, or two that are this far (ns) apart.
+const AGREEING: u32 = 5;
+const STAYS: i64 = 250_000_000;
+/// A frame without a time that can be used follows the one before after this long (ns) at most.
+const MAX_STEP: i64 = 100_000_000;
+/// Tracks that step together differ by no more than this (ns).
+const TOGETHER: i64 = 500_000_000;
+
+/// The times of one stream, in decode order, and what they have to continue.
+///
+/// A single frame whose time strays is published where it belongs by those around it; nothing is lost.
+#[derive(Debug, Default)]
+pub struct Continuity {
+    last: Option<Last>,
+    /// A step that may stay.
+    candidate: Option<Candidate>,
+}
+
+/// One frame.
+#[derive(Debug, Clone, Copy)]
+pub struct Sample {
+    /// Its running time in decode order, in ns.
+    pub order: i64,
+    /// The running time now, in ns.
+    pub now: i64,
+    /// How long it lasts, in ns.
+    pub duration: Option<i64>,
+    /// The stream follows the clock by itself.
+    pub live: bool,
+    /// `order` never goes back, because it is a decode time, decoding is in presentation order, or this
+    /// frame is a keyframe, which nothing before it is shown after.
+    pub is_ordered: bool,
+    /// It is audio, which is placed by its durations.
+    pub is_audio: bool,
+    /// Upstream says that it does not continue the one before.
+    pub discont: bool,
+    /// By how much the times of other tracks stepped.
+    pub others: Option<i64>,
+}
+
+/// What becomes of a frame's time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Judgement {
+    /// This frame is moved by so much (ns).
+    Move(i64),
+    /// All frames from here on are moved by so much (ns).
+    Resync(i64),
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Last {
+    /// The latest time of the frames that continued each other, and when that came.
+    time: i64,
+    came: i64,
+    /// Where the newest frame was put.
+    placed: i64,
+    step: i64,
+    duration: Option<i64>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Candidate {
+    time: i64,
+    came: i64,
+    since: i64,
+    frames: u32,
+}
+
+impl Continuity {
+    /// Running time begins anew.
+    pub fn reset(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Where the next frame in decode order belongs.
+    pub fn judge(&mut self, sample: Sample) -> Judgement {
+        let Some(last) = self.last else {
+            self.keep(sample, sample.order, false);
+            return Judgement::Move(0);
+        };
+        if follows(last.time, last.came, sample) {
+            let placed = last.align(sample);
+            self.keep(sample, placed, true);
+            return Judgement::Move(placed.saturating_sub(sample.order));
+        }
+        let expected = last.expected(sample);
+        if let Some(shift) = sample.others
+            && sample.order.saturating_add(shift).abs_diff(expected) <= TOGETHER.unsigned_abs()
+        {
+            self.keep(sample, sample.order, false);
+            return Judgement::Resync(shift);
+        }
+        let candidate = match self.candidate {
+            Some(before) if follows(before.time, before.came, sample) => Candidate {
+                time: before.time.max(sample.order),
+                came: sample.now,
+                frames: before.frames + 1,
+                ..before
+            },
+            _ => Candidate {
+                time: sample.order,
+                came: sample.now,
+                since: sample.now,
+                frames: 1,
+            },
+        };
+        let lasts = candidate.frames > 1 && sample.now.saturating_sub(candidate.since) >= STAYS;
+        let shift = expected.saturating_sub(sample.order);
+        if candidate.frames >= AGREEING || lasts {
+            self.keep(sample, sample.order, false);
+            return Judgement::Resync(shift);
+        }
+        self.candidate = Some(candidate);
+        self.last = Some(Last {
+            placed: expected,
+            duration: sample.duration,
+            ..last
+        });
+        Judgement::Move(shift)
+    }
+
+    /// Takes a frame, which is `placed` there, as one whose time is right.
+    fn keep(&mut self, sample: Sample, placed: i64, continues: bool) {
+        let before = self.last.filter(|_| continues);
+        let known = sample.duration.filter(|duration| *duration > 0);
+        // Since the very frame before, if that was right, too.
+        let direct = before.filter(|_| self.candidate.is_none());
+        let passed = direct.map(|last| sample.order.saturating_sub(last.time));
+        let step = known.or(passed.filter(|step| *step > 0));
+        let step = step.or(self.last.map(|last| last.step));
+        self.candidate = None;
+        self.last = Some(Last {
+            time: before.map_or(sample.order, |last| last.time.max(sample.order)),
+            came: sample.now,
+            placed,
+            step: step.unwrap_or(0).clamp(0, MAX_STEP),
+            duration: sample.duration,
+        });
+    }
+}
+
+impl Last {
+    /// Where a frame belongs whose own time says nothing.
+    fn expected(self, sample: Sample) -> i64 {
+        let next = self.placed.saturating_add(self.step);
+        match sample.live {
+            // As much behind the clock as the last one that was right.
+            true => next.max(self.time.saturating_add(sample.now.saturating_sub(self.came))),
+            false => next,
+        }
+    }
+
+    /// Where a frame is put whose time continues the ones before: as its time says, but for audio, whose
+    /// durations say it better.
+    fn align(self, sample: Sample) -> i64 {
+        let Some(duration) = self.duration.filter(|_| sample.is_audio) else {
+            return sample.order;
+        };
+        let end = self.placed.saturating_add(duration);
+        let error = sample.order.saturating_sub(end);
+        let resyncs = error > ALIGNMENT || (sample.discont && error > 0);
+        match resyncs || error.saturating_abs() <= EXACT {
+            true => sample.order,
+            false => end.saturating_add(error.max(-ALIGNMENT) / FOLLOW),
+        }
+    }
+}
+
+/// Whether a frame continues those up to `time`, the last of which came at `came`.
+fn follows(time: i64, came: i64, sample: Sample) -> bool {
+    let passed = sample.order.saturating_sub(time);
+    let back = match (sample.is_audio, sample.is_ordered) {
+        (true, _) => ALIGNMENT,
+        (false, true) => JITTER,
+        (false, false) => REORDER,
+    };
+    let elapsed = sample.now.saturating_sub(came);
+    // A file may have a gap, for which a sink waits.
+    let as_clock = !sample.live || passed.saturating_sub(elapsed).saturating_abs() <= AHEAD;
+    passed >= -back && (passed <= AHEAD || as_clock)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MS: i64 = 1_000_000;
+
+    /// Feeds frames of 20 ms whose own times are `times` (ms), live, and gives back where they are put.
+    fn run(is_audio: bool, times: impl IntoIterator<Item = i64>) -> Vec<i64> {
+        let mut continuity = Continuity::default();
+        let mut offset = 0;
+        let frames = times.into_iter().enumerate();
+        frames
+            .map(|(at, time)| {
+                let judgement = continuity.judge(Sample {
+                    order: time * MS,
+                    now: at as i64 * 20 * MS,
+                    duration: is_audio.then_some(20 * MS),
+                    live: true,
+                    is_ordered: true,
+                    is_audio,
+                    discont: false,
+                    others: None,
+                });
+                let moved = match judgement {
+                    Judgement::Move(by) => offset + by,
+                    Judgement::Resync(by) => {
+                        offset += by;
+                        offset
+                    }
+                };
+                (time * MS + moved) / MS
+            })
+            .collect()
+    }
+
+    fn regular(frames: usize) -> Vec<i64> {
+        (0..frames as i64).map(|at| at * 20).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn frames_that_stray_are_put_where_they_belong(
+            is_audio: bool,
+            strays in prop::collection::btree_map(1usize..100, -10_000_000i64..10_000_000, 0..10),
+        ) {
+            let mut times = regular(100);
+            for (at, by) in strays {
+                // Two that agree with each other begin a step.
+                let alone = times[at - 1] == (at as i64 - 1) * 20;
+                if by.abs() > 1_100 && alone {
+                    times[at] += by;
+                }
+            }
+            prop_assert_eq!(run(is_audio, times), regular(100));
+        }
+
+        #[test]
+        fn a_step_that_stays_loses_nothing_and_continues(
+            is_audio: bool,
+            by in prop_oneof![-100_000_000i64..-50, 1_100i64..100_000_000],
+            at in 1usize..80,
+        ) {
+            let mut times = regular(100);
+            times.iter_mut().skip(at).for_each(|time| *time += by);
+            prop_assert_eq!(run(is_audio, times), regular(100));
+        }
+
+        #[test]
+        fn jitter_of_audio_is_taken_out(jitter in prop::collection::vec(-12i64..12, 100)) {
+            let times = regular(100).into_iter().zip(&jitter).map(|(time, by)| time + by);
+            let placed = run(true, times);
+            for (pair, at) in placed.windows(2).zip(0..) {
+                prop_assert!((18..=22).contains(&(pair[1] - pair[0])), "{at}: {placed:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_clock_knows_of_is_no_step() {
+        let mut continuity = Continuity::default();
+        let sample = |order, now| Sample {
+            order,
+            now,
+            duration: None,
+            live: true,
+            is_ordered: true,
+            is_audio: false,
+            discont: false,
+            others: None,
+        };
+        continuity.judge(sample(0, 5 * MS));
+        // A camera that was off for a minute.
+        let judged = continuity.judge(sample(60_000 * MS, 60_010 * MS));
+        assert_eq!(judged, Judgement::Move(0));
+    }
+
+    #[test]
+    fn a_step_that_another_track_has_made_is_followed_at_once() {
+        let mut continuity = Continuity::default();
+        let sample = |order, now, others| Sample {
+            order,
+            now,
+            duration: None,
+            live: true,
+            is_ordered: true,
+            is_audio: false,
+            discont: false,
+            others,
+        };
+        continuity.judge(sample(10_000 * MS, 0, None));
+        let stepped = sample(2_040 * MS, 40 * MS, Some(8_003 * MS));
+        assert_eq!(continuity.judge(stepped), Judgement::Resync(8_003 * MS));
+        let next = sample(2_080 * MS, 80 * MS, None);
+        assert_eq!(continuity.judge(next), Judgement::Move(0));
+    }
+
+    #[test]
+    fn reordered_frames_are_no_step() {
+        let mut continuity = Continuity::default();
+        for (at, order) in [0, 120, 40, 80, 240, 160, 200].into_iter().enumerate() {
+            let judged = continuity.judge(Sample {
+                order: order * MS,
+                now: at as i64 * 40 * MS,
+                duration: None,
+                live: true,
+                is_ordered: false,
+                is_audio: false,
+                discont: false,
+                others: None,
+            });
+            assert_eq!(judged, Judgement::Move(0), "{order}");
+        }
+    }
+}
