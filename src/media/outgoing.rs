@@ -126,7 +126,8 @@ impl Outgoing {
         } = arrival;
         let paced = !live && !sparse;
         let is_late = |offset: i64| paced && due.saturating_add(offset).saturating_add(LATE) < now;
-        let is_early = |offset: i64| live && due.saturating_add(offset) > now.saturating_add(MAX_EARLY);
+        let is_early =
+            |offset: i64| live && due.saturating_add(offset) > now.saturating_add(MAX_EARLY);
         if let Before::Segment(anchor) = before {
             let offset = self.offset(anchor);
             let place = self.place(due, offset).saturating_add(REORDER);
@@ -151,7 +152,11 @@ impl Outgoing {
         let target = now.max(self.epoch().saturating_add(published.unwrap_or_default()));
         let offset = target.saturating_sub(due);
         if (restarted || early) && opens {
-            let grown = if early { offset } else { self.offset.max(offset) };
+            let grown = if early {
+                offset
+            } else {
+                self.offset.max(offset)
+            };
             self.open(grown);
         } else if restarted || is_late(self.offset) {
             self.offset = self.offset.max(offset);

@@ -38,7 +38,7 @@ pub struct Times {
     pub presentation: i64,
     /// When it has to leave: at its decode time, so that a subscriber gets it in time.
     pub departure: i64,
-    /// Its place in decode order: decode time, or presentation time where there is none.
+    /// Its place in decode order: presentation time, or decode time where the two differ.
     pub order: i64,
     /// `order` is a decode time, or as good as one: it never goes back.
     pub is_ordered: bool,
@@ -115,7 +115,9 @@ impl Timing {
         let decoded = dts.and_then(|dts| running(&segment, dts));
         let start = segment.base().map_or(0, nanos);
         let lead = shown < start;
-        if is_beyond(&segment, time) && !dts.is_some_and(|dts| format.refers && !is_beyond(&segment, dts)) {
+        if is_beyond(&segment, time)
+            && !dts.is_some_and(|dts| format.refers && !is_beyond(&segment, dts))
+        {
             return Err(Untimed::Clipped);
         }
         if lead && !format.refers {
@@ -126,7 +128,10 @@ impl Timing {
         Ok(Times {
             presentation,
             departure: decoded.unwrap_or(presentation),
-            order: decoded.unwrap_or(presentation),
+            order: match format.in_order {
+                true => presentation,
+                false => decoded.unwrap_or(presentation),
+            },
             is_ordered: decoded.is_some() || format.in_order,
             position: segment.to_stream_time(time),
             guessed: own.is_none(),
@@ -246,7 +251,9 @@ mod tests {
             let mut last = None;
             for ms in (first * 1000..=101_000).step_by(40) {
                 let time = gst::ClockTime::from_mseconds(ms);
-                let times = timing.times(Some(time), Some(time), format).expect("a time");
+                let times = timing
+                    .times(Some(time), Some(time), format)
+                    .expect("a time");
                 assert_eq!(times.lead, ms < 100_000);
                 assert!(last.is_none_or(|last| last < times.presentation));
                 assert!(times.presentation >= -lead);
@@ -322,7 +329,10 @@ mod tests {
         };
         for presentation in [2 * S, 2 * S + S / 2] {
             let times = timing.times(None, None, short).expect("a guess");
-            assert_eq!(times.presentation, presentation, "the one before lasts so long");
+            assert_eq!(
+                times.presentation, presentation,
+                "the one before lasts so long"
+            );
             assert!(times.guessed);
         }
     }

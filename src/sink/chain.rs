@@ -267,14 +267,7 @@ impl MoqSinkPad {
     }
 
     /// Where the stream of a buffer of this running time stands on the timeline.
-    fn place(
-        &self,
-        part: &Part,
-        playing: &Playing,
-        running: i64,
-        lead: bool,
-        live: bool,
-    ) -> Place {
+    fn place(&self, part: &Part, playing: &Playing, running: i64, lead: bool, live: bool) -> Place {
         let mut stream = lock(&self.stream);
         let (published, before) = (stream.published, stream.before);
         let sparse = stream.kind().is_some_and(Kind::is_sparse);
@@ -300,9 +293,9 @@ impl MoqSinkPad {
 
     /// Moves a buffer whose time strays, and the stream whose times have stepped.
     fn judge(&self, part: &Part, playing: &Playing, admitted: &Admitted, place: Place) -> Place {
-        let others = part.run.with_timeline(place.live, |timeline| {
-            timeline.step_of_others(place.anchor)
-        });
+        let others = part
+            .run
+            .with_timeline(place.live, |timeline| timeline.step_of_others(place.anchor));
         let now = playing.running_time();
         let judgement = lock(&self.stream).judge(admitted, now, others);
         match judgement {

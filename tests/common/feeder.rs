@@ -60,13 +60,18 @@ impl Feeder {
             pad,
             requests,
         };
-        this.send(gst::event::StreamStart::new("fed"));
-        this.caps(&format!(
+        this.begin();
+        this
+    }
+
+    /// Begins a stream of H.264.
+    pub(crate) fn begin(&self) {
+        self.send(gst::event::StreamStart::new("fed"));
+        self.caps(&format!(
             "video/x-h264, stream-format=avc, alignment=au, width=1280, height=720, \
              framerate=25/1, codec_data=(buffer){AVCC}"
         ));
-        this.segment();
-        this
+        self.segment();
     }
 
     pub(crate) fn caps(&self, caps: &str) {
@@ -96,7 +101,12 @@ impl Feeder {
         if !key {
             fields.set_flags(gst::BufferFlags::DELTA_UNIT);
         }
-        self.pad.push(buffer).expect("the sink takes the frame");
+        self.try_push(buffer).expect("the sink takes the frame");
+    }
+
+    /// Pushes a buffer, which the sink may refuse.
+    pub(crate) fn try_push(&self, buffer: gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {
+        self.pad.push(buffer)
     }
 
     /// How many key frames were asked for.

@@ -160,7 +160,10 @@ impl Last {
         let next = self.placed.saturating_add(self.step);
         match sample.live {
             // As much behind the clock as the last one that was right.
-            true => next.max(self.time.saturating_add(sample.now.saturating_sub(self.came))),
+            true => next.max(
+                self.time
+                    .saturating_add(sample.now.saturating_sub(self.came)),
+            ),
             false => next,
         }
     }

@@ -236,10 +236,7 @@ fn tracks_that_step_together_stay_together() {
     }
     // Forward, too.
     let stepped = outgoing.resync(stepped, -ms(3_600_000));
-    assert_eq!(
-        stamp(&outgoing, stepped, BASE + ms(3_602_000)),
-        ms(10_000)
-    );
+    assert_eq!(stamp(&outgoing, stepped, BASE + ms(3_602_000)), ms(10_000));
     // A pad that has not made the step yet.
     assert_eq!(stamp(&outgoing, followed, due), ms(10_000));
 }
