@@ -10,6 +10,7 @@ use gstmoq::media::{
     caps::{self, Stream},
     codec::Kind,
     incoming::{Join, Timeline},
+    nanos::nanos,
     outgoing::{Arrival, Before, Outgoing},
 };
 
@@ -39,18 +40,19 @@ fn picture() -> Bytes {
 fn stamp(criterion: &mut Criterion) {
     criterion.bench_function("timeline: a frame to publish", |bencher| {
         let mut timeline = Outgoing::default();
-        timeline.start(ClockTime::ZERO);
+        timeline.start(0, 0);
         let anchor = timeline.anchor(Arrival {
-            due: ClockTime::ZERO,
-            now: ClockTime::ZERO,
+            due: 0,
+            now: 0,
             live: true,
             sparse: false,
+            lead: false,
             published: None,
             before: Before::Nothing,
         });
-        let mut due = ClockTime::ZERO;
+        let mut due = 0;
         bencher.iter(|| {
-            due += FRAME;
+            due += nanos(FRAME);
             black_box(timeline.stamp(black_box(anchor), due))
         });
     });

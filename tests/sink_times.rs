@@ -215,7 +215,7 @@ fn a_time_that_strays_costs_no_frame() {
     for (at, frame) in frames.iter().enumerate() {
         assert_eq!(number(&frame.payload), at as u32);
         let place = (frame.timestamp - frames[0].timestamp) / 1000;
-        assert!(place.abs_diff(at as u64 * 10) <= 20, "{at} at {place} ms");
+        assert!(place.abs_diff(at as u64 * 10) <= 40, "{at} at {place} ms");
     }
 }
 

@@ -6,7 +6,8 @@ use gst::ClockTime;
 use gstmoq::media::{
     codec::Kind,
     incoming::{Join, Timeline, TrackId, Verdict},
-    outgoing::{Anchor, Arrival, Before, Outgoing},
+    nanos::nanos,
+    outgoing::{Anchor, Arrival, Before, Continuity, Judgement, Outgoing, Sample},
     timing::{Format, Times, Timing},
 };
 
@@ -113,31 +114,32 @@ impl Play {
 pub(super) fn outgoing(input: &[u8]) {
     let mut choices = Choices(input);
     let live = choices.flag();
-    let base = choices.time(60);
+    let base = nanos(choices.time(63));
     let mut outgoing = Outgoing::default();
-    outgoing.start(base);
-    let mut now = base;
+    outgoing.start(base, base);
+    let mut now = 0;
     let mut pads: [Pad; 3] = Default::default();
     for _ in 0..400 {
         if choices.is_over() {
             return;
         }
-        now += choices.short();
+        now += nanos(choices.short());
         let pad = &mut pads[usize::from(choices.byte()) % 3];
         let Some(times) = pad.times(&mut choices) else {
             continue;
         };
         assert!(times.departure <= times.presentation, "{times:?}");
-        pad.publish(&mut outgoing, base + times.presentation, now, live);
+        pad.publish(&mut outgoing, times, base, now, live);
     }
 }
 
 #[derive(Default)]
 struct Pad {
     timing: Timing,
+    continuity: Continuity,
     anchor: Option<Anchor>,
     before: Before,
-    published: Option<ClockTime>,
+    published: Option<i64>,
     previous: ClockTime,
 }
 
@@ -147,17 +149,20 @@ impl Pad {
             0 => {
                 self.timing.set_segment(segment(choices).as_ref());
                 self.before = self.anchor.take().map_or(self.before, Before::Segment);
+                self.continuity.reset();
             }
             1 => {
                 self.timing.reset();
                 self.timing.set_segment(segment(choices).as_ref());
                 self.before = self.anchor.take().map_or(self.before, Before::Restart);
+                self.continuity.reset();
             }
             _ => {}
         }
         let format = Format {
             in_order: choices.flag(),
             step: choices.flag().then(|| choices.time(63)),
+            refers: choices.flag(),
         };
         let any = |choices: &mut Choices<'_>| match choices.byte() % 4 {
             0 => None,
@@ -170,26 +175,44 @@ impl Pad {
         self.timing.times(pts, dts, format).ok()
     }
 
-    fn publish(&mut self, outgoing: &mut Outgoing, due: ClockTime, now: ClockTime, live: bool) {
+    fn publish(&mut self, outgoing: &mut Outgoing, times: Times, base: i64, now: i64, live: bool) {
         let new = self.anchor.is_none();
-        let anchor = *self.anchor.get_or_insert_with(|| {
+        let clock = base.saturating_add(now);
+        let due = base.saturating_add(times.presentation);
+        let mut anchor = *self.anchor.get_or_insert_with(|| {
             outgoing.anchor(Arrival {
                 due,
-                now,
+                now: clock,
                 live,
                 sparse: false,
+                lead: times.lead,
                 published: self.published,
                 before: self.before,
             })
         });
-        // What is live and far too early is dropped, all else waits until it is due.
-        let (due_now, offset) = (now + ClockTime::from_seconds(60), outgoing.offset(anchor));
-        if live && due + offset > due_now {
-            return;
-        }
-        let time = outgoing.stamp(anchor, due);
+        let judgement = self.continuity.judge(Sample {
+            order: times.order,
+            now,
+            duration: None,
+            live,
+            is_ordered: times.is_ordered,
+            is_audio: false,
+            discont: false,
+            others: outgoing.step_of_others(anchor),
+        });
+        let moved = match judgement {
+            Judgement::Move(by) => by,
+            Judgement::Resync(shift) => {
+                anchor = outgoing.resync(anchor, shift);
+                self.anchor = Some(anchor);
+                0
+            }
+        };
+        let time = nanos(outgoing.stamp(anchor, due.saturating_add(moved)));
         let newest = self.published.unwrap_or_default();
-        if new && !matches!(self.before, Before::Segment(_)) {
+        // Times at the end of all that can be counted have no room to go on.
+        let is_sane = due.unsigned_abs() < 1 << 61 && base < 1 << 61;
+        if new && is_sane && self.before == Before::Nothing && !live {
             assert!(time >= newest, "{time} after {newest}");
         }
         self.published = Some(newest.max(time));
