@@ -4,6 +4,7 @@
 mod common;
 
 use gst::prelude::*;
+use moq_json::{Compression, snapshot};
 use moq_mux::catalog::CatalogFormat;
 
 use common::{
@@ -11,6 +12,7 @@ use common::{
     media::{Video, live_aac, live_opus, moqsink, moqsrc},
     pipeline::{DEADLINE, describe, wait_message_that, wait_pad},
     publisher, unique_broadcast,
+    viewer::first_group,
 };
 
 /// hang's catalog, compressed or not, with the track "a".
@@ -222,6 +224,59 @@ fn what_moqsink_publishes_plays_by_msf_alone() {
             video.chain(audio).collect::<Vec<_>>()
         };
         assert_eq!(codecs(&catalog), codecs(&expected), "{format:?}");
+    }
+}
+
+/// The names of the tracks that a catalog lists.
+fn listed(catalog: &serde_json::Value) -> Vec<String> {
+    let name = |track: &serde_json::Value| track["name"].as_str().map(str::to_owned);
+    if let Some(tracks) = catalog["tracks"].as_array() {
+        let mut names: Vec<_> = tracks.iter().filter_map(name).collect();
+        names.sort();
+        return names;
+    }
+    let mut names: Vec<_> = ["audio", "text", "video"]
+        .iter()
+        .filter_map(|kind| catalog[kind]["renditions"].as_object())
+        .flat_map(|renditions| renditions.keys().cloned())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn the_first_catalog_that_a_player_gets_is_whole() {
+    init();
+    let relay = Relay::start().expect("the relay starts");
+    let name = named("whole", ".hang");
+    let viewer = Viewer::start(&relay.url(), &name);
+    // Video comes later than audio, and each with changes to come: its delay, its bitrate.
+    let _publisher = Running::play(&format!(
+        "{} ! identity sync=true ts-offset=200000000 ! moq.sink_0 {} ! moq.sink_1 {} ! moq.sink_2 {} \
+         sink_1::track=aac sink_2::track=opus",
+        Video::default().live(),
+        live_aac(),
+        live_opus(),
+        moqsink(&relay.url(), &name)
+    ));
+    viewer.wait("each track, and a change", DEADLINE, |seen| {
+        let tracks = ["video", "aac", "opus"];
+        let flows = tracks.iter().all(|track| seen.count(track) > 10);
+        let video = seen.catalog().video.renditions.get("video").cloned();
+        flows && video.is_some_and(|video| video.delay.is_some())
+    });
+    for (track, compression) in [
+        ("catalog.json", Compression::None),
+        ("catalog", Compression::None),
+        ("catalog.json.z", Compression::Deflate),
+    ] {
+        let (_, text) = first_group(&relay.url(), &name, track);
+        let mut config = snapshot::consumer::Config::default();
+        config.compression = compression;
+        let mut decoder = snapshot::Decoder::<serde_json::Value>::new(config);
+        decoder.snapshot(&text).expect("a catalog");
+        let catalog = decoder.decode().expect("JSON").expect("a catalog");
+        assert_eq!(listed(&catalog), ["aac", "opus", "video"], "{track}");
     }
 }
 

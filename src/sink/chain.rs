@@ -152,6 +152,7 @@ impl MoqSinkPad {
         let charge = part.budget.charge(payload.len(), time);
         part.send(PadMessage::Frame(Frame {
             timestamp: time.useconds(),
+            duration,
             key,
             last: clear.is_none(),
             payload,
@@ -163,6 +164,7 @@ impl MoqSinkPad {
             // In the same group, so that whoever gets the cue knows when it ends.
             part.send(PadMessage::Frame(Frame {
                 timestamp: clear.useconds(),
+                duration: None,
                 key: false,
                 last: true,
                 payload: Bytes::new(),
