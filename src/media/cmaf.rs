@@ -60,7 +60,9 @@ pub fn init(rendition: &Rendition) -> Result<Bytes, Malformed> {
             Rendition::Audio(config) => Muxer::audio(config),
             Rendition::Text(_) | Rendition::Data(_) => return Ok(None),
         };
-        muxer?.with_timescale(Ticks::of(rendition).timescale())?.init()
+        muxer?
+            .with_timescale(Ticks::of(rendition).timescale())?
+            .init()
     })?;
     init.map_err(|err: moq_mux::Error| Malformed(err.to_string()))?
         .ok_or_else(|| "nothing describes the stream".into())

@@ -60,7 +60,8 @@ impl MoqSinkPad {
         let caps = self.container().narrow(&template);
         let caps = match query.filter() {
             Some(filter) => {
-                let offered = |caps| filter.intersect_with_mode(caps, gst::CapsIntersectMode::First);
+                let offered =
+                    |caps| filter.intersect_with_mode(caps, gst::CapsIntersectMode::First);
                 let wrapped = offered(&caps);
                 match wrapped.is_empty() {
                     true => offered(&template),

@@ -126,7 +126,8 @@ struct Timed {
 impl Timed {
     /// tfhd, tfdt and trun follow the headers of moof and traf, and mfhd.
     fn read(fragment: &[u8]) -> Self {
-        let u32_at = |at: usize| u32::from_be_bytes(*fragment[at..].first_chunk().expect("a field"));
+        let u32_at =
+            |at: usize| u32::from_be_bytes(*fragment[at..].first_chunk().expect("a field"));
         assert_eq!(&fragment[36..40], b"tfhd");
         assert_eq!(u32_at(40), 0x02_0008, "with a duration");
         assert_eq!(&fragment[56..60], b"tfdt");
@@ -275,7 +276,11 @@ fn reordered_pictures_keep_their_times_and_decode_times_rise() {
             }
         }
         assert!(decoded.is_sorted_by(|one, next| one < next), "{decoded:?}");
-        assert!(samples.windows(2).all(|pair| pair[1].begin == pair[0].end()));
+        assert!(
+            samples
+                .windows(2)
+                .all(|pair| pair[1].begin == pair[0].end())
+        );
     }
 }
 
@@ -286,7 +291,11 @@ fn a_pause_of_video_is_bridged_and_one_of_audio_is_a_gap() {
     let (samples, read) = timed(&video_at(Some(30.0)), Some(0), &times);
     assert_eq!(read, times);
     for pair in samples.windows(2) {
-        assert_eq!(pair[1].begin, pair[0].end(), "players drop what comes after a gap");
+        assert_eq!(
+            pair[1].begin,
+            pair[0].end(),
+            "players drop what comes after a gap"
+        );
     }
     let (last, first) = (samples[59], samples[31]);
     assert_eq!((last.begin, last.offset), (120_000 + 29_000, 0));
@@ -313,7 +322,11 @@ fn what_does_not_continue_the_video_before_is_a_gap() {
 fn jitter_of_capture_stays_off_the_decode_timeline() {
     let jitter = [0, 3000, 6000, 2000, 0, 5000, 1000].iter().cycle();
     let times = regular((30, 1), 100);
-    let times: Vec<u64> = times.iter().zip(jitter).map(|(time, off)| time + off).collect();
+    let times: Vec<u64> = times
+        .iter()
+        .zip(jitter)
+        .map(|(time, off)| time + off)
+        .collect();
     let (samples, read) = timed(&video_at(Some(30.0)), Some(0), &times);
     for (index, sample) in samples.iter().enumerate() {
         assert_eq!((sample.begin, sample.duration), (index as u64 * 1000, 1000));
