@@ -7,6 +7,7 @@ use std::{fs, path::PathBuf, process::Command};
 use bytes::Bytes;
 use gst::prelude::*;
 use hang::catalog::{Catalog, Container};
+use moq_mux::container::fmp4::mp4_atom::{Decode, Moof};
 
 use common::{
     Packet, Packets, Relay, Running, Viewer,
@@ -299,6 +300,16 @@ fn demuxed(file: &std::path::Path) -> Vec<Demuxed> {
     lines.collect()
 }
 
+/// Where a fragment's one sample begins and ends, as it says itself.
+fn span(fragment: &[u8]) -> (u64, u64) {
+    let moof = Moof::decode(&mut &*fragment).expect("a moof box");
+    let traf = &moof.traf[0];
+    let begin = traf.tfdt.as_ref().expect("a time").base_media_decode_time;
+    let duration = traf.trun[0].entries[0].duration;
+    let duration = duration.or(traf.tfhd.default_sample_duration);
+    (begin, begin + u64::from(duration.expect("a duration")))
+}
+
 /// What is published in fragments of one kind, as ffmpeg and GStreamer read the file that they make.
 struct Fragmented {
     claim: &'static str,
@@ -340,8 +351,16 @@ impl Fragmented {
         let file = folder.path().join("file.mp4");
         let init = seen.catalogs.iter().rev().find_map(init);
         let mut bytes = init.expect("an init segment").to_vec();
+        let mut end = 0;
         for frame in seen.frames(kind) {
             bytes.extend_from_slice(&frame.wire);
+            let (begin, next) = span(&frame.wire);
+            assert!(begin >= end, "{claim}: {begin} is before {end}");
+            assert!(
+                kind == "audio" || begin == end || end == 0,
+                "{claim}: a gap"
+            );
+            end = next;
         }
         fs::write(&file, bytes).expect("written");
 

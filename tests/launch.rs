@@ -277,16 +277,17 @@ fn a_parser_makes_what_fragments_have_room_for() {
     common::init();
     let installed = Installed::new();
     let relay = Relay::start().expect("the relay starts");
-    for (encoder, parser) in [
-        ("x264enc tune=zerolatency", "! h264parse"),
-        ("x264enc tune=zerolatency", ""),
-        ("x265enc tune=zerolatency", "! h265parse"),
+    for encoder in [
+        "x264enc tune=zerolatency",
+        "x264enc tune=zerolatency ! h264parse",
+        "x264enc tune=zerolatency ! video/x-h264,stream-format=byte-stream ! h264parse",
+        "x265enc tune=zerolatency ! h265parse",
     ] {
         let broadcast = unique_broadcast("fragments");
         let viewer = Viewer::start(&relay.url(), &broadcast);
         let line = format!(
             "videotestsrc is-live=true ! video/x-raw,format=I420,width=160,height=120 ! {encoder} \
-             {parser} ! {} sink_0::container=cmaf",
+             ! {} sink_0::container=cmaf",
             moqsink(&relay.url(), &broadcast)
         );
         let tool = installed.start("gst-launch-1.0", &line, &[]);

@@ -151,7 +151,7 @@ impl Shared {
 
 /// The first group that a track still has, with its number: a relay hands on all that are kept.
 pub(crate) fn first_group(url: &str, broadcast: &str, track: &str) -> (u64, Vec<u8>) {
-    const BOUND: Duration = Duration::from_secs(10);
+    const BOUND: Duration = Duration::from_secs(30);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
