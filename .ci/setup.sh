@@ -11,6 +11,8 @@ PACKAGES=(
     gstreamer1.0-plugins-bad
     gstreamer1.0-plugins-ugly
     gstreamer1.0-libav
+    # Its demuxer reads what is published in fragments, in a test.
+    ffmpeg
     # Pango's text overlay, and letters for it.
     gstreamer1.0-x
     fonts-dejavu-core

@@ -3,14 +3,18 @@
 
 mod common;
 
+use std::thread;
+
 use gst::prelude::*;
+use moq_json::{Compression, snapshot};
 use moq_mux::catalog::CatalogFormat;
 
 use common::{
     Packets, Publisher, Relay, Running, Viewer, init,
-    media::{Video, live_aac, live_opus, moqsink, moqsrc},
+    media::{Video, live_aac, live_opus, moqsink, moqsrc, publish_clip},
     pipeline::{DEADLINE, describe, wait_message_that, wait_pad},
     publisher, unique_broadcast,
+    viewer::first_group,
 };
 
 /// hang's catalog, compressed or not, with the track "a".
@@ -222,6 +226,51 @@ fn what_moqsink_publishes_plays_by_msf_alone() {
             video.chain(audio).collect::<Vec<_>>()
         };
         assert_eq!(codecs(&catalog), codecs(&expected), "{format:?}");
+    }
+}
+
+/// The names of the tracks that a catalog lists.
+fn listed(catalog: &serde_json::Value) -> Vec<String> {
+    let name = |track: &serde_json::Value| track["name"].as_str().map(str::to_owned);
+    if let Some(tracks) = catalog["tracks"].as_array() {
+        let mut names: Vec<_> = tracks.iter().filter_map(name).collect();
+        names.sort();
+        return names;
+    }
+    let mut names: Vec<_> = ["audio", "text", "video"]
+        .iter()
+        .filter_map(|kind| catalog[kind]["renditions"].as_object())
+        .flat_map(|renditions| renditions.keys().cloned())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn the_first_catalog_that_a_player_gets_is_whole() {
+    init();
+    let relay = Relay::start().expect("the relay starts");
+    let name = named("whole", ".hang");
+    let tracks = [
+        ("catalog.json", Compression::None),
+        ("catalog", Compression::None),
+        ("catalog.json.z", Compression::Deflate),
+    ];
+    let players = tracks.map(|(track, compression)| {
+        let (url, name) = (relay.url(), name.clone());
+        let first = thread::spawn(move || first_group(&url, &name, track));
+        (track, compression, first)
+    });
+    let _publisher = Running::play(&publish_clip(&relay.url(), &name));
+    for (track, compression, first) in players {
+        let (sequence, text) = first.join().expect("a catalog comes");
+        let mut config = snapshot::consumer::Config::default();
+        config.compression = compression;
+        let mut decoder = snapshot::Decoder::<serde_json::Value>::new(config);
+        decoder.snapshot(&text).expect("a catalog");
+        let catalog = decoder.decode().expect("JSON").expect("a catalog");
+        assert_eq!(listed(&catalog), ["audio", "video"], "{track}");
+        assert_eq!(sequence, 0, "{track}: none came before");
     }
 }
 

@@ -2,11 +2,12 @@
 
 mod common;
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, process::Command};
 
 use bytes::Bytes;
 use gst::prelude::*;
 use hang::catalog::{Catalog, Container};
+use moq_mux::container::fmp4::mp4_atom::{Decode, Moof};
 
 use common::{
     Packet, Packets, Relay, Running, Viewer,
@@ -264,6 +265,201 @@ fn loc_carries_each_stream() {
 #[test]
 fn cmaf_carries_each_stream() {
     carries("cmaf");
+}
+
+/// What ffmpeg's demuxer says of each packet of a file, in microseconds.
+struct Demuxed {
+    shown: i64,
+    decoded: i64,
+    duration: i64,
+}
+
+fn demuxed(file: &std::path::Path) -> Vec<Demuxed> {
+    let output = Command::new("ffprobe")
+        .args(["-v", "error", "-of", "csv=p=0", "-show_entries"])
+        .arg("packet=pts_time,dts_time,duration_time")
+        .arg(file)
+        .output()
+        .expect("ffprobe is installed");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(errors.is_empty(), "{errors}");
+    let text = String::from_utf8(output.stdout).expect("text");
+    // It does not say how long a packet of Opus lasts, and the first one of AAC.
+    let micros = |field: &str| match field {
+        "N/A" => 0,
+        field => (field.parse::<f64>().expect("a time") * 1e6).round() as i64,
+    };
+    let lines = text.lines().map(|line| {
+        let fields: Vec<_> = line.split(',').filter(|field| !field.is_empty()).collect();
+        Demuxed {
+            shown: micros(fields[0]),
+            decoded: micros(fields[1]),
+            duration: micros(fields[2]),
+        }
+    });
+    lines.collect()
+}
+
+/// Where a fragment's one sample begins and ends, as it says itself.
+fn span(fragment: &[u8]) -> (u64, u64) {
+    let moof = Moof::decode(&mut &*fragment).expect("a moof box");
+    let traf = &moof.traf[0];
+    let begin = traf.tfdt.as_ref().expect("a time").base_media_decode_time;
+    let duration = traf.trun[0].entries[0].duration;
+    let duration = duration.or(traf.tfhd.default_sample_duration);
+    (begin, begin + u64::from(duration.expect("a duration")))
+}
+
+/// What is published in fragments of one kind, as ffmpeg and GStreamer read the file that they make.
+struct Fragmented {
+    claim: &'static str,
+    sent: Packets,
+    viewer: Viewer,
+    publisher: Running,
+}
+
+impl Fragmented {
+    fn start(relay: &Relay, claim: &'static str, source: &str) -> Self {
+        let broadcast = unique_broadcast("fragmented");
+        let viewer = Viewer::start(&relay.url(), &broadcast);
+        let publisher = Running::launch(&format!(
+            "{source} ! moq.sink_0 {}",
+            moqsink(&relay.url(), &broadcast)
+        ));
+        let pad = wait_pad(&publisher.element("moq"), "sink_0", DEADLINE);
+        pad.set_property_from_str("container", "cmaf");
+        let sent = Packets::of(&pad);
+        publisher.start();
+        Self {
+            claim,
+            sent,
+            viewer,
+            publisher,
+        }
+    }
+
+    /// `irregular` says that there are pauses.
+    fn check(&self, kind: &str, irregular: bool) {
+        let claim = self.claim;
+        self.publisher.wait_eos();
+        let sent = self.sent.so_far();
+        assert!(sent.len() > 30, "{claim}: {} were sent", sent.len());
+        let seen = self
+            .viewer
+            .wait(claim, DEADLINE, |seen| seen.broadcasts_ended > 0);
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("file.mp4");
+        let init = seen.catalogs.iter().rev().find_map(init);
+        let mut bytes = init.expect("an init segment").to_vec();
+        let mut end = 0;
+        for frame in seen.frames(kind) {
+            bytes.extend_from_slice(&frame.wire);
+            let (begin, next) = span(&frame.wire);
+            assert!(begin >= end, "{claim}: {begin} is before {end}");
+            assert!(
+                kind == "audio" || begin == end || end == 0,
+                "{claim}: a gap"
+            );
+            end = next;
+        }
+        fs::write(&file, bytes).expect("written");
+
+        let read = demuxed(&file);
+        assert_eq!(read.len(), sent.len(), "{claim}: packets");
+        let told = read.iter().all(|packet| packet.duration > 0);
+        assert!(told || kind == "audio", "{claim}: durations");
+        assert!(
+            read.is_sorted_by(|one, next| one.decoded < next.decoded),
+            "{claim}: decode times rise"
+        );
+        // The first ones of reordered video are closer together: there is no time before zero.
+        for (index, pair) in read.windows(2).enumerate().skip(3) {
+            let gap = pair[1].decoded - pair[0].decoded - pair[0].duration;
+            assert!(gap >= -2, "{claim}: {index} overlaps by {gap} us");
+            assert!(irregular || gap <= 2, "{claim}: {gap} us after {index}");
+        }
+        // Opus begins with what is left out.
+        let begin = |packet: &Packet| packet.running_time.expect("a time").useconds() as i64;
+        let apart = read[0].shown - begin(&sent[0]);
+        for (sent, read) in sent.iter().zip(&read) {
+            let off = (read.shown - apart - begin(sent)).abs();
+            let most = if kind == "video" { 100 } else { 5_400 };
+            assert!(off <= most, "{claim}: {off} us off");
+        }
+
+        let player = Running::launch(&format!(
+            "filesrc location=\"{}\" ! qtdemux name=d d.{kind}_0 ! fakesink name=sink sync=false",
+            file.display()
+        ));
+        let packets = Packets::into_sink(&player.element("sink"));
+        player.start();
+        let read = packets.wait_eos(DEADLINE);
+        assert!(
+            common::payloads(&read) == common::payloads(&sent),
+            "{claim}: by qtdemux"
+        );
+    }
+}
+
+#[test]
+fn other_demuxers_find_no_overlap_between_fragments() {
+    common::init();
+    let relay = Relay::start().expect("the relay starts");
+    let video = |rate: &str, b_frames: u32, elements: &str| {
+        format!(
+            "videotestsrc num-buffers=75 ! video/x-raw,format=I420,width=64,height=48,framerate={rate} \
+             {elements} ! x264enc bframes={b_frames} b-adapt=false key-int-max=30 speed-preset=ultrafast \
+             ! h264parse ! video/x-h264,stream-format=avc,alignment=au"
+        )
+    };
+    let audio = |rate: u32, encoder: &str| {
+        format!("audiotestsrc num-buffers=100 ! audio/x-raw,rate={rate},channels=2 ! {encoder}")
+    };
+    let unstated = "! capssetter caps=video/x-h264,framerate=(fraction)0/1";
+    let dropping = "! identity drop-probability=0.3";
+    let rows = [
+        ("30 fps", "video", video("30/1", 0, ""), false),
+        ("25 fps with B-frames", "video", video("25/1", 2, ""), false),
+        ("29.97 fps", "video", video("30000/1001", 2, ""), false),
+        ("23.976 fps", "video", video("24000/1001", 0, ""), false),
+        ("a variable rate", "video", video("30/1", 0, dropping), true),
+        (
+            "a variable rate that is not stated",
+            "video",
+            format!("{} {unstated}", video("30/1", 0, dropping)),
+            true,
+        ),
+        (
+            "AAC at 44.1 kHz",
+            "audio",
+            audio(44_100, "avenc_aac ! aacparse"),
+            false,
+        ),
+        (
+            "AAC at 48 kHz",
+            "audio",
+            audio(48_000, "avenc_aac ! aacparse"),
+            false,
+        ),
+        (
+            "Opus of 20 ms",
+            "audio",
+            audio(48_000, "opusenc frame-size=20 ! opusparse"),
+            true,
+        ),
+        (
+            "Opus of 2.5 ms",
+            "audio",
+            audio(48_000, "opusenc frame-size=2.5 ! opusparse"),
+            true,
+        ),
+    ];
+    let under_way = rows.map(|(claim, kind, source, irregular)| {
+        (Fragmented::start(&relay, claim, &source), kind, irregular)
+    });
+    for (row, kind, irregular) in under_way {
+        row.check(kind, irregular);
+    }
 }
 
 #[test]

@@ -17,6 +17,7 @@ use common::{
     media::{CLIP_FRAMES, Video, clip, moqsink},
     unique_broadcast,
 };
+use hang::catalog::Container;
 use tempfile::TempDir;
 
 /// How long a tool may take to do what is asked of it; the first one scans all plugins.
@@ -269,6 +270,35 @@ fn a_file_is_published_at_its_own_speed_and_ends() {
     viewer.wait("the whole clip", BOUND, |seen| {
         seen.frames("video").len() == CLIP_FRAMES
     });
+}
+
+#[test]
+fn a_parser_makes_what_fragments_have_room_for() {
+    common::init();
+    let installed = Installed::new();
+    let relay = Relay::start().expect("the relay starts");
+    for encoder in [
+        "x264enc tune=zerolatency",
+        "x264enc tune=zerolatency ! h264parse",
+        "x264enc tune=zerolatency ! video/x-h264,stream-format=byte-stream ! h264parse",
+        "x265enc tune=zerolatency ! h265parse",
+    ] {
+        let broadcast = unique_broadcast("fragments");
+        let viewer = Viewer::start(&relay.url(), &broadcast);
+        let line = format!(
+            "videotestsrc is-live=true ! video/x-raw,format=I420,width=160,height=120 ! {encoder} \
+             ! {} sink_0::container=cmaf",
+            moqsink(&relay.url(), &broadcast)
+        );
+        let tool = installed.start("gst-launch-1.0", &line, &[]);
+        let seen = viewer.wait(&line, BOUND, |seen| seen.count("video") > 20);
+        drop(tool);
+        let video = &seen.catalog().video.renditions["video"];
+        assert!(matches!(video.container, Container::Cmaf { .. }), "{line}");
+        let record = video.description.as_ref().expect("a record");
+        assert_eq!(record[0], 1, "{line}: its version");
+        assert!(seen.frames("video")[0].key, "{line}");
+    }
 }
 
 #[test]

@@ -4,6 +4,8 @@
 mod reader;
 #[cfg(test)]
 mod tests;
+mod ticks;
+mod timeline;
 mod writer;
 
 use std::panic::{self, AssertUnwindSafe};
@@ -19,12 +21,11 @@ use moq_mux::{
 };
 use moq_net::Timescale;
 
+use self::ticks::Ticks;
 use super::rendition::Rendition;
 
 pub use self::writer::Fragments;
 
-/// Ticks in a second of what is written: MoQ's own, so that no time is rounded.
-const TIMESCALE: Timescale = Timescale::MICRO;
 /// The track that [`Muxer`] declares.
 const TRACK_ID: u32 = 1;
 /// An init segment has no sample tables, so a larger one (bytes) is no init segment.
@@ -59,7 +60,9 @@ pub fn init(rendition: &Rendition) -> Result<Bytes, Malformed> {
             Rendition::Audio(config) => Muxer::audio(config),
             Rendition::Text(_) | Rendition::Data(_) => return Ok(None),
         };
-        muxer?.with_timescale(TIMESCALE)?.init()
+        muxer?
+            .with_timescale(Ticks::of(rendition).timescale())?
+            .init()
     })?;
     init.map_err(|err: moq_mux::Error| Malformed(err.to_string()))?
         .ok_or_else(|| "nothing describes the stream".into())

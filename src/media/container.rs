@@ -14,6 +14,13 @@ const MAX_AAC_RATE: u32 = 48_000;
 
 /// The highest rate that a sample entry has room for (ISO/IEC 14496-12 section 12.2.3).
 const MAX_ENTRY_RATE: u32 = 65_535;
+/// What a fragment has room for, as far as the choice is upstream's: an encoder or a parser makes one of
+/// these, while a sample rate or a channel count has to be changed before the encoder, so they are
+/// refused with their caps, which says so.
+const CMAF: &str = "video/x-h264, stream-format=(string)avc; \
+    video/x-h265, stream-format=(string)hvc1; \
+    video/x-av1; video/x-vp8; video/x-vp9; \
+    audio/mpeg, mpegversion=(int)4; audio/x-opus; audio/x-flac";
 /// More channels need a mapping table, which the init segment of the library has no room for.
 const MAX_OPUS_CHANNELS: u32 = 2;
 
@@ -41,6 +48,19 @@ pub enum Container {
 }
 
 impl Container {
+    /// What of `caps` can be wrapped so, for upstream to choose from.
+    pub fn narrow(self, caps: &gst::Caps) -> gst::Caps {
+        match self {
+            Self::Legacy | Self::Loc => caps.clone(),
+            Self::Cmaf => {
+                let room = CMAF
+                    .parse::<gst::Caps>()
+                    .expect("the caps are a literal, and a test parses them");
+                caps.intersect(&room)
+            }
+        }
+    }
+
     /// Refuses a stream of which its caps say already that it cannot be wrapped so.
     ///
     /// # Errors
@@ -178,6 +198,35 @@ mod tests {
             assert!(refused.to_string().contains(reason), "{refused}");
             assert!(Container::Loc.of(&rendition).is_ok());
             assert!(Container::Legacy.of(&rendition).is_ok());
+        }
+    }
+
+    #[test]
+    fn upstream_is_told_what_cmaf_has_room_for() {
+        gst::init().expect("GStreamer initializes");
+        let all = crate::media::codec::sink_caps();
+        assert_eq!(Container::Legacy.narrow(&all), all);
+        assert_eq!(Container::Loc.narrow(&all), all);
+        let narrowed = Container::Cmaf.narrow(&all);
+        assert!(narrowed.is_subset(&all));
+        let names: Vec<_> = narrowed.iter().map(|caps| caps.name().as_str()).collect();
+        assert_eq!(
+            names,
+            [
+                "video/x-h264",
+                "video/x-h265",
+                "video/x-av1",
+                "video/x-vp8",
+                "video/x-vp9",
+                "audio/mpeg",
+                "audio/x-opus",
+                "audio/x-flac"
+            ]
+        );
+        for (index, format) in ["avc", "hvc1"].into_iter().enumerate() {
+            let structure = narrowed.structure(index).expect("a structure");
+            assert_eq!(structure.get("stream-format"), Ok(format));
+            assert!(Container::Cmaf.check(Kind::Video, structure).is_ok());
         }
     }
 

@@ -182,6 +182,7 @@ impl MoqSinkPad {
         let charge = part.budget.charge(payload.len(), time);
         part.send(PadMessage::Frame(Frame {
             timestamp: time.useconds(),
+            duration,
             key,
             last: clear.is_none(),
             payload,
@@ -204,6 +205,7 @@ impl MoqSinkPad {
     fn clear(&self, part: &Part, time: gst::ClockTime, end: gst::ClockTime, live: bool) {
         part.send(PadMessage::Frame(Frame {
             timestamp: end.useconds(),
+            duration: None,
             key: false,
             last: true,
             payload: Bytes::new(),

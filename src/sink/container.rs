@@ -8,7 +8,7 @@ use moq_mux::{
 };
 use moq_net::{Timestamp, frame, group};
 
-use crate::media::{caps, cmaf::Fragments, codec::Kind, duration, rendition::Rendition};
+use crate::media::{caps, cmaf::Fragments, codec::Kind, rendition::Rendition};
 
 /// What wraps the frames of one track.
 pub(super) enum Container {
@@ -20,13 +20,9 @@ impl Container {
     pub(super) fn of(rendition: &Rendition) -> Self {
         let kind = rendition.kind();
         match rendition.container() {
-            catalog::Container::Cmaf { .. } => Self::Fragments(match kind {
-                Kind::Video => Fragments::pictures(
-                    caps::reorder_depth(rendition),
-                    duration::of(rendition, &[]),
-                ),
-                Kind::Audio | Kind::Text | Kind::Data => Fragments::sound(),
-            }),
+            catalog::Container::Cmaf { .. } => {
+                Self::Fragments(Fragments::of(rendition, caps::reorder_depth(rendition)))
+            }
             catalog::Container::Loc => Self::Frames(wire::Container::Loc(framing(kind))),
             catalog::Container::Legacy | catalog::Container::Unknown(_) => Self::legacy(kind),
         }
@@ -43,11 +39,12 @@ impl Container {
         }
     }
 
-    /// Appends a frame of `timestamp` microseconds to a group.
+    /// Appends a frame of `timestamp` microseconds to a group; `duration` is what its buffer says.
     pub(super) fn write(
         &mut self,
         group: &mut group::Producer,
         timestamp: u64,
+        duration: Option<gst::ClockTime>,
         key: bool,
         payload: Bytes,
     ) -> moq_mux::Result<()> {
@@ -64,7 +61,7 @@ impl Container {
                 container.write(group, &[frame])
             }
             Self::Fragments(fragments) => {
-                let fragment = fragments.wrap(timestamp, key, &payload);
+                let fragment = fragments.wrap(timestamp, duration, key, &payload);
                 let info = frame::Info {
                     size: fragment.len() as u64,
                     timestamp: time,

@@ -42,16 +42,46 @@ impl MoqSinkPad {
     }
 
     pub(super) fn query(&self, sink: &MoqSink, query: &mut gst::QueryRef) -> bool {
-        let answered = gst::Pad::query_default(&*self.obj(), Some(&*sink.obj()), query);
-        if let gst::QueryViewMut::AcceptCaps(query) = query.view_mut()
-            && !query.result()
-            && let Err(reason) = caps::Stream::from_caps(query.caps())
-        {
-            // The CAPS event will not come: nothing else says what to do about it.
-            gst::warning!(CAT, imp = self, "Refused: {reason}");
-            self.refused(&reason.to_string());
+        match query.view_mut() {
+            gst::QueryViewMut::Caps(query) => self.answer_caps(query),
+            gst::QueryViewMut::AcceptCaps(query) => self.answer_accept_caps(query),
+            _ => return gst::Pad::query_default(&*self.obj(), Some(&*sink.obj()), query),
         }
-        answered
+        true
+    }
+
+    /// What the pad takes with its container, for upstream to choose from.
+    ///
+    /// Where upstream offers nothing of that, the answer is what the template has of the offer: an empty
+    /// one would end in an error of the encoder that says nothing, while the CAPS event that comes now
+    /// is refused by a warning and `track-error` that say what to do.
+    fn answer_caps(&self, query: &mut gst::query::Caps) {
+        let template = self.obj().pad_template_caps();
+        let caps = self.container().narrow(&template);
+        let caps = match query.filter() {
+            Some(filter) => {
+                let offered =
+                    |caps| filter.intersect_with_mode(caps, gst::CapsIntersectMode::First);
+                let wrapped = offered(&caps);
+                match wrapped.is_empty() {
+                    true => offered(&template),
+                    false => wrapped,
+                }
+            }
+            None => caps,
+        };
+        query.set_result(&caps);
+    }
+
+    /// Whether the pad's template has the caps: what only the container has no room for is left to the
+    /// CAPS event, for the same reason.
+    fn answer_accept_caps(&self, query: &mut gst::query::AcceptCaps) {
+        let accepted = query.caps().is_subset(&self.obj().pad_template_caps());
+        query.set_result(accepted);
+        if !accepted && let Err(reason) = caps::Stream::from_caps(query.caps()) {
+            // No CAPS event comes: nothing else says what to do about it.
+            gst::warning!(CAT, imp = self, "Refused: {reason}");
+        }
     }
 
     fn flush_start(&self) {

@@ -359,6 +359,7 @@ mod tests {
         });
         let frame = |key: bool| Frame {
             timestamp: 0,
+            duration: None,
             key,
             last: true,
             payload: Bytes::new(),

@@ -56,6 +56,9 @@ pub(super) struct Publication {
 struct Broadcast {
     producer: broadcast::Producer,
     catalog: catalog::Producer<Sections>,
+    /// Withholds the catalog until the announcement: relays hand on every one that was published, and
+    /// some players read the first alone.
+    withheld: Option<catalog::Reserved<Sections>>,
     names: Names,
     announcement: Announcement,
 }
@@ -207,6 +210,7 @@ impl Publication {
             && let Announcement::Due(due) = broadcast.announcement
             && (complete || now >= due)
         {
+            broadcast.withheld = None;
             let route = origin::Route::default();
             broadcast.producer.announce(route).map_err(Error::Publish)?;
             broadcast.announcement = Announcement::Made(now);
@@ -256,6 +260,9 @@ impl Publication {
     pub(super) fn finish(&mut self) {
         // Refused only when the catalog is over anyway.
         let _ = self.edit(|catalog| catalog.ext.end = true);
+        if let Some(broadcast) = &mut self.broadcast {
+            broadcast.withheld = None;
+        }
         for mut track in self.retired.drain(..) {
             track.finish();
         }
@@ -345,13 +352,14 @@ impl Publication {
         };
         let Frame {
             timestamp,
+            duration,
             key,
             last,
             payload,
             ..
         } = frame;
         let bytes = payload.len();
-        let written = track.write(timestamp, key, payload, &mut self.watchers);
+        let written = track.write(timestamp, duration, key, payload, &mut self.watchers);
         if last {
             track.end_cue();
         }

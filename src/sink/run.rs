@@ -75,6 +75,8 @@ pub(super) struct Peer {
 pub(super) struct Frame {
     /// MoQ time in microseconds.
     pub(super) timestamp: u64,
+    /// How long it lasts, if its buffer says so.
+    pub(super) duration: Option<gst::ClockTime>,
     pub(super) key: bool,
     pub(super) payload: Bytes,
     /// Its cue has no frame after this one.

@@ -131,6 +131,7 @@ impl Track {
     pub(super) fn write(
         &mut self,
         timestamp: u64,
+        duration: Option<gst::ClockTime>,
         key: bool,
         payload: Bytes,
         watchers: &mut JoinSet<()>,
@@ -148,7 +149,7 @@ impl Track {
         open.frames += 1;
         open.bytes += bytes;
         self.container
-            .write(&mut open.group, timestamp, key, payload)?;
+            .write(&mut open.group, timestamp, duration, key, payload)?;
         let sequence = open.group.sequence;
         let pending = self.pending.last_mut();
         if let Some(pending) = pending.filter(|pending| pending.group.sequence == sequence) {

@@ -149,12 +149,31 @@ impl Shared {
     }
 }
 
-async fn watch(
-    url: String,
-    name: String,
-    format: CatalogFormat,
-    shared: Arc<Shared>,
-) -> anyhow::Result<()> {
+/// The first group that a track still has, with its number: a relay hands on all that are kept.
+pub(crate) fn first_group(url: &str, broadcast: &str, track: &str) -> (u64, Vec<u8>) {
+    const BOUND: Duration = Duration::from_secs(30);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let reading = async {
+        let (consumer, _connection) = connect(url)?;
+        let broadcast = consumer.routed_broadcast(broadcast).await?;
+        let preferences = Subscription::default()
+            .with_max_age(Duration::from_secs(30))
+            .with_groups(0..);
+        let mut track = broadcast.track(track)?.subscribe(preferences).await?;
+        let group = track.recv_group().await?;
+        let mut group = group.ok_or_else(|| anyhow::anyhow!("the track has no group"))?;
+        let frame = group.read_frame().await?;
+        let frame = frame.ok_or_else(|| anyhow::anyhow!("the group is empty"))?;
+        Ok::<_, anyhow::Error>((group.sequence, frame.payload.to_vec()))
+    };
+    let read = runtime.block_on(async { tokio::time::timeout(BOUND, reading).await });
+    read.expect("in time").expect("a group")
+}
+
+fn connect(url: &str) -> anyhow::Result<(moq_net::origin::Consumer, moq_tokio::Connection)> {
     let mut config = moq_tokio::connect::Config::default();
     config.tls.insecure = Some(true);
     config.websocket.enabled = Some(false);
@@ -162,9 +181,19 @@ async fn watch(
     let client = config.init(moq_tokio::quic::Config::default())?;
     let origin = moq_tokio::origin::spawn();
     let consumer = origin.consume();
-    let _connection = client
+    let connection = client
         .with_subscriber(origin)
-        .connect(url::Url::parse(&url)?);
+        .connect(url::Url::parse(url)?);
+    Ok((consumer, connection))
+}
+
+async fn watch(
+    url: String,
+    name: String,
+    format: CatalogFormat,
+    shared: Arc<Shared>,
+) -> anyhow::Result<()> {
+    let (consumer, _connection) = connect(&url)?;
     loop {
         let broadcast = consumer.routed_broadcast(name.as_str()).await?;
         // An error says that the broadcast was lost: it may come again.

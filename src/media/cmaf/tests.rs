@@ -115,10 +115,150 @@ fn h264_init() -> Init {
     Init::parse(&init).expect("it is read back")
 }
 
-/// The tfdt box follows the headers of moof and traf, mfhd and tfhd.
-fn decode_time(fragment: &[u8]) -> u64 {
-    let time = fragment[60..].first_chunk().expect("a tfdt box");
-    u64::from_be_bytes(*time)
+/// What a fragment says of the time of its one sample, in ticks.
+#[derive(Clone, Copy, Debug)]
+struct Timed {
+    begin: u64,
+    duration: u64,
+    offset: i32,
+}
+
+impl Timed {
+    /// tfhd, tfdt and trun follow the headers of moof and traf, and mfhd.
+    fn read(fragment: &[u8]) -> Self {
+        let u32_at =
+            |at: usize| u32::from_be_bytes(*fragment[at..].first_chunk().expect("a field"));
+        assert_eq!(&fragment[36..40], b"tfhd");
+        assert_eq!(u32_at(40), 0x02_0008, "with a duration");
+        assert_eq!(&fragment[56..60], b"tfdt");
+        assert_eq!(&fragment[76..80], b"trun");
+        Self {
+            begin: u64::from_be_bytes(*fragment[64..].first_chunk().expect("a time")),
+            duration: u32_at(48).into(),
+            offset: u32_at(100).cast_signed(),
+        }
+    }
+
+    fn end(self) -> u64 {
+        self.begin + self.duration
+    }
+}
+
+fn video_at(framerate: Option<f64>) -> Rendition {
+    let mut rendition = h264();
+    if let Rendition::Video(config) = &mut rendition {
+        config.framerate = framerate;
+    }
+    rendition
+}
+
+/// Fragments of frames at these times (microseconds), as they say of themselves and as they are read.
+fn timed(rendition: &Rendition, depth: Option<u32>, times: &[u64]) -> (Vec<Timed>, Vec<u64>) {
+    let init = init(rendition).expect("an init segment");
+    let init = Init::parse(&init).expect("it is read back");
+    let mut fragments = Fragments::of(rendition, depth);
+    let each = times.iter().enumerate().map(|(index, time)| {
+        let fragment = fragments.wrap(*time, None, index == 0, b"frame");
+        let frames = init.frames(&fragment).expect("a fragment");
+        let [frame] = &frames[..] else {
+            panic!("{} frames", frames.len());
+        };
+        assert_eq!(frame.payload, &b"frame"[..]);
+        let read = u64::try_from(frame.timestamp.as_micros()).expect("a time");
+        (Timed::read(&fragment), read)
+    });
+    each.unzip()
+}
+
+/// The times of `count` frames of a rate, rounded down to microseconds as GStreamer does.
+fn regular(rate: (u64, u64), count: u64) -> Vec<u64> {
+    let time = |frame| frame * 1_000_000 * rate.1 / rate.0;
+    (0..count).map(time).collect()
+}
+
+#[test]
+fn fragments_of_a_regular_stream_lie_end_to_end() {
+    for (rate, frame) in [
+        ((30, 1), 1000),
+        ((25, 1), 1000),
+        ((60, 1), 1000),
+        ((30_000, 1001), 1001),
+        ((24_000, 1001), 1001),
+    ] {
+        let rendition = video_at(Some(rate.0 as f64 / rate.1 as f64));
+        let times = regular(rate, 500);
+        let (samples, read) = timed(&rendition, Some(0), &times);
+        for (index, sample) in samples.iter().enumerate() {
+            assert_eq!(sample.begin, index as u64 * frame, "{rate:?}");
+            assert_eq!((sample.duration, sample.offset), (frame, 0), "{rate:?}");
+        }
+        assert_eq!(read, times, "{rate:?}: as before");
+    }
+}
+
+#[test]
+fn audio_packets_lie_end_to_end_at_the_sample_rate() {
+    for (rate, samples) in [(44_100, 1024), (48_000, 1024)] {
+        let mut rendition = sound(AAC { profile: 2 }, Some(Bytes::from_static(ASC)));
+        if let Rendition::Audio(config) = &mut rendition {
+            config.sample_rate = rate;
+            config.description = Some(aac_config(rate));
+        }
+        // From a start that is between two samples.
+        let times = regular((rate.into(), samples), 500);
+        let times: Vec<u64> = times.iter().map(|time| time + 1_234_567).collect();
+        let (packets, read) = timed(&rendition, Some(0), &times);
+        for (pair, index) in packets.windows(2).zip(1..) {
+            assert_eq!(pair[1].begin, pair[0].end(), "{rate} Hz");
+            assert_eq!((pair[1].duration, pair[1].offset), (samples, 0));
+            assert!(read[index].abs_diff(times[index]) <= 23, "within a sample");
+        }
+    }
+}
+
+/// AAC-LC of two channels.
+fn aac_config(rate: u32) -> Bytes {
+    match rate {
+        44_100 => Bytes::from_static(&[0x12, 0x10]),
+        _ => Bytes::from_static(ASC),
+    }
+}
+
+#[test]
+fn opus_packets_last_as_long_as_they_say() {
+    let head = opus::Config::new(48_000, 2).with_pre_skip(312);
+    let rendition = sound(AudioCodec::Opus, Some(head.encode().expect("an OpusHead")));
+    for (packet, samples) in [(&[0xe0u8, 0][..], 120), (&[0xf8, 0], 960)] {
+        let mut fragments = Fragments::of(&rendition, Some(0));
+        let mut end = 0;
+        for index in 0..100 {
+            let time = index * samples * 1000 / 48;
+            let wrong = Some(gst::ClockTime::from_mseconds(1));
+            let sample = Timed::read(&fragments.wrap(time, wrong, true, packet));
+            assert_eq!((sample.begin, sample.duration), (end, samples));
+            assert_eq!(sample.offset, 0);
+            end = sample.end();
+        }
+    }
+}
+
+#[test]
+fn a_rate_that_nobody_states_is_that_of_the_buffers_or_of_the_steps() {
+    for stated in [true, false] {
+        let rendition = video_at(None);
+        let mut fragments = Fragments::of(&rendition, Some(0));
+        let duration = Some(gst::ClockTime::from_mseconds(40)).filter(|_| stated);
+        let samples: Vec<Timed> = (0..50)
+            .map(|frame| Timed::read(&fragments.wrap(frame * 40_000, duration, true, b"frame")))
+            .collect();
+        let known = if stated { 0 } else { 3 };
+        for sample in &samples[known..] {
+            assert_eq!(sample.duration, 3600);
+        }
+        for pair in samples.windows(2) {
+            assert_eq!(pair[1].begin, pair[0].end());
+        }
+    }
 }
 
 #[test]
@@ -126,35 +266,92 @@ fn reordered_pictures_keep_their_times_and_decode_times_rise() {
     // I P B B P B B, 40 ms each.
     let shown = [0, 3, 1, 2, 6, 4, 5].map(|frame| frame * 40_000);
     for depth in [None, Some(1), Some(2)] {
-        let frame = gst::ClockTime::from_mseconds(40);
-        let mut fragments = Fragments::pictures(depth, Some(frame));
-        let mut decoded = Vec::new();
-        for (index, time) in shown.iter().enumerate() {
-            let fragment = fragments.wrap(*time, index == 0, b"picture");
-            let frames = h264_init().frames(&fragment).expect("a fragment");
-            let [frame] = &frames[..] else {
-                panic!("{} frames", frames.len());
-            };
-            assert_eq!(frame.timestamp.as_micros(), u128::from(*time));
-            assert_eq!(frame.keyframe, index == 0);
-            assert_eq!(frame.payload, &b"picture"[..]);
-            decoded.push(decode_time(&fragment));
-            if depth.is_some() {
-                assert!(decoded[index] <= *time, "no picture is shown before");
+        let (samples, read) = timed(&video_at(Some(25.0)), depth, &shown);
+        assert_eq!(read, shown);
+        let decoded = samples.iter().map(|sample| sample.begin * 40);
+        let decoded: Vec<u64> = decoded.collect();
+        if depth.is_some() {
+            for (decoded, shown) in decoded.iter().zip(shown) {
+                assert!(*decoded <= shown, "no picture is shown before");
             }
         }
         assert!(decoded.is_sorted_by(|one, next| one < next), "{decoded:?}");
+        assert!(
+            samples
+                .windows(2)
+                .all(|pair| pair[1].begin == pair[0].end())
+        );
+    }
+}
+
+#[test]
+fn a_pause_of_video_is_bridged_and_one_of_audio_is_a_gap() {
+    let mut times = regular((30, 1), 30);
+    times.extend(regular((30, 1), 30).iter().map(|time| time + 4_000_000));
+    let (samples, read) = timed(&video_at(Some(30.0)), Some(0), &times);
+    assert_eq!(read, times);
+    for pair in samples.windows(2) {
+        assert_eq!(
+            pair[1].begin,
+            pair[0].end(),
+            "players drop what comes after a gap"
+        );
+    }
+    let (last, first) = (samples[59], samples[31]);
+    assert_eq!((last.begin, last.offset), (120_000 + 29_000, 0));
+    assert_eq!((first.begin, first.offset), (121_000, 0), "at once");
+
+    let rendition = sound(AAC { profile: 2 }, Some(Bytes::from_static(ASC)));
+    let mut times = regular((48_000, 1024), 30);
+    times.extend(times.clone().iter().map(|time| time + 4_000_000));
+    let (packets, _) = timed(&rendition, Some(0), &times);
+    assert_eq!(packets[30].begin, 4 * 48_000);
+    assert_eq!(packets[29].end(), 30 * 1024);
+}
+
+#[test]
+fn what_does_not_continue_the_video_before_is_a_gap() {
+    let mut fragments = Fragments::of(&video_at(Some(30.0)), Some(0));
+    fragments.wrap(0, None, true, b"frame");
+    fragments.restart();
+    let sample = Timed::read(&fragments.wrap(5_000_000, None, true, b"frame"));
+    assert_eq!((sample.begin, sample.duration), (150_000, 1000));
+}
+
+#[test]
+fn jitter_of_capture_stays_off_the_decode_timeline() {
+    let jitter = [0, 3000, 6000, 2000, 0, 5000, 1000].iter().cycle();
+    let times = regular((30, 1), 100);
+    let times: Vec<u64> = times
+        .iter()
+        .zip(jitter)
+        .map(|(time, off)| time + off)
+        .collect();
+    let (samples, read) = timed(&video_at(Some(30.0)), Some(0), &times);
+    for (index, sample) in samples.iter().enumerate() {
+        assert_eq!((sample.begin, sample.duration), (index as u64 * 1000, 1000));
+        assert!(read[index].abs_diff(times[index]) <= 50);
+    }
+}
+
+#[test]
+fn a_rate_that_is_not_quite_the_stated_one_is_followed() {
+    for percent in [99, 101, 50, 200] {
+        let times = regular((30, 1), 2000);
+        let times: Vec<u64> = times.iter().map(|time| time * percent / 100).collect();
+        let (samples, _) = timed(&video_at(Some(30.0)), Some(0), &times);
+        for (sample, time) in samples.iter().zip(&times) {
+            let apart = (sample.begin * 1_000_000 / 30_000).abs_diff(*time);
+            assert!(apart <= 34_000, "{percent}%: {apart} us, less than a frame");
+        }
     }
 }
 
 #[test]
 fn a_gap_of_an_hour_keeps_times() {
-    let mut fragments = Fragments::pictures(Some(2), None);
-    for time in [0, 3_600_000_000, 3_600_040_000, 7_300_000_000] {
-        let fragment = fragments.wrap(time, true, b"picture");
-        let frames = h264_init().frames(&fragment).expect("a fragment");
-        assert_eq!(frames[0].timestamp.as_micros(), u128::from(time));
-    }
+    let times = [0, 3_600_000_000, 3_600_040_000, 7_300_000_000];
+    let (_, read) = timed(&video_at(None), Some(2), &times);
+    assert_eq!(read, times);
 }
 
 /// A fragment as ffmpeg makes them: defaults in trex and tfhd, flags of the first sample apart.
@@ -295,6 +492,49 @@ proptest! {
         let frames = init.frames(&fragment.into());
         let bytes = frames.iter().flatten().map(|frame| frame.payload.len()).sum::<usize>();
         prop_assert!(bytes <= 6 + 200);
+    }
+
+    #[test]
+    fn samples_never_overlap_and_keep_their_times(
+        which in 0usize..3,
+        rate in prop::option::of(prop::sample::select(vec![25.0, 30.0, 30_000.0 / 1001.0])),
+        depth in prop::option::of(0u32..4),
+        start in 0u64..10_000_000_000,
+        // From one frame to the next, mostly by a little, also back.
+        steps in prop::collection::vec(
+            (prop_oneof![8 => 1_000i64..80_000, 2 => -200_000i64..200_000, 1 => 0i64..20_000_000], 0u8..30),
+            1..120,
+        ),
+        duration in prop::option::of(0u64..100),
+    ) {
+        let renditions = renditions();
+        let rendition = match which {
+            0 => video_at(rate),
+            1 => renditions[4].clone(),
+            _ => renditions[5].clone(),
+        };
+        let init = init(&rendition).expect("an init segment");
+        let init = Init::parse(&init).expect("it is read back");
+        let mut fragments = Fragments::of(&rendition, depth);
+        let (mut time, mut end) = (start, 0);
+        for (step, cut) in steps {
+            time = time.saturating_add_signed(step);
+            if cut == 0 {
+                fragments.restart();
+            }
+            let buffer = duration.map(gst::ClockTime::from_mseconds);
+            let fragment = fragments.wrap(time, buffer, true, &[0xf8, 0]);
+            let sample = Timed::read(&fragment);
+            prop_assert!(sample.begin >= end, "{} begins before {end}", sample.begin);
+            prop_assert!(sample.duration > 0);
+            end = sample.end();
+            let frames = init.frames(&fragment).expect("a fragment");
+            let read = u64::try_from(frames[0].timestamp.as_micros()).expect("a time");
+            // Rounded to ticks of video; audio to the grid too, which is off by a quarter of a packet
+            // at most.
+            let most = if which == 0 { 101 } else { 1024 * 1000 / 48 / 4 + 25 };
+            prop_assert!(read.abs_diff(time) <= most, "{read} for {time}");
+        }
     }
 
     #[test]

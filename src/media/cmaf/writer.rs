@@ -2,47 +2,79 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::{DEPENDENT, INDEPENDENT, NON_SYNC, TRACK_ID};
-use crate::media::decode_order::DecodeOrder;
+use super::{
+    DEPENDENT, INDEPENDENT, NON_SYNC, TRACK_ID,
+    ticks::Ticks,
+    timeline::{Placed, Timeline, Wanted},
+};
+use crate::media::{codec::Kind, decode_order::DecodeOrder, duration, rendition::Rendition};
 
-/// Writes fragments of one sample each, for the init segments of [`init`](super::init).
+/// Writes fragments of one sample each, for the init segment of [`init`](super::init).
+///
+/// Each says how long its sample lasts, which players and other muxers do not work out (and which is
+/// in no default of the init segment, because they do not read that either).
 ///
 /// (moq-mux's own writer takes presentation time for decode time, which goes back where pictures are
 /// reordered; ISO/IEC 14496-12 section 8.8.12 wants the sum of all durations before.)
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Fragments {
-    /// Only pictures are reordered.
+    rendition: Rendition,
+    ticks: Ticks,
+    timeline: Timeline,
+    /// Only video is reordered.
     order: Option<DecodeOrder>,
-    decode_time: Option<u64>,
     sequence: u32,
 }
 
 impl Fragments {
-    /// For sound, which is never reordered.
-    pub fn sound() -> Self {
-        Self::default()
-    }
-
-    /// For pictures: how many may be shown before one that comes earlier, and how long one lasts.
-    pub fn pictures(depth: Option<u32>, frame: Option<gst::ClockTime>) -> Self {
-        let mut order = DecodeOrder::default();
-        order.set_depth(depth.unwrap_or_default() as usize);
-        if let Some(frame) = frame.and_then(|frame| i64::try_from(frame.nseconds()).ok()) {
-            order.set_frame(frame);
-        }
+    /// For the frames of `rendition`, of which `depth` may be shown before one that comes earlier.
+    pub fn of(rendition: &Rendition, depth: Option<u32>) -> Self {
+        let ticks = Ticks::of(rendition);
+        let video = rendition.kind() == Kind::Video;
+        let order = video.then(|| {
+            let mut order = DecodeOrder::default();
+            order.set_depth(depth.unwrap_or_default() as usize);
+            let frame = duration::of(rendition, &[]);
+            if let Some(frame) = frame.and_then(|frame| i64::try_from(frame.nseconds()).ok()) {
+                order.set_frame(frame);
+            }
+            order
+        });
         Self {
-            order: Some(order),
-            ..Self::default()
+            rendition: rendition.clone(),
+            ticks,
+            timeline: match video {
+                true => Timeline::video(ticks),
+                false => Timeline::audio(ticks),
+            },
+            order,
+            sequence: 0,
         }
     }
 
-    /// Wraps the next sample in decode order, shown at `time` microseconds.
-    pub fn wrap(&mut self, time: u64, key: bool, payload: &[u8]) -> Bytes {
+    /// Wraps the next sample in decode order, shown at `time` microseconds; `duration` is what its
+    /// buffer says.
+    ///
+    /// It is known how long the sample lasts before the next one comes, so it does not wait: by the
+    /// frame rate of the entry or the packet itself, else by `duration`, else by the steps so far.
+    pub fn wrap(
+        &mut self,
+        time: u64,
+        duration: Option<gst::ClockTime>,
+        key: bool,
+        payload: &[u8],
+    ) -> Bytes {
         /// moof: mfhd, and traf with tfhd, tfdt and trun.
         const MOOF: u32 = 8 + 16 + TRAF;
-        const TRAF: u32 = 8 + 16 + 20 + TRUN;
+        const TRAF: u32 = 8 + TFHD + 20 + TRUN;
+        const TFHD: u32 = 20;
         const TRUN: u32 = 20 + 12;
-        let (decode_time, offset) = self.decode_time(time);
+        let duration = duration::of(&self.rendition, payload).or(duration);
+        let Placed {
+            decode_time,
+            duration,
+            offset,
+        } = self.place(time, duration);
         self.sequence = self.sequence.wrapping_add(1);
         let sync = key || self.order.is_none();
         let length = payload.len() as u32;
@@ -53,10 +85,12 @@ impl Fragments {
         out.put_u32(0);
         out.put_u32(self.sequence);
         begin(&mut out, TRAF, b"traf");
-        begin(&mut out, 16, b"tfhd");
-        // default-base-is-moof, which CMAF asks for (ISO/IEC 23000-19 section 7.5.14).
-        out.put_u32(0x02_0000);
+        begin(&mut out, TFHD, b"tfhd");
+        // default-base-is-moof, which CMAF asks for (ISO/IEC 23000-19 section 7.5.14), and the
+        // duration.
+        out.put_u32(0x02_0008);
         out.put_u32(TRACK_ID);
+        out.put_u32(duration);
         begin(&mut out, 20, b"tfdt");
         out.put_u32(1 << 24);
         out.put_u64(decode_time);
@@ -77,31 +111,25 @@ impl Fragments {
         out.freeze()
     }
 
-    /// Forgets the order of the frames before: the next one does not continue them.
+    /// What follows does not continue what came before.
     pub fn restart(&mut self) {
+        self.timeline.cut();
         if let Some(order) = &mut self.order {
             order.reset();
         }
     }
 
-    /// The decode time, which rises whenever it can, and the offset from there to `time`.
-    fn decode_time(&mut self, time: u64) -> (u64, i32) {
-        let micros = i64::try_from(time).unwrap_or(i64::MAX);
-        let ordered = match &mut self.order {
-            Some(order) => order.next(micros.saturating_mul(1000)).div_euclid(1000),
-            None => micros,
+    fn place(&mut self, time: u64, duration: Option<gst::ClockTime>) -> Placed {
+        let shown = i64::try_from(u128::from(time) * 1000).unwrap_or(i64::MAX);
+        let decoded = match &mut self.order {
+            Some(order) => order.next(shown),
+            None => shown,
         };
-        let ordered = u64::try_from(ordered).unwrap_or(0);
-        let next = self.decode_time.map_or(0, |last| last.saturating_add(1));
-        let decode_time = ordered.max(next);
-        let offset = i128::from(time) - i128::from(decode_time);
-        let (decode_time, offset) = match i32::try_from(offset) {
-            Ok(offset) => (decode_time, offset),
-            // After a gap of half an hour: nothing before it can still be shown.
-            Err(_) => (time, 0),
-        };
-        self.decode_time = Some(decode_time);
-        (decode_time, offset)
+        self.timeline.place(Wanted {
+            decoded: self.ticks.at(decoded.into()),
+            shown: self.ticks.at(shown.into()),
+            duration: duration.filter(|duration| !duration.is_zero()),
+        })
     }
 }
 

@@ -153,6 +153,7 @@ impl Publication {
                     catalog::Producer::new(&mut producer, config).map_err(Error::Publish)?;
                 Broadcast {
                     producer,
+                    withheld: Some(catalog.reserve()),
                     catalog,
                     names: Names::default(),
                     announcement: Announcement::Due(Instant::now() + ANNOUNCE_WAIT),

@@ -33,7 +33,7 @@ impl Fixture {
     fn write(&mut self, timestamp: u64, key: bool, bytes: usize) -> Result<(), Refused> {
         let payload = Bytes::from(vec![0; bytes]);
         self.track
-            .write(timestamp, key, payload, &mut self.watchers)
+            .write(timestamp, None, key, payload, &mut self.watchers)
             .map(drop)
     }
 

@@ -223,16 +223,18 @@ fn listed() -> Vec<Vec<u8>> {
 }
 
 fn fragments() -> Vec<Vec<u8>> {
-    let inits: Vec<_> = RENDITIONS
-        .iter()
-        .filter_map(|rendition| cmaf::init(rendition).ok())
-        .collect();
-    assert!(inits.len() > 5, "most codecs have one");
-    let mut writer = Fragments::pictures(Some(2), None);
-    let inits = inits.into_iter().zip(0_u64..);
-    let segments =
-        inits.map(|(init, n)| [init, writer.wrap(n << (n * 5), n == 0, &[7; 90])].join(CUT));
-    segments.collect()
+    let described = RENDITIONS.iter().filter_map(|rendition| {
+        let init = cmaf::init(rendition).ok()?;
+        Some((init, Fragments::of(rendition, Some(2))))
+    });
+    let described = described.zip(0_u64..);
+    let segments = described.map(|((init, mut writer), n)| {
+        let fragment = writer.wrap(n << (n * 5), None, n == 0, &[7; 90]);
+        [init, fragment].join(CUT)
+    });
+    let segments: Vec<_> = segments.collect();
+    assert!(segments.len() > 5, "most codecs have one");
+    segments
 }
 
 /// The section of an entry, and the entry as the catalog has it.
