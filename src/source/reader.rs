@@ -1,10 +1,13 @@
 //! Reads one track: groups in order, frames stamped and sent to their pad.
 
 mod beginning;
+mod drops;
 mod output;
+mod silence;
 mod text;
 
 use std::{
+    convert::Infallible,
     future::Future,
     sync::{
         Arc,
@@ -16,13 +19,15 @@ use std::{
 
 use gst::{ClockTime, glib};
 use moq_net::{broadcast, group, track};
-use tokio::time::Instant;
+use tokio::{sync::mpsc::UnboundedSender, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use self::{
     beginning::{BACKLOG, Beginning},
     output::Output,
+    silence::Watch,
 };
+pub(super) use self::{drops::Cause, silence::Silence};
 use super::{
     container::{self, Container},
     counters::Counters,
@@ -30,6 +35,7 @@ use super::{
     playback::Playback,
     records,
     stream::Message,
+    task::{Control, PadIndex},
 };
 use crate::{
     media::caps::Rendition,
@@ -82,6 +88,37 @@ pub(super) enum End {
     Missing(String),
 }
 
+/// What the user is to be told of a track.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// Its frames have been dropped for a second, for this reason.
+    Dropping(Cause),
+    /// It gives nothing.
+    Silent(Silence),
+}
+
+/// Tells the session what is wrong with the track.
+#[derive(Clone)]
+pub(super) struct Teller {
+    pub(super) control: UnboundedSender<Control>,
+    pub(super) index: PadIndex,
+    /// Which reader of the pad this is.
+    pub(super) generation: u64,
+}
+
+impl Teller {
+    fn dropping(&self, cause: Cause) {
+        self.tell(Trouble::Dropping(cause));
+    }
+
+    fn tell(&self, trouble: Trouble) {
+        // Refused only when the session has ended.
+        let _ = self
+            .control
+            .send(Control::Trouble(self.index, self.generation, trouble));
+    }
+}
+
 /// What a reader is made of.
 pub(super) struct Config {
     /// The track.
@@ -100,6 +137,7 @@ pub(super) struct Config {
     pub(super) counters: Arc<Counters>,
     /// Up to where frames were sent to the pad.
     pub(super) position: Arc<Position>,
+    pub(super) teller: Teller,
     /// Cancelled when the catalog no longer lists the track: only its tail is still wanted.
     pub(super) retired: CancellationToken,
 }
@@ -117,6 +155,7 @@ pub(super) struct Reader {
     retired_at: Option<Instant>,
     /// That its frames cannot be read was told.
     told: bool,
+    watch: Arc<Watch>,
 }
 
 impl Reader {
@@ -130,6 +169,7 @@ impl Reader {
             empty_since: Instant::now(),
             retired_at: None,
             told: false,
+            watch: Arc::default(),
         }
     }
 
@@ -139,12 +179,42 @@ impl Reader {
             let playback = &self.output.playback;
             return records::run(&self.config, records, playback, &broadcast).await;
         }
-        match self.read(&broadcast).await {
+        let watching = self.watching(&broadcast);
+        let read = tokio::select! {
+            read = self.read(&broadcast) => read,
+            never = watching => match never {},
+        };
+        match read {
             Ok(end) => {
                 self.output.finish().await;
                 end
             }
             Err(err) => End::Lost(error::chain(&err)),
+        }
+    }
+
+    /// Tells once if the track gives nothing, and never ends.
+    fn watching(
+        &self,
+        broadcast: &broadcast::Consumer,
+    ) -> impl Future<Output = Infallible> + use<> {
+        let (watch, teller) = (self.watch.clone(), self.config.teller.clone());
+        let (track, retired) = (
+            broadcast.track(&self.config.name),
+            self.config.retired.clone(),
+        );
+        // Whoever publishes a cue or a record now and then may be silent for as long as it likes.
+        let sparse = self.config.rendition.kind().is_sparse();
+        async move {
+            tokio::time::sleep(silence::PATIENCE).await;
+            if !sparse
+                && !retired.is_cancelled()
+                && let Ok(track) = track
+                && let Some(silence) = watch.judge(&track)
+            {
+                teller.tell(Trouble::Silent(silence));
+            }
+            std::future::pending().await
         }
     }
 
@@ -162,9 +232,11 @@ impl Reader {
         let Some(subscriber) = until_retired(&self.config.retired, subscribing).await else {
             return Ok(End::Retired);
         };
+        let subscriber = subscriber?;
+        self.watch.answered();
         let mut groups = match self.config.from_start {
             true => {
-                let mut beginning = Beginning::new(subscriber?, subscription);
+                let mut beginning = Beginning::new(subscriber, subscription);
                 while !beginning.is_over() {
                     if let Some(end) = self.read_next(beginning.next()).await? {
                         return Ok(end);
@@ -172,7 +244,7 @@ impl Reader {
                 }
                 beginning.rest()
             }
-            false => subscriber?.ordered(),
+            false => subscriber.ordered(),
         };
         loop {
             if let Some(end) = self.read_next(groups.next_group()).await? {
@@ -205,12 +277,15 @@ impl Reader {
             self.output.gap = true;
         }
         counters.groups.add(1);
+        self.watch.group();
+        self.output.begin_group(expected.is_none());
         self.read_group(&mut group).await;
         Ok((self.empty > MAX_EMPTY).then_some(End::Empty))
     }
 
     /// Counts an empty frame or group; whether there were too many.
     fn count_empty(&mut self) -> bool {
+        self.watch.empty();
         if self.empty == 0 || self.empty_since.elapsed() > EMPTY_WITHIN {
             self.empty = 0;
             self.empty_since = Instant::now();
@@ -229,6 +304,10 @@ impl Reader {
     fn tell_unreadable(&mut self, err: &container::Error) {
         use container::Error::{Frame, Group};
         let broke_off = matches!(err, Group(_) | Frame(moq_mux::Error::Moq(_)));
+        self.watch.broken();
+        if !broke_off {
+            self.output.dropped(Cause::Container);
+        }
         if broke_off || std::mem::replace(&mut self.told, true) {
             return;
         }
@@ -277,6 +356,7 @@ impl Reader {
                     continue;
                 }
                 self.empty = 0;
+                self.watch.frame(Instant::now());
                 let key = std::mem::take(&mut first) || frame.keyframe;
                 let arrives = std::mem::take(&mut arrives);
                 if !self.output.take(frame, key, arrives).await {

@@ -12,7 +12,10 @@ use bytes::Bytes;
 use gst::ClockTime;
 use tokio::time::Instant;
 
-use super::{Config, Position, TAIL};
+use super::{
+    Config, Position, TAIL, Teller,
+    drops::{Cause, Drops},
+};
 use crate::{
     media::{
         caps::{self, Rendition},
@@ -51,6 +54,11 @@ pub(super) struct Output {
     pub(super) first_shown: Option<ClockTime>,
     /// The end of the text that is shown was told.
     pub(super) cleared: bool,
+    /// What was dropped since a frame was shown.
+    drops: Drops,
+    teller: Teller,
+    /// The group under way at the join is left out by the user's wish.
+    leaves_out: bool,
 }
 
 pub(super) struct Held {
@@ -68,10 +76,10 @@ pub(super) struct Held {
     pub(super) ready: ClockTime,
 }
 
-/// The frame's timestamp, unless it is absurd: 2^60 ns are 36 years.
+/// The frame's timestamp, unless it is absurd: 2^63 ns are 292 years.
 pub(super) fn timestamp(frame: &moq_mux::container::Frame) -> Option<ClockTime> {
     let nanos = u64::try_from(frame.timestamp.as_nanos()).ok()?;
-    (nanos < 1 << 60).then(|| ClockTime::from_nseconds(nanos))
+    (nanos < 1 << 63).then(|| ClockTime::from_nseconds(nanos))
 }
 
 impl Output {
@@ -89,6 +97,7 @@ impl Output {
             }
             track
         });
+        let leaves_out = playback.timeline().joins_next_group();
         Self {
             rendition: config.rendition.clone(),
             messages: config.messages.clone(),
@@ -104,6 +113,9 @@ impl Output {
             needs_key: kind == Kind::Video,
             first_shown: None,
             cleared: false,
+            drops: Drops::default(),
+            teller: config.teller.clone(),
+            leaves_out,
         }
     }
 
@@ -143,11 +155,13 @@ impl Output {
         self.counters.bytes.add(frame.payload.len() as u64);
         if waited > self.max_age {
             self.counters.late.add(1);
+            self.dropped(Cause::Late);
             self.gap = true;
             return false;
         }
         let Some(timestamp) = timestamp(&frame) else {
             self.counters.undecodable.add(1);
+            self.dropped(Cause::Time);
             self.gap = true;
             return true;
         };
@@ -214,6 +228,23 @@ impl Output {
         }
     }
 
+    /// A group begins, `first` if it is the one that is under way at the join.
+    pub(super) fn begin_group(&mut self, first: bool) {
+        self.leaves_out &= first;
+    }
+
+    /// A frame was dropped for this cause.
+    pub(super) fn dropped(&mut self, cause: Cause) {
+        if !self.leaves_out && self.drops.add(cause, Instant::now()) {
+            self.teller.dropping(cause);
+        }
+    }
+
+    /// A frame is shown.
+    pub(super) fn shown(&mut self) {
+        self.drops.end();
+    }
+
     /// What follows does not belong to what came before: video begins again with a key frame.
     pub(super) fn interrupt(&mut self) {
         self.discont = true;
@@ -226,6 +257,7 @@ impl Output {
         }
         if held.strays {
             self.counters.before_start.add(1);
+            self.dropped(Cause::Epoch);
             return self.interrupt();
         }
         if self.rendition.kind() == Kind::Text {
@@ -233,6 +265,7 @@ impl Output {
         }
         if !self.is_decodable(&held) {
             self.counters.undecodable.add(1);
+            self.dropped(Cause::KeyFrame);
             self.discont = true;
             return;
         }
@@ -241,9 +274,11 @@ impl Output {
         drop(timeline);
         let Verdict::Show(stamp) = verdict else {
             self.counters.before_start.add(1);
+            self.dropped(Cause::Before);
             self.interrupt();
             return;
         };
+        self.shown();
         let is_video = self.rendition.kind() == Kind::Video;
         let frame = Frame {
             pts: stamp.pts,
