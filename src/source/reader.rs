@@ -9,6 +9,7 @@ mod text;
 use std::{
     convert::Infallible,
     future::Future,
+    ops::ControlFlow,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -45,6 +46,9 @@ use crate::{
 /// How long the tail of a track that is gone from the catalog may be silent, and may last.
 const TAIL: Duration = Duration::from_millis(500);
 pub(super) const LONGEST_TAIL: Duration = Duration::from_secs(10);
+
+/// How long frames are held that seem to be of another publisher, until that is known.
+const SUSPENSE: Duration = Duration::from_secs(1);
 
 /// Whoever sends as many empty frames and groups in a row, within that time, sends nothing.
 const MAX_EMPTY: usize = 1000;
@@ -156,6 +160,8 @@ pub(super) struct Reader {
     /// That its frames cannot be read was told.
     told: bool,
     watch: Arc<Watch>,
+    /// The next group does not follow what was read of the one before.
+    breach: bool,
 }
 
 impl Reader {
@@ -170,6 +176,7 @@ impl Reader {
             retired_at: None,
             told: false,
             watch: Arc::default(),
+            breach: false,
         }
     }
 
@@ -238,7 +245,7 @@ impl Reader {
             true => {
                 let mut beginning = Beginning::new(subscriber, subscription);
                 while !beginning.is_over() {
-                    if let Some(end) = self.read_next(beginning.next()).await? {
+                    if let Some(end) = self.read_next(broadcast, beginning.next()).await? {
                         return Ok(end);
                     }
                 }
@@ -247,7 +254,7 @@ impl Reader {
             false => subscriber.ordered(),
         };
         loop {
-            if let Some(end) = self.read_next(groups.next_group()).await? {
+            if let Some(end) = self.read_next(broadcast, groups.next_group()).await? {
                 return Ok(end);
             }
         }
@@ -256,6 +263,7 @@ impl Reader {
     /// Reads the group that comes `next`; the end of the track, if it is there.
     async fn read_next(
         &mut self,
+        broadcast: &broadcast::Consumer,
         next: impl Future<Output = Result<Option<group::Consumer>, moq_net::Error>>,
     ) -> Result<Option<End>, moq_net::Error> {
         let next = until_retired(&self.config.retired, next);
@@ -275,11 +283,16 @@ impl Reader {
                 .groups_lost
                 .add(group.sequence.saturating_sub(expected));
             self.output.gap = true;
+            self.breach = true;
         }
         counters.groups.add(1);
         self.watch.group();
         self.output.begin_group(expected.is_none());
-        self.read_group(&mut group).await;
+        if self.read_group(&mut group, broadcast).await.is_break() {
+            return Ok(Some(End::Lost(
+                "another publisher serves the broadcast".into(),
+            )));
+        }
         Ok((self.empty > MAX_EMPTY).then_some(End::Empty))
     }
 
@@ -302,12 +315,12 @@ impl Reader {
 
     /// Says once what is wrong with the content of the track; that a group broke off is no such thing.
     fn tell_unreadable(&mut self, err: &container::Error) {
-        use container::Error::{Frame, Group};
-        let broke_off = matches!(err, Group(_) | Frame(moq_mux::Error::Moq(_)));
+        let broke_off = err.is_broken_off();
         self.watch.broken();
-        if !broke_off {
-            self.output.dropped(Cause::Container);
-        }
+        self.output.dropped(match broke_off {
+            true => Cause::Broken,
+            false => Cause::Container,
+        });
         if broke_off || std::mem::replace(&mut self.told, true) {
             return;
         }
@@ -320,8 +333,15 @@ impl Reader {
     }
 
     /// A group that breaks off is no error of its track: it came too late, or was given up.
-    async fn read_group(&mut self, group: &mut group::Consumer) {
+    ///
+    /// It is not read at all if it is of another publisher, who has another catalog.
+    async fn read_group(
+        &mut self,
+        group: &mut group::Consumer,
+        broadcast: &broadcast::Consumer,
+    ) -> ControlFlow<()> {
         let mut first = true;
+        let breach = std::mem::take(&mut self.breach);
         loop {
             // What is there already comes without a wait: others get their turn all the same.
             tokio::task::coop::consume_budget().await;
@@ -332,16 +352,26 @@ impl Reader {
                     self.tell_unreadable(&err);
                     self.config.counters.groups_lost.add(1);
                     self.output.gap = true;
-                    return;
+                    self.breach = true;
+                    return ControlFlow::Continue(());
                 }
                 Some(Ok(None)) if first => {
                     self.count_empty();
-                    return;
+                    return ControlFlow::Continue(());
                 }
-                Some(Ok(None)) | None => return,
+                Some(Ok(None)) | None => return ControlFlow::Continue(()),
             };
             if self.tail_is_over() {
-                return;
+                return ControlFlow::Continue(());
+            }
+            if first
+                && breach
+                && frames
+                    .first()
+                    .is_some_and(|frame| self.output.is_ahead(frame))
+                && self.is_replaced(broadcast).await
+            {
+                return ControlFlow::Break(());
             }
             // The first of what came at once is the one that waited longest for the others: its
             // transit is the publisher's, and with the last one's the others would be late.
@@ -350,7 +380,7 @@ impl Reader {
                 // An empty payload marks an end; it is no picture and no sound.
                 if frame.payload.is_empty() {
                     if self.count_empty() {
-                        return;
+                        return ControlFlow::Continue(());
                     }
                     self.output.clear(&frame);
                     continue;
@@ -361,10 +391,25 @@ impl Reader {
                 let arrives = std::mem::take(&mut arrives);
                 if !self.output.take(frame, key, arrives).await {
                     self.config.counters.groups_lost.add(1);
-                    return;
+                    self.breach = true;
+                    return ControlFlow::Continue(());
                 }
             }
         }
+    }
+
+    /// Waits to see whether the broadcast is that of another publisher now: a relay tells of it after
+    /// the first frames.
+    async fn is_replaced(&mut self, broadcast: &broadcast::Consumer) -> bool {
+        let gone = async {
+            tokio::select! {
+                biased;
+                () = self.config.retired.cancelled() => (),
+                _ = broadcast.closed() => (),
+            }
+        };
+        let gone = tokio::time::timeout(SUSPENSE, gone);
+        self.output.settling(gone).await.is_ok()
     }
 }
 

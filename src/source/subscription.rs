@@ -182,9 +182,7 @@ impl Subscription {
     /// Whether the user is to be told now that the track is silent: once until frames come.
     pub(super) fn tell_once(&mut self) -> bool {
         let frames = self.counters.frames.get();
-        let told = self.told && frames == self.frames_before;
-        self.told = true;
-        !told && self.silent_at.replace(frames) != Some(frames)
+        self.silent_at.replace(frames) != Some(frames)
     }
 
     /// The track is not read again before a pause, each twice as long as the one before.

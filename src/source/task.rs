@@ -391,6 +391,7 @@ impl Session {
             }
             Update::Ended => self.finish(),
             Update::Lost(reason) => self.lose(&reason),
+            Update::Replaced => self.lose("another publisher serves it now"),
         }
     }
 

@@ -22,16 +22,19 @@ pub(in crate::source) enum Cause {
     Before,
     /// Their container cannot be read.
     Container,
+    /// Their groups break off on the way.
+    Broken,
 }
 
 impl Cause {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Late,
         Self::Time,
         Self::KeyFrame,
         Self::Epoch,
         Self::Before,
         Self::Container,
+        Self::Broken,
     ];
 }
 
@@ -55,6 +58,10 @@ impl fmt::Display for Cause {
                  one clock, or a greater latency may help"
             }
             Self::Container => "their container cannot be read",
+            Self::Broken => {
+                "their groups break off before they have come; the relay refuses them, or the network \
+                 is too slow for them"
+            }
         })
     }
 }

@@ -32,6 +32,9 @@ use crate::{
     },
 };
 
+/// No route gets faster by more than this at once.
+const AHEAD: ClockTime = ClockTime::from_mseconds(250);
+
 /// Stamps the frames of one track and sends them to its pad.
 pub(super) struct Output {
     pub(super) rendition: Arc<Rendition>,
@@ -226,6 +229,13 @@ impl Output {
                 self.show(held);
             }
         }
+    }
+
+    /// Whether a frame that comes now, behind a gap, is ahead of all that came, as no lost group makes
+    /// it: it is of another publisher's clock.
+    pub(super) fn is_ahead(&self, frame: &moq_mux::container::Frame) -> bool {
+        let edge = timestamp(frame).and_then(|ts| self.playback.timeline().edge(ts));
+        edge.is_some_and(|edge| edge > self.playback.clock.now() + AHEAD)
     }
 
     /// A group begins, `first` if it is the one that is under way at the join.
