@@ -63,16 +63,27 @@ fn absurd_timestamps_harm_their_tracks_alone() {
                 "{row}: {kind}"
             );
         }
-        let mut warnings = scene.warnings();
-        let dropping = |warning: &String| warning.contains("they are dropped");
-        assert!(warnings.iter().all(dropping), "{row}: {warnings:?}");
+        let names = |warning: &String, kind: &str| warning.contains(&format!("\"{kind}\""));
+        let mut warnings = Vec::new();
         for kind in KINDS {
-            let names = |warning: &String| warning.contains(&format!("\"{kind}\""));
-            let told = warnings.iter().any(names);
-            let shown = scene.packets(kind).count() > 0;
-            assert!(shown || told, "{row}: {kind} is dropped in silence");
-            warnings.retain(|warning| !names(warning));
+            // The relay refuses the last time that there is, and text and data may be silent.
+            if row == "last" && ["text", "data"].contains(&kind) {
+                continue;
+            }
+            let packets = scene.packets(kind);
+            let claim = format!("{row}: {kind} is not dropped in silence");
+            wait_until(&claim, DEADLINE, || {
+                warnings.extend(scene.warnings());
+                packets.count() > 0 || warnings.iter().any(|warning| names(warning, kind))
+            });
         }
+        let dropping = |warning: &String| {
+            ["they are dropped", "gives nothing"]
+                .iter()
+                .any(|text| warning.contains(text))
+        };
+        assert!(warnings.iter().all(dropping), "{row}: {warnings:?}");
+        warnings.retain(|warning| !KINDS.iter().any(|kind| names(warning, kind)));
         assert_eq!(warnings, [""; 0], "{row}: the good track");
     }
 }
