@@ -272,27 +272,38 @@ impl Timeline {
         if is_video && !anchor.settled {
             anchor.first_video = Some(anchor.first_video.map_or(ts, |first| first.min(ts)));
         }
-        if transit < anchor.offset {
-            anchor.improved = now;
-            let another_epoch = transit < anchor.offset - EPOCH;
-            if another_epoch || anchor.is_free(now) {
-                anchor.offset = transit;
-            }
-            if another_epoch && anchor.settled {
-                let live = anchor.live.is_some();
-                self.jump();
-                if !live && let Some(anchor) = &mut self.anchor {
-                    // What came before was of a cache alone: this is the true start.
-                    anchor.begin_anew(is_video.then_some(ts), now);
-                }
-            }
-        }
+        self.improve(is_video.then_some(ts), transit, now);
         if became_live {
             self.begin_live(now);
         }
         self.slew(now);
         self.judge_lateness(id, transit, now);
         self.update_extra(now);
+    }
+
+    /// Moves the edge at once where a smaller transit may do so; `video` is the timestamp of its frame
+    /// if it is one of video.
+    fn improve(&mut self, video: Option<Nanos>, transit: Nanos, now: Nanos) {
+        let Some(anchor) = self
+            .anchor
+            .as_mut()
+            .filter(|anchor| transit < anchor.offset)
+        else {
+            return;
+        };
+        anchor.improved = now;
+        let another_epoch = transit < anchor.offset - EPOCH;
+        if another_epoch || anchor.is_free(now) {
+            anchor.offset = transit;
+        }
+        if !another_epoch || !anchor.settled {
+            return;
+        }
+        self.jump();
+        if let Some(anchor) = self.anchor.as_mut().filter(|anchor| anchor.live.is_none()) {
+            // What came before was of a cache alone: this is the true start.
+            anchor.begin_anew(video, now);
+        }
     }
 
     /// Whether the newest frame of the track is of an epoch that no other track has: it has no place.
