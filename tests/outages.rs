@@ -3,6 +3,7 @@
 mod common;
 
 use std::{
+    sync::{Arc, Mutex},
     thread,
     time::{Duration, Instant},
 };
@@ -12,7 +13,7 @@ use gst::prelude::*;
 use common::{
     Packet, Packets, Path, Proxy, Relay, Running, init,
     media::{live_opus, moqsink, moqsrc, publish_clip, publish_live},
-    pipeline::{DEADLINE, tells_of_silence, wait_property, wait_told},
+    pipeline::{DEADLINE, tells_of_silence, wait_property, wait_told, wait_until},
     unique_broadcast,
 };
 
@@ -309,4 +310,143 @@ fn a_relay_that_is_killed_and_comes_back_after_a_second_interrupts_for_seconds()
         }
         println!("media {:?} after the kill", killed.elapsed());
     }
+}
+
+/// A buffer as a decoder gets it: the width that its CAPS say, its running time, its payload.
+type Picture = (i32, gst::ClockTime, Vec<u8>);
+
+/// Two publishers of one name, the newest of which serves, and a subscriber.
+struct Twins {
+    publishers: [Option<Running>; 2],
+    sent: [Packets; 2],
+    subscriber: Running,
+    got: Arc<Mutex<Vec<Picture>>>,
+    _relay: Relay,
+}
+
+impl Twins {
+    const WIDTHS: [i32; 2] = [320, 160];
+
+    fn start(name: &str, properties: &str) -> Self {
+        init();
+        let relay = Relay::start().expect("the relay starts");
+        let broadcast = unique_broadcast(name);
+        let twins = Self::WIDTHS.map(|width| {
+            // Parameter sets are in codec_data alone.
+            let publisher = Running::launch(&format!(
+                "videotestsrc is-live=true pattern=ball ! \
+                 video/x-raw,format=I420,width={width},height=120,framerate=30/1 ! \
+                 x264enc tune=zerolatency speed-preset=ultrafast key-int-max=15 ! \
+                 h264parse ! video/x-h264,stream-format=avc ! moq.sink_0 {}",
+                moqsink(&relay.url(), &broadcast)
+            ));
+            let pad = publisher.element("moq").static_pad("sink_0");
+            let sent = Packets::of(&pad.expect("the line requested the pad"));
+            publisher.start();
+            sent.wait_count(60, DEADLINE);
+            (publisher, sent)
+        });
+        let [(older, sent_by_older), (newer, sent_by_newer)] = twins;
+        let subscriber = Running::launch(&format!(
+            "{} {properties} moq.video_0 ! fakesink name=video sync=false",
+            moqsrc(&relay.url(), &broadcast)
+        ));
+        let got: Arc<Mutex<Vec<Picture>>> = Arc::default();
+        let pictures = got.clone();
+        let pad = subscriber
+            .element("video")
+            .static_pad("sink")
+            .expect("a pad");
+        pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
+            let caps = pad.current_caps().expect("CAPS come first");
+            let width = caps.structure(0).and_then(|caps| caps.get("width").ok());
+            if let Some(buffer) = info.buffer() {
+                let map = buffer.map_readable().expect("it is memory");
+                let time = buffer.pts().expect("each has a time");
+                let picture = (width.unwrap_or_default(), time, map.to_vec());
+                pictures.lock().expect("no panic").push(picture);
+            }
+            gst::PadProbeReturn::Ok
+        });
+        subscriber.start();
+        let this = Self {
+            publishers: [Some(older), Some(newer)],
+            sent: [sent_by_older, sent_by_newer],
+            subscriber,
+            got,
+            _relay: relay,
+        };
+        this.wait_from(1, 45);
+        this
+    }
+
+    fn got(&self) -> Vec<Picture> {
+        self.got.lock().expect("no panic").clone()
+    }
+
+    /// Which publisher has sent the picture.
+    fn sender(&self, picture: &Picture) -> Option<usize> {
+        let sent = |packets: &Packets| packets.so_far().iter().any(|sent| sent.bytes == picture.2);
+        self.sent.iter().position(sent)
+    }
+
+    /// Waits for `count` pictures of that publisher.
+    fn wait_from(&self, publisher: usize, count: usize) {
+        let claim = format!("pictures of publisher {publisher}");
+        wait_until(&claim, DEADLINE, || {
+            let got = self.got();
+            let newest = got.iter().rev().take(count);
+            let own = newest.filter(|picture| self.sender(picture) == Some(publisher));
+            own.count() == count
+        });
+    }
+
+    /// All pictures came under the CAPS of their publisher, each once, and in order.
+    fn judge(&self) {
+        let got = self.got();
+        for (number, picture) in got.iter().enumerate() {
+            let sender = self.sender(picture).expect("one of both has sent it");
+            assert_eq!(
+                picture.0,
+                Self::WIDTHS[sender],
+                "the CAPS of picture {number}"
+            );
+        }
+        assert!(
+            got.is_sorted_by(|one, next| one.1 < next.1),
+            "running time goes on"
+        );
+        let mut payloads: Vec<_> = got.iter().map(|picture| &picture.2).collect();
+        payloads.sort();
+        payloads.dedup();
+        assert_eq!(payloads.len(), got.len(), "none comes twice");
+    }
+}
+
+#[test]
+fn a_publisher_that_fails_is_followed_by_the_other_of_its_name_under_its_own_caps() {
+    let mut twins = Twins::start("failover", "");
+    let begun = Instant::now();
+    twins.publishers[1] = None;
+    twins.wait_from(0, 1);
+    println!("the other one is shown after {:?}", begun.elapsed());
+    twins.wait_from(0, 60);
+    twins.judge();
+    let now = twins.subscriber.current_running_time().expect("it runs");
+    let newest = twins.got().pop().expect("pictures").1;
+    let late = now.saturating_sub(newest);
+    assert!(late < gst::ClockTime::from_mseconds(700), "{late} late");
+}
+
+#[test]
+fn the_eos_of_one_publisher_is_no_end_while_the_other_of_its_name_serves() {
+    let mut twins = Twins::start("one-eos", "eos-timeout=10000");
+    let newer = twins.publishers[1].take().expect("it runs");
+    newer.end();
+    drop(newer);
+    twins.wait_from(0, 60);
+    twins.judge();
+    let older = twins.publishers[0].take().expect("it runs");
+    older.end();
+    twins.subscriber.wait_eos();
 }

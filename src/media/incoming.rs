@@ -9,36 +9,43 @@
 mod drift;
 mod edge;
 mod epoch;
+mod pace;
 mod sparse;
 mod transit;
 
 use gst::ClockTime;
 
-use self::{drift::Drift, transit::Transits};
+use self::{drift::Drift, pace::Pace, transit::Transits};
 use super::{codec::Kind, decode_order::DecodeOrder};
 
-/// A smaller transit moves the edge at once for this long after the first frame, then it is slewed.
-const FREE: i64 = 1_000_000_000;
+/// A time or a difference of times in nanoseconds; wide enough for any sum of a few [`ClockTime`]s.
+type Nanos = i128;
+
+/// A smaller transit moves the edge at once until frames arrive live, and for this long after that;
+/// then it is slewed.
+const FREE: Nanos = 1_000_000_000;
 /// Frames are held until no track has shown a smaller transit for this long, but for pictures that
 /// have their place before.
-const QUIET: i64 = 10_000_000;
+const QUIET: Nanos = 10_000_000;
 /// How much faster than real time an old group is played up to the edge; 60 fps stay 1 ms apart.
-const CATCH_UP: i64 = 16;
+const CATCH_UP: Nanos = 16;
 /// The edge follows a growing transit at 500 ppm, and a shrinking one at 0.5 %.
-const DRIFT: (i64, i64) = (500, 1_000_000);
-const SLEW: (i64, i64) = (5, 1_000);
+const DRIFT: (Nanos, Nanos) = (500, 1_000_000);
+const SLEW: (Nanos, Nanos) = (5, 1_000);
 /// A track whose frames were all too late for this long is on a longer route.
-const LATE: i64 = 1_000_000_000;
+const LATE: Nanos = 1_000_000_000;
 /// A transit this much smaller than any other is another epoch of timestamps, not a better route.
-const EPOCH: i64 = 1_000_000_000;
+const EPOCH: Nanos = 1_000_000_000;
 /// More than this behind the fastest track is no slow encoder but another clock; nobody waits for it.
 pub const MAX_DELAY: ClockTime = ClockTime::from_seconds(10);
+/// A track of which nothing came for longer is silent.
+const LIVE: Nanos = 2_000_000_000;
 /// Nothing is held longer to see whether transits still shrink.
-const MAX_HOLD: i64 = 500_000_000;
+const MAX_HOLD: Nanos = 500_000_000;
 /// What Matroska and FLV, whose time base is 1 ms, can tell apart.
-const LEAST_STEP: i64 = 1_000_000;
+const LEAST_STEP: Nanos = 1_000_000;
 /// The least change of the latency that is worth a new latency distribution.
-const LATENCY_STEP: i64 = 5_000_000;
+const LATENCY_STEP: Nanos = 5_000_000;
 
 /// Where a subscription starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -77,12 +84,12 @@ pub enum Verdict {
 /// The map from MoQ timestamps to running time of one subscription.
 #[derive(Debug)]
 pub struct Timeline {
-    latency: i64,
+    latency: Nanos,
     join: Join,
     tracks: Vec<Option<Track>>,
     anchor: Option<Anchor>,
     /// What the last answer to a LATENCY query added to `latency`.
-    extra: i64,
+    extra: Nanos,
     steps: u64,
     drift: Drift,
 }
@@ -91,38 +98,41 @@ pub struct Timeline {
 #[derive(Debug)]
 struct Anchor {
     /// Running time of the first arrival.
-    start: i64,
+    start: Nanos,
     /// The first timestamp of any video track.
-    first_video: Option<i64>,
+    first_video: Option<Nanos>,
     /// When a smaller transit was last seen.
-    improved: i64,
+    improved: Nanos,
     /// `offset` of the edge, and when it was last slewed.
-    offset: i64,
-    slewed: i64,
+    offset: Nanos,
+    slewed: Nanos,
     settled: bool,
+    /// When the first frames arrived live: until then a smaller transit moves the edge at once.
+    live: Option<Nanos>,
     /// A sparse track has set it, see [`sparse`].
     by_sparse: bool,
     /// What was added to the latency before, which stands until the tracks had time to come.
-    extra: i64,
+    extra: Nanos,
 }
 
 #[derive(Debug)]
 struct Track {
     kind: Kind,
     /// How late the publisher says that this rendition's encoder is.
-    delay: i64,
+    delay: Nanos,
     transits: Transits,
+    pace: Pace,
     decode_order: DecodeOrder,
-    last: Option<i64>,
+    last: Option<Nanos>,
     /// Up to where it was shown before it was read again.
-    after: Option<i64>,
+    after: Option<Nanos>,
     discont: bool,
     /// When a frame last came that belongs to the epoch of the edge.
-    seen: Option<i64>,
+    seen: Option<Nanos>,
     /// Its newest frame is of an epoch that no other track has.
     strays: bool,
     /// Since when all frames have been too late.
-    late_since: Option<i64>,
+    late_since: Option<Nanos>,
 }
 
 impl Timeline {
@@ -153,6 +163,7 @@ impl Timeline {
             kind,
             delay: delay.map_or(0, |delay| nanos(delay.min(MAX_DELAY))),
             transits: Transits::default(),
+            pace: Pace::default(),
             decode_order: DecodeOrder::default(),
             last: after,
             after,
@@ -191,7 +202,9 @@ impl Timeline {
     /// How long one frame of `id` lasts, where that is known.
     pub fn set_frame_duration(&mut self, id: TrackId, duration: ClockTime) {
         if let Some(track) = self.track(id) {
-            track.decode_order.set_frame(nanos(duration));
+            let duration = duration.nseconds();
+            let duration = i64::try_from(duration).unwrap_or(i64::MAX);
+            track.decode_order.set_frame(duration);
         }
     }
 
@@ -201,6 +214,7 @@ impl Timeline {
         self.drift = Drift::default();
         for track in self.tracks.iter_mut().flatten() {
             track.transits = Transits::default();
+            track.pace = Pace::default();
             track.decode_order.reset();
             track.discont = true;
             track.seen = None;
@@ -220,15 +234,16 @@ impl Timeline {
         self.is_settled(clock_time(now));
         let extra = self.extra;
         let transit = now - ts;
-        let strays = !follows && self.strays(id, transit, now);
+        let strays = match follows {
+            true => self.is_far_ahead(transit),
+            false => self.strays(id, transit, now),
+        };
         let Some(track) = self.track(id) else { return };
         track.strays = strays;
         if strays {
             return;
         }
-        if !follows {
-            track.transits.add(transit, now);
-        }
+        let became_live = !follows && track.arrive(transit, now);
         let is_video = track.kind == Kind::Video;
         let anchor = self.anchor.get_or_insert(Anchor {
             start: now,
@@ -237,6 +252,7 @@ impl Timeline {
             offset: transit,
             slewed: now,
             settled: false,
+            live: None,
             by_sparse: sparse,
             extra,
         });
@@ -256,19 +272,38 @@ impl Timeline {
         if is_video && !anchor.settled {
             anchor.first_video = Some(anchor.first_video.map_or(ts, |first| first.min(ts)));
         }
-        if transit < anchor.offset {
-            anchor.improved = now;
-            let another_epoch = transit < anchor.offset - EPOCH;
-            if another_epoch || now - anchor.start < FREE {
-                anchor.offset = transit;
-            }
-            if another_epoch && anchor.settled {
-                self.jump();
-            }
+        self.improve(is_video.then_some(ts), transit, now);
+        if became_live {
+            self.begin_live(now);
         }
         self.slew(now);
         self.judge_lateness(id, transit, now);
         self.update_extra(now);
+    }
+
+    /// Moves the edge at once where a smaller transit may do so; `video` is the timestamp of its frame
+    /// if it is one of video.
+    fn improve(&mut self, video: Option<Nanos>, transit: Nanos, now: Nanos) {
+        let Some(anchor) = self
+            .anchor
+            .as_mut()
+            .filter(|anchor| transit < anchor.offset)
+        else {
+            return;
+        };
+        anchor.improved = now;
+        let another_epoch = transit < anchor.offset - EPOCH;
+        if another_epoch || anchor.is_free(now) {
+            anchor.offset = transit;
+        }
+        if !another_epoch || !anchor.settled {
+            return;
+        }
+        self.jump();
+        if let Some(anchor) = self.anchor.as_mut().filter(|anchor| anchor.live.is_none()) {
+            // What came before was of a cache alone: this is the true start.
+            anchor.begin_anew(video, now);
+        }
     }
 
     /// Whether the newest frame of the track is of an epoch that no other track has: it has no place.
@@ -350,8 +385,8 @@ impl Timeline {
             return Verdict::BeforeStart;
         }
         // Decode times that begin before the first picture must not be negative.
-        let start = start.max(track.decode_order.lag());
-        let map = |ts: i64| {
+        let start = start.max(track.decode_order.lag().into());
+        let map = |ts: Nanos| {
             let edge = ts + offset;
             let first = first_video.filter(|_| catches_up);
             first.map_or(edge, |first| edge.max(start + caught_up(ts - first)))
@@ -362,7 +397,7 @@ impl Timeline {
         if track.kind == Kind::Video {
             // Strictly increasing whatever the map does.
             let least = track.last.map_or(0, |last| last + LEAST_STEP);
-            let decode = map(track.decode_order.next(ts)).max(least);
+            let decode = map(track.next_decode(ts)).max(least);
             pts = pts.max(decode);
             dts = Some(clock_time(decode));
             track.last = Some(decode);
@@ -383,6 +418,19 @@ impl Timeline {
         clock_time(self.latency + self.extra.max(delay.unwrap_or(0)))
     }
 
+    /// Whether the frames of any track arrive live at this time.
+    pub fn is_live(&self, now: ClockTime) -> bool {
+        let since = nanos(now) - LIVE;
+        let tracks = self.tracks.iter().flatten();
+        let mut live = tracks.filter(|track| track.pace.is_live());
+        live.any(|track| track.transits.newest().is_some_and(|newest| newest > since))
+    }
+
+    /// Whether nothing is shown before a group begins.
+    pub fn joins_next_group(&self) -> bool {
+        self.join == Join::NextGroup
+    }
+
     /// How often the edge stepped forward to a longer route.
     pub fn steps(&self) -> u64 {
         self.steps
@@ -394,16 +442,17 @@ impl Timeline {
     }
 
     /// Follows how much later than the fastest track the slowest one is.
-    fn update_extra(&mut self, now: i64) {
+    fn update_extra(&mut self, now: Nanos) {
         let slower = self.slower();
+        let unconfirmed = self.tracks.iter().flatten().any(Track::is_unconfirmed);
         let (Some(anchor), Some(slower)) = (&mut self.anchor, slower) else {
             return;
         };
-        // A group that is still catching up has not shown its least transit yet. Later, less latency
-        // is never asked for: one burst that comes early says nothing about the frames after it.
+        // A track that is not known to be live has not shown its least transit yet. Later, less
+        // latency is never asked for: one burst that comes early says nothing about the frames after.
         let young = now - anchor.start < FREE;
-        let (extra, may_fall) = match young {
-            true => (slower.max(anchor.extra), true),
+        let (extra, may_fall) = match young || unconfirmed {
+            true => (slower.max(anchor.extra), young),
             false => (slower, std::mem::take(&mut anchor.extra) > 0),
         };
         let change = extra - self.extra;
@@ -414,13 +463,14 @@ impl Timeline {
         }
     }
 
-    /// How much later than the fastest track the slowest one is, of those that share a clock.
+    /// How much later than the fastest track the slowest one is, of those that share a clock and whose
+    /// frames arrive live: the age of what a cache had is no delay of an encoder.
     ///
     /// A cue or a record may be old when it comes, which says nothing about the next one.
-    fn slower(&self) -> Option<i64> {
+    fn slower(&self) -> Option<Nanos> {
         let least = self.least()?;
         let tracks = self.tracks.iter().flatten();
-        let tracks = tracks.filter(|track| !track.kind.is_sparse());
+        let tracks = tracks.filter(|track| !track.kind.is_sparse() && track.pace.is_live());
         let transits = tracks.filter_map(|track| track.transits.least());
         transits
             .map(|transit| transit - least)
@@ -428,10 +478,26 @@ impl Timeline {
             .max()
     }
 
-    /// The least transit of the last seconds over all tracks.
-    fn least(&self) -> Option<i64> {
-        let tracks = self.tracks.iter().flatten();
-        tracks.filter_map(|track| track.transits.least()).min()
+    /// The least transit of the last seconds over all tracks, or over those that are live once any is.
+    fn least(&self) -> Option<Nanos> {
+        let tracks = || self.tracks.iter().flatten();
+        let live = tracks().filter(|track| track.pace.is_live());
+        let live = live.filter_map(|track| track.transits.least()).min();
+        live.or_else(|| tracks().filter_map(|track| track.transits.least()).min())
+    }
+
+    /// The frames of one more track arrive live.
+    fn begin_live(&mut self, now: Nanos) {
+        let least = self.least();
+        let (Some(anchor), Some(least)) = (&mut self.anchor, least) else {
+            return;
+        };
+        anchor.live.get_or_insert(now);
+        if least - anchor.offset > nanos(MAX_DELAY) {
+            // Times that no live track has had set it.
+            anchor.offset = least;
+            self.jump();
+        }
     }
 
     fn track(&mut self, id: TrackId) -> Option<&mut Track> {
@@ -439,20 +505,68 @@ impl Timeline {
     }
 }
 
+impl Track {
+    /// Takes in the transit of a frame; whether the track is known to be live by it.
+    fn arrive(&mut self, transit: Nanos, now: Nanos) -> bool {
+        self.transits.add(transit, now);
+        self.pace.add(transit, now)
+    }
+
+    /// Forgets what was seen before `time`; a track of which nothing is left may come from a cache
+    /// again.
+    fn forget_before(&mut self, time: Nanos) {
+        self.transits.forget_before(time);
+        if self.transits.is_empty() {
+            self.pace = Pace::default();
+        }
+    }
+
+    /// Whether frames came lately that may have been those of a cache.
+    fn is_unconfirmed(&self) -> bool {
+        !self.kind.is_sparse() && !self.transits.is_empty() && !self.pace.is_live()
+    }
+
+    /// The next time in decode order.
+    fn next_decode(&mut self, ts: Nanos) -> Nanos {
+        // All timestamps are below 2^63.
+        i64::try_from(ts).map_or(ts, |ts| self.decode_order.next(ts).into())
+    }
+}
+
+impl Anchor {
+    /// Whether a smaller transit moves the edge at once.
+    fn is_free(&self, now: Nanos) -> bool {
+        let since = match self.by_sparse {
+            true => Some(self.start),
+            false => self.live,
+        };
+        since.is_none_or(|since| now - since < FREE)
+    }
+
+    /// The first frame that counts arrives now.
+    fn begin_anew(&mut self, first_video: Option<Nanos>, now: Nanos) {
+        self.start = now;
+        self.improved = now;
+        self.slewed = now;
+        self.settled = false;
+        self.first_video = first_video;
+    }
+}
+
 /// When a picture `since` after the first one is played, after that one, while it is caught up with.
-fn caught_up(since: i64) -> i64 {
+fn caught_up(since: Nanos) -> Nanos {
     // What is shown before the first one is decoded after it, and keeps its distance.
     since.min(since / CATCH_UP)
 }
 
-/// Signed, so that differences need no care; 2^62 ns are 146 years.
-fn nanos(time: ClockTime) -> i64 {
-    i64::try_from(time.nseconds())
-        .unwrap_or(i64::MAX / 2)
-        .min(i64::MAX / 2)
+/// Signed and wide, so that sums and differences need no care.
+fn nanos(time: ClockTime) -> Nanos {
+    time.nseconds().into()
 }
 
-fn clock_time(nanos: i64) -> ClockTime {
+/// The nearest time that there is.
+fn clock_time(nanos: Nanos) -> ClockTime {
+    let nanos = nanos.clamp(0, self::nanos(ClockTime::MAX));
     ClockTime::from_nseconds(u64::try_from(nanos).unwrap_or(0))
 }
 

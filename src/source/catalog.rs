@@ -21,8 +21,12 @@ use crate::media::data::END_MARK;
 pub(super) use entries::Entry;
 pub(super) use format::{CatalogFormat, Track};
 
-/// How long the catalog's end is waited for after the broadcast itself has gone.
+/// How long the catalog's end is waited for after the broadcast itself has gone, and the other way
+/// round.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How long another publisher of the name, which a relay has already, takes to be found when a
+/// broadcast has ended.
+const SUCCESSOR: Duration = Duration::from_millis(100);
 /// No greater catalog is read, in bytes of JSON.
 const MAX_SIZE: usize = 4 << 20;
 
@@ -45,6 +49,8 @@ pub(super) enum Update {
     Ended,
     /// The broadcast is gone, and may come back.
     Lost(String),
+    /// Another publisher of the same name serves it now.
+    Replaced,
 }
 
 /// What comes from a catalog track.
@@ -53,6 +59,7 @@ type News = Result<Option<Value>, moq_json::Error>;
 /// A broadcast that is being followed.
 pub(super) struct Broadcast {
     pub(super) consumer: broadcast::Consumer,
+    origin: origin::Consumer,
     path: PathOwned,
     track: Track,
     catalog: snapshot::Consumer<Value>,
@@ -60,6 +67,8 @@ pub(super) struct Broadcast {
     first: Option<News>,
     /// Since when the broadcast is gone: its catalog may still speak for a while.
     gone: Option<Instant>,
+    /// Since when its publisher is known to have finished it.
+    over: Option<Instant>,
     /// When the catalog is read again, and the pause before.
     read_at: Instant,
     pause: Duration,
@@ -93,11 +102,13 @@ impl Broadcast {
                     let says_nothing = matches!(first, Ok(None));
                     let found = Self {
                         consumer: consumer.clone(),
+                        origin: origin.clone(),
                         path: Path::new(&name).to_owned(),
                         track,
                         catalog,
                         first: Some(first),
                         gone: None,
+                        over: None,
                         read_at: Instant::now(),
                         pause: MIN_PAUSE,
                         warned: BTreeSet::new(),
@@ -124,29 +135,61 @@ impl Broadcast {
 
     /// The next update; cancel safe.
     pub(super) async fn next(&mut self) -> Update {
-        if let Some(first) = self.first.take() {
-            return self.update(first);
+        if let Some(over) = self.over {
+            return self.part(over).await;
         }
-        let paced = async {
-            tokio::time::sleep_until(self.read_at).await;
-            self.catalog.next().await
-        };
-        let next = match self.gone {
-            None => tokio::select! {
+        if let Some(first) = self.first.take() {
+            return self.tell(first).await;
+        }
+        if self.gone.is_none() {
+            let next = tokio::select! {
                 biased;
-                next = paced => next,
-                _ = self.consumer.closed() => {
-                    self.gone = Some(Instant::now());
-                    return Box::pin(self.next()).await;
-                }
-            },
-            Some(gone) => match timeout_at(gone + LAST_WORDS, paced).await {
-                Ok(next) => next,
-                Err(_) => return Update::Lost("the broadcast is gone".into()),
-            },
+                next = paced(&mut self.catalog, self.read_at) => Some(next),
+                _ = self.consumer.closed() => None,
+            };
+            if let Some(next) = next {
+                self.rest();
+                return self.tell(next).await;
+            }
+        }
+        let gone = *self.gone.get_or_insert_with(Instant::now);
+        let paced = paced(&mut self.catalog, self.read_at);
+        let next = tokio::select! {
+            biased;
+            next = timeout_at(gone + LAST_WORDS, paced) => next,
+            () = successor(&self.origin, &self.path, &self.consumer) => return Update::Replaced,
+        };
+        let Ok(next) = next else {
+            return Update::Lost("the broadcast is gone".into());
         };
         self.rest();
-        self.update(next)
+        self.tell(next).await
+    }
+
+    /// What `news` tell; an end counts once nobody else serves the broadcast.
+    async fn tell(&mut self, news: News) -> Update {
+        match self.update(news) {
+            Update::Ended => {
+                let over = *self.over.insert(Instant::now());
+                self.part(over).await
+            }
+            update => update,
+        }
+    }
+
+    /// Waits until a broadcast that is `over` is gone, and looks whether another publisher serves it.
+    async fn part(&mut self, over: Instant) -> Update {
+        if timeout_at(over + LAST_WORDS, self.consumer.closed())
+            .await
+            .is_err()
+        {
+            return Update::Ended;
+        }
+        let successor = successor(&self.origin, &self.path, &self.consumer);
+        match tokio::time::timeout(SUCCESSOR, successor).await {
+            Ok(()) => Update::Replaced,
+            Err(_) => Update::Ended,
+        }
     }
 
     /// Since when the broadcast is gone, though its catalog may still have spoken.
@@ -198,6 +241,20 @@ impl Broadcast {
 /// Whether the catalog says that nothing more comes, as several MoQ versions cannot.
 fn is_over(track: Track, catalog: &Value) -> bool {
     catalog[END_MARK] == true || (track == Track::Msf && msf::is_over(catalog))
+}
+
+/// The next news of a catalog, no earlier than `at`; cancel safe.
+async fn paced(catalog: &mut snapshot::Consumer<Value>, at: Instant) -> News {
+    tokio::time::sleep_until(at).await;
+    catalog.next().await
+}
+
+/// Waits until another publisher serves the broadcast at `path` than the one of `lost`.
+async fn successor(origin: &origin::Consumer, path: &PathOwned, lost: &broadcast::Consumer) {
+    match origin.routed_broadcast(path).await {
+        Ok(found) if !found.is_closed() && !found.is_clone(lost) => {}
+        Ok(_) | Err(_) => std::future::pending().await,
+    }
 }
 
 /// Subscribes a catalog, and waits for its first word: a relay may accept what nobody serves.

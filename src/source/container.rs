@@ -44,6 +44,21 @@ pub(super) enum Error {
     Fragment(#[from] Malformed),
 }
 
+impl Error {
+    /// Whether the group broke off, which says nothing about what is in it.
+    pub(super) fn is_broken_off(&self) -> bool {
+        let wire = match self {
+            Self::Group(err) | Self::Frame(moq_mux::Error::Moq(err)) => err,
+            Self::Frame(moq_mux::Error::Hang(hang::Error::Moq(err))) => err,
+            Self::Frame(_) | Self::Fragment(_) => return false,
+        };
+        !matches!(
+            wire,
+            moq_net::Error::Decode(_) | moq_net::Error::BoundsExceeded(_)
+        )
+    }
+}
+
 impl Container {
     /// The container of an entry, which gets what only its init segment says.
     pub(super) fn open(rendition: &mut Rendition) -> Result<Self, Error> {

@@ -182,7 +182,7 @@ pub struct MoqSrc {
         type = u32, maximum = 60_000, default = DEFAULT_AUDIO_MAX_AGE, mutable_ready
     )]
     #[property(name = "eos-timeout", type = u32, get = |this: &Self| this.settings().eos_timeout, set = |this: &Self, ms| this.settings().eos_timeout = ms,
-        nick = "EOS timeout", blurb = "A broadcast that was found and has been gone for this many milliseconds, by itself or with the connection, is over: every pad gets EOS (0 = it is waited for for ever)", mutable_ready)]
+        nick = "EOS timeout", blurb = "A broadcast that was found and has been gone for this many milliseconds, by itself or with the connection, is over: every pad gets EOS (0 = it is waited for for ever). What its publisher ends on purpose is over at once, unless the relay has another publisher of the name", mutable_ready)]
     #[property(name = "cache-size", type = u64, get = |this: &Self| this.settings().session.cache_size, set = |this: &Self, bytes| this.settings().session.cache_size = bytes,
         default = CACHE_SIZE, nick = "Cache size", blurb = "How many bytes of media that were received but not yet read are kept, beside the newest group of each track; half as many may wait in each pad for downstream", mutable_ready)]
     #[property(name = "cache-time", type = u64, get = |this: &Self| this.settings().session.cache_time, set = |this: &Self, time| this.settings().session.cache_time = time,

@@ -1,11 +1,15 @@
 //! Reads one track: groups in order, frames stamped and sent to their pad.
 
 mod beginning;
+mod drops;
 mod output;
+mod silence;
 mod text;
 
 use std::{
+    convert::Infallible,
     future::Future,
+    ops::ControlFlow,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -16,13 +20,15 @@ use std::{
 
 use gst::{ClockTime, glib};
 use moq_net::{broadcast, group, track};
-use tokio::time::Instant;
+use tokio::{sync::mpsc::UnboundedSender, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use self::{
     beginning::{BACKLOG, Beginning},
     output::Output,
+    silence::Watch,
 };
+pub(super) use self::{drops::Cause, silence::Silence};
 use super::{
     container::{self, Container},
     counters::Counters,
@@ -30,6 +36,7 @@ use super::{
     playback::Playback,
     records,
     stream::Message,
+    task::{Control, PadIndex},
 };
 use crate::{
     media::caps::Rendition,
@@ -39,6 +46,9 @@ use crate::{
 /// How long the tail of a track that is gone from the catalog may be silent, and may last.
 const TAIL: Duration = Duration::from_millis(500);
 pub(super) const LONGEST_TAIL: Duration = Duration::from_secs(10);
+
+/// How long frames are held that seem to be of another publisher, until that is known.
+const SUSPENSE: Duration = Duration::from_secs(1);
 
 /// Whoever sends as many empty frames and groups in a row, within that time, sends nothing.
 const MAX_EMPTY: usize = 1000;
@@ -82,6 +92,37 @@ pub(super) enum End {
     Missing(String),
 }
 
+/// What the user is to be told of a track.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// Its frames have been dropped for a second, for this reason.
+    Dropping(Cause),
+    /// It gives nothing.
+    Silent(Silence),
+}
+
+/// Tells the session what is wrong with the track.
+#[derive(Clone)]
+pub(super) struct Teller {
+    pub(super) control: UnboundedSender<Control>,
+    pub(super) index: PadIndex,
+    /// Which reader of the pad this is.
+    pub(super) generation: u64,
+}
+
+impl Teller {
+    fn dropping(&self, cause: Cause) {
+        self.tell(Trouble::Dropping(cause));
+    }
+
+    fn tell(&self, trouble: Trouble) {
+        // Refused only when the session has ended.
+        let _ = self
+            .control
+            .send(Control::Trouble(self.index, self.generation, trouble));
+    }
+}
+
 /// What a reader is made of.
 pub(super) struct Config {
     /// The track.
@@ -100,6 +141,7 @@ pub(super) struct Config {
     pub(super) counters: Arc<Counters>,
     /// Up to where frames were sent to the pad.
     pub(super) position: Arc<Position>,
+    pub(super) teller: Teller,
     /// Cancelled when the catalog no longer lists the track: only its tail is still wanted.
     pub(super) retired: CancellationToken,
 }
@@ -117,6 +159,9 @@ pub(super) struct Reader {
     retired_at: Option<Instant>,
     /// That its frames cannot be read was told.
     told: bool,
+    watch: Arc<Watch>,
+    /// The next group does not follow what was read of the one before.
+    breach: bool,
 }
 
 impl Reader {
@@ -130,6 +175,8 @@ impl Reader {
             empty_since: Instant::now(),
             retired_at: None,
             told: false,
+            watch: Arc::default(),
+            breach: false,
         }
     }
 
@@ -139,12 +186,42 @@ impl Reader {
             let playback = &self.output.playback;
             return records::run(&self.config, records, playback, &broadcast).await;
         }
-        match self.read(&broadcast).await {
+        let watching = self.watching(&broadcast);
+        let read = tokio::select! {
+            read = self.read(&broadcast) => read,
+            never = watching => match never {},
+        };
+        match read {
             Ok(end) => {
                 self.output.finish().await;
                 end
             }
             Err(err) => End::Lost(error::chain(&err)),
+        }
+    }
+
+    /// Tells once if the track gives nothing, and never ends.
+    fn watching(
+        &self,
+        broadcast: &broadcast::Consumer,
+    ) -> impl Future<Output = Infallible> + use<> {
+        let (watch, teller) = (self.watch.clone(), self.config.teller.clone());
+        let (track, retired) = (
+            broadcast.track(&self.config.name),
+            self.config.retired.clone(),
+        );
+        // Whoever publishes a cue or a record now and then may be silent for as long as it likes.
+        let sparse = self.config.rendition.kind().is_sparse();
+        async move {
+            tokio::time::sleep(silence::PATIENCE).await;
+            if !sparse
+                && !retired.is_cancelled()
+                && let Ok(track) = track
+                && let Some(silence) = watch.judge(&track)
+            {
+                teller.tell(Trouble::Silent(silence));
+            }
+            std::future::pending().await
         }
     }
 
@@ -162,20 +239,22 @@ impl Reader {
         let Some(subscriber) = until_retired(&self.config.retired, subscribing).await else {
             return Ok(End::Retired);
         };
+        let subscriber = subscriber?;
+        self.watch.answered();
         let mut groups = match self.config.from_start {
             true => {
-                let mut beginning = Beginning::new(subscriber?, subscription);
+                let mut beginning = Beginning::new(subscriber, subscription);
                 while !beginning.is_over() {
-                    if let Some(end) = self.read_next(beginning.next()).await? {
+                    if let Some(end) = self.read_next(broadcast, beginning.next()).await? {
                         return Ok(end);
                     }
                 }
                 beginning.rest()
             }
-            false => subscriber?.ordered(),
+            false => subscriber.ordered(),
         };
         loop {
-            if let Some(end) = self.read_next(groups.next_group()).await? {
+            if let Some(end) = self.read_next(broadcast, groups.next_group()).await? {
                 return Ok(end);
             }
         }
@@ -184,6 +263,7 @@ impl Reader {
     /// Reads the group that comes `next`; the end of the track, if it is there.
     async fn read_next(
         &mut self,
+        broadcast: &broadcast::Consumer,
         next: impl Future<Output = Result<Option<group::Consumer>, moq_net::Error>>,
     ) -> Result<Option<End>, moq_net::Error> {
         let next = until_retired(&self.config.retired, next);
@@ -203,14 +283,22 @@ impl Reader {
                 .groups_lost
                 .add(group.sequence.saturating_sub(expected));
             self.output.gap = true;
+            self.breach = true;
         }
         counters.groups.add(1);
-        self.read_group(&mut group).await;
+        self.watch.group();
+        self.output.begin_group(expected.is_none());
+        if self.read_group(&mut group, broadcast).await.is_break() {
+            return Ok(Some(End::Lost(
+                "another publisher serves the broadcast".into(),
+            )));
+        }
         Ok((self.empty > MAX_EMPTY).then_some(End::Empty))
     }
 
     /// Counts an empty frame or group; whether there were too many.
     fn count_empty(&mut self) -> bool {
+        self.watch.empty();
         if self.empty == 0 || self.empty_since.elapsed() > EMPTY_WITHIN {
             self.empty = 0;
             self.empty_since = Instant::now();
@@ -227,8 +315,12 @@ impl Reader {
 
     /// Says once what is wrong with the content of the track; that a group broke off is no such thing.
     fn tell_unreadable(&mut self, err: &container::Error) {
-        use container::Error::{Frame, Group};
-        let broke_off = matches!(err, Group(_) | Frame(moq_mux::Error::Moq(_)));
+        let broke_off = err.is_broken_off();
+        self.watch.broken();
+        self.output.dropped(match broke_off {
+            true => Cause::Broken,
+            false => Cause::Container,
+        });
         if broke_off || std::mem::replace(&mut self.told, true) {
             return;
         }
@@ -241,8 +333,15 @@ impl Reader {
     }
 
     /// A group that breaks off is no error of its track: it came too late, or was given up.
-    async fn read_group(&mut self, group: &mut group::Consumer) {
+    ///
+    /// It is not read at all if it is of another publisher, who has another catalog.
+    async fn read_group(
+        &mut self,
+        group: &mut group::Consumer,
+        broadcast: &broadcast::Consumer,
+    ) -> ControlFlow<()> {
         let mut first = true;
+        let breach = std::mem::take(&mut self.breach);
         loop {
             // What is there already comes without a wait: others get their turn all the same.
             tokio::task::coop::consume_budget().await;
@@ -253,16 +352,26 @@ impl Reader {
                     self.tell_unreadable(&err);
                     self.config.counters.groups_lost.add(1);
                     self.output.gap = true;
-                    return;
+                    self.breach = true;
+                    return ControlFlow::Continue(());
                 }
                 Some(Ok(None)) if first => {
                     self.count_empty();
-                    return;
+                    return ControlFlow::Continue(());
                 }
-                Some(Ok(None)) | None => return,
+                Some(Ok(None)) | None => return ControlFlow::Continue(()),
             };
             if self.tail_is_over() {
-                return;
+                return ControlFlow::Continue(());
+            }
+            if first
+                && breach
+                && frames
+                    .first()
+                    .is_some_and(|frame| self.output.is_ahead(frame))
+                && self.is_replaced(broadcast).await
+            {
+                return ControlFlow::Break(());
             }
             // The first of what came at once is the one that waited longest for the others: its
             // transit is the publisher's, and with the last one's the others would be late.
@@ -271,20 +380,36 @@ impl Reader {
                 // An empty payload marks an end; it is no picture and no sound.
                 if frame.payload.is_empty() {
                     if self.count_empty() {
-                        return;
+                        return ControlFlow::Continue(());
                     }
                     self.output.clear(&frame);
                     continue;
                 }
                 self.empty = 0;
+                self.watch.frame(Instant::now());
                 let key = std::mem::take(&mut first) || frame.keyframe;
                 let arrives = std::mem::take(&mut arrives);
                 if !self.output.take(frame, key, arrives).await {
                     self.config.counters.groups_lost.add(1);
-                    return;
+                    self.breach = true;
+                    return ControlFlow::Continue(());
                 }
             }
         }
+    }
+
+    /// Waits to see whether the broadcast is that of another publisher now: a relay tells of it after
+    /// the first frames.
+    async fn is_replaced(&mut self, broadcast: &broadcast::Consumer) -> bool {
+        let gone = async {
+            tokio::select! {
+                biased;
+                () = self.config.retired.cancelled() => (),
+                _ = broadcast.closed() => (),
+            }
+        };
+        let gone = tokio::time::timeout(SUSPENSE, gone);
+        self.output.settling(gone).await.is_ok()
     }
 }
 

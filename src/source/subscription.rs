@@ -68,6 +68,8 @@ pub(super) struct Subscription {
     broken: u32,
     /// The user knows that the track gives nothing.
     pub(super) told: bool,
+    /// How many frames had come when the user was told that no more come.
+    silent_at: Option<u64>,
     /// Up to where frames were sent to the pad.
     pub(super) position: Arc<Position>,
 }
@@ -112,6 +114,7 @@ impl Subscription {
             frames_before: 0,
             broken: 0,
             told: false,
+            silent_at: None,
             position: Arc::default(),
         }
     }
@@ -174,6 +177,12 @@ impl Subscription {
             End::Finished | End::Retired => false,
         };
         trouble && !self.told
+    }
+
+    /// Whether the user is to be told now that the track is silent: once until frames come.
+    pub(super) fn tell_once(&mut self) -> bool {
+        let frames = self.counters.frames.get();
+        self.silent_at.replace(frames) != Some(frames)
     }
 
     /// The track is not read again before a pause, each twice as long as the one before.

@@ -20,7 +20,7 @@ use super::{
     elsewhere::{self, Elsewhere},
     imp::CAT,
     playback::{self, LatencyAnswer, Playback, RunningClock},
-    reader::End,
+    reader::{End, Trouble},
     stream::{Message, RESTART},
     subscription::Subscription,
 };
@@ -67,6 +67,8 @@ pub(super) enum Control {
     Flowing,
     /// The application ends the stream.
     Eos(gst::Seqnum),
+    /// Something is wrong with what this reader of the pad reads.
+    Trouble(PadIndex, u64, Trouble),
 }
 
 /// What a session is made of.
@@ -286,6 +288,9 @@ impl Session {
             Control::Latency(latency) => self.set_latency(latency),
             Control::Flowing => playback::post_latency(&self.config.courier),
             Control::Eos(seqnum) => self.on_eos(seqnum),
+            Control::Trouble(index, generation, trouble) => {
+                self.on_trouble(index, generation, &trouble);
+            }
         }
     }
 
@@ -386,6 +391,7 @@ impl Session {
             }
             Update::Ended => self.finish(),
             Update::Lost(reason) => self.lose(&reason),
+            Update::Replaced => self.lose("another publisher serves it now"),
         }
     }
 

@@ -179,7 +179,19 @@ impl Scene {
             .collect()
     }
 
+    /// The warnings so far, without those of bad tracks to which nothing was written.
     pub(crate) fn warnings(&self) -> Vec<String> {
+        let silent = self.tracks.iter().filter(|track| track.latest().is_none());
+        let silent: Vec<_> = silent
+            .map(|track| format!("\"{}\" gives nothing", track.name()))
+            .collect();
+        let mut warnings = self.all_warnings();
+        warnings.retain(|warning| !silent.iter().any(|silent| warning.contains(silent)));
+        warnings
+    }
+
+    /// All warnings so far.
+    pub(crate) fn all_warnings(&self) -> Vec<String> {
         let warnings = self.messages(|message| {
             let kind = message.type_();
             assert_ne!(kind, gst::MessageType::Error, "{}", describe(message));

@@ -1,18 +1,20 @@
 //! How far the publisher's clock runs away from ours.
 
+use super::Nanos;
+
 /// Over less than this a drift of 100 ppm is no more than the jitter of a network.
-const LEAST: i64 = 30_000_000_000;
+const LEAST: Nanos = 30_000_000_000;
 
 /// The way of the edge between two jumps.
 #[derive(Debug, Default)]
 pub(super) struct Drift {
-    first: Option<(i64, i64)>,
-    last: (i64, i64),
+    first: Option<(Nanos, Nanos)>,
+    last: (Nanos, Nanos),
 }
 
 impl Drift {
     /// Takes in the `offset` of the edge at `now`.
-    pub(super) fn follow(&mut self, offset: i64, now: i64) {
+    pub(super) fn follow(&mut self, offset: Nanos, now: Nanos) {
         self.last = (offset, now);
         self.first.get_or_insert(self.last);
     }

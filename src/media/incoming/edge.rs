@@ -1,13 +1,15 @@
 //! How the edge follows the transits that tracks show.
 
-use super::{DRIFT, FREE, LATE, SLEW, Timeline, TrackId, drift::Drift, nanos, transit::WINDOW};
+use super::{
+    DRIFT, FREE, LATE, Nanos, SLEW, Timeline, TrackId, drift::Drift, nanos, transit::WINDOW,
+};
 
 impl Timeline {
     /// Moves the edge towards the least transit of the last seconds.
-    pub(super) fn slew(&mut self, now: i64) {
+    pub(super) fn slew(&mut self, now: Nanos) {
         for track in self.tracks.iter_mut().flatten() {
             // A silent track says nothing about the route of the others.
-            track.transits.forget_before(now - WINDOW);
+            track.forget_before(now - WINDOW);
         }
         let least = self.least();
         let Some(anchor) = &mut self.anchor else {
@@ -16,7 +18,7 @@ impl Timeline {
         let elapsed = (now - anchor.slewed).max(0);
         anchor.slewed = now;
         let Some(least) = least else { return };
-        let most = |(part, whole): (i64, i64)| elapsed.saturating_mul(part) / whole;
+        let most = |(part, whole): (Nanos, Nanos)| elapsed.saturating_mul(part) / whole;
         anchor.offset = least.clamp(anchor.offset - most(SLEW), anchor.offset + most(DRIFT));
         if now - anchor.start > FREE {
             self.drift.follow(anchor.offset, now);
@@ -24,7 +26,7 @@ impl Timeline {
     }
 
     /// Steps the edge forward when every frame of the track was too late for [`LATE`].
-    pub(super) fn judge_lateness(&mut self, id: TrackId, transit: i64, now: i64) {
+    pub(super) fn judge_lateness(&mut self, id: TrackId, transit: Nanos, now: Nanos) {
         let Some(offset) = self.anchor.as_ref().map(|anchor| anchor.offset) else {
             return;
         };
@@ -39,7 +41,7 @@ impl Timeline {
         }
         for track in self.tracks.iter_mut().flatten() {
             track.late_since = None;
-            track.transits.forget_before(now - LATE);
+            track.forget_before(now - LATE);
         }
         let least = self.least();
         if let (Some(anchor), Some(least)) = (&mut self.anchor, least)

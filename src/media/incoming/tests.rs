@@ -4,10 +4,10 @@ use proptest::prelude::*;
 
 use super::*;
 
-const MS: i64 = 1_000_000;
-const S: i64 = 1_000 * MS;
+const MS: Nanos = 1_000_000;
+const S: Nanos = 1_000 * MS;
 
-fn at(nanos: i64) -> ClockTime {
+fn at(nanos: Nanos) -> ClockTime {
     clock_time(nanos)
 }
 
@@ -16,7 +16,7 @@ fn timeline(join: Join) -> Timeline {
 }
 
 /// Hands in a frame and stamps it at once; `None` when it was dropped.
-fn pass(timeline: &mut Timeline, id: TrackId, ts: i64, now: i64) -> Option<Stamp> {
+fn pass(timeline: &mut Timeline, id: TrackId, ts: Nanos, now: Nanos) -> Option<Stamp> {
     timeline.arrive(id, at(ts), at(now));
     timeline.is_settled(at(now + 50 * MS));
     if timeline.is_stray(id) {
@@ -28,7 +28,7 @@ fn pass(timeline: &mut Timeline, id: TrackId, ts: i64, now: i64) -> Option<Stamp
     }
 }
 
-fn pts(stamp: Option<Stamp>) -> i64 {
+fn pts(stamp: Option<Stamp>) -> Nanos {
     nanos(stamp.expect("the frame is shown").pts)
 }
 
@@ -95,7 +95,7 @@ fn pictures_that_come_faster_than_they_are_caught_up_with_are_not_held() {
 fn an_old_group_is_played_in_order_up_to_the_edge() {
     let mut timeline = timeline(Join::Live);
     let video = timeline.add_track(Kind::Video, None, ClockTime::ZERO);
-    let frames: Vec<i64> = (0..120).map(|frame| 100 * S + frame * 16_666_667).collect();
+    let frames: Vec<Nanos> = (0..120).map(|frame| 100 * S + frame * 16_666_667).collect();
     let now = 5 * S;
     for ts in &frames {
         timeline.arrive(video, at(*ts), at(now));
@@ -194,7 +194,7 @@ fn the_catalog_tells_of_a_slow_encoder_before_its_first_frame() {
 }
 
 /// Pictures that are 275 ms slower than the sound, for a second and a half from `begin` on.
-fn slow_pictures(timeline: &mut Timeline, [audio, video]: [TrackId; 2], begin: i64) {
+fn slow_pictures(timeline: &mut Timeline, [audio, video]: [TrackId; 2], begin: Nanos) {
     for tick in 0..75 {
         let now = begin + tick * 20 * MS;
         pass(timeline, audio, now - 10 * MS, now);
@@ -358,11 +358,11 @@ fn a_silent_track_does_not_keep_the_others_from_a_longer_route() {
 }
 
 /// Plays an hour of frames through a clock that is `ppm` off, with `jitter` on every arrival.
-fn drift(ppm: i64, jitter: &[i64]) -> i64 {
+fn drift(ppm: Nanos, jitter: &[Nanos]) -> Nanos {
     let mut timeline = timeline(Join::Live);
     let audio = timeline.add_track(Kind::Audio, None, ClockTime::ZERO);
     let mut worst = 0;
-    for frame in 0..36_000_i64 {
+    for frame in 0..36_000_i128 {
         let capture = frame * 100 * MS;
         let ts = capture + capture / 1_000_000 * ppm;
         let transit = 20 * MS + jitter[frame as usize % jitter.len()];
@@ -416,15 +416,15 @@ fn all_tracks_together_go_to_another_epoch() {
         let epoch = if tick < 250 { 0 } else { 3_600 * S };
         for (track, shown) in tracks.iter().zip(&mut shown) {
             let stamp = pass(&mut timeline, *track, epoch + tick * 20 * MS, now);
-            *shown += i64::from(stamp.is_some_and(|stamp| nanos(stamp.pts) == now));
+            *shown += Nanos::from(stamp.is_some_and(|stamp| nanos(stamp.pts) == now));
         }
     }
     assert!(shown.into_iter().all(|shown| shown >= 474), "{shown:?}");
 }
 
 /// An arrival order of one second of frames: B-frames, two tracks, random transits.
-fn arrivals() -> impl Strategy<Value = Vec<(bool, i64, i64)>> {
-    let frame = (any::<bool>(), 0..40_i64, 0..200_i64);
+fn arrivals() -> impl Strategy<Value = Vec<(bool, Nanos, Nanos)>> {
+    let frame = (any::<bool>(), 0..40_i128, 0..200_i128);
     prop::collection::vec(frame, 1..200).prop_map(|frames| {
         let mut now = 5 * S;
         frames
@@ -432,13 +432,188 @@ fn arrivals() -> impl Strategy<Value = Vec<(bool, i64, i64)>> {
             .enumerate()
             .map(|(i, (video, shuffle, wait))| {
                 now += wait * MS / 4;
-                (video, (i as i64 * 20 + shuffle) * MS, now)
+                (video, (i as Nanos * 20 + shuffle) * MS, now)
             })
             .collect()
     })
 }
 
+/// One frame of a scene: whether it is video, its timestamp, when it arrives.
+type Arrival = (bool, Nanos, Nanos);
+
+/// What a subscriber gets that joins at 100 s, in order of arrival: of each track what the relay has
+/// cached, in a burst, then what comes live. `silent` is the track that was switched off as long before
+/// and that is switched on again at `back`; video takes `delay` longer than audio.
+fn join(
+    silent: Option<(bool, Nanos)>,
+    back: Nanos,
+    delay: Nanos,
+    audio_first: bool,
+) -> Vec<Arrival> {
+    const JOIN: Nanos = 100 * S;
+    let mut frames = Vec::new();
+    for (video, interval, transit, gop) in [
+        (true, 40 * MS, 10 * MS + delay, 50),
+        (false, 20 * MS, 10 * MS, 1),
+    ] {
+        let off = silent
+            .filter(|(of, _)| *of == video)
+            .map(|(_, age)| JOIN - age);
+        let is_on = |ts: Nanos| off.is_none_or(|off| ts < off || ts > JOIN + back);
+        let sent: Vec<Nanos> = (0..7_500)
+            .map(|n| n * interval)
+            .filter(|ts| is_on(*ts))
+            .collect();
+        let cached = sent.iter().filter(|ts| **ts + transit <= JOIN).count();
+        let group = (cached - 1) / gop * gop;
+        let burst = if video == audio_first { 3 * MS } else { 0 };
+        for (at, ts) in sent
+            .iter()
+            .enumerate()
+            .skip(group)
+            .take(cached - group + 4_000)
+        {
+            let begin = JOIN + burst + (at - group) as Nanos * MS / 10;
+            frames.push((video, *ts, begin.max(ts + transit)));
+        }
+    }
+    frames.retain(|(_, ts, _)| *ts < JOIN + back + 5 * S);
+    frames.sort_by_key(|(_, _, now)| *now);
+    frames
+}
+
+/// What a scene has come to: the latency at the end, and the delay of each track's live frames.
+fn play(frames: &[Arrival], until: Nanos) -> (Nanos, [Vec<(Nanos, Nanos)>; 2]) {
+    let mut timeline = timeline(Join::Live);
+    let tracks =
+        [Kind::Audio, Kind::Video].map(|kind| timeline.add_track(kind, None, ClockTime::ZERO));
+    let mut delays = [Vec::new(), Vec::new()];
+    let mut held: VecDeque<(bool, Nanos, bool)> = VecDeque::new();
+    for (video, ts, now) in frames.iter().filter(|(_, _, now)| *now < until) {
+        let id = tracks[usize::from(*video)];
+        timeline.arrive(id, at(*ts), at(*now));
+        held.push_back((*video, *ts, timeline.is_stray(id)));
+        while timeline.is_settled(at(*now))
+            && let Some((video, ts, strays)) = held.pop_front()
+        {
+            let track = usize::from(video);
+            if !strays && let Verdict::Show(stamp) = timeline.stamp(tracks[track], at(ts)) {
+                delays[track].push((ts, nanos(stamp.pts) - ts));
+            }
+        }
+    }
+    (nanos(timeline.min_latency()), delays)
+}
+
+#[test]
+fn a_slow_encoder_is_learnt_within_a_second_beside_a_track_that_is_off_or_not() {
+    for back in [S, 4 * S] {
+        for silent in [None, Some((true, 4 * S)), Some((false, 4 * S))] {
+            let frames = join(silent, back, 300 * MS, false);
+            let on = if silent.is_some() { back } else { 0 };
+            let (latency, _) = play(&frames, 101 * S + on);
+            let off = latency - 400 * MS;
+            assert!(off.abs() <= 10 * MS, "{silent:?}, {back}: {latency}");
+        }
+    }
+}
+
+#[test]
+fn both_tracks_may_be_off_at_the_join() {
+    let mut frames = join(Some((true, 900 * MS)), 5 * S, 0, false);
+    frames.retain(|(video, _, _)| *video);
+    let (latency, [_, video]) = play(&frames, 109 * S);
+    assert_eq!(latency, 100 * MS);
+    let late = video.iter().filter(|(ts, _)| *ts > 106 * S);
+    let late = late.filter(|(_, delay)| (*delay - 10 * MS).abs() > 5 * MS);
+    assert_eq!(late.count(), 0, "the edge is the live one");
+}
+
 proptest! {
+    #[test]
+    fn a_track_that_is_off_at_the_join_changes_nothing_for_the_other(
+        video_off in any::<bool>(),
+        age in 0..60 * S,
+        back in 0..20 * S,
+        audio_first in any::<bool>(),
+        apart in prop::option::of(15 * MS..80 * MS),
+    ) {
+        let scenes = [None, Some((video_off, age))].map(|silent| {
+            let mut frames = join(silent, back, 0, audio_first);
+            // The one comes later over a slow path, so that the timeline settles by the other.
+            for (video, _, now) in &mut frames {
+                if let Some(apart) = apart && *video != audio_first {
+                    *now = (*now).max(100 * S + apart);
+                }
+            }
+            frames.sort_by_key(|(_, _, now)| *now);
+            frames
+        });
+        for until in [101 * S, 101 * S + back, 104 * S + back] {
+            let [(latency, shown), (other_latency, other_shown)] =
+                scenes.each_ref().map(|frames| play(frames, until));
+            // Video is no more than its burst late.
+            prop_assert!((latency - other_latency).abs() <= 10 * MS, "{latency} {other_latency}");
+            let other = usize::from(!video_off);
+            let first = |shown: &[Vec<(Nanos, Nanos)>; 2]| {
+                let mut live = shown[other].iter().filter(|(ts, _)| *ts > 100 * S + 100 * MS);
+                live.next().copied()
+            };
+            prop_assert_eq!(first(&shown).map(|(ts, _)| ts), first(&other_shown).map(|(ts, _)| ts));
+            let last = |shown: &[Vec<(Nanos, Nanos)>; 2]| shown[other].last().copied();
+            let (one, two) = (last(&shown), last(&other_shown));
+            prop_assert_eq!(one.map(|(ts, _)| ts), two.map(|(ts, _)| ts));
+            let apart = one.zip(two).map(|((_, one), (_, two))| (one - two).abs());
+            prop_assert!(apart.is_some_and(|apart| apart <= 10 * MS), "{one:?} {two:?}");
+        }
+    }
+
+    #[test]
+    fn times_of_any_size_neither_overflow_nor_panic(
+        frames in prop::collection::vec(
+            (0..4_usize, prop_oneof![0..1_u64 << 63, Just((1 << 63) - 1), 0..10_000_000_000_u64],
+             prop_oneof![0..u64::MAX - 1, 0..10_000_000_000_u64]),
+            1..100,
+        ),
+        latency in prop_oneof![0..u64::MAX - 1, 0..10_000_000_000_u64],
+    ) {
+        let time = ClockTime::from_nseconds;
+        let mut timeline = Timeline::new(time(latency), Join::Live);
+        let tracks = [Kind::Video, Kind::Audio, Kind::Text, Kind::Data]
+            .map(|kind| timeline.add_track(kind, Some(time(latency)), time(latency / 2)));
+        for (track, ts, now) in frames {
+            let (id, ts) = (tracks[track], time(ts));
+            timeline.arrive(id, ts, time(now));
+            timeline.is_settled(time(now));
+            timeline.is_placed(id, ts);
+            timeline.min_latency();
+            timeline.edge(ts);
+            if !timeline.is_stray(id) {
+                if track == 2 {
+                    timeline.stamp_span(id, ts, Some(ts + ClockTime::from_seconds(60)));
+                }
+                timeline.stamp(id, ts);
+            }
+        }
+        timeline.drift();
+    }
+
+    #[test]
+    fn tracks_of_the_unix_epoch_are_shown_as_those_from_zero(
+        epoch in (0..(1 << 63) - 1_000 * S).prop_filter("apart", |epoch| *epoch > 60 * S),
+        delay in 0..400 * MS,
+    ) {
+        let frames = join(None, S, delay, false);
+        let moved: Vec<Arrival> = frames.iter().map(|(video, ts, now)| (*video, ts + epoch, *now)).collect();
+        let (latency, shown) = play(&frames, 105 * S);
+        let (moved_latency, moved) = play(&moved, 105 * S);
+        prop_assert_eq!(latency, moved_latency);
+        for (shown, moved) in shown.iter().zip(&moved) {
+            let moved: Vec<_> = moved.iter().map(|(ts, delay)| (ts - epoch, delay + epoch)).collect();
+            prop_assert_eq!(shown, &moved);
+        }
+    }
+
     #[test]
     fn decode_times_rise_and_never_pass_presentation(frames in arrivals(), depth in 0..4_u32) {
         let mut timeline = timeline(Join::Live);
@@ -464,7 +639,7 @@ proptest! {
         let audio = timeline.add_track(Kind::Audio, None, ClockTime::ZERO);
         let mut last = ClockTime::ZERO;
         for (i, (_, _, now)) in frames.into_iter().enumerate() {
-            if let Some(stamp) = pass(&mut timeline, audio, i as i64 * 20 * MS, now) {
+            if let Some(stamp) = pass(&mut timeline, audio, i as Nanos * 20 * MS, now) {
                 prop_assert!(stamp.pts >= last);
                 last = stamp.pts;
             }
@@ -499,12 +674,12 @@ proptest! {
     }
 
     #[test]
-    fn equal_timestamps_get_equal_running_times(transits in prop::collection::vec(0..60_i64, 60..120)) {
+    fn equal_timestamps_get_equal_running_times(transits in prop::collection::vec(0..60_i128, 60..120)) {
         let mut timeline = timeline(Join::Live);
         let video = timeline.add_track(Kind::Video, None, ClockTime::ZERO);
         let audio = timeline.add_track(Kind::Audio, None, ClockTime::ZERO);
         for (i, transit) in transits.into_iter().enumerate() {
-            let (ts, now) = (S + i as i64 * 20 * MS, 5 * S + (i as i64 * 20 + transit) * MS);
+            let (ts, now) = (S + i as Nanos * 20 * MS, 5 * S + (i as Nanos * 20 + transit) * MS);
             timeline.arrive(video, at(ts), at(now));
             timeline.arrive(audio, at(ts), at(now));
             timeline.is_settled(at(now));

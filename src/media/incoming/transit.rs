@@ -2,21 +2,23 @@
 
 use std::collections::VecDeque;
 
+use super::Nanos;
+
 /// Length of one bucket; the step in which old transits are forgotten.
-const BUCKET: i64 = 250_000_000;
+const BUCKET: Nanos = 250_000_000;
 /// How far back the least is looked for. Shorter follows a drift more closely, longer needs fewer
 /// undelayed frames: 200 ppm add 2 ms in 10 s.
-pub(super) const WINDOW: i64 = 10_000_000_000;
+pub(super) const WINDOW: Nanos = 10_000_000_000;
 
 /// A sliding minimum over [`WINDOW`], in steps of [`BUCKET`].
 #[derive(Debug, Default)]
 pub(super) struct Transits {
     /// Start and least transit of each bucket, oldest first.
-    buckets: VecDeque<(i64, i64)>,
+    buckets: VecDeque<(Nanos, Nanos)>,
 }
 
 impl Transits {
-    pub(super) fn add(&mut self, transit: i64, now: i64) {
+    pub(super) fn add(&mut self, transit: Nanos, now: Nanos) {
         self.forget_before(now - WINDOW);
         match self.buckets.back_mut() {
             Some((start, least)) if now - *start < BUCKET => *least = transit.min(*least),
@@ -25,14 +27,23 @@ impl Transits {
     }
 
     /// Forgets what was seen before `time`.
-    pub(super) fn forget_before(&mut self, time: i64) {
+    pub(super) fn forget_before(&mut self, time: Nanos) {
         while self.buckets.front().is_some_and(|(start, _)| *start < time) {
             self.buckets.pop_front();
         }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.buckets.is_empty()
+    }
+
+    /// When the newest bucket began.
+    pub(super) fn newest(&self) -> Option<Nanos> {
+        self.buckets.back().map(|(start, _)| *start)
+    }
+
     /// The least transit that is not forgotten.
-    pub(super) fn least(&self) -> Option<i64> {
+    pub(super) fn least(&self) -> Option<Nanos> {
         self.buckets.iter().map(|(_, least)| *least).min()
     }
 }

@@ -12,7 +12,10 @@ use bytes::Bytes;
 use gst::ClockTime;
 use tokio::time::Instant;
 
-use super::{Config, Position, TAIL};
+use super::{
+    Config, Position, TAIL, Teller,
+    drops::{Cause, Drops},
+};
 use crate::{
     media::{
         caps::{self, Rendition},
@@ -28,6 +31,9 @@ use crate::{
         subscription::PAD_TIME,
     },
 };
+
+/// No route gets faster by more than this at once.
+const AHEAD: ClockTime = ClockTime::from_mseconds(250);
 
 /// Stamps the frames of one track and sends them to its pad.
 pub(super) struct Output {
@@ -51,6 +57,11 @@ pub(super) struct Output {
     pub(super) first_shown: Option<ClockTime>,
     /// The end of the text that is shown was told.
     pub(super) cleared: bool,
+    /// What was dropped since a frame was shown.
+    drops: Drops,
+    teller: Teller,
+    /// The group under way at the join is left out by the user's wish.
+    leaves_out: bool,
 }
 
 pub(super) struct Held {
@@ -68,10 +79,10 @@ pub(super) struct Held {
     pub(super) ready: ClockTime,
 }
 
-/// The frame's timestamp, unless it is absurd: 2^60 ns are 36 years.
+/// The frame's timestamp, unless it is absurd: 2^63 ns are 292 years.
 pub(super) fn timestamp(frame: &moq_mux::container::Frame) -> Option<ClockTime> {
     let nanos = u64::try_from(frame.timestamp.as_nanos()).ok()?;
-    (nanos < 1 << 60).then(|| ClockTime::from_nseconds(nanos))
+    (nanos < 1 << 63).then(|| ClockTime::from_nseconds(nanos))
 }
 
 impl Output {
@@ -89,6 +100,7 @@ impl Output {
             }
             track
         });
+        let leaves_out = playback.timeline().joins_next_group();
         Self {
             rendition: config.rendition.clone(),
             messages: config.messages.clone(),
@@ -104,6 +116,9 @@ impl Output {
             needs_key: kind == Kind::Video,
             first_shown: None,
             cleared: false,
+            drops: Drops::default(),
+            teller: config.teller.clone(),
+            leaves_out,
         }
     }
 
@@ -143,11 +158,13 @@ impl Output {
         self.counters.bytes.add(frame.payload.len() as u64);
         if waited > self.max_age {
             self.counters.late.add(1);
+            self.dropped(Cause::Late);
             self.gap = true;
             return false;
         }
         let Some(timestamp) = timestamp(&frame) else {
             self.counters.undecodable.add(1);
+            self.dropped(Cause::Time);
             self.gap = true;
             return true;
         };
@@ -214,6 +231,30 @@ impl Output {
         }
     }
 
+    /// Whether a frame that comes now, behind a gap, is ahead of all that came, as no lost group makes
+    /// it: it is of another publisher's clock.
+    pub(super) fn is_ahead(&self, frame: &moq_mux::container::Frame) -> bool {
+        let edge = timestamp(frame).and_then(|ts| self.playback.timeline().edge(ts));
+        edge.is_some_and(|edge| edge > self.playback.clock.now() + AHEAD)
+    }
+
+    /// A group begins, `first` if it is the one that is under way at the join.
+    pub(super) fn begin_group(&mut self, first: bool) {
+        self.leaves_out &= first;
+    }
+
+    /// A frame was dropped for this cause.
+    pub(super) fn dropped(&mut self, cause: Cause) {
+        if !self.leaves_out && self.drops.add(cause, Instant::now()) {
+            self.teller.dropping(cause);
+        }
+    }
+
+    /// A frame is shown.
+    pub(super) fn shown(&mut self) {
+        self.drops.end();
+    }
+
     /// What follows does not belong to what came before: video begins again with a key frame.
     pub(super) fn interrupt(&mut self) {
         self.discont = true;
@@ -226,6 +267,7 @@ impl Output {
         }
         if held.strays {
             self.counters.before_start.add(1);
+            self.dropped(Cause::Epoch);
             return self.interrupt();
         }
         if self.rendition.kind() == Kind::Text {
@@ -233,6 +275,7 @@ impl Output {
         }
         if !self.is_decodable(&held) {
             self.counters.undecodable.add(1);
+            self.dropped(Cause::KeyFrame);
             self.discont = true;
             return;
         }
@@ -241,9 +284,11 @@ impl Output {
         drop(timeline);
         let Verdict::Show(stamp) = verdict else {
             self.counters.before_start.add(1);
+            self.dropped(Cause::Before);
             self.interrupt();
             return;
         };
+        self.shown();
         let is_video = self.rendition.kind() == Kind::Video;
         let frame = Frame {
             pts: stamp.pts,

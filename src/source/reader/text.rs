@@ -3,7 +3,10 @@
 use gst::ClockTime;
 use moq_mux::container;
 
-use super::output::{Held, Output, timestamp};
+use super::{
+    drops::Cause,
+    output::{Held, Output, timestamp},
+};
 use crate::{
     media::{codec::text, incoming::Stamp},
     source::stream::{Frame, Message},
@@ -58,12 +61,15 @@ impl Output {
     pub(super) fn show_text(&mut self, held: &Held) {
         for cue in text::cues(&self.rendition, &held.payload) {
             let begin = held.timestamp + cue.after;
-            let end = cue.duration.map(|duration| begin + duration).or(held.end);
+            let end = cue.duration.map(|duration| begin.saturating_add(duration));
+            let end = end.or(held.end);
             let shown = self.playback.timeline().stamp_span(self.track, begin, end);
             let Some((Stamp { pts, discont, .. }, duration)) = shown else {
                 self.counters.before_start.add(1);
+                self.dropped(Cause::Before);
                 continue;
             };
+            self.shown();
             self.position.advance(pts);
             self.cleared = false;
             let frame = Frame {

@@ -193,6 +193,7 @@ impl Session {
             Kind::Audio | Kind::Text | Kind::Data => self.config.audio_max_age,
         };
         let retired = CancellationToken::new();
+        let generation = pad.begin();
         let config = reader::Config {
             name: pad.entry.name.clone(),
             log: glib::gformat!("{}:{}", self.config.name, pad.name),
@@ -205,9 +206,13 @@ impl Session {
             budget: pad.budget.clone(),
             counters: pad.counters.clone(),
             position: pad.position.clone(),
+            teller: reader::Teller {
+                control: self.config.control.clone(),
+                index,
+                generation,
+            },
             retired: retired.clone(),
         };
-        let generation = pad.begin();
         let reader = Reader::new(config, playback.clone());
         let (consumer, origin) = (broadcast.consumer.clone(), self.origin.clone());
         let (elsewhere, token) = (pad.entry.elsewhere.clone(), retired.clone());

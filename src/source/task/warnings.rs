@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Session;
+use super::{PadIndex, Session};
+use crate::source::{imp::CAT, reader::Trouble};
 
 impl Session {
     pub(super) fn warn_once(&mut self, warning: String) {
@@ -18,6 +19,43 @@ impl Session {
     pub(super) fn warn(&mut self, warnings: Vec<String>) {
         for warning in warnings {
             self.warn_of(warning.clone(), gst::StreamError::Format, warning);
+        }
+    }
+
+    /// Warns of what a reader has noticed, unless it was given up meanwhile.
+    pub(super) fn on_trouble(&mut self, index: PadIndex, generation: u64, trouble: &Trouble) {
+        let reachable = self.broadcast.is_some() && self.config.connection.is_connected();
+        let playback = self.playback.as_ref();
+        let live =
+            playback.is_some_and(|playback| playback.timeline().is_live(playback.clock.now()));
+        let pad = &mut self.pads[index];
+        if pad.generation != generation || pad.reader.is_none() {
+            return;
+        }
+        let track = pad.entry.name.clone();
+        match trouble {
+            Trouble::Dropping(cause) => {
+                let warning = format!(
+                    "No frame of the track \"{track}\" was shown for a second, they are dropped: {cause}"
+                );
+                let about = format!("{track} {cause:?}");
+                self.warn_of(about, gst::StreamError::Failed, warning);
+            }
+            Trouble::Silent(silence) if silence.cached && live => gst::debug!(
+                CAT,
+                id = &self.config.name,
+                "The track \"{track}\" may be switched off: {}",
+                silence.reason
+            ),
+            Trouble::Silent(silence) if reachable && pad.tell_once() => {
+                let warning = format!("The track \"{track}\" gives nothing: {}", silence.reason);
+                self.warn_of(
+                    format!("{track} is silent"),
+                    gst::ResourceError::Read,
+                    warning,
+                );
+            }
+            Trouble::Silent(_) => {}
         }
     }
 
