@@ -21,7 +21,7 @@ use super::{
     imp::CAT,
     playback::{self, LatencyAnswer, Playback, RunningClock},
     reader::End,
-    stream::{Message, RESTART},
+    stream::{AppEvent, Message, RESTART},
     subscription::Subscription,
 };
 use crate::{
@@ -67,6 +67,8 @@ pub(super) enum Control {
     Flowing,
     /// The application ends the stream.
     Eos(gst::Seqnum),
+    /// The application has an event for every pad.
+    Event(AppEvent),
 }
 
 /// What a session is made of.
@@ -286,6 +288,11 @@ impl Session {
             Control::Latency(latency) => self.set_latency(latency),
             Control::Flowing => playback::post_latency(&self.config.courier),
             Control::Eos(seqnum) => self.on_eos(seqnum),
+            Control::Event(event) => {
+                for pad in &mut self.pads {
+                    pad.send_event(event.clone());
+                }
+            }
         }
     }
 
