@@ -27,7 +27,7 @@ for ((run = 0; run < runs; run++)); do
     esac
     read -r video audio <<<"$parsers"
     sleep "$(printf '0.%03d' $((RANDOM % 1000)))" # joins at any point of a group
-    GST_PLUGIN_PATH=$inside GST_REGISTRY=$inside/registry timeout -s INT -k 20 3 chroot "$root" \
+    GST_PLUGIN_PATH=$inside GST_REGISTRY=$inside/registry timeout --foreground -s INT -k 20 3 chroot "$root" \
         gst-launch-1.0 -e moqsrc name=m url="$url" broadcast="$broadcast" tls-disable-verify=true \
         m.video_0 ! queue ! "$video" ! mux.video_0 m.audio_0 ! queue ! "$audio" ! mux.audio_0 \
         "$muxer" name=mux ! filesink location="$inside/file" >"$folder/log" 2>&1

@@ -380,7 +380,7 @@ fn pass(
 /// A publisher of two tracks, and a player of both with what passes its sinks.
 struct Two {
     _relay: Relay,
-    publisher: Publisher,
+    _publisher: Publisher,
     tracks: [moq_net::track::Producer; 2],
     player: Running,
     passes: [mpsc::Receiver<(String, thread::ThreadId)>; 2],
@@ -408,7 +408,7 @@ impl Two {
         }
         Self {
             _relay: relay,
-            publisher,
+            _publisher: publisher,
             tracks,
             player,
             passes,
