@@ -176,9 +176,6 @@ impl Broadcast {
             Ok(Some(_)) => self.unreadable("it is not a JSON object"),
             Ok(None) => Update::Ended,
             Err(moq_json::Error::Net(err)) => Update::Lost(err.to_string()),
-            Err(moq_json::Error::TooLarge(limit)) => {
-                self.unreadable(&format!("it has more than {limit} bytes of JSON"))
-            }
             Err(err) => self.unreadable(&err.to_string()),
         }
     }

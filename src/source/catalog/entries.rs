@@ -21,7 +21,7 @@ use crate::{
 
 /// No more renditions of one broadcast are used (as hang's own readers do).
 const MAX_RENDITIONS: usize = 64;
-/// No more entries of one catalog are looked at, whatever is wrong with them: it takes time from all
+/// No more entries of one section of a catalog are looked at, whatever is wrong with them: it takes time from all
 /// that shares the runtime.
 pub(super) const MAX_ENTRIES: usize = 512;
 /// The renditions of one catalog may refer to this many other broadcasts.
@@ -77,16 +77,16 @@ pub(super) fn read(track: Track, own: &Path<'_>, catalog: &Value) -> (Vec<Entry>
     };
     match track {
         Track::Hang | Track::HangZ => {
-            list.fill(own, hang::renditions(catalog));
+            list.fill(own, hang::renditions(catalog, MAX_ENTRIES));
             // Where as many are used as can be, that is said already.
             if list.entries.len() < MAX_RENDITIONS {
-                list.limit(hang::count(catalog));
+                list.limit(hang::left_out(catalog, MAX_ENTRIES));
             }
         }
         Track::Msf => {
-            list.limit(msf::count(catalog));
             list.problems.extend(msf::limits(catalog));
-            list.fill(own, msf::renditions(catalog));
+            list.fill(own, msf::renditions(catalog, MAX_ENTRIES));
+            list.limit(msf::left_out(catalog, MAX_ENTRIES));
         }
     }
     (list.entries, list.problems)
@@ -104,18 +104,18 @@ struct List<'c> {
 }
 
 impl List<'_> {
-    /// Says that not all of so many entries are looked at, if that is so.
-    fn limit(&mut self, count: usize) {
-        if count > MAX_ENTRIES {
-            let left_out = count - MAX_ENTRIES;
-            self.problems.push(format!(
-                "Only the first {MAX_ENTRIES} tracks of the catalog are read: {left_out} more are left out"
-            ));
+    /// Says first that so many entries are not looked at, if there are any.
+    fn limit(&mut self, left_out: usize) {
+        if left_out > 0 {
+            let problem = format!(
+                "Only {MAX_ENTRIES} tracks of each section of the catalog are read: {left_out} more are left out"
+            );
+            self.problems.insert(0, problem);
         }
     }
 
     fn fill<'a>(&mut self, own: &Path<'_>, found: impl Iterator<Item = Found<'a>>) {
-        for found in found.take(MAX_ENTRIES) {
+        for found in found {
             if self.entries.len() == MAX_RENDITIONS {
                 let problem = format!("Only {MAX_RENDITIONS} renditions are used");
                 self.problems.push(problem);

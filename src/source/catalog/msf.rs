@@ -18,21 +18,21 @@ use crate::media::{caps::Rendition, rendition};
 /// theirs, so that a small catalog could make much work.
 const MAX_INIT: usize = 256 << 10;
 
-/// What the catalog lists, in its order.
-pub(super) fn renditions(catalog: &Value) -> impl Iterator<Item = Found<'_>> {
+/// What the catalog lists, in its order, `most` of it.
+pub(super) fn renditions(catalog: &Value, most: usize) -> impl Iterator<Item = Found<'_>> {
     let list = catalog["initDataList"].as_array().into_iter().flatten();
     let inits: HashMap<&str, &Value> = list
         .filter_map(|init| Some((init["id"].as_str()?, init)))
         .collect();
-    tracks(catalog).iter().map(move |track| Found {
+    tracks(catalog).iter().take(most).map(move |track| Found {
         name: track["name"].as_str().unwrap_or_default(),
         rendition: rendition(track, &inits),
     })
 }
 
-/// How many tracks the catalog lists.
-pub(super) fn count(catalog: &Value) -> usize {
-    tracks(catalog).len()
+/// How many tracks the catalog lists beyond `most`.
+pub(super) fn left_out(catalog: &Value, most: usize) -> usize {
+    tracks(catalog).len().saturating_sub(most)
 }
 
 /// What of the catalog as a whole is not followed.
