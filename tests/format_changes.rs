@@ -229,3 +229,57 @@ fn another_codec_goes_on_on_the_same_pad() {
     println!("{gap} from one codec to the next");
     assert!(gap <= gst::ClockTime::from_mseconds(200), "{gap}");
 }
+
+#[test]
+fn two_tracks_that_change_at_once_keep_their_pads() {
+    common::init();
+    let relay = Relay::start().expect("a relay");
+    let broadcast = unique_broadcast("swap");
+    let sized = |name: &str| {
+        let one = SIZED.replace("name=size", &format!("name={name}"));
+        format!("{one} ! h264parse ! video/x-h264,stream-format=avc")
+    };
+    let publisher = Running::launch(&format!(
+        "{} ! moq.sink_0 {} ! moq.sink_1 {}",
+        sized("first"),
+        sized("second"),
+        moqsink(&relay.url(), &broadcast)
+    ));
+    // The first is wide, the second is high, whatever their size.
+    let wide = |step: i32| size(320 + 16 * step, 160);
+    let high = |step: i32| size(160, 320 + 16 * step);
+    let change = |step: i32| {
+        for (name, caps) in [("first", wide(step)), ("second", high(step))] {
+            publisher.element(name).set_property("caps", caps);
+        }
+    };
+    change(0);
+    publisher.start();
+    let subscriber = Running::play(&format!(
+        "{} moq.video_0 ! fakesink name=a sync=false moq.video_1 ! fakesink name=b sync=false",
+        moqsrc(&relay.url(), &broadcast)
+    ));
+    let is_wide = |name: &str| {
+        let pad = subscriber.element(name).static_pad("sink").expect("a pad");
+        let caps = pad.current_caps()?;
+        let (width, height) = (
+            field::<i32>(&caps, "width")?,
+            field::<i32>(&caps, "height")?,
+        );
+        Some((width > height, width.max(height)))
+    };
+    let seen = |step: i32| {
+        for name in ["a", "b"] {
+            wait_until(&format!("{name} has step {step}"), DEADLINE, || {
+                is_wide(name).is_some_and(|(_, most)| most == 320 + 16 * step)
+            });
+        }
+        ["a", "b"].map(|name| is_wide(name).map(|(wide, _)| wide))
+    };
+    let first = seen(0);
+    assert_ne!(first[0], first[1]);
+    for step in 1..=3 {
+        change(step);
+        assert_eq!(seen(step), first, "after {step} changes");
+    }
+}

@@ -2,7 +2,11 @@
 
 mod common;
 
-use std::sync::mpsc;
+use std::{
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use gst::prelude::*;
 
@@ -330,6 +334,167 @@ fn a_silent_track_holds_up_no_pipeline() {
     publisher::write(&spoken, 0, &SILENCE);
     Packets::into_sink(&subscriber.element("a")).wait_count(1, DEADLINE);
     let (result, state, _) = subscriber.state(gst::ClockTime::from_seconds(20));
+    assert_eq!((result.is_ok(), state), (true, gst::State::Playing));
+}
+
+/// What passes the pad, by name, each with the thread that pushed it.
+fn record(pad: &gst::Pad) -> mpsc::Receiver<(String, thread::ThreadId)> {
+    let (passed, passes) = mpsc::channel();
+    let types = gst::PadProbeType::BUFFER
+        | gst::PadProbeType::EVENT_DOWNSTREAM
+        | gst::PadProbeType::EVENT_FLUSH;
+    pad.add_probe(types, move |_, info| {
+        let name = match &info.data {
+            Some(gst::PadProbeData::Event(event)) => {
+                let name = event
+                    .structure()
+                    .map(|structure| structure.name().to_string());
+                let custom = name.filter(|_| event.type_().to_string().contains("custom"));
+                custom.unwrap_or_else(|| event.type_().to_string())
+            }
+            _ => "buffer".to_owned(),
+        };
+        // After the test nobody listens any more.
+        let _ = passed.send((name, thread::current().id()));
+        gst::PadProbeReturn::Ok
+    });
+    passes
+}
+
+/// Waits for what passes a pad by this name, and returns the names before it.
+fn pass(
+    passes: &mpsc::Receiver<(String, thread::ThreadId)>,
+    name: &str,
+) -> (Vec<String>, thread::ThreadId) {
+    let mut before = Vec::new();
+    loop {
+        let next = passes.recv_timeout(DEADLINE);
+        let (passed, thread) = next.unwrap_or_else(|_| panic!("{name} passes after {before:?}"));
+        if passed == name {
+            return (before, thread);
+        }
+        before.push(passed);
+    }
+}
+
+/// A publisher of two tracks, and a player of both with what passes its sinks.
+struct Two {
+    _relay: Relay,
+    _publisher: Publisher,
+    tracks: [moq_net::track::Producer; 2],
+    player: Running,
+    passes: [mpsc::Receiver<(String, thread::ThreadId)>; 2],
+}
+
+impl Two {
+    fn play(name: &str) -> Self {
+        init();
+        let relay = Relay::start().expect("the relay starts");
+        let name = unique_broadcast(name);
+        let catalog = format!(r#"{{"audio":{{"renditions":{{"a":{OPUS},"b":{OPUS}}}}}}}"#);
+        let publisher = Publisher::start(&relay.url(), &name, &catalog);
+        let tracks = ["a", "b"].map(|name| publisher.track(name));
+        let player = Running::launch(&format!(
+            "{} moq.audio_0 ! fakesink name=a sync=false moq.audio_1 ! fakesink name=b sync=false",
+            moqsrc(&relay.url(), &name)
+        ));
+        let passes = ["a", "b"].map(|name| {
+            let pad = player.element(name).static_pad("sink");
+            record(&pad.expect("a sink has a pad"))
+        });
+        player.start();
+        for track in &tracks {
+            publisher.wait_used(track);
+        }
+        Self {
+            _relay: relay,
+            _publisher: publisher,
+            tracks,
+            player,
+            passes,
+        }
+    }
+}
+
+#[test]
+fn a_first_frame_comes_before_any_gap_and_a_silent_track_gets_its_gap_after_the_latency() {
+    let begun = Instant::now();
+    let two = Two::play("first");
+    publisher::write(&two.tracks[0], 0, &SILENCE);
+    let (before, _) = pass(&two.passes[0], "buffer");
+    assert!(!before.iter().any(|name| name == "gap"), "{before:?}");
+    assert!(before.iter().any(|name| name == "caps"), "{before:?}");
+    let (before, _) = pass(&two.passes[1], "gap");
+    let latency = Duration::from_millis(100);
+    assert!(begun.elapsed() >= latency, "a gap while frames may come");
+    assert!(!before.iter().any(|name| name == "buffer"), "{before:?}");
+}
+
+#[test]
+fn events_of_the_application_reach_every_pad_in_order_from_its_thread() {
+    let two = Two::play("events");
+    let source = two.player.element("moq");
+    let mut threads = Vec::new();
+    for (track, passes) in two.tracks.iter().zip(&two.passes) {
+        publisher::write(track, 0, &SILENCE);
+        threads.push(pass(passes, "buffer").1);
+    }
+    let custom = |name: &str| gst::Structure::new_empty(name);
+    let mut tags = gst::TagList::new();
+    let title: &str = "a title";
+    (tags.get_mut().expect("a list of its own"))
+        .add::<gst::tags::Title>(&title, gst::TagMergeMode::Append);
+    for event in [
+        gst::event::CustomDownstream::new(custom("first")),
+        gst::event::Tag::new(tags),
+        gst::event::CustomBoth::new(custom("last")),
+    ] {
+        assert!(source.send_event(event));
+    }
+    let others = |names: Vec<String>| -> Vec<String> {
+        names.into_iter().filter(|name| name != "gap").collect()
+    };
+    for (passes, thread) in two.passes.iter().zip(&threads) {
+        for name in ["first", "tag", "last"] {
+            let (between, pushed_by) = pass(passes, name);
+            assert_eq!(others(between), [""; 0], "before {name}");
+            assert_eq!(pushed_by, *thread, "{name} is serialized with the frames");
+        }
+    }
+    assert!(source.send_event(gst::event::CustomDownstreamOob::new(custom("at-once"))));
+    for passes in &two.passes {
+        pass(passes, "at-once");
+    }
+    for refused in [
+        gst::event::CustomUpstream::new(custom("up")),
+        gst::event::Reconfigure::new(),
+        gst::event::Segment::new(&gst::FormattedSegment::<gst::ClockTime>::new()),
+        gst::event::Gap::builder(gst::ClockTime::ZERO).build(),
+    ] {
+        assert!(!source.send_event(refused.clone()), "{refused:?}");
+    }
+}
+
+#[test]
+fn a_flush_of_the_application_goes_to_every_pad_which_go_on() {
+    let two = Two::play("flush");
+    let source = two.player.element("moq");
+    for (track, passes) in two.tracks.iter().zip(&two.passes) {
+        publisher::write(track, 0, &SILENCE);
+        pass(passes, "buffer");
+    }
+    assert!(source.send_event(gst::event::FlushStart::new()));
+    for passes in &two.passes {
+        pass(passes, "flush-start");
+    }
+    assert!(source.send_event(gst::event::FlushStop::new(true)));
+    for (track, passes) in two.tracks.iter().zip(&two.passes) {
+        pass(passes, "flush-stop");
+        publisher::write(track, 900_000, &SILENCE);
+        let (between, _) = pass(passes, "buffer");
+        assert!(between.iter().any(|name| name == "segment"), "{between:?}");
+    }
+    let (result, state, _) = two.player.state(gst::ClockTime::from_seconds(20));
     assert_eq!((result.is_ok(), state), (true, gst::State::Playing));
 }
 

@@ -192,6 +192,42 @@ fn with_a_full_queue_before_a_sink_that_never_plays() {
     });
 }
 
+#[test]
+fn alone_while_downstream_plays_out_what_it_has() {
+    leaves_nothing(|| {
+        let scene = Scene::new();
+        // Frames come 2 s before they are shown, and the queue has room for two thirds of a second.
+        let player = Running::launch(&format!(
+            "{} latency=2000 moq.video_0 ! queue name=queue max-size-buffers=20 max-size-bytes=0 \
+             max-size-time=0 ! fakesink name=out sync=true",
+            scene.moqsrc()
+        ));
+        let queue = player.element("queue");
+        let [entered, shown] = [
+            Packets::into_sink(&queue),
+            Packets::into_sink(&player.element("out")),
+        ];
+        let (full, fills) = mpsc::channel();
+        queue.connect("overrun", false, move |_| {
+            // After the first nobody listens any more.
+            let _ = full.send(());
+            None
+        });
+        player.start();
+        shown.wait_count(1, DEADLINE);
+        while fills.try_recv().is_ok() {}
+        wait("the queue is full again", &fills);
+        let source = player.element("moq");
+        source.set_locked_state(true);
+        stop(&source);
+        player.remove(&source).expect("moqsrc is taken out");
+        let entered = entered.so_far();
+        let shown = shown.wait_count(entered.len(), DEADLINE);
+        assert_eq!(shown, entered);
+        stop(&*player);
+    });
+}
+
 /// A player whose sink's handoff sticks; it ends when the second channel is closed or written to.
 fn stick(scene: &Scene) -> (Running, mpsc::Receiver<()>, mpsc::Sender<()>) {
     let player = Running::launch(&format!(

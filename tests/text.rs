@@ -141,6 +141,32 @@ fn cues_arrive_with_text_time_and_duration() {
 }
 
 #[test]
+fn downstream_that_reconfigures_is_asked_again_which_text_it_takes() {
+    common::init();
+    let relay = Relay::start().expect("the relay starts");
+    let broadcast = unique_broadcast("asked-again");
+    let cues = Cues::start(&relay, &broadcast, PANGO, "", "");
+    cues.push("<b>a</b>", Some(ClockTime::SECOND));
+    let subscriber = Running::launch(&format!(
+        "{} moq.text_0 ! capsfilter name=filter caps=text/x-raw ! fakesink name=out sync=false",
+        moqsrc(&relay.url(), &broadcast)
+    ));
+    let packets = Packets::into_sink(&subscriber.element("out"));
+    subscriber.start();
+    let mut seen = packets.wait_count(1, DEADLINE).len();
+    assert_eq!(texts(&packets.so_far())[0], "<b>a</b>");
+    let filter = subscriber.element("filter");
+    for (caps, text) in [(UTF8, "a"), ("text/x-raw", "<b>a</b>"), (UTF8, "a")] {
+        let caps: gst::Caps = caps.parse().expect("caps");
+        filter.set_property("caps", &caps);
+        cues.push("<b>a</b>", Some(ClockTime::SECOND));
+        let got = packets.wait_count(seen + 1, DEADLINE);
+        seen = got.len();
+        assert_eq!(texts(&got).last().map(|last| &**last), Some(text), "{caps}");
+    }
+}
+
+#[test]
 fn plain_text_of_others_stays_until_it_is_cleared() {
     common::init();
     let relay = Relay::start().expect("the relay starts");

@@ -12,6 +12,8 @@ const CAPS: &str = "application/octet-stream";
 
 /// The field of [`Sections::end`] in the catalog's JSON.
 pub const END_MARK: &str = "gstEnd";
+/// The field of [`Sections::lineage`] in the catalog's JSON.
+pub const LINEAGE: &str = "gstLineage";
 
 /// The sections that this plugin adds to hang's catalog.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -23,6 +25,10 @@ pub struct Sections {
     /// The broadcast was finished on purpose: several MoQ versions cannot tell that from a loss.
     #[serde(rename = "gstEnd", skip_serializing_if = "std::ops::Not::not")]
     pub end: bool,
+    /// Of each track that follows another one, after a change of format: the name of the first, so
+    /// that tracks that change at once are not taken for each other.
+    #[serde(rename = "gstLineage", skip_serializing_if = "BTreeMap::is_empty")]
+    pub lineage: BTreeMap<String, String>,
 }
 
 impl moq_mux::catalog::hang::CatalogExt for Sections {}

@@ -1,6 +1,27 @@
-//! Names of tracks within a broadcast.
+//! Names of broadcasts, and of tracks within one.
 
 use std::collections::HashMap;
+
+/// Why `name` cannot name a broadcast or a track, if so: the same for who publishes and who
+/// subscribes.
+pub fn fault(name: &str) -> Option<&'static str> {
+    if name.is_empty() {
+        return Some("is empty");
+    }
+    (name.chars().any(char::is_control)).then_some("has control characters")
+}
+
+/// What [`Names::take`] made a name of, if it looks so: `camera` for `camera-2`, else the name itself.
+pub fn stem(name: &str) -> &str {
+    numbered(name).map_or(name, |(base, _)| base)
+}
+
+/// The base and the number of a name such as `camera-2`; not `camera-02`, which nobody counts up to.
+fn numbered(name: &str) -> Option<(&str, u32)> {
+    let (base, number) = name.rsplit_once('-')?;
+    let counted = number.parse().ok()?;
+    (counted >= 2 && u32::to_string(&counted) == number).then_some((base, counted))
+}
 
 /// Hands out track names, each once: viewers never see a finished name come back to life.
 #[derive(Debug, Default)]
@@ -13,10 +34,10 @@ impl Names {
     /// Names that the catalogs have.
     const RESERVED: [&str; 3] = ["catalog.json", "catalog.json.z", "catalog"];
 
-    /// Why `base` cannot name a track, if so.
+    /// Why `base` cannot name a track of media, if so.
     pub fn refuse(base: &str) -> Option<&'static str> {
-        if base.is_empty() {
-            return Some("is empty");
+        if let Some(fault) = fault(base) {
+            return Some(fault);
         }
         if Self::RESERVED.contains(&base) {
             return Some("is the name of a catalog");
@@ -42,17 +63,11 @@ impl Names {
 
     /// Whether `name` was handed out, be it as a base: somebody may have chosen "camera-2" as one.
     fn is_given(&self, name: &str) -> bool {
-        let numbered = || {
-            let (base, number) = name.rsplit_once('-')?;
-            // Not "camera-01", which nobody counts up to.
-            let counted = number
-                .parse()
-                .ok()
-                .filter(|n: &u32| n.to_string() == number);
-            let last = self.asked.get(base)?;
-            Some((2..=*last).contains(&counted?))
-        };
-        self.asked.contains_key(name) || numbered() == Some(true)
+        let counted = numbered(name).is_some_and(|(base, number)| {
+            let last = self.asked.get(base);
+            last.is_some_and(|last| number <= *last)
+        });
+        self.asked.contains_key(name) || counted
     }
 }
 
@@ -90,5 +105,31 @@ mod tests {
         assert!(Names::refuse("catalog.json").is_some());
         assert!(Names::refuse("").is_some());
         assert!(Names::refuse("camera").is_none());
+    }
+
+    #[test]
+    fn control_characters_are_in_no_name() {
+        for name in ["", "a\nb", "\u{7f}", "a\0", "\u{85}"] {
+            assert!(fault(name).is_some(), "{name:?}");
+            assert!(Names::refuse(name).is_some(), "{name:?}");
+        }
+        for name in ["camera", "a b", "ca/me-ra", "\u{1f3a5}", "\"", "caf\u{e9}"] {
+            assert_eq!(fault(name), None, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_stem_is_what_a_number_was_added_to() {
+        for (name, expected) in [
+            ("camera", "camera"),
+            ("camera-2", "camera"),
+            ("camera-2-2", "camera-2"),
+            ("camera-1", "camera-1"),
+            ("camera-02", "camera-02"),
+            ("camera-x", "camera-x"),
+            ("-2", ""),
+        ] {
+            assert_eq!(stem(name), expected);
+        }
     }
 }

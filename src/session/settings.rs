@@ -7,6 +7,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use url::Url;
 
 use super::error::Error;
+use crate::media::name;
 
 /// The URL schemes that a relay can be reached by, each with its transport.
 const SCHEMES: [&str; 6] = ["https", "http", "moqt", "moql", "wss", "ws"];
@@ -143,6 +144,10 @@ impl Settings {
             .map(|name| name.trim_matches('/'))
             .filter(|name| !name.is_empty())
             .ok_or_else(|| Error::settings("No broadcast name: set the property \"broadcast\""))?;
+        if let Some(fault) = name::fault(broadcast) {
+            let text = format!("The name of the broadcast, {broadcast:?}, {fault}");
+            return Err(Error::settings(text));
+        }
         if let Some(token) = self.token.as_deref().filter(|token| !token.is_empty()) {
             set_token(&mut url, token);
         }
@@ -331,6 +336,15 @@ mod tests {
             broadcast: Some("room/camera".into()),
             token: token.map(Into::into),
             ..Settings::default()
+        }
+    }
+
+    #[test]
+    fn a_broadcast_has_no_control_characters_in_its_name() {
+        for (name, fine) in [("room/my cam", true), ("a\nb", false), ("\u{7f}", false)] {
+            let mut settings = settings("https://relay.example", None);
+            settings.broadcast = Some(name.into());
+            assert_eq!(settings.target().is_ok(), fine, "{name:?}");
         }
     }
 

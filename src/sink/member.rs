@@ -310,6 +310,10 @@ impl Member {
             config.jitter = reordering(config);
         }
         rendition.list(catalog, name);
+        if let Some(base) = self.base.as_ref().filter(|base| *base != name) {
+            let lineage = &mut catalog.ext.lineage;
+            lineage.insert(name.to_owned(), base.clone());
+        }
     }
 
     fn tell(&mut self, run: &Run, reason: String) {

@@ -1,7 +1,5 @@
 //! Pads that come and change while the element runs; all of it is done by the courier.
 
-use std::time::Instant;
-
 use gst::prelude::*;
 
 use super::{
@@ -29,7 +27,7 @@ pub(super) fn expose(
         }
         // The run may have ended while the pad was added: it goes with its run, if it has not yet.
         if courier.is_closed() {
-            stop_all(std::slice::from_ref(&pad), Instant::now());
+            stop_all(std::slice::from_ref(&pad));
             if pad.parent_element().as_ref() == Some(element) {
                 let _ = element.remove_pad(&pad);
             }

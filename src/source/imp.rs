@@ -14,6 +14,7 @@ use super::{
     expose::template_name,
     pad::stop_all,
     playback::{LatencyAnswer, RunningClock},
+    stream::AppEvent,
     task::{self, Control},
 };
 use crate::{
@@ -218,6 +219,8 @@ pub struct MoqSrc {
     connection: Arc<Connection>,
     answer: Arc<LatencyAnswer>,
     run: Mutex<Option<Run>>,
+    /// Shared by the events of the application that wait for pads.
+    waiting_events: Arc<()>,
 }
 
 impl MoqSrc {
@@ -281,10 +284,9 @@ impl MoqSrc {
         run.task.stop(deadline);
         run.courier.close(deadline);
         let pads = self.pads();
-        stop_all(&pads, deadline);
+        stop_all(&pads);
         for pad in pads {
             // Only a pad that was removed by somebody else is not there any more.
-            let _ = pad.set_active(false);
             let _ = self.obj().remove_pad(&pad);
         }
         self.connection.reset(self.obj().upcast_ref());
@@ -304,6 +306,14 @@ impl MoqSrc {
             // Refused only when the session has failed.
             let _ = run.control.send(control);
         }
+    }
+
+    /// Pushes an event that waits for nothing on every pad that has a streaming thread; whether it
+    /// arrived anywhere.
+    fn push_to_all(&self, event: &gst::Event) -> bool {
+        let pads = self.pads().into_iter();
+        let pushed = pads.filter(|pad| pad.is_streaming() && pad.push_event(event.clone()));
+        pushed.count() > 0
     }
 
     fn pads(&self) -> Vec<MoqSrcPad> {
@@ -407,14 +417,29 @@ impl ElementImpl for MoqSrc {
         }
     }
 
+    /// What an application sends goes to every pad: serialized events in order with what the pad's
+    /// thread pushes, the others at once. The events that make up a stream are the element's own, and
+    /// there is nobody upstream.
     fn send_event(&self, event: gst::Event) -> bool {
-        let gst::EventView::Eos(eos) = event.view() else {
-            return self.parent_send_event(event);
+        use gst::EventView::*;
+        let control = match event.view() {
+            Eos(eos) => Control::Eos(eos.seqnum()),
+            FlushStart(_) | CustomDownstreamOob(_) | CustomBothOob(_) => {
+                return self.push_to_all(&event);
+            }
+            FlushStop(_) | Tag(_) | Toc(_) | SinkMessage(_) | Protection(_)
+            | CustomDownstream(_) | CustomBoth(_) => {
+                match AppEvent::new(event, &self.waiting_events) {
+                    Some(event) if self.obj().num_src_pads() > 0 => Control::Event(event),
+                    _ => return false,
+                }
+            }
+            _ => return false,
         };
         if self.run().is_none() {
             return false;
         }
-        self.tell(Control::Eos(eos.seqnum()));
+        self.tell(control);
         true
     }
 

@@ -21,7 +21,17 @@
 //! of text, image orientation and the name of the codec. Colorimetry and HDR metadata have no field
 //! in the catalog; they are in the bitstream, where parsers and decoders find them. A publisher that
 //! changes its format is followed on the same pad, by a CAPS event and DISCONT, and told by an element
-//! message `moq-rendition-changed` with the fields `pad`, `track` and `caps`.
+//! message `moq-rendition-changed` with the fields `pad`, `track` and `caps`. Tracks that change at
+//! once keep their pads: `moqsink` lists whom each follows (`gstLineage`), and of others the names tell.
+//! At most 512 entries of each section of a catalog are looked at, and none of a catalog of more than 1 MiB.
+//!
+//! ## Pads, events and removal
+//!
+//! A linked pad begins with frames, so that parsers have full caps; only when nothing of a track of
+//! pictures or sound has arrived for the latency, or for 500 ms if that is longer, a GAP event says so.
+//! An event that an application sends to the element goes to every pad: serialized ones in order with
+//! the frames, FLUSH_START and out-of-band ones at once. A flush never resets the running time.
+//! `moqsrc` that is taken out of a running pipeline flushes nothing: downstream plays out what it has.
 //!
 //! ## End and outage
 //!

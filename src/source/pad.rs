@@ -177,31 +177,38 @@ impl super::MoqSrcPad {
         }
     }
 
-    /// Takes the streaming thread away, to be let go and stopped.
-    fn take_stream(&self) -> Option<Stream> {
+    /// Whether it was linked once: its streaming thread takes messages.
+    pub(super) fn is_streaming(&self) -> bool {
+        self.imp().stream().is_some()
+    }
+
+    /// Ends the pad's flow for good: takes its streaming thread, to be stopped, and lets go what waits
+    /// in the pad itself.
+    fn close(&self) -> Option<(Stream, Option<gst::Pad>)> {
         let mut current = self.imp().stream();
         if let Some(session) = self.imp().session.get() {
             // Whoever links it now starts nothing any more.
             session.messages().take();
         }
-        current.take()
+        let stream = current.take();
+        drop(current);
+        let peer = self.peer();
+        // Nothing waits here: a push that is stuck downstream holds no lock of this pad.
+        let _ = self.set_active(false);
+        stream.map(|stream| (stream, peer))
     }
 }
 
-/// Ends the streaming threads of `pads` by `deadline`, or a little later if that is over: those that
-/// are stuck downstream are let go all at once.
-pub(super) fn stop_all(pads: &[super::MoqSrcPad], deadline: Instant) {
-    let streams = pads.iter().map(super::MoqSrcPad::take_stream);
-    let streams: Vec<Option<Stream>> = streams.collect();
+/// Ends the flow of `pads`, and their streaming threads as far as these end soon: whatever downstream
+/// has received stays there.
+pub(super) fn stop_all(pads: &[super::MoqSrcPad]) {
+    let closed = pads.iter().map(super::MoqSrcPad::close);
+    let closed: Vec<_> = closed.collect();
     let patience = Instant::now() + PATIENCE;
-    for (pad, stream) in pads.iter().zip(&streams) {
-        if let Some(stream) = stream {
-            stream.let_go(pad.upcast_ref(), patience);
+    for (pad, closed) in pads.iter().zip(closed) {
+        if let Some((stream, peer)) = closed {
+            stream.stop(pad.upcast_ref(), peer, patience);
         }
-    }
-    let deadline = deadline.max(patience + PATIENCE);
-    for stream in streams.into_iter().flatten() {
-        stream.stop(deadline);
     }
 }
 

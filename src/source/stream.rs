@@ -18,7 +18,7 @@ use std::{
 
 use gst::{ClockTime, prelude::*};
 
-pub(super) use self::message::{Frame, Message, Newest};
+pub(super) use self::message::{AppEvent, Frame, Message, Newest};
 use super::{
     counters::Counters,
     imp::CAT,
@@ -29,8 +29,12 @@ use crate::media::codec::Kind;
 
 /// A position this much ahead of the running time is of an earlier one, which was reset.
 pub(super) const RESTART: ClockTime = ClockTime::SECOND;
-/// How long a stop waits for the threads by themselves before it flushes downstream.
+/// How long a stop waits for threads whose push downstream takes its time, before it leaves them.
 pub(super) const PATIENCE: Duration = Duration::from_millis(50);
+/// How long a push that was left may take: downstream plays out what it has, to make room for it.
+const LONGEST_PUSH: Duration = Duration::from_secs(10);
+/// How often a push that was left is looked at.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The thread behind a pad, and how to end it.
 pub(super) struct Stream {
@@ -50,8 +54,6 @@ struct Thread {
     id: Option<ThreadId>,
     /// The loop has nothing more to do.
     ended: bool,
-    /// Downstream is being flushed.
-    flushing: bool,
 }
 
 impl Stream {
@@ -77,39 +79,32 @@ impl Stream {
         Self { task, state }
     }
 
-    /// Lets go by a flush of `pad` what is stuck downstream still at `patience`; the messages of the
-    /// thread have ended already.
-    pub(super) fn let_go(&self, pad: &gst::Pad, patience: Instant) {
-        if self.state.is_own_thread() || self.state.wait(patience) {
-            return;
-        }
-        if let Some(element) = pad.parent_element() {
-            self.state.thread().flushing = true;
-            let (state, pad, peer) = (self.state.clone(), pad.clone(), pad.peer());
-            // Elsewhere, because a flush itself may wait for the push that is stuck.
-            element.call_async(move |_| state.flush(&pad, peer));
-        }
-    }
-
-    /// Ends the thread, which was let go, by `deadline`.
+    /// Ends the thread, whose messages have ended and whose `pad` takes nothing more.
     ///
-    /// From the thread itself nothing can be waited for: it ends when it returns.
-    pub(super) fn stop(self, deadline: Instant) {
+    /// A push that is stuck downstream still at `patience` is left to its thread: nothing that
+    /// downstream has is flushed. From the thread itself nothing can be waited for: it ends when it
+    /// returns.
+    pub(super) fn stop(self, pad: &gst::Pad, peer: Option<gst::Pad>, patience: Instant) {
         if self.state.is_own_thread() {
             let _ = self.task.stop();
-            return;
-        }
-        // A thread that is still stuck ends by itself, and its flush waits for that.
-        if self.state.wait(deadline) {
-            let _ = self.task.stop();
-            let _ = self.task.join();
+        } else if self.state.wait(patience) {
+            self.join();
+        } else {
+            gst::debug!(CAT, obj = pad, "A push is left to end by itself");
+            let leave = move || {
+                self.state.let_go(peer);
+                self.join();
+            };
+            // Without a thread for it nothing lets the push go but downstream itself.
+            let _ = thread::Builder::new()
+                .name("moqsrc-leave".into())
+                .spawn(leave);
         }
     }
-}
 
-impl Thread {
-    fn is_busy(&self) -> bool {
-        !self.ended || self.flushing
+    fn join(self) {
+        let _ = self.task.stop();
+        let _ = self.task.join();
     }
 }
 
@@ -123,36 +118,54 @@ impl State {
         self.idle.notify_all();
     }
 
-    /// Lets go a push that is stuck downstream of `pad`, and waits for the thread to end.
-    fn flush(&self, pad: &gst::Pad, peer: Option<gst::Pad>) {
-        pad.push_event(gst::event::FlushStart::new());
-        let ended = self.idle.wait_while(self.thread(), |thread| !thread.ended);
-        drop(ended);
-        // Not by the pad, which a stop may have given up and unlinked meanwhile.
-        if let Some(peer) = peer {
+    /// Waits until a push that was left has ended; one that never would, or that whoever takes
+    /// downstream down waits for, is let go by a flush of `peer`.
+    fn let_go(&self, peer: Option<gst::Pad>) {
+        let longest = Instant::now() + LONGEST_PUSH;
+        while !self.wait(Instant::now() + LOOK_INTERVAL) {
+            let goes_down = peer.as_ref().is_some_and(goes_down);
+            if !goes_down && Instant::now() < longest {
+                continue;
+            }
+            let flush = |event| peer.as_ref().is_some_and(|peer| peer.send_event(event));
+            flush(gst::event::FlushStart::new());
+            let ended = self.idle.wait_while(self.thread(), |thread| !thread.ended);
+            drop(ended);
             // The others play on: a reset of running time would move them all.
-            peer.send_event(gst::event::FlushStop::new(false));
+            flush(gst::event::FlushStop::new(false));
+            return;
         }
-        self.thread().flushing = false;
-        self.idle.notify_all();
     }
 
     fn is_own_thread(&self) -> bool {
         self.thread().id == Some(thread::current().id())
     }
 
-    /// Waits until the thread has ended and downstream is as it was.
+    /// Waits until the thread has ended.
     fn wait(&self, deadline: Instant) -> bool {
         let left = deadline.saturating_duration_since(Instant::now());
         let waited = self
             .idle
-            .wait_timeout_while(self.thread(), left, |thread| thread.is_busy());
-        waited.is_ok_and(|(thread, _)| !thread.is_busy())
+            .wait_timeout_while(self.thread(), left, |thread| !thread.ended);
+        waited.is_ok_and(|(thread, _)| thread.ended)
     }
 
     fn thread(&self) -> MutexGuard<'_, Thread> {
         self.thread.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether the element of a pad, or a bin around it, is going below PAUSED or is there.
+fn goes_down(pad: &gst::Pad) -> bool {
+    let parents = std::iter::successors(pad.parent(), gst::Object::parent);
+    let mut elements = parents.filter_map(|parent| parent.downcast::<gst::Element>().ok());
+    elements.any(|element| {
+        let (_, current, pending) = element.state(ClockTime::ZERO);
+        match pending {
+            gst::State::VoidPending => current < gst::State::Paused,
+            pending => pending < gst::State::Paused,
+        }
+    })
 }
 
 /// What the thread pushes with.
@@ -170,6 +183,9 @@ pub(super) struct Pusher {
     position: Option<ClockTime>,
     /// When silence becomes a gap.
     gap_due: Instant,
+    /// Nothing was pushed yet to who is linked since the wish of this number.
+    start: Option<silence::Start>,
+    begun_for: u32,
     /// Downstream flushed: deltas are of no use until a key frame.
     needs_key: bool,
     discont: bool,
@@ -205,6 +221,8 @@ impl Pusher {
             clock: None,
             position: None,
             gap_due: Instant::now(),
+            start: None,
+            begun_for: 0,
             needs_key: false,
             first: true,
             discont: false,
@@ -251,14 +269,14 @@ impl Pusher {
             return ControlFlow::Break(());
         };
         match message {
-            None => self.push_gap(&pad),
+            None => self.fill(&pad),
             Some(Message::Play(clock)) => {
                 let now = clock.now();
                 self.position = self.position.filter(|position| *position <= now + RESTART);
                 self.clock = Some(clock);
-                // One gap at once lets a sink preroll, so that no pad holds up the pipeline.
-                self.push_gap(&pad);
-                self.gap_due = Instant::now() + self.silence();
+                // What is there already comes first; a gap lets a sink preroll, so that no pad
+                // holds up the pipeline.
+                self.begin();
             }
             Some(Message::Pause) => self.clock = None,
             Some(Message::Collection(newest)) => {
@@ -279,6 +297,7 @@ impl Pusher {
                 None => {}
             },
             Some(Message::Frame(frame)) => self.push_frame(&pad, frame),
+            Some(Message::Event(event)) => self.push_event(&pad, event.into_inner()),
             Some(Message::Clear(end, _charge)) => self.text.clear(end),
             Some(Message::Eos(seqnum)) => self.push_eos(&pad, seqnum),
         }
@@ -324,6 +343,7 @@ impl Pusher {
     /// Pushes a buffer that ends at `end`.
     fn push(&mut self, pad: &gst::Pad, buffer: gst::Buffer, end: ClockTime) {
         let wish = self.wishes.load(Ordering::Acquire);
+        (self.start, self.begun_for) = (None, wish);
         let result = pad.push(buffer);
         self.position = Some(self.position.map_or(end, |position| position.max(end)));
         match result {
@@ -387,6 +407,21 @@ impl Pusher {
                 pad.push_event(gst::event::Tag::new(tags));
             }
         }
+        self.discont = true;
+    }
+
+    /// Pushes an event of the application.
+    fn push_event(&mut self, pad: &gst::Pad, event: gst::Event) {
+        let gst::EventView::FlushStop(flush) = event.view() else {
+            pad.push_event(event);
+            return;
+        };
+        // A live source plays on: its running time is not reset, whatever was asked for.
+        let stop = gst::event::FlushStop::builder(false).seqnum(flush.seqnum());
+        pad.push_event(stop.build());
+        // The flush has taken it away.
+        pad.push_event(gst::event::Segment::new(segment().as_ref()));
+        self.needs_key = self.kind == Kind::Video;
         self.discont = true;
     }
 

@@ -14,7 +14,7 @@ use super::{
     counters::Counters,
     expose,
     reader::{End, Position},
-    stream::{Message, Newest},
+    stream::{AppEvent, Message, Newest},
     task::{MAX_RETRY, RETRY},
 };
 use crate::{
@@ -295,6 +295,13 @@ impl Subscription {
     pub(super) fn set_collection(&mut self, collection: gst::StreamCollection) {
         if self.collection.replace(collection) {
             self.send(Message::Collection(self.collection.clone()));
+        }
+    }
+
+    /// Queues an event of the application; a pad that was never linked keeps the sticky ones alone.
+    pub(super) fn send_event(&mut self, event: AppEvent) {
+        if self.read || event.is_sticky() {
+            self.send(Message::Event(event));
         }
     }
 

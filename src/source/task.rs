@@ -21,7 +21,7 @@ use super::{
     imp::CAT,
     playback::{self, LatencyAnswer, Playback, RunningClock},
     reader::{End, Trouble},
-    stream::{Message, RESTART},
+    stream::{AppEvent, Message, RESTART},
     subscription::Subscription,
 };
 use crate::{
@@ -69,6 +69,8 @@ pub(super) enum Control {
     Eos(gst::Seqnum),
     /// Something is wrong with what this reader of the pad reads.
     Trouble(PadIndex, u64, Trouble),
+    /// The application has an event for every pad.
+    Event(AppEvent),
 }
 
 /// What a session is made of.
@@ -290,6 +292,11 @@ impl Session {
             Control::Eos(seqnum) => self.on_eos(seqnum),
             Control::Trouble(index, generation, trouble) => {
                 self.on_trouble(index, generation, &trouble);
+            }
+            Control::Event(event) => {
+                for pad in &mut self.pads {
+                    pad.send_event(event.clone());
+                }
             }
         }
     }

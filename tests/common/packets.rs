@@ -122,6 +122,16 @@ impl Packets {
         self.wait("EOS passes the pad", deadline, Passed::ended)
     }
 
+    /// Waits for a serialized event of the sort.
+    pub(crate) fn wait_event(
+        &self,
+        claim: &str,
+        deadline: Duration,
+        wanted: impl Fn(&gst::Event) -> bool,
+    ) {
+        self.wait(claim, deadline, |passed| passed.events.iter().any(&wanted));
+    }
+
     /// Waits for caps of this media type.
     pub(crate) fn wait_caps(&self, media: &str, deadline: Duration) {
         let are = |event: &gst::Event| match event.view() {

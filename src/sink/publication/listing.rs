@@ -115,7 +115,7 @@ impl Publication {
         };
         if let Some(wanted) = &member.wanted {
             if let Some(reason) = Names::refuse(wanted) {
-                return Err(format!("The track name \"{wanted}\" {reason}"));
+                return Err(format!("The track name {wanted:?} {reason}"));
             }
             return match taken(wanted) {
                 true => Err(format!(

@@ -10,8 +10,10 @@ use crate::{
     media::{
         caps::{self, Rendition},
         codec::Kind,
+        data::LINEAGE,
         description::{Description, Orientation},
         incoming::MAX_DELAY,
+        name::{self, Names},
         reconcile,
     },
     source::container::Container,
@@ -19,6 +21,9 @@ use crate::{
 
 /// No more renditions of one broadcast are used (as hang's own readers do).
 const MAX_RENDITIONS: usize = 64;
+/// No more entries of one section of a catalog are looked at, whatever is wrong with them: it takes time from all
+/// that shares the runtime.
+pub(super) const MAX_ENTRIES: usize = 512;
 /// The renditions of one catalog may refer to this many other broadcasts.
 const MAX_REFERENCES: usize = 16;
 /// What a catalog says of itself is repeated up to this length, in characters.
@@ -35,6 +40,8 @@ pub(in crate::source) struct Entry {
     pub(in crate::source) tags: gst::TagList,
     /// The other broadcast that has the track.
     pub(in crate::source) elsewhere: Option<PathOwned>,
+    /// The name of the first of the tracks that it follows, if the publisher says so.
+    pub(in crate::source) lineage: Option<String>,
 }
 
 impl reconcile::Rendition for Entry {
@@ -46,6 +53,10 @@ impl reconcile::Rendition for Entry {
 
     fn kind(&self) -> Kind {
         self.rendition.kind()
+    }
+
+    fn lineage(&self) -> &str {
+        self.lineage.as_deref().unwrap_or(&self.name)
     }
 }
 
@@ -60,21 +71,31 @@ pub(super) struct Found<'a> {
 /// What can be used of a catalog of the broadcast `own`, and why the rest cannot.
 pub(super) fn read(track: Track, own: &Path<'_>, catalog: &Value) -> (Vec<Entry>, Vec<String>) {
     let mut list = List {
+        lineage: catalog[LINEAGE].as_object(),
         orientation: Orientation::of_section(&catalog[Kind::Video.name()]),
         ..List::default()
     };
     match track {
-        Track::Hang | Track::HangZ => list.fill(own, hang::renditions(catalog)),
+        Track::Hang | Track::HangZ => {
+            list.fill(own, hang::renditions(catalog, MAX_ENTRIES));
+            // Where as many are used as can be, that is said already.
+            if list.entries.len() < MAX_RENDITIONS {
+                list.limit(hang::left_out(catalog, MAX_ENTRIES));
+            }
+        }
         Track::Msf => {
             list.problems.extend(msf::limits(catalog));
-            list.fill(own, msf::renditions(catalog));
+            list.fill(own, msf::renditions(catalog, MAX_ENTRIES));
+            list.limit(msf::left_out(catalog, MAX_ENTRIES));
         }
     }
     (list.entries, list.problems)
 }
 
 #[derive(Default)]
-struct List {
+struct List<'c> {
+    /// What the catalog says of tracks that follow others.
+    lineage: Option<&'c serde_json::Map<String, Value>>,
     /// What the catalog says of all its pictures.
     orientation: Orientation,
     entries: Vec<Entry>,
@@ -82,7 +103,17 @@ struct List {
     elsewhere: BTreeSet<String>,
 }
 
-impl List {
+impl List<'_> {
+    /// Says first that so many entries are not looked at, if there are any.
+    fn limit(&mut self, left_out: usize) {
+        if left_out > 0 {
+            let problem = format!(
+                "Only {MAX_ENTRIES} tracks of each section of the catalog are read: {left_out} more are left out"
+            );
+            self.problems.insert(0, problem);
+        }
+    }
+
     fn fill<'a>(&mut self, own: &Path<'_>, found: impl Iterator<Item = Found<'a>>) {
         for found in found {
             if self.entries.len() == MAX_RENDITIONS {
@@ -111,8 +142,8 @@ impl List {
         name: &str,
         mut rendition: Rendition,
     ) -> Result<Entry, String> {
-        if name.is_empty() || name.chars().any(char::is_control) {
-            return Err("its name has characters that no name has".into());
+        if let Some(reason) = Names::refuse(name) {
+            return Err(format!("its name {reason}"));
         }
         let mut listed = self.entries.iter();
         if listed.any(|entry| entry.name == name && entry.rendition.kind() == rendition.kind()) {
@@ -132,6 +163,9 @@ impl List {
             rendition: Arc::new(rendition),
             caps,
             elsewhere,
+            lineage: (self.lineage)
+                .and_then(|lineage| lineage.get(name)?.as_str())
+                .map(str::to_owned),
         };
         if let Some(path) = &entry.elsewhere
             && !self.elsewhere.contains(path.as_str())
@@ -154,7 +188,7 @@ fn elsewhere(own: &Path<'_>, rendition: &Rendition) -> Result<Option<PathOwned>,
     };
     let path = own
         .try_resolve(reference)
-        .filter(|path| !path.is_empty() && !path.as_str().chars().any(char::is_control))
+        .filter(|path| name::fault(path.as_str()).is_none())
         .ok_or_else(|| format!("it refers to \"{reference}\", which is no broadcast"))?;
     Ok((path != *own).then_some(path))
 }

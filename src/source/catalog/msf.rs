@@ -14,31 +14,30 @@ use serde_json::Value;
 use super::entries::Found;
 use crate::media::{caps::Rendition, rendition};
 
-/// No more tracks of one catalog are looked at.
-const MAX_TRACKS: usize = 512;
 /// No more initialization data of one track is decoded, in characters of base64: tracks can share
 /// theirs, so that a small catalog could make much work.
 const MAX_INIT: usize = 256 << 10;
 
-/// What the catalog lists, in its order.
-pub(super) fn renditions(catalog: &Value) -> impl Iterator<Item = Found<'_>> {
+/// What the catalog lists, in its order, `most` of it.
+pub(super) fn renditions(catalog: &Value, most: usize) -> impl Iterator<Item = Found<'_>> {
     let list = catalog["initDataList"].as_array().into_iter().flatten();
     let inits: HashMap<&str, &Value> = list
         .filter_map(|init| Some((init["id"].as_str()?, init)))
         .collect();
-    let tracks = tracks(catalog).iter().take(MAX_TRACKS);
-    tracks.map(move |track| Found {
+    tracks(catalog).iter().take(most).map(move |track| Found {
         name: track["name"].as_str().unwrap_or_default(),
         rendition: rendition(track, &inits),
     })
 }
 
+/// How many tracks the catalog lists beyond `most`.
+pub(super) fn left_out(catalog: &Value, most: usize) -> usize {
+    tracks(catalog).len().saturating_sub(most)
+}
+
 /// What of the catalog as a whole is not followed.
 pub(super) fn limits(catalog: &Value) -> Vec<String> {
     let mut limits = Vec::new();
-    if tracks(catalog).len() > MAX_TRACKS {
-        limits.push(format!("Only {MAX_TRACKS} tracks of the catalog are read"));
-    }
     if catalog["deltaUpdate"] == true {
         limits
             .push("The catalog's delta updates are left out: only whole catalogs are read".into());

@@ -7,11 +7,11 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::{
-    entries::{Entry, read},
+    entries::{Entry, MAX_ENTRIES, read},
     format::Track,
     is_over, msf,
 };
-use crate::media::{caps::Rendition, codec::Kind};
+use crate::media::{caps::Rendition, codec::Kind, name::Names};
 
 const OWN: &str = "room/camera.hang";
 
@@ -43,6 +43,54 @@ fn msf_opus(name: &str) -> Value {
 fn audio(entries: impl IntoIterator<Item = (String, Value)>) -> Value {
     let renditions: Map<String, Value> = entries.into_iter().collect();
     json!({"audio": {"renditions": renditions}})
+}
+
+#[test]
+fn of_a_catalog_of_broken_entries_a_few_are_looked_at_and_the_rest_is_counted() {
+    const COUNT: usize = 100_000;
+    let names = (0..COUNT).map(|number| format!("{number:06}"));
+    let sections = ["video", "audio", "text", "gstData"].map(|section| {
+        let entries: Map<String, Value> = names.clone().map(|name| (name, 0.into())).collect();
+        (section, json!({section: {"renditions": entries}}))
+    });
+    let tracks: Vec<Value> = names.clone().map(|name| json!({"name": name})).collect();
+    let msf = (Track::Msf, "tracks", json!({"tracks": tracks}));
+    let hang = sections.map(|(section, catalog)| (Track::Hang, section, catalog));
+    for (track, what, catalog) in hang.into_iter().chain([msf]) {
+        let (entries, problems) = of(track, &catalog);
+        assert!(entries.is_empty(), "{what}");
+        assert_eq!(problems.len(), 1 + MAX_ENTRIES, "{what}");
+        let left_out = (COUNT - MAX_ENTRIES).to_string();
+        let told = problems
+            .iter()
+            .filter(|problem| problem.contains(&left_out));
+        assert_eq!(told.count(), 1, "{what}");
+    }
+}
+
+#[test]
+fn a_name_that_no_publisher_here_may_use_is_left_out() {
+    let names = ["good", "a\nb", "\u{7f}", "", "catalog.json", "caf\u{e9}"];
+    let catalog = audio(names.map(|name| (name.to_owned(), opus())));
+    let (entries, problems) = of(Track::Hang, &catalog);
+    let allowed = names
+        .into_iter()
+        .filter(|name| Names::refuse(name).is_none());
+    let mut allowed: Vec<&str> = allowed.collect();
+    allowed.sort_unstable();
+    let mut taken = self::names(&entries);
+    taken.sort_unstable();
+    assert_eq!(taken, allowed);
+    assert_eq!((taken.len(), problems.len()), (2, 4), "{problems:?}");
+}
+
+#[test]
+fn a_track_that_follows_another_has_its_lineage() {
+    let mut catalog = audio(["a", "a-2", "b"].map(|name| (name.to_owned(), opus())));
+    catalog["gstLineage"] = json!({"a-2": "a", "b": 7});
+    let (entries, problems) = of(Track::Hang, &catalog);
+    let lineages: Vec<Option<&str>> = entries.iter().map(|e| e.lineage.as_deref()).collect();
+    assert_eq!((lineages, problems), (vec![None, Some("a"), None], vec![]));
 }
 
 #[test]

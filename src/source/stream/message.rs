@@ -23,6 +23,8 @@ pub(in crate::source) enum Message {
     /// The catalog describes the track in other words.
     Tags(Arc<Newest<gst::TagList>>),
     Frame(Frame),
+    /// An event of the application.
+    Event(AppEvent),
     /// Text that stays is over at this time.
     Clear(ClockTime, Charge),
     /// The stream has ended; `None` takes a new seqnum.
@@ -33,8 +35,42 @@ impl Message {
     /// Whether `earlier` says nothing any more once this one was said.
     pub(in crate::source) fn replaces(&self, earlier: &Self) -> bool {
         let playing = |message: &Self| matches!(message, Self::Play(_) | Self::Pause);
+        if let (Self::Event(event), Self::Event(earlier)) = (self, earlier) {
+            return event.event.type_() == earlier.event.type_();
+        }
         std::mem::discriminant(self) == std::mem::discriminant(earlier)
             || (playing(self) && playing(earlier))
+    }
+}
+
+/// An event that an application sent to the element, on its way to the pads.
+#[derive(Debug, Clone)]
+pub(in crate::source) struct AppEvent {
+    event: gst::Event,
+    /// Held as long as it waits.
+    _place: Arc<()>,
+}
+
+impl AppEvent {
+    /// How many copies for pads may wait at once.
+    const MAX: usize = 4096;
+
+    /// Takes in an event that shares its limit with all of the same `place`; refused when too many
+    /// wait already.
+    pub(in crate::source) fn new(event: gst::Event, place: &Arc<()>) -> Option<Self> {
+        (Arc::strong_count(place) <= Self::MAX).then(|| Self {
+            event,
+            _place: place.clone(),
+        })
+    }
+
+    /// Whether a pad keeps it for whoever is linked later.
+    pub(in crate::source) fn is_sticky(&self) -> bool {
+        self.event.is_sticky()
+    }
+
+    pub(super) fn into_inner(self) -> gst::Event {
+        self.event
     }
 }
 

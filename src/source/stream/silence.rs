@@ -1,6 +1,12 @@
 //! Silence becomes gaps, so that no pad holds up the others.
+//!
+//! A GAP fixes caps downstream: a parser that has seen no frame makes up its own, and a muxer refuses
+//! those that follow. So at a start frames come first, and a GAP only when the track is silent.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
 
 use gst::{ClockTime, prelude::*};
 
@@ -12,9 +18,76 @@ const GAP_INTERVAL: Duration = Duration::from_millis(100);
 /// How far ahead of the running time the gaps of text reach: an overlay holds each picture until it
 /// knows that no cue belongs to it, and a cue that comes for this span all the same is shown late.
 const TEXT_AHEAD: ClockTime = ClockTime::from_mseconds(100);
+/// The shortest silence of video and audio, whatever the latency.
+const MIN_SILENCE: Duration = Duration::from_millis(50);
+/// How long nothing of a track may arrive at a start before it is silent: the subscription takes a
+/// round trip, and a long way has 300 ms of it.
+const MIN_FIRST_SILENCE: Duration = Duration::from_millis(500);
+/// How long a track may have its first frame withheld though something of it arrives, as when it is
+/// joined with the next group.
+const LONGEST_START: Duration = Duration::from_secs(10);
+
+/// The start of a pad, until its first frame or gap is pushed to whoever is linked then.
+#[derive(Debug)]
+pub(super) struct Start {
+    begun: Instant,
+    /// What of the track had arrived when it was last looked at, and when something was new.
+    arrived: u64,
+    arrived_at: Instant,
+}
+
+impl Start {
+    pub(super) fn new(now: Instant, arrived: u64) -> Self {
+        Self {
+            begun: now,
+            arrived,
+            arrived_at: now,
+        }
+    }
+
+    /// When the pad counts as silent, now that so much of the track has `arrived`.
+    pub(super) fn silent_at(&mut self, now: Instant, arrived: u64, latency: Duration) -> Instant {
+        if std::mem::replace(&mut self.arrived, arrived) != arrived {
+            self.arrived_at = now;
+        }
+        let silence = latency.max(MIN_FIRST_SILENCE);
+        let longest = self.begun + silence.max(LONGEST_START);
+        longest.min(self.arrived_at + silence)
+    }
+}
+
 impl Pusher {
+    /// Whoever is linked gets frames first.
+    pub(super) fn begin(&mut self) {
+        self.gap_due = Instant::now();
+        self.start = (!self.kind.is_sparse()).then(|| Start::new(self.gap_due, self.arrived()));
+    }
+
+    /// Says that nothing has come, if that is so.
+    pub(super) fn fill(&mut self, pad: &gst::Pad) {
+        let wish = self.wishes.load(Ordering::Acquire);
+        if std::mem::replace(&mut self.begun_for, wish) != wish {
+            self.begin();
+        }
+        let (now, arrived, latency) = (Instant::now(), self.arrived(), self.latency.get());
+        if let Some(start) = &mut self.start {
+            let silent_at = start.silent_at(now, arrived, latency.into());
+            if now < silent_at {
+                self.gap_due = silent_at;
+                return;
+            }
+        }
+        self.start = None;
+        self.push_gap(pad);
+    }
+
+    /// Counts what of the track has arrived, shown or not.
+    fn arrived(&self) -> u64 {
+        (self.counters.frames.get()).saturating_add(self.counters.groups.get())
+    }
+
     /// Says that nothing has come up to now.
-    pub(super) fn push_gap(&mut self, pad: &gst::Pad) {
+    fn push_gap(&mut self, pad: &gst::Pad) {
         self.gap_due = Instant::now() + GAP_INTERVAL;
         let Some(clock) = &self.clock else { return };
         if self.ended {
@@ -41,7 +114,65 @@ impl Pusher {
     pub(super) fn silence(&self) -> Duration {
         match self.kind.is_sparse() {
             true => GAP_INTERVAL,
-            false => self.latency.get().into(),
+            false => MIN_SILENCE.max(self.latency.get().into()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LATENCY: Duration = Duration::from_millis(100);
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    #[test]
+    fn a_track_of_which_nothing_arrives_is_silent_after_the_latency_and_a_round_trip() {
+        let now = Instant::now();
+        for (latency, silent) in [
+            (0, 500),
+            (100, 500),
+            (500, 500),
+            (2000, 2000),
+            (20_000, 20_000),
+        ] {
+            let mut start = Start::new(now, 7);
+            for look in [0, 200, silent] {
+                let silent_at = start.silent_at(now + ms(look), 7, ms(latency));
+                assert_eq!(silent_at - now, ms(silent), "{latency} ms of latency");
+            }
+        }
+    }
+
+    #[test]
+    fn a_track_that_is_joined_with_the_next_group_is_not_silent_while_its_frames_arrive() {
+        let now = Instant::now();
+        let mut start = Start::new(now, 0);
+        for frame in 1..=100 {
+            let at = now + ms(frame * 33);
+            assert_eq!(start.silent_at(at, frame, LATENCY), at + ms(500));
+        }
+        let last = now + ms(100 * 33);
+        assert_eq!(
+            start.silent_at(last + ms(400), 100, LATENCY),
+            last + ms(500)
+        );
+    }
+
+    #[test]
+    fn a_track_that_shows_nothing_for_long_is_silent_though_its_frames_arrive() {
+        let now = Instant::now();
+        let mut start = Start::new(now, 0);
+        let silent = (1..1000)
+            .map(|frame| (frame * 33, frame))
+            .find(|(at, frame)| {
+                let at = now + ms(*at);
+                at >= start.silent_at(at, *frame, LATENCY)
+            });
+        let at = silent.expect("it counts as silent some day").0;
+        assert!((10_000..10_100).contains(&at), "{at}");
     }
 }

@@ -1,5 +1,7 @@
 //! Text as downstream takes it: with its markup or without, and for as long as it stays.
 
+use std::sync::atomic::Ordering;
+
 use bytes::Bytes;
 use gst::{ClockTime, prelude::*};
 
@@ -16,8 +18,8 @@ const LONGEST: ClockTime = ClockTime::from_seconds(30);
 #[derive(Default)]
 pub(super) struct Text {
     staying: Option<Staying>,
-    /// The peer that was asked what it takes.
-    asked: Option<gst::glib::WeakRef<gst::Pad>>,
+    /// The peer that was asked what it takes, and the wish of downstream that this answers.
+    asked: Option<(gst::glib::WeakRef<gst::Pad>, u32)>,
     /// The caps of the track, which downstream may not take.
     caps: Option<gst::Caps>,
     /// Markup goes out as plain text.
@@ -25,6 +27,7 @@ pub(super) struct Text {
 }
 
 struct Staying {
+    /// As the track has it.
     payload: Bytes,
     until: ClockTime,
 }
@@ -36,21 +39,25 @@ impl Text {
             staying.until = staying.until.min(end);
         }
     }
+
+    /// A payload as downstream takes it.
+    fn form(&self, payload: &Bytes) -> Bytes {
+        match str::from_utf8(payload) {
+            Ok(markup) if self.plain => Markup::parse(markup).to_plain().into(),
+            _ => payload.clone(),
+        }
+    }
 }
 
 impl Pusher {
     /// Brings a cue into the form that downstream takes.
     pub(super) fn prepare_text(&mut self, pad: &gst::Pad, frame: &mut Frame) {
         self.choose_text_caps(pad);
-        if self.text.plain
-            && let Ok(markup) = str::from_utf8(&frame.payload)
-        {
-            frame.payload = Markup::parse(markup).to_plain().into();
-        }
         self.text.staying = frame.stays.then(|| Staying {
             payload: frame.payload.clone(),
             until: frame.pts + LONGEST,
         });
+        frame.payload = self.text.form(&frame.payload);
         if frame.stays {
             frame.duration = Some(SLICE);
         }
@@ -65,7 +72,7 @@ impl Pusher {
             return false;
         };
         let duration = (staying.until - from).min(SLICE);
-        let mut buffer = gst::Buffer::from_slice(staying.payload.clone());
+        let mut buffer = gst::Buffer::from_slice(self.text.form(&staying.payload));
         // Just made: nobody else holds it.
         if let Some(buffer) = buffer.get_mut() {
             buffer.set_pts(from);
@@ -75,14 +82,17 @@ impl Pusher {
         true
     }
 
-    /// Muxers take text without markup only: asks each new peer, and says what it gets.
+    /// Muxers take text without markup only: asks each new peer, and again when downstream has
+    /// changed (RECONFIGURE), and says what it gets.
     fn choose_text_caps(&mut self, pad: &gst::Pad) {
-        let peer = pad.peer();
-        let asked = self.text.asked.as_ref().and_then(|peer| peer.upgrade());
-        let Some(peer) = peer.filter(|peer| Some(peer) != asked.as_ref()) else {
+        // Before the answer: a wish that comes meanwhile has it asked again.
+        let wish = self.wishes.load(Ordering::Acquire);
+        let Some(peer) = pad.peer() else { return };
+        let asked = self.text.asked.as_ref();
+        if asked.is_some_and(|(asked, answered)| *asked == peer && *answered == wish) {
             return;
-        };
-        self.text.asked = Some(peer.downgrade());
+        }
+        self.text.asked = Some((peer.downgrade(), wish));
         let current = pad.current_caps();
         let Some(caps) = self.text.caps.clone().or_else(|| current.clone()) else {
             return;

@@ -28,7 +28,9 @@ use crate::{
 impl Session {
     /// Brings the pads in line with the catalog.
     pub(super) fn reconcile(&mut self, entries: Vec<Entry>) {
-        let active: Vec<Entry> = self.pads.iter().map(|pad| pad.entry.clone()).collect();
+        // A track whose predecessor's tail is still read has its pad already.
+        let current = |pad: &Subscription| pad.next.as_ref().unwrap_or(&pad.entry).clone();
+        let active: Vec<Entry> = self.pads.iter().map(current).collect();
         let mut added = Vec::new();
         for step in reconcile::plan(&active, &entries) {
             match step {
