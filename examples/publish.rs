@@ -2,7 +2,7 @@
 //!
 //! ```sh
 //! gst-launch-1.0 -e \
-//!   videotestsrc is-live=true ! video/x-raw,width=1280,height=720,framerate=30/1 ! \
+//!   videotestsrc is-live=true ! video/x-raw,format=I420,width=1280,height=720,framerate=30/1 ! \
 //!     x264enc tune=zerolatency key-int-max=60 bitrate=2000 ! h264parse ! moq.sink_0 \
 //!   audiotestsrc is-live=true ! audioconvert ! avenc_aac ! aacparse ! moq.sink_1 \
 //!   moqsink name=moq url=https://127.0.0.1:4443/ broadcast=test.hang tls-disable-verify=true
@@ -26,7 +26,7 @@ fn main() -> anyhow::Result<()> {
     gstmoq::plugin_register_static().context("register the plugin")?;
 
     let pipeline = gst::parse::launch(
-        "videotestsrc is-live=true ! video/x-raw,width=1280,height=720,framerate=30/1 ! \
+        "videotestsrc is-live=true ! video/x-raw,format=I420,width=1280,height=720,framerate=30/1 ! \
            x264enc tune=zerolatency key-int-max=60 bitrate=2000 ! h264parse ! moq.sink_0 \
          audiotestsrc is-live=true ! audioconvert ! avenc_aac ! aacparse ! moq.sink_1 \
          moqsink name=moq tls-disable-verify=true",

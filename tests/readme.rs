@@ -1,10 +1,33 @@
-//! Every pipeline of the README parses with the elements and properties that there are.
+//! Every pipeline of the README parses with the elements and properties that there are, and those that
+//! encode, also of the documentation, publish what every device decodes.
 
 mod common;
 
-use common::init;
+use common::{
+    Running, init,
+    pipeline::{DEADLINE, wait_message},
+};
+use gst::prelude::*;
 
 const README: &str = include_str!("../README.md");
+
+/// What documents the elements and the examples, as comments.
+const DOCS: [&str; 4] = [
+    include_str!("../src/sink/mod.rs"),
+    include_str!("../src/source/mod.rs"),
+    include_str!("../examples/publish.rs"),
+    include_str!("../examples/soak/main.rs"),
+];
+
+/// The profiles of H.264 with 4:2:0 and 8 bits, which hardware and browsers decode.
+const PROFILES: [&str; 6] = [
+    "constrained-baseline",
+    "baseline",
+    "main",
+    "high",
+    "constrained-high",
+    "progressive-high",
+];
 
 /// The options of `gst-launch-1.0` that the README uses.
 const OPTIONS: [&str; 4] = ["-e", "-m", "-q", "-v"];
@@ -27,6 +50,47 @@ fn every_pipeline_of_the_readme_parses() {
             panic!("this pipeline parses: {error}\n  {}", words.join(" "));
         }
     }
+}
+
+#[test]
+fn every_encoder_makes_what_every_device_decodes() {
+    init();
+    let docs = DOCS.map(|text| text.replace("//! ", "").replace("//!", ""));
+    let texts = docs.iter().map(String::as_str).chain([README]);
+    let encoders: Vec<_> = texts
+        .flat_map(commands)
+        .filter_map(|command| pipeline(&command))
+        .flat_map(|words| chains(&words))
+        .filter(|chain| chain.iter().any(|element| element.starts_with("x264enc")))
+        .collect();
+    assert!(
+        encoders.len() >= 5,
+        "the test picture, a camera, a camera with data, two examples: {encoders:?}"
+    );
+    for chain in encoders {
+        let profile = profile(&chain);
+        assert!(
+            PROFILES.contains(&profile.as_str()),
+            "{profile} by {}",
+            chain.join(" ! ")
+        );
+    }
+}
+
+/// The profile that the encoder of a chain makes of a source that has every raw format.
+fn profile(chain: &[String]) -> String {
+    let [_source, elements @ .., _sink] = chain else {
+        panic!("a chain has a source and a sink: {chain:?}")
+    };
+    let running = Running::play(&format!(
+        "videotestsrc num-buffers=1 ! {} ! fakesink name=out",
+        elements.join(" ! ")
+    ));
+    wait_message(&running.bus(), &[gst::MessageType::Eos], DEADLINE);
+    let pad = running.element("out").static_pad("sink").expect("a pad");
+    let caps = pad.current_caps().expect("an encoder gives caps");
+    let caps = caps.structure(0).expect("fixed caps");
+    caps.get("profile").expect("h264parse tells the profile")
 }
 
 #[test]
@@ -70,6 +134,29 @@ fn pipeline(command: &str) -> Option<Vec<String>> {
             .skip_while(|word| OPTIONS.contains(&word.as_str()))
             .collect(),
     )
+}
+
+/// The chains of a pipeline, each as its elements with their properties.
+fn chains(words: &[String]) -> Vec<Vec<String>> {
+    let mut chains: Vec<Vec<String>> = Vec::new();
+    let mut linked = false;
+    for word in words {
+        match (word.as_str(), chains.last_mut()) {
+            ("!", _) => {
+                linked = true;
+                continue;
+            }
+            (_, Some(chain)) if linked => chain.push(word.clone()),
+            (_, Some(chain)) if word.contains('=') => {
+                let element = chain.last_mut().expect("a chain has an element");
+                element.push(' ');
+                element.push_str(word);
+            }
+            _ => chains.push(vec![word.clone()]),
+        }
+        linked = false;
+    }
+    chains
 }
 
 /// Splits at spaces outside of quotes, and takes the quotes away.

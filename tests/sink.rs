@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::{
     Packets, Relay, Running, Viewer, init, media,
@@ -196,37 +196,122 @@ fn live_frames_keep_their_running_time_and_the_clock_is_right() {
     assert!(error < Duration::from_millis(100), "{error:?}");
 }
 
+/// How a pad that has not ended leaves those that EOS waits for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Leaves {
+    BeforeTheStart,
+    Unlinked,
+    Released,
+}
+
 #[test]
-fn eos_waits_for_all_pads_but_not_for_a_released_one() {
+fn eos_waits_for_the_linked_pads() {
     init();
     let relay = Relay::start().expect("a relay");
-    let broadcast = unique_broadcast("release");
+    for leaves in [Leaves::BeforeTheStart, Leaves::Unlinked, Leaves::Released] {
+        let broadcast = unique_broadcast("linked");
+        let publisher = Running::launch(&format!(
+            "{} ! moq.sink_0 {}",
+            media::finite_aac(20),
+            media::moqsink(&relay.url(), &broadcast)
+        ));
+        let sink = publisher.element("moq");
+        let idle = sink.request_pad_simple("sink_%u").expect("a pad");
+        let silent = gst::Pad::new(gst::PadDirection::Src);
+        if leaves != Leaves::BeforeTheStart {
+            silent.link(&idle).expect("the pads link");
+        }
+        publisher.start();
+        let bus = publisher.bus();
+        if leaves != Leaves::BeforeTheStart {
+            let pad = sink.static_pad("sink_0").expect("a pad");
+            let status = "track-status";
+            wait_property(&pad, status, DEADLINE, |status: &gst::glib::Value| {
+                nick(status) == "published"
+            });
+            let early = [gst::MessageType::Eos, gst::MessageType::StreamStart];
+            let early = try_wait_message(&bus, &early, Duration::from_millis(1500));
+            assert!(
+                early.is_none(),
+                "{leaves:?}: a pad has not begun: {early:?}"
+            );
+        }
+        match leaves {
+            Leaves::BeforeTheStart => {}
+            Leaves::Unlinked => silent.unlink(&idle).expect("they were linked"),
+            Leaves::Released => sink.release_request_pad(&idle),
+        }
+        for message in [gst::MessageType::StreamStart, gst::MessageType::Eos] {
+            wait_message(&bus, &[message], DEADLINE);
+        }
+    }
+}
+
+#[test]
+fn eos_waits_for_a_pad_that_is_linked_meanwhile() {
+    init();
+    let relay = Relay::start().expect("a relay");
+    let broadcast = unique_broadcast("late");
     let publisher = Running::launch(&format!(
-        "{} ! moq.sink_0 {}",
-        media::finite_aac(20),
+        "{} ! moq.sink_0 {} appsrc name=src format=time \
+         caps=audio/x-opus,rate=48000,channels=2,channel-mapping-family=0",
+        media::live_aac(),
         media::moqsink(&relay.url(), &broadcast)
     ));
-    let sink = publisher.element("moq");
-    let idle = sink.request_pad_simple("sink_%u").expect("a pad");
+    let (sink, source) = (publisher.element("moq"), publisher.element("src"));
+    let late = sink.request_pad_simple("sink_%u").expect("a pad");
     publisher.start();
-    let pad = sink.static_pad("sink_0").expect("a pad");
-    wait_property(
-        &pad,
-        "track-status",
-        DEADLINE,
-        |status: &gst::glib::Value| nick(status) == "published",
+    let first = sink.static_pad("sink_0").expect("a pad");
+    let passed = Packets::of(&first);
+    passed.wait_count(3, DEADLINE);
+    let output = source.static_pad("src").expect("a pad");
+    output.link(&late).expect("the pads link");
+    let encoder = first.peer().and_then(|peer| peer.parent_element());
+    let input = encoder.and_then(|encoder| encoder.static_pad("sink"));
+    assert!(input.expect("a parser").send_event(gst::event::Eos::new()));
+    passed.wait_eos(DEADLINE);
+    let early = try_wait_message(
+        &publisher.bus(),
+        &[gst::MessageType::Eos],
+        Duration::from_millis(1500),
     );
-    assert!(
-        try_wait_message(
-            &publisher.bus(),
-            &[gst::MessageType::Eos],
-            Duration::from_millis(1500)
-        )
-        .is_none(),
-        "a pad has not ended"
-    );
-    sink.release_request_pad(&idle);
+    assert!(early.is_none(), "the second pad has not ended");
+    let source = source.downcast_ref::<gst_app::AppSrc>().expect("an appsrc");
+    source.end_of_stream().expect("EOS");
     publisher.wait_eos();
+}
+
+/// Opus ends 2 s after its first subscriber came: how long EOS takes from the pad to the bus.
+#[test]
+fn eos_does_not_wait_for_groups_that_no_subscriber_wants() {
+    /// EOS takes the whole of it when it waits for what never comes.
+    const DRAIN: Duration = Duration::from_secs(25);
+    init();
+    let relay = Relay::start().expect("a relay");
+    let broadcast = unique_broadcast("joined");
+    let publisher = Running::launch(&format!(
+        "{} ! identity name=end eos-after=200 ! moq.sink_0 {} drain-timeout={} \
+         cache-time=60000000000",
+        media::live_opus(),
+        media::moqsink(&relay.url(), &broadcast),
+        DRAIN.as_millis()
+    ));
+    let pad = publisher.element("moq").static_pad("sink_0");
+    let passed = Packets::of(&pad.expect("a pad"));
+    publisher.start();
+    passed.wait_count(100, DEADLINE);
+    let subscriber = Running::play(&format!(
+        "{} moq.audio_0 ! fakesink name=out sync=true",
+        media::moqsrc(&relay.url(), &broadcast)
+    ));
+    let out = subscriber.element("out").static_pad("sink");
+    let received = Packets::of(&out.expect("a pad"));
+    passed.wait_eos(DEADLINE);
+    let begun = Instant::now();
+    publisher.wait_eos();
+    let took = begun.elapsed();
+    assert!(received.count() > 0, "the subscriber was there");
+    assert!(took < DRAIN / 2, "EOS took {took:?}");
 }
 
 #[test]

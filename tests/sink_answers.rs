@@ -2,7 +2,11 @@
 
 mod common;
 
-use std::time::{Duration, Instant};
+use std::{
+    path::Path,
+    sync::mpsc,
+    time::{Duration, Instant},
+};
 
 use common::{
     Feeder, Packets, Relay, Running, Viewer, init, media,
@@ -95,6 +99,171 @@ fn a_segment_seek_ends_in_segment_done() {
         unreachable!("only that was asked for")
     };
     assert_eq!(done.get().format(), gst::Format::Time);
+}
+
+/// Where the film is sought to.
+const PLACE: gst::ClockTime = gst::ClockTime::from_seconds(4);
+
+/// 6 s of video with a key frame each second, and of sound.
+fn film() -> tempfile::NamedTempFile {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let video = media::Video {
+        fps: 25,
+        gop: 25,
+        ..media::Video::default()
+    };
+    let writer = Running::play(&format!(
+        "{} ! mux. {} ! mux. mp4mux name=mux ! filesink location=\"{}\"",
+        video.finite(150),
+        media::finite_aac(280),
+        file.path().display()
+    ));
+    writer.wait_eos();
+    file
+}
+
+/// A film's tracks, or its video twice from two files, in PAUSED.
+fn paused(film: &Path, relay: &Relay, broadcast: &str, files: usize) -> Running {
+    let film = film.display();
+    let sink = media::moqsink(&relay.url(), broadcast);
+    let publisher = Running::launch(&match files {
+        1 => format!(
+            "filesrc location=\"{film}\" ! qtdemux name=demux \
+             demux.video_0 ! queue ! h264parse ! moq.sink_0 \
+             demux.audio_0 ! queue ! aacparse ! moq.sink_1 {sink}"
+        ),
+        _ => format!(
+            "filesrc location=\"{film}\" ! qtdemux ! h264parse ! moq.sink_0 \
+             filesrc location=\"{film}\" ! qtdemux ! h264parse ! moq.sink_1 {sink}"
+        ),
+    });
+    assert!(publisher.set_state(gst::State::Paused).is_ok());
+    publisher
+}
+
+/// The SEEK and FLUSH_STOP events that pass both pads of the sink from now on.
+fn watch(publisher: &Running) -> [mpsc::Receiver<(gst::EventType, gst::Seqnum)>; 2] {
+    ["sink_0", "sink_1"].map(|name| {
+        let pad = publisher.element("moq").static_pad(name).expect("a pad");
+        let (passed, passes) = mpsc::channel();
+        let types = gst::PadProbeType::EVENT_UPSTREAM | gst::PadProbeType::EVENT_FLUSH;
+        pad.add_probe(types, move |_, info| {
+            let wanted = [gst::EventType::Seek, gst::EventType::FlushStop];
+            if let Some(event) = info.event()
+                && wanted.contains(&event.type_())
+            {
+                // After the test nobody listens any more.
+                let _ = passed.send((event.type_(), event.seqnum()));
+            }
+            gst::PadProbeReturn::Ok
+        });
+        passes
+    })
+}
+
+fn seek_to_the_place(publisher: &Running) -> gst::Seqnum {
+    let seek = gst::event::Seek::new(
+        1.0,
+        gst::SeekFlags::FLUSH | gst::SeekFlags::KEY_UNIT,
+        gst::SeekType::Set,
+        PLACE,
+        gst::SeekType::None,
+        gst::ClockTime::NONE,
+    );
+    let seqnum = seek.seqnum();
+    assert!(publisher.send_event(seek), "the seek is taken");
+    seqnum
+}
+
+#[test]
+fn a_file_that_is_sought_in_paused_begins_there() {
+    init();
+    let relay = Relay::start().expect("a relay");
+    let film = film();
+    for (files, asked) in [(1, false), (1, true), (2, false), (2, true)] {
+        let broadcast = unique_broadcast("sought");
+        let viewer = Viewer::start(&relay.url(), &broadcast);
+        let publisher = paused(film.path(), &relay, &broadcast, files);
+        // At once, when no demuxer has read its file; or after it had to be read for the answer.
+        if asked {
+            let duration = publisher.query_duration::<gst::ClockTime>();
+            assert!(duration > Some(5900 * MS), "{duration:?}");
+        }
+        seek_to_the_place(&publisher);
+        publisher.start();
+        publisher.wait_eos();
+        let seen = viewer.wait("the broadcast ends", DEADLINE, |seen| {
+            seen.broadcasts_ended == 1
+        });
+        let second = if files == 1 { "audio" } else { "video-2" };
+        for track in ["video", second] {
+            let frames = seen.frames(track);
+            let (first, last) = (frames.first(), frames.last());
+            let span = last.map_or(0, |last| last.timestamp) - first.map_or(0, |f| f.timestamp);
+            let span = gst::ClockTime::from_useconds(span);
+            let claim = format!("{files} files, asked {asked}: {track} lasts {span}");
+            // Its 6 s less the first 4 s.
+            assert!(span > 1500 * MS && span < 2500 * MS, "{claim}");
+        }
+    }
+}
+
+#[test]
+fn a_seek_reaches_each_file_once() {
+    init();
+    let relay = Relay::start().expect("a relay");
+    let film = film();
+    for files in [1, 2] {
+        let publisher = paused(film.path(), &relay, &unique_broadcast("seeks"), files);
+        wait_message(&publisher.bus(), &[gst::MessageType::StreamStart], DEADLINE);
+        let duration = publisher.query_duration::<gst::ClockTime>();
+        assert!(duration.is_some());
+        let watched = watch(&publisher);
+        let seqnum = seek_to_the_place(&publisher);
+        publisher.start();
+        publisher.wait_eos();
+        for (index, passes) in watched.iter().enumerate() {
+            let passed: Vec<_> = passes.try_iter().collect();
+            let seek = (gst::EventType::Seek, seqnum);
+            let flush = (gst::EventType::FlushStop, seqnum);
+            let expected: &[_] = if index < files {
+                &[seek, flush]
+            } else {
+                &[flush]
+            };
+            assert_eq!(passed, expected, "{files} files, pad {index}");
+        }
+    }
+}
+
+#[test]
+fn a_seek_of_live_input_without_another_place_is_refused() {
+    init();
+    let nowhere = Relay::url_at(Relay::free_port().expect("a free port"));
+    let live = Running::launch(&format!(
+        "appsrc is-live=true format=time ! moq.sink_0 {}",
+        media::moqsink(&nowhere, "live")
+    ));
+    assert!(live.set_state(gst::State::Paused).is_ok());
+    let seek = live.seek_simple(gst::SeekFlags::FLUSH, PLACE);
+    assert!(seek.is_err(), "nothing of it is kept");
+}
+
+#[test]
+fn a_question_waits_once_for_a_stream_that_does_not_begin() {
+    init();
+    let nowhere = Relay::url_at(Relay::free_port().expect("a free port"));
+    let silent = Running::launch(&format!(
+        "appsrc name=src format=time ! moq.sink_0 {}",
+        media::moqsink(&nowhere, "silent")
+    ));
+    assert!(silent.set_state(gst::State::Paused).is_ok());
+    let sink = silent.element("moq");
+    let begun = Instant::now();
+    for _ in 0..100 {
+        assert_eq!(sink.query_duration::<gst::ClockTime>(), None);
+    }
+    assert!(begun.elapsed() < DEADLINE, "it took {:?}", begun.elapsed());
 }
 
 #[test]

@@ -3,13 +3,17 @@
 mod common;
 
 use std::{
-    sync::{Arc, Condvar, Mutex, PoisonError, mpsc},
+    sync::{
+        Arc, Condvar, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use common::{
-    Path, Proxy, Relay, Running,
+    Path, Proxy, Relay, Running, init,
     media::{Video, live_opus, moqsink},
     pipeline::{DEADLINE, wait_property},
     stops::{BOUND, Scene, leaves_nothing, stop, time_stop, wait},
@@ -342,6 +346,82 @@ fn a_start_that_fails_leaves_ready_and_can_be_tried_again() {
         sink.set_property("url", nowhere());
         let paused = sink.set_state(gst::State::Paused);
         assert_eq!(paused, Ok(gst::StateChangeSuccess::Success));
+        stop(&sink);
+    });
+}
+
+/// Pushes into `pad` until it is told to end, as an upstream does that outlives every refusal.
+fn pusher(pad: &gst::Pad, ended: &Arc<AtomicBool>) -> thread::JoinHandle<()> {
+    let (pad, ended) = (pad.clone(), ended.clone());
+    thread::spawn(move || {
+        let caps = "audio/x-opus,rate=48000,channels=2,channel-mapping-family=0";
+        let caps: gst::Caps = caps.parse().expect("caps");
+        let segment = gst::FormattedSegment::<gst::ClockTime>::new();
+        // Kept, and sent again when the pad is linked to one that takes them.
+        pad.push_event(gst::event::StreamStart::new("stress"));
+        pad.push_event(gst::event::Caps::new(&caps));
+        pad.push_event(gst::event::Segment::new(segment.as_ref()));
+        while !ended.load(Ordering::Acquire) {
+            let mut buffer = gst::Buffer::from_slice([0xfc, 0xff, 0xfe]);
+            let times = buffer.get_mut().expect("nobody else has the buffer");
+            times.set_pts(gst::ClockTime::ZERO);
+            // A pad that is released or not active refuses it.
+            let _ = pad.push(buffer);
+            thread::yield_now();
+        }
+    })
+}
+
+#[test]
+fn pads_come_and_go_while_states_change() {
+    /// How often each thread does what it does.
+    const ROUNDS: usize = 300;
+    leaves_nothing(|| {
+        init();
+        let sink = gst::ElementFactory::make("moqsink")
+            .property("url", nowhere())
+            .property("broadcast", unique_broadcast("stress"))
+            .build()
+            .expect("moqsink");
+        sink.set_state(gst::State::Ready).expect("READY");
+        common::watchdog("pads come and go", 2 * DEADLINE, || {
+            let ended = Arc::new(AtomicBool::new(false));
+            let sources = [(); 2].map(|()| {
+                let source = gst::Pad::new(gst::PadDirection::Src);
+                source.set_active(true).expect("a pad activates");
+                source
+            });
+            let pushers = sources.each_ref().map(|source| pusher(source, &ended));
+            let pads = sources.map(|source| {
+                let (sink, ended) = (sink.clone(), ended.clone());
+                thread::spawn(move || {
+                    for round in 0.. {
+                        if ended.load(Ordering::Acquire) {
+                            break;
+                        }
+                        let pad = sink.request_pad_simple("sink_%u").expect("a pad");
+                        source.link(&pad).expect("the pads link");
+                        thread::sleep(Duration::from_micros(100 * (round % 7)));
+                        if round % 2 == 0 {
+                            source.unlink(&pad).expect("the pads were linked");
+                        }
+                        sink.release_request_pad(&pad);
+                    }
+                })
+            });
+            for round in 0..ROUNDS {
+                let up = [gst::State::Paused, gst::State::Playing][round % 2];
+                let changed = sink.set_state(up);
+                assert_eq!(changed, Ok(gst::StateChangeSuccess::Success));
+                let changed = sink.set_state(gst::State::Ready);
+                assert_eq!(changed, Ok(gst::StateChangeSuccess::Success));
+            }
+            ended.store(true, Ordering::Release);
+            for thread in pads.into_iter().chain(pushers) {
+                thread.join().expect("no panic");
+            }
+        });
+        assert_eq!(sink.num_sink_pads(), 0);
         stop(&sink);
     });
 }

@@ -141,7 +141,8 @@ fn publish(moqsink: &gst::Element, pad: &gst::Pad, delays: &[Delays; 2]) -> anyh
         "audio/mpeg" => ("aacparse", &delays[1]),
         "audio/x-opus" => ("opusparse", &delays[1]),
         "video/x-raw" => (
-            "videoconvert ! x264enc tune=zerolatency key-int-max=60 ! h264parse",
+            "videoconvert ! video/x-raw,format=I420 ! x264enc tune=zerolatency key-int-max=60 ! \
+             h264parse",
             &delays[0],
         ),
         "audio/x-raw" => (

@@ -4,7 +4,7 @@
 //! The elements take each of these lines of `gst-launch-1.0`, with a relay and a bad network between:
 //!
 //! ```sh
-//! gst-launch-1.0 videotestsrc is-live=true ! x264enc tune=zerolatency ! h264parse ! moqsink url=... broadcast=soak
+//! gst-launch-1.0 videotestsrc is-live=true ! video/x-raw,format=I420 ! x264enc tune=zerolatency ! h264parse ! moqsink url=... broadcast=soak
 //! gst-launch-1.0 moqsrc url=... broadcast=soak ! fakesink sync=true
 //! ```
 //!

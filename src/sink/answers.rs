@@ -5,7 +5,7 @@ use gst::{prelude::*, subclass::prelude::*};
 use super::{CAT, imp::MoqSink};
 
 impl MoqSink {
-    /// Passes an event upstream; whether anyone took it.
+    /// Passes an event upstream; whether anyone took it, or will: a seek may be kept.
     pub(super) fn forward(&self, event: &gst::Event) -> bool {
         if !event.is_upstream() {
             gst::debug!(
@@ -15,13 +15,13 @@ impl MoqSink {
             );
             return false;
         }
+        let seek = event.type_() == gst::EventType::Seek;
         let mut taken = false;
         for pad in self.linked_pads() {
-            taken |= pad.push_event(event.clone());
-            // One seek is enough: pads of one source share it.
-            if taken && event.type_() == gst::EventType::Seek {
-                break;
-            }
+            taken |= match seek {
+                true => pad.imp().seek(event),
+                false => pad.push_event(event.clone()),
+            };
         }
         taken
     }
@@ -40,6 +40,16 @@ impl MoqSink {
                         true
                     }
                     None => self.ask_upstream(query.query_mut()),
+                }
+            }
+            gst::QueryViewMut::Seeking(_) => {
+                self.wait_for_streams();
+                self.ask_upstream(query)
+            }
+            gst::QueryViewMut::Duration(_) => {
+                self.ask_upstream(query) || {
+                    self.wait_for_streams();
+                    self.ask_upstream(query)
                 }
             }
             _ => self.ask_upstream(query),

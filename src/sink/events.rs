@@ -21,12 +21,12 @@ impl MoqSinkPad {
     ) -> Result<gst::FlowSuccess, gst::FlowError> {
         gst::debug!(CAT, imp = self, "{event:?}");
         match event.view() {
-            gst::EventView::FlushStart(_) => self.flush_start(),
+            gst::EventView::FlushStart(event) => self.flush_start(event.seqnum()),
             gst::EventView::FlushStop(event) => self.flush_stop(sink, event),
             _ if self.gate.is_shut() => return Err(gst::FlowError::Flushing),
             gst::EventView::StreamStart(event) => self.stream_start(sink, event),
             gst::EventView::Caps(event) => self.caps(event.caps())?,
-            gst::EventView::Segment(event) => self.segment(event.segment()),
+            gst::EventView::Segment(event) => self.segment(event.segment(), event.seqnum()),
             gst::EventView::Tag(event) => self.tag(event.tag()),
             gst::EventView::Gap(event) => self.gap(sink, event)?,
             gst::EventView::SegmentDone(event) => {
@@ -84,8 +84,9 @@ impl MoqSinkPad {
         }
     }
 
-    fn flush_start(&self) {
+    fn flush_start(&self, seqnum: gst::Seqnum) {
         self.gate.set_flushing(true);
+        self.sought(seqnum);
         if let Some(part) = self.part() {
             part.budget.wake();
         }
@@ -168,13 +169,15 @@ impl MoqSinkPad {
         }
     }
 
-    fn segment(&self, segment: &gst::Segment) {
+    fn segment(&self, segment: &gst::Segment, seqnum: gst::Seqnum) {
         let mut stream = lock(&self.stream);
         stream.segment(segment);
         let segment_seek = stream.timing.is_segment_seek();
         drop(stream);
         self.reset_position();
         self.receive(|received| received.segment_seek = segment_seek);
+        self.sought(seqnum);
+        self.begin();
     }
 
     fn tag(&self, tags: &gst::TagListRef) {
@@ -208,6 +211,7 @@ impl MoqSinkPad {
 
     fn eos(&self, seqnum: gst::Seqnum) {
         lock(&self.stream).end();
+        self.begin();
         if let Some(part) = self.part() {
             part.send(PadMessage::Eos(seqnum));
         }

@@ -18,6 +18,8 @@ struct State {
     /// A run is on and the pad is not released.
     open: bool,
     flushing: bool,
+    /// A seek is about to flush what comes.
+    held: bool,
     playing: Option<Playing>,
     /// What the streaming thread waits for at this moment.
     waiting: Option<gst::ClockId>,
@@ -71,6 +73,11 @@ impl Gate {
         self.change(|state| state.flushing = flushing);
     }
 
+    /// Nothing passes until a seek, which is about to flush it, was sent.
+    pub(super) fn hold(&self, held: bool) {
+        self.change(|state| state.held = held);
+    }
+
     /// The pipeline plays, or with `None`, pauses.
     pub(super) fn set_playing(&self, playing: Option<Playing>) {
         self.change(|state| state.playing = playing);
@@ -86,12 +93,12 @@ impl Gate {
         self.state().playing.clone()
     }
 
-    /// Waits until the pipeline plays.
+    /// Waits until the pipeline plays and nothing is held.
     pub(super) fn wait_playing(&self) -> Result<Playing, gst::FlowError> {
         let state = self
             .changed
             .wait_while(self.state(), |state| {
-                !state.is_shut() && state.playing.is_none()
+                !state.is_shut() && (state.held || state.playing.is_none())
             })
             .unwrap_or_else(PoisonError::into_inner);
         match &state.playing {
@@ -168,6 +175,28 @@ mod tests {
         let gate = Gate::default();
         assert!(gate.is_shut());
         assert!(gate.wait_playing().is_err());
+    }
+
+    #[test]
+    fn what_a_seek_is_about_to_flush_does_not_pass() {
+        gst::init().expect("GStreamer initializes");
+        let gate = Arc::new(Gate::default());
+        gate.open();
+        gate.set_playing(playing(&gst::SystemClock::obtain()));
+        gate.hold(true);
+        let (passed, passes) = std::sync::mpsc::channel();
+        let waiter = {
+            let gate = gate.clone();
+            thread::spawn(move || passed.send(gate.wait_playing().is_ok()))
+        };
+        let early = passes.recv_timeout(std::time::Duration::from_millis(50));
+        assert!(early.is_err(), "it is held");
+        gate.set_flushing(true);
+        assert_eq!(passes.recv(), Ok(false), "the seek flushes it");
+        waiter.join().expect("no panic").expect("it was received");
+        gate.set_flushing(false);
+        gate.hold(false);
+        assert!(gate.wait_playing().is_ok());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The element: properties, states, request pads, and what it answers as a sink.
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc, LazyLock, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, Ordering},
@@ -94,6 +95,8 @@ pub struct MoqSink {
     connection: Arc<Connection>,
     run: Mutex<Option<Arc<Run>>>,
     next_pad: AtomicU32,
+    /// The names of pads that are being added.
+    reserved: Mutex<BTreeSet<String>>,
     pub(super) messages: Messages,
 }
 
@@ -209,34 +212,13 @@ impl ElementImpl for MoqSink {
         name: Option<&str>,
         _caps: Option<&gst::Caps>,
     ) -> Option<gst::Pad> {
-        let element = self.obj();
-        let name = match name {
-            Some(name) => name.to_owned(),
-            None => (0u32..)
-                .map(|index| format!("sink_{index}"))
-                .find(|name| element.static_pad(name).is_none())?,
-        };
-        let pad = MoqSinkPad::new(
-            template,
-            &name,
-            self.next_pad.fetch_add(1, Ordering::Relaxed),
-        );
-        if self.run().is_some() && pad.set_active(true).is_err() {
-            gst::warning!(CAT, imp = self, "The pad {name} cannot be activated");
-            return None;
+        if let Some(name) = name {
+            return self.add(template, name);
         }
-        if element.add_pad(&pad).is_err() {
-            gst::warning!(CAT, imp = self, "There is a pad {name} already");
-            return None;
-        }
-        // Only now, so that a start at the same moment finds the pad or is found here; under the lock,
-        // so that no pad joins a run that is over.
-        let settings = self.settings().clone();
-        if let Some(run) = &*self.run_lock() {
-            pad.imp().join(run, &settings);
-        }
-        element.child_added(&pad, &name);
-        Some(pad.upcast())
+        let name = self.reserve_name();
+        let pad = self.add(template, &name);
+        self.reserved().remove(&name);
+        pad
     }
 
     fn release_pad(&self, pad: &gst::Pad) {
@@ -244,7 +226,7 @@ impl ElementImpl for MoqSink {
             return;
         };
         // The streaming thread is let go first: deactivating waits for it.
-        sink_pad.imp().leave();
+        sink_pad.imp().release();
         let _ = pad.set_active(false);
         sink_pad.imp().part_from_run();
         let element = self.obj();
@@ -264,11 +246,53 @@ impl ElementImpl for MoqSink {
 }
 
 impl MoqSink {
+    /// A name for a pad that no other has or is about to get.
+    fn reserve_name(&self) -> String {
+        let element = self.obj();
+        let mut reserved = self.reserved();
+        let mut names = (0u64..).map(|index| format!("sink_{index}"));
+        let free =
+            names.find(|name| !reserved.contains(name) && element.static_pad(name).is_none());
+        let name = free.unwrap_or_default();
+        reserved.insert(name.clone());
+        name
+    }
+
+    fn reserved(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.reserved.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a pad of this name, and lets it join the run.
+    fn add(&self, template: &gst::PadTemplate, name: &str) -> Option<gst::Pad> {
+        let element = self.obj();
+        let pad = MoqSinkPad::new(
+            template,
+            name,
+            self.next_pad.fetch_add(1, Ordering::Relaxed),
+        );
+        if self.run().is_some() && pad.set_active(true).is_err() {
+            gst::warning!(CAT, imp = self, "The pad {name} cannot be activated");
+            return None;
+        }
+        if element.add_pad(&pad).is_err() {
+            gst::warning!(CAT, imp = self, "There is a pad {name} already");
+            return None;
+        }
+        // Only now, so that a start at the same moment finds the pad or is found here; under the lock,
+        // so that no pad joins a run that is over.
+        let settings = self.settings().clone();
+        if let Some(run) = &*self.run_lock() {
+            pad.imp().join(run, &settings);
+        }
+        element.child_added(&pad, name);
+        Some(pad.upcast())
+    }
+
     pub(super) fn settings(&self) -> MutexGuard<'_, Settings> {
         self.settings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn run(&self) -> Option<Arc<Run>> {
+    pub(super) fn run(&self) -> Option<Arc<Run>> {
         self.run_lock().clone()
     }
 

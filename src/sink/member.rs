@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use gst::prelude::*;
 use tokio::time::Instant;
 
 use super::{
@@ -89,6 +90,12 @@ impl Member {
     /// Whether nothing may come for a long time although all is well.
     pub(super) fn is_sparse(&self) -> bool {
         self.kind.is_some_and(Kind::is_sparse)
+    }
+
+    /// Whether anything can come; asked anew each time, because it may change at any moment.
+    pub(super) fn is_linked(&self) -> bool {
+        let pad = self.peer.pad.upgrade();
+        pad.is_some_and(|pad| pad.is_linked())
     }
 
     /// Nothing more is expected of it.
@@ -343,7 +350,7 @@ fn reordering(config: &hang::catalog::VideoConfig) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use gst::{glib, prelude::*};
+    use gst::glib;
     use tokio::sync::mpsc;
 
     use super::*;

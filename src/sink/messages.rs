@@ -24,6 +24,10 @@ pub(super) struct Received {
     /// It plays a segment that ends in SEGMENT_DONE.
     pub(super) segment_seek: bool,
     pub(super) segment_done: Option<(gst::GenericFormattedValue, gst::Seqnum)>,
+    /// A segment or EOS came: upstream knows its stream.
+    pub(super) begun: bool,
+    /// The seqnum of the newest flush or segment, which is that of the seek that made it.
+    pub(super) seek: Option<gst::Seqnum>,
 }
 
 impl Messages {

@@ -64,7 +64,8 @@
 //! ## Publish a camera and name its track
 //!
 //! ```sh
-//! gst-launch-1.0 -e v4l2src ! videoconvert ! x264enc tune=zerolatency key-int-max=60 ! h264parse ! \
+//! gst-launch-1.0 -e v4l2src ! videoconvert ! video/x-raw,format=I420 ! \
+//!     x264enc tune=zerolatency key-int-max=60 ! h264parse ! \
 //!     moqsink url=https://relay.example broadcast=door sink_0::track=camera
 //! ```
 //!
@@ -76,7 +77,8 @@
 //! to 32 MiB, and is shown with the picture of the same time. Empty buffers are dropped.
 //!
 //! ```sh
-//! gst-launch-1.0 -e v4l2src ! videoconvert ! x264enc tune=zerolatency ! h264parse ! moq.sink_0 \
+//! gst-launch-1.0 -e v4l2src ! videoconvert ! video/x-raw,format=I420 ! \
+//!     x264enc tune=zerolatency ! h264parse ! moq.sink_0 \
 //!     fdsrc do-timestamp=true ! application/octet-stream ! moq.sink_1 \
 //!     moqsink name=moq url=https://relay.example broadcast=door \
 //!     sink_1::track=events sink_1::mime=application/json
@@ -118,6 +120,7 @@ mod pad;
 mod publication;
 mod report;
 mod run;
+mod seek;
 mod stream;
 mod task;
 mod text;

@@ -74,10 +74,12 @@ pub struct MoqSinkPad {
         nick = "Statistics", blurb = "Statistics of the track in this run, all guint64 and without a run absent: frames, bytes and groups published; frames dropped as dropped-no-key-frame, -untimed, -budget (over max-bytes or max-time), -refused (other reasons, see track-error) and -too-old (of groups that the network did not carry in time, see max-age; some of them may have arrived), with groups-given-up; queue-bytes and queue-time (ns) wait to be handed to the network")]
     id: OnceLock<PadId>,
     pub(super) gate: Gate,
-    part: Mutex<Option<Part>>,
+    membership: Mutex<Membership>,
     /// What the streaming thread knows of the stream.
     pub(super) stream: Mutex<Stream>,
     received: Mutex<Received>,
+    /// A seek for when the stream has begun.
+    pub(super) kept: Mutex<Option<gst::Event>>,
     position: Mutex<Option<gst::ClockTime>>,
     /// When a key frame was last requested.
     asked: Mutex<Option<Instant>>,
@@ -94,6 +96,14 @@ struct Track {
     error: Option<String>,
     text_format: TextFormat,
     text_role: TextRole,
+}
+
+/// Whether the pad takes part in a run; the gate is opened and closed under the same lock.
+#[derive(Default)]
+struct Membership {
+    part: Option<Part>,
+    /// It is on its way out of the element: it joins no run any more.
+    released: bool,
 }
 
 /// The pad's part in a run.
@@ -150,33 +160,32 @@ impl super::MoqSinkPad {
             })
             .build();
         let _ = pad.imp().id.set(id);
+        pad.connect_linked(|pad, _| pad.imp().relinked(true));
+        pad.connect_unlinked(|pad, _| pad.imp().relinked(false));
         pad
     }
 }
 
 impl MoqSinkPad {
-    /// Takes part in a run, unless the pad does already.
+    /// Takes part in a run, unless the pad does already or is released at this moment.
     pub(super) fn join(&self, run: &Arc<Run>, settings: &Settings) {
         let id = self.id.get().copied().unwrap_or_default();
         let max_time = gst::ClockTime::from_nseconds(settings.max_time);
         let budget = Budget::new(settings.max_bytes.into(), max_time);
         let counters = Arc::<Counters>::default();
-        let mut part = lock(&self.part);
-        if part
-            .as_ref()
-            .is_some_and(|part| Arc::ptr_eq(&part.run, run))
-        {
+        let mut membership = lock(&self.membership);
+        let joined = membership.part.as_ref();
+        if membership.released || joined.is_some_and(|part| Arc::ptr_eq(&part.run, run)) {
             return;
         }
-        *part = Some(Part {
+        membership.part = Some(Part {
             id,
             run: run.clone(),
             budget: budget.clone(),
             counters: counters.clone(),
         });
-        drop(part);
         *lock(&self.stream) = Stream::default();
-        *lock(&self.received) = Received::default();
+        self.forget();
         *lock(&self.position) = None;
         *lock(&self.asked) = None;
         *lock(&self.told) = Told::default();
@@ -192,24 +201,37 @@ impl MoqSinkPad {
         );
     }
 
-    /// Lets the streaming thread go: the run ends or the pad is released.
+    /// Lets the streaming thread go: the run ends.
     pub(super) fn leave(&self) {
+        self.let_go(&lock(&self.membership));
+    }
+
+    /// Lets the streaming thread go: the pad is released, and no run that begins meanwhile opens its
+    /// gate again.
+    pub(super) fn release(&self) {
+        let mut membership = lock(&self.membership);
+        membership.released = true;
+        self.let_go(&membership);
+    }
+
+    fn let_go(&self, membership: &Membership) {
         self.gate.close();
-        if let Some(part) = self.part() {
+        if let Some(part) = &membership.part {
             part.budget.wake();
         }
     }
 
     /// Tells the run that the pad is gone for good.
     pub(super) fn part_from_run(&self) {
-        if let Some(part) = lock(&self.part).take() {
+        let part = lock(&self.membership).part.take();
+        if let Some(part) = part {
             part.send(PadMessage::Release);
         }
     }
 
     /// The run is over: nothing of it stays visible.
     pub(super) fn rest(&self) {
-        *lock(&self.part) = None;
+        lock(&self.membership).part = None;
         self.set_track(|track| {
             track.active = None;
             track.status = TrackStatus::Idle;
@@ -218,7 +240,7 @@ impl MoqSinkPad {
     }
 
     pub(super) fn part(&self) -> Option<Part> {
-        lock(&self.part).clone()
+        lock(&self.membership).part.clone()
     }
 
     pub(super) fn set_playing(&self, playing: Option<Playing>) {
@@ -279,6 +301,12 @@ impl MoqSinkPad {
 
     pub(super) fn receive(&self, change: impl FnOnce(&mut Received)) {
         change(&mut lock(&self.received));
+    }
+
+    /// Nothing has come yet.
+    pub(super) fn forget(&self) {
+        *lock(&self.received) = Received::default();
+        *lock(&self.kept) = None;
     }
 
     pub(super) fn forget_segment_done(&self) {

@@ -110,7 +110,7 @@ impl Publication {
             return Ok(());
         };
         match message {
-            PadMessage::Open(_) => {}
+            PadMessage::Open(_) | PadMessage::Linked => {}
             PadMessage::Kind(kind) => {
                 member.kind = Some(kind);
                 if std::mem::take(&mut member.failed) {
@@ -172,10 +172,10 @@ impl Publication {
         (!self.described.is_empty()).then_some(self.list_at)
     }
 
-    /// The EOS to tell once all is delivered: every pad is over, and at least one by EOS.
+    /// The EOS to tell once all is delivered: every linked pad is over, and one came to its end by EOS.
     pub(super) fn ended(&self) -> Option<gst::Seqnum> {
-        self.eos
-            .filter(|_| self.members.values().all(Member::is_over))
+        let mut linked = self.members.values().filter(|member| member.is_linked());
+        self.eos.filter(|_| linked.all(Member::is_over))
     }
 
     /// When the broadcast has to be announced.
@@ -204,8 +204,9 @@ impl Publication {
     /// Announces the broadcast when it is time.
     pub(super) fn announce(&mut self, now: Instant) -> Result<(), Error> {
         let mut members = self.members.values();
-        let complete =
-            members.all(|member| member.track.is_some() || member.is_over() || member.is_sparse());
+        let complete = members.all(|member| {
+            member.track.is_some() || member.is_over() || member.is_sparse() || !member.is_linked()
+        });
         if let Some(broadcast) = &mut self.broadcast
             && let Announcement::Due(due) = broadcast.announcement
             && (complete || now >= due)

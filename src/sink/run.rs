@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant, SystemTime},
@@ -60,6 +60,8 @@ pub(super) enum PadMessage {
     Revive,
     /// Nothing comes until the next caps, for this reason.
     Failed(String),
+    /// The pad was linked or unlinked.
+    Linked,
     /// The pad is gone.
     Release,
 }
@@ -98,6 +100,16 @@ pub(super) struct Run {
     timelines: Mutex<Timelines>,
     /// The session ended with an error.
     failed: AtomicBool,
+    /// Nobody waits for streams to begin any more.
+    patience: Mutex<Patience>,
+    begun: Condvar,
+}
+
+/// How long questions about streams wait for these to begin.
+#[derive(Default)]
+struct Patience {
+    /// It was waited in vain, or the run is over.
+    gone: bool,
 }
 
 #[derive(Default)]
@@ -129,6 +141,8 @@ impl Run {
             task: Mutex::default(),
             timelines: Mutex::default(),
             failed: AtomicBool::new(false),
+            patience: Mutex::default(),
+            begun: Condvar::new(),
         })
     }
 
@@ -140,6 +154,8 @@ impl Run {
     /// Ends the session task and everything that it still has to tell; bounded.
     pub(super) fn stop(&self) {
         let deadline = Instant::now() + STOP_BOUND;
+        lock(&self.patience).gone = true;
+        self.begun.notify_all();
         let task = lock(&self.task).take();
         if let Some(task) = task {
             task.stop(deadline);
@@ -151,6 +167,24 @@ impl Run {
     pub(super) fn send(&self, pad: PadId, message: PadMessage) {
         // Refused only when the session has ended, which is reported elsewhere.
         let _ = self.messages.send(Message::Pad(pad, message));
+    }
+
+    /// Waits while streams that `missing` tells of have to begin, up to `bound`, and if that was in vain
+    /// never again.
+    pub(super) fn wait_begun(&self, bound: Duration, missing: impl Fn() -> bool) {
+        let patience = lock(&self.patience);
+        let waited = self
+            .begun
+            .wait_timeout_while(patience, bound, |patience| !patience.gone && missing());
+        let (mut patience, end) = waited.unwrap_or_else(PoisonError::into_inner);
+        patience.gone |= end.timed_out();
+    }
+
+    /// A stream has begun, or is not waited for any more.
+    pub(super) fn tell_begun(&self) {
+        // Taken so that a waiter between its check and its wait cannot miss the signal.
+        drop(lock(&self.patience));
+        self.begun.notify_all();
     }
 
     pub(super) fn fail(&self) {

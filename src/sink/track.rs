@@ -220,14 +220,14 @@ impl Track {
         }
     }
 
-    /// Whether all that anyone asked for has reached the next hop.
+    /// Whether all that a subscriber can still use has reached the next hop.
     pub(super) fn is_delivered(&mut self) -> bool {
         let wanted = self.producer.subscription().is_some();
-        let newest = self.pending.last().is_none_or(Pending::is_done);
         self.pending.retain(|pending| !pending.is_done());
         // Older groups that nobody took are older than what the subscriber began with.
         let moving = self.pending.iter().any(Pending::is_moving);
-        !moving && (newest || !wanted)
+        let owed = wanted && self.pending.iter().any(Pending::is_newest);
+        !(moving || owed)
     }
 
     /// Gives up what has not got through at `timestamp`, and tells what was given up since the last call.
@@ -314,7 +314,7 @@ impl Track {
         }
         self.edge = timestamp;
         let group = self.producer.append_group().map_err(moq_mux::Error::from)?;
-        if let Some(newest) = self.pending.last_mut() {
+        if let Some(newest) = self.pending.last_mut().filter(|last| last.is_newest()) {
             newest.end = Some(timestamp);
         }
         self.watch(group.clone(), watchers);
@@ -351,6 +351,12 @@ impl Track {
 }
 
 impl Pending {
+    /// Whether no group was begun after it: the newest one leaves the list when it is delivered, the
+    /// last of the list may be older.
+    fn is_newest(&self) -> bool {
+        self.end.is_none()
+    }
+
     /// Whether it was taken and has not got through.
     fn is_moving(&self) -> bool {
         self.delivery.taken.load(Ordering::Acquire) && !self.is_done()
@@ -358,7 +364,7 @@ impl Pending {
 
     /// Whether it is under way still after a newer one has begun.
     fn is_outdated(&self) -> bool {
-        self.end.is_some() && self.is_moving()
+        !self.is_newest() && self.is_moving()
     }
 
     fn is_done(&self) -> bool {

@@ -117,6 +117,26 @@ async fn what_a_reader_holds_is_not_delivered() {
 }
 
 #[tokio::test]
+async fn groups_from_before_the_subscriber_are_not_waited_for() {
+    let mut audio = Fixture::new(Kind::Audio);
+    for packet in 0..10 {
+        audio.write(packet * 100_000, true, 10).expect("written");
+    }
+    // As a session does for a subscriber that joins late: it takes the newest group alone.
+    let newest = audio.reader.recv_group().await.expect("open");
+    let newest = newest.expect("one");
+    assert_eq!(newest.sequence, 9);
+    tokio::task::yield_now().await;
+    audio.track.cut();
+    assert!(!audio.track.is_delivered(), "it is on its way");
+    drop(newest);
+    audio.watchers.join_next().await;
+    for _ in 0..2 {
+        assert!(audio.track.is_delivered(), "however often it is asked");
+    }
+}
+
+#[tokio::test]
 async fn a_group_that_is_under_way_for_too_long_is_given_up_once() {
     let mut video = Fixture::new(Kind::Video);
     let budget = track::Subscription::default().with_max_age(Duration::from_millis(100));
