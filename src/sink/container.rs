@@ -13,7 +13,7 @@ use crate::media::{caps, cmaf::Fragments, codec::Kind, rendition::Rendition};
 /// What wraps the frames of one track.
 pub(super) enum Container {
     Frames(wire::Container),
-    Fragments(Fragments),
+    Fragments(Box<Fragments>),
 }
 
 impl Container {
@@ -21,7 +21,8 @@ impl Container {
         let kind = rendition.kind();
         match rendition.container() {
             catalog::Container::Cmaf { .. } => {
-                Self::Fragments(Fragments::of(rendition, caps::reorder_depth(rendition)))
+                let depth = caps::reorder_depth(rendition);
+                Self::Fragments(Box::new(Fragments::of(rendition, depth)))
             }
             catalog::Container::Loc => Self::Frames(wire::Container::Loc(framing(kind))),
             catalog::Container::Legacy | catalog::Container::Unknown(_) => Self::legacy(kind),
