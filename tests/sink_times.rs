@@ -188,6 +188,11 @@ fn timestamps_that_step_go_on_without_a_hole_and_together() {
             frames.last().expect("a frame").timestamp
         });
         assert!(ends[0].abs_diff(ends[1]) < 1_000_000, "{by} s: {ends:?}");
+        for name in ["sink_0", "sink_1"] {
+            let pad = sink.static_pad(name).expect("a pad");
+            let stats = pad.property::<gst::Structure>("stats");
+            assert_eq!(stats.get::<u64>("resyncs"), Ok(1), "{by} s: {stats}");
+        }
     }
 }
 

@@ -113,10 +113,12 @@ impl MoqSinkPad {
         let patience = playing.running_time().saturating_add(MAX_SILENT_WAIT);
         if until > patience {
             let playing = self.gate.wait_until(patience)?;
-            let left = clock_time(until.saturating_sub(playing.running_time()));
-            self.warn(&format!(
-                "The next buffer is due in {left:.0} only, by its timestamp: this pad waits until then (sync=false publishes it at once)"
-            ));
+            if lock(&self.stream).is_new("waits") {
+                let left = clock_time(until.saturating_sub(playing.running_time()));
+                self.warn(&format!(
+                    "By its timestamp the next buffer is due in {left:.0}: the pad waits until then (sync=false publishes it at once)"
+                ));
+            }
         }
         self.gate.wait_until(until)
     }
@@ -307,6 +309,7 @@ impl MoqSinkPad {
                     .run
                     .with_timeline(place.live, |timeline| timeline.resync(place.anchor, shift));
                 lock(&self.stream).anchor = Some(anchor);
+                part.counters.resyncs.add(1);
                 let by = clock_time(shift.saturating_abs());
                 let way = if shift < 0 { "forward" } else { "back" };
                 self.warn(&format!(

@@ -18,6 +18,8 @@ pub(super) struct Counters {
     /// All frames of the groups that were given up, of which some may have arrived.
     pub(super) too_old: Count,
     pub(super) groups_given_up: Count,
+    /// How often its timestamps stepped, and the stream went on where it was.
+    pub(super) resyncs: Count,
 }
 
 impl Counters {
@@ -34,6 +36,7 @@ impl Counters {
             .field("dropped-refused", self.refused.get())
             .field("dropped-too-old", self.too_old.get())
             .field("groups-given-up", self.groups_given_up.get())
+            .field("resyncs", self.resyncs.get())
             .field("queue-bytes", bytes)
             .field("queue-time", time.nseconds())
             .build()

@@ -127,6 +127,9 @@ impl Init {
                     return Err("the fragment has more than 8192 samples".into());
                 }
                 let size = sample.size as usize;
+                if size == 0 {
+                    return Err("a sample of the fragment is empty".into());
+                }
                 if size > data.len() {
                     return Err("a sample runs past the end of the fragment".into());
                 }

@@ -154,6 +154,7 @@ fn video_at(framerate: Option<f64>) -> Rendition {
 
 /// Fragments of frames at these times (microseconds), as they say of themselves and as they are read.
 fn timed(rendition: &Rendition, depth: Option<u32>, times: &[u64]) -> (Vec<Timed>, Vec<u64>) {
+    gst::init().expect("GStreamer initializes");
     let init = init(rendition).expect("an init segment");
     let init = Init::parse(&init).expect("it is read back");
     let mut fragments = Fragments::of(rendition, depth);

@@ -70,6 +70,7 @@ struct Last {
     /// Where the newest frame was put.
     placed: i64,
     step: i64,
+    /// How long it lasts, where the next one has to begin at its end.
     duration: Option<i64>,
 }
 
@@ -149,7 +150,8 @@ impl Continuity {
             came: sample.now,
             placed,
             step: step.unwrap_or(0).clamp(0, MAX_STEP),
-            duration: sample.duration,
+            // Encoders cut the first packet short and say only by the time of the second how much.
+            duration: sample.duration.filter(|_| continues),
         });
     }
 }
@@ -274,6 +276,25 @@ mod tests {
             for (pair, at) in placed.windows(2).zip(0..) {
                 prop_assert!((18..=22).contains(&(pair[1] - pair[0])), "{at}: {placed:?}");
             }
+        }
+    }
+
+    #[test]
+    fn a_first_packet_that_was_cut_moves_no_other() {
+        let mut continuity = Continuity::default();
+        // opusenc cuts off the first packet what its encoder looks ahead.
+        for order in [0, 13_500_000, 33_500_000, 53_500_000] {
+            let judged = continuity.judge(Sample {
+                order,
+                now: order,
+                duration: Some(20 * MS),
+                live: false,
+                is_ordered: true,
+                is_audio: true,
+                discont: false,
+                others: None,
+            });
+            assert_eq!(judged, Judgement::Move(0), "{order}");
         }
     }
 
