@@ -383,7 +383,8 @@ impl Fragmented {
         let apart = read[0].shown - begin(&sent[0]);
         for (sent, read) in sent.iter().zip(&read) {
             let off = (read.shown - apart - begin(sent)).abs();
-            let most = if kind == "video" { 100 } else { 5_400 };
+            // opusparse's times of short packets step back by 6.5 ms; they are placed by their durations.
+            let most = if kind == "video" { 100 } else { 6_600 };
             assert!(off <= most, "{claim}: {off} us off");
         }
 

@@ -273,7 +273,7 @@ mod tests {
         fn jitter_of_audio_is_taken_out(jitter in prop::collection::vec(-12i64..12, 100)) {
             let times = regular(100).into_iter().zip(&jitter).map(|(time, by)| time + by);
             let placed = run(true, times);
-            for (pair, at) in placed.windows(2).zip(0..) {
+            for (pair, at) in placed[1..].windows(2).zip(1..) {
                 prop_assert!((18..=22).contains(&(pair[1] - pair[0])), "{at}: {placed:?}");
             }
         }
