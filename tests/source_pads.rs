@@ -496,6 +496,18 @@ fn a_flush_of_the_application_goes_to_every_pad_which_go_on() {
     }
     let (result, state, _) = two.player.state(gst::ClockTime::from_seconds(20));
     assert_eq!((result.is_ok(), state), (true, gst::State::Playing));
+
+    // An end that a flush takes away comes again.
+    assert!(source.send_event(gst::event::Eos::new()));
+    for passes in &two.passes {
+        pass(passes, "eos");
+    }
+    assert!(source.send_event(gst::event::FlushStart::new()));
+    assert!(source.send_event(gst::event::FlushStop::new(false)));
+    for passes in &two.passes {
+        pass(passes, "flush-stop");
+        pass(passes, "eos");
+    }
 }
 
 #[test]

@@ -44,6 +44,8 @@ const LIVE: Nanos = 2_000_000_000;
 const MAX_HOLD: Nanos = 500_000_000;
 /// What Matroska and FLV, whose time base is 1 ms, can tell apart.
 const LEAST_STEP: Nanos = 1_000_000;
+/// Latency that no track has needed for so long is not asked for any more.
+const RELAX: Nanos = 30_000_000_000;
 /// The least change of the latency that is worth a new latency distribution.
 const LATENCY_STEP: Nanos = 5_000_000;
 
@@ -90,6 +92,8 @@ pub struct Timeline {
     anchor: Option<Anchor>,
     /// What the last answer to a LATENCY query added to `latency`.
     extra: Nanos,
+    /// Since when less was needed, and how much at most.
+    unneeded: Option<(Nanos, Nanos)>,
     steps: u64,
     drift: Drift,
 }
@@ -144,6 +148,7 @@ impl Timeline {
             tracks: Vec::new(),
             anchor: None,
             extra: 0,
+            unneeded: None,
             steps: 0,
             drift: Drift::default(),
         }
@@ -402,7 +407,9 @@ impl Timeline {
             dts = Some(clock_time(decode));
             track.last = Some(decode);
         } else {
-            pts = pts.max(track.last.unwrap_or(0));
+            // Records of the time of the first picture come with it, which is caught up with from the start.
+            let begin = if track.kind == Kind::Data { start } else { 0 };
+            pts = pts.max(track.last.unwrap_or(0)).max(begin);
             track.last = Some(pts);
         }
         Verdict::Show(Stamp {
@@ -441,6 +448,24 @@ impl Timeline {
         self.drift.ppm()
     }
 
+    /// Takes back what was added to the latency and has not been needed for [`RELAX`], while every track
+    /// shows what it needs.
+    fn relax(&mut self, slower: Nanos, now: Nanos) {
+        let mut tracks = self.tracks.iter().flatten();
+        let all_show = tracks.all(|track| track.kind.is_sparse() || !track.transits.is_empty());
+        if !all_show || self.extra - slower <= LATENCY_STEP {
+            self.unneeded = None;
+            return;
+        }
+        let (since, most) = *self.unneeded.get_or_insert((now, slower));
+        let most = most.max(slower);
+        self.unneeded = Some((since, most));
+        if now - since >= RELAX {
+            self.extra = most;
+            self.unneeded = None;
+        }
+    }
+
     /// Follows how much later than the fastest track the slowest one is.
     fn update_extra(&mut self, now: Nanos) {
         let slower = self.slower();
@@ -461,6 +486,7 @@ impl Timeline {
         {
             self.extra = extra;
         }
+        self.relax(slower, now);
     }
 
     /// How much later than the fastest track the slowest one is, of those that share a clock and whose

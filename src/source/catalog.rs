@@ -23,10 +23,12 @@ pub(super) use format::{CatalogFormat, Track};
 
 /// How long the catalog's end is waited for after the broadcast itself has gone, and the other way
 /// round.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+pub(super) const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How long another publisher of the name, which a relay has already, takes to be found when a
 /// broadcast has ended.
 const SUCCESSOR: Duration = Duration::from_millis(100);
+/// How often it is looked for meanwhile.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// No greater catalog is read, in bytes of JSON: parsing takes about 30 ms per MiB from all that shares
 /// the runtime, and 64 renditions take a fraction of it.
 const MAX_SIZE: usize = 1 << 20;
@@ -51,7 +53,10 @@ pub(super) enum Update {
     /// The broadcast is gone, and may come back.
     Lost(String),
     /// Another publisher of the same name serves it now.
-    Replaced,
+    Replaced {
+        /// The one before has ended on purpose: without a successor that is the end.
+        ended: bool,
+    },
 }
 
 /// What comes from a catalog track.
@@ -158,7 +163,7 @@ impl Broadcast {
         let next = tokio::select! {
             biased;
             next = timeout_at(gone + LAST_WORDS, paced) => next,
-            () = successor(&self.origin, &self.path, &self.consumer) => return Update::Replaced,
+            () = successor(&self.origin, &self.path, &self.consumer) => return Update::Replaced { ended: false },
         };
         let Ok(next) = next else {
             return Update::Lost("the broadcast is gone".into());
@@ -188,7 +193,7 @@ impl Broadcast {
         }
         let successor = successor(&self.origin, &self.path, &self.consumer);
         match tokio::time::timeout(SUCCESSOR, successor).await {
-            Ok(()) => Update::Replaced,
+            Ok(()) => Update::Replaced { ended: true },
             Err(_) => Update::Ended,
         }
     }
@@ -252,9 +257,13 @@ async fn paced(catalog: &mut snapshot::Consumer<Value>, at: Instant) -> News {
 
 /// Waits until another publisher serves the broadcast at `path` than the one of `lost`.
 async fn successor(origin: &origin::Consumer, path: &PathOwned, lost: &broadcast::Consumer) {
-    match origin.routed_broadcast(path).await {
-        Ok(found) if !found.is_closed() && !found.is_clone(lost) => {}
-        Ok(_) | Err(_) => std::future::pending().await,
+    loop {
+        match origin.routed_broadcast(path).await {
+            Ok(found) if !found.is_closed() && !found.is_clone(lost) => return,
+            // The one that was lost may be routed for another moment.
+            Ok(_) => tokio::time::sleep(LOOK_AGAIN).await,
+            Err(_) => std::future::pending().await,
+        }
     }
 }
 

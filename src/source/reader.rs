@@ -49,6 +49,8 @@ pub(super) const LONGEST_TAIL: Duration = Duration::from_secs(10);
 
 /// How long frames are held that seem to be of another publisher, until that is known.
 const SUSPENSE: Duration = Duration::from_secs(1);
+/// After it was waited for in vain, frames that are ahead are those of a route that got faster for as long.
+const TRUST: Duration = Duration::from_secs(10);
 
 /// Whoever sends as many empty frames and groups in a row, within that time, sends nothing.
 const MAX_EMPTY: usize = 1000;
@@ -159,6 +161,8 @@ pub(super) struct Reader {
     retired_at: Option<Instant>,
     /// That its frames cannot be read was told.
     told: bool,
+    /// When another publisher was suspected in vain.
+    trusted: Option<Instant>,
     watch: Arc<Watch>,
     /// The next group does not follow what was read of the one before.
     breach: bool,
@@ -175,6 +179,7 @@ impl Reader {
             empty_since: Instant::now(),
             retired_at: None,
             told: false,
+            trusted: None,
             watch: Arc::default(),
             breach: false,
         }
@@ -401,6 +406,9 @@ impl Reader {
     /// Waits to see whether the broadcast is that of another publisher now: a relay tells of it after
     /// the first frames.
     async fn is_replaced(&mut self, broadcast: &broadcast::Consumer) -> bool {
+        if self.trusted.is_some_and(|since| since.elapsed() < TRUST) {
+            return false;
+        }
         let gone = async {
             tokio::select! {
                 biased;
@@ -409,7 +417,9 @@ impl Reader {
             }
         };
         let gone = tokio::time::timeout(SUSPENSE, gone);
-        self.output.settling(gone).await.is_ok()
+        let replaced = self.output.settling(gone).await.is_ok();
+        self.trusted = (!replaced).then(Instant::now);
+        replaced
     }
 }
 

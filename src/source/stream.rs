@@ -124,7 +124,11 @@ impl State {
         let longest = Instant::now() + LONGEST_PUSH;
         while !self.wait(Instant::now() + LOOK_INTERVAL) {
             let goes_down = peer.as_ref().is_some_and(goes_down);
-            if !goes_down && Instant::now() < longest {
+            // What another source is linked to by now is not ours to flush, and what is paused goes on.
+            let spared = peer
+                .as_ref()
+                .is_some_and(|peer| peer.is_linked() || is_paused(peer));
+            if !goes_down && (spared || Instant::now() < longest) {
                 continue;
             }
             let flush = |event| peer.as_ref().is_some_and(|peer| peer.send_event(event));
@@ -157,13 +161,23 @@ impl State {
 
 /// Whether the element of a pad, or a bin around it, is going below PAUSED or is there.
 fn goes_down(pad: &gst::Pad) -> bool {
+    parent_states(pad).any(|state| state < gst::State::Paused)
+}
+
+/// Whether an element around the pad is paused, or goes to be.
+fn is_paused(pad: &gst::Pad) -> bool {
+    parent_states(pad).any(|state| state == gst::State::Paused)
+}
+
+/// The states that the elements around the pad have or go to.
+fn parent_states(pad: &gst::Pad) -> impl Iterator<Item = gst::State> {
     let parents = std::iter::successors(pad.parent(), gst::Object::parent);
-    let mut elements = parents.filter_map(|parent| parent.downcast::<gst::Element>().ok());
-    elements.any(|element| {
+    let elements = parents.filter_map(|parent| parent.downcast::<gst::Element>().ok());
+    elements.map(|element| {
         let (_, current, pending) = element.state(ClockTime::ZERO);
         match pending {
-            gst::State::VoidPending => current < gst::State::Paused,
-            pending => pending < gst::State::Paused,
+            gst::State::VoidPending => current,
+            pending => pending,
         }
     })
 }
@@ -192,6 +206,8 @@ pub(super) struct Pusher {
     /// Nothing was taken yet.
     first: bool,
     ended: bool,
+    /// The seqnum of the end that was pushed.
+    eos: Option<gst::Seqnum>,
     /// The format of pictures from the next key frame on: a decoder that gets it between two pictures
     /// loses what it refers to, and the catalog may be told of it later than the key frame comes.
     format: Option<gst::Caps>,
@@ -227,6 +243,7 @@ impl Pusher {
             first: true,
             discont: false,
             ended: false,
+            eos: None,
             format: None,
             tags: None,
             text: text::Text::default(),
@@ -423,6 +440,11 @@ impl Pusher {
         pad.push_event(gst::event::Segment::new(segment().as_ref()));
         self.needs_key = self.kind == Kind::Video;
         self.discont = true;
+        // An end that was flushed away is an end all the same.
+        if let Some(seqnum) = self.eos.filter(|_| self.ended) {
+            // As an event of its own: the very same one would not be pushed twice.
+            pad.push_event(gst::event::Eos::builder().seqnum(seqnum).build());
+        }
     }
 
     fn push_eos(&mut self, pad: &gst::Pad, seqnum: Option<gst::Seqnum>) {
@@ -435,7 +457,9 @@ impl Pusher {
             Some(seqnum) => eos.seqnum(seqnum),
             None => eos,
         };
-        pad.push_event(eos.build());
+        let eos = eos.build();
+        self.eos = Some(eos.seqnum());
+        pad.push_event(eos);
     }
 
     fn tell(&self, control: Control) {

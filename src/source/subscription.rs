@@ -212,7 +212,10 @@ impl Subscription {
             return;
         }
         // What was to follow is not listed any more, and its like would be read as another format.
-        if self.next.take().is_some() || !goes_on(&self.entry, &entry) {
+        // A reader that was retired would end in the middle of the track that is listed again.
+        let retired = self.reader.as_ref();
+        let retired = retired.is_some_and(|running| running.retired.is_cancelled());
+        if self.next.take().is_some() || retired || !goes_on(&self.entry, &entry) {
             self.abort();
         }
         self.follows = follows && self.finished;

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     absence::Absence,
-    catalog::{Broadcast, CatalogFormat, Entry, Track as CatalogTrack, Update},
+    catalog::{Broadcast, CatalogFormat, Entry, LAST_WORDS, Track as CatalogTrack, Update},
     elsewhere::{self, Elsewhere},
     imp::CAT,
     playback::{self, LatencyAnswer, Playback, RunningClock},
@@ -109,6 +109,7 @@ pub(super) async fn run(
         commands,
         broadcast: None,
         gone: None,
+        ends_alone: false,
         absence: Absence::default(),
         finding: None,
         listed: false,
@@ -151,6 +152,8 @@ struct Session {
     broadcast: Option<Broadcast>,
     /// Since when it is gone, once it was found.
     gone: Option<Instant>,
+    /// Its publisher has ended it, and another one was there to serve it.
+    ends_alone: bool,
     absence: Absence,
     /// The look-out for it, which other events do not interrupt.
     finding: Option<Finding>,
@@ -261,7 +264,12 @@ impl Session {
 
     /// When a broadcast that is gone counts as over.
     fn over_at(&self) -> Option<Instant> {
-        let (gone, timeout) = self.gone.zip(self.config.eos_timeout)?;
+        // Of publishers that end together the last one may be gone before it is found.
+        let timeout = match self.ends_alone {
+            true => Some(LAST_WORDS),
+            false => self.config.eos_timeout,
+        };
+        let (gone, timeout) = self.gone.zip(timeout)?;
         (!self.ended && !self.pads.is_empty()).then(|| gone + timeout)
     }
 
@@ -374,6 +382,7 @@ impl Session {
         self.absence.end();
         self.found_at = Instant::now();
         self.gone = None;
+        self.ends_alone = false;
         self.listed = false;
         for pad in &mut self.pads {
             pad.begin_anew();
@@ -398,7 +407,11 @@ impl Session {
             }
             Update::Ended => self.finish(),
             Update::Lost(reason) => self.lose(&reason),
-            Update::Replaced => self.lose("another publisher serves it now"),
+            Update::Replaced { ended } => {
+                self.lose("another publisher serves it now");
+                let now = Instant::now();
+                (self.ends_alone, self.gone, self.find_at) = (ended, Some(now), now);
+            }
         }
     }
 
@@ -424,6 +437,7 @@ impl Session {
         gst::info!(CAT, id = &self.config.name, "Lost {target:?}: {reason}");
         let gone = self.broadcast.take().and_then(|lost| lost.gone_since());
         self.gone = Some(gone.unwrap_or_else(Instant::now));
+        self.ends_alone = false;
         self.absence.begin(Instant::now());
         // A catalog that breaks off as soon as it is read is not read without a growing pause.
         if self.found_at.elapsed() > MAX_RETRY {

@@ -3,13 +3,20 @@
 //! What a cache had at the join comes at once, however old it is: its transit is its age, and says
 //! nothing about the encoder or the route.
 
+use std::collections::VecDeque;
+
 use super::Nanos;
 
 /// Length of one span, over which the least transit is taken.
 const SPAN: Nanos = 100_000_000;
-/// The least transits of two spans in a row differ by no more than this part of the time between
-/// them if what came was live.
-const AGREE: Nanos = 4;
+/// Spans are compared that begin this far apart at least: over less time, a backlog that comes a little
+/// faster than real time looks like the jitter of a network.
+const APART: Nanos = 400_000_000;
+/// The least transits of two such spans differ by no more than this part of the time between them if
+/// what came was live.
+const AGREE: Nanos = 10;
+/// More spans than lie within [`APART`] are not kept.
+const MAX_SPANS: usize = 6;
 
 /// One span of arrivals.
 #[derive(Debug, Clone, Copy)]
@@ -21,7 +28,8 @@ struct Span {
 /// What the arrivals of one track show; a track that was live once stays it until it is reset.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
-    before: Option<Span>,
+    /// Spans that are over, the oldest first.
+    before: VecDeque<Span>,
     current: Option<Span>,
     live: bool,
 }
@@ -39,13 +47,10 @@ impl Pace {
                     start: now,
                     least: transit,
                 };
-                let over = current.replace(start);
                 // The current span may be the first frames of a burst: it is judged when it is over.
-                self.live = self
-                    .before
-                    .zip(over)
-                    .is_some_and(|(before, over)| over.agrees_with(&before));
-                self.before = over;
+                if let Some(over) = current.replace(start) {
+                    self.judge(over);
+                }
             }
         }
         self.live
@@ -53,6 +58,16 @@ impl Pace {
 
     pub(super) fn is_live(&self) -> bool {
         self.live
+    }
+
+    fn judge(&mut self, over: Span) {
+        let apart = |before: &&Span| over.start - before.start >= APART;
+        let before = self.before.iter().rev().find(apart);
+        self.live = before.is_some_and(|before| over.agrees_with(before));
+        self.before.push_back(over);
+        if self.before.len() > MAX_SPANS {
+            self.before.pop_front();
+        }
     }
 }
 
@@ -78,11 +93,11 @@ mod tests {
     }
 
     #[test]
-    fn live_frames_show_it_within_three_tenths_of_a_second() {
+    fn live_frames_show_it_within_seven_tenths_of_a_second() {
         for interval in [20, 33, 40] {
             let frames = (0..50).map(|n| (n * interval, 5000 + n * interval + n % 3 * 5));
             let live = live_at(frames).expect("it is live");
-            assert!(live <= 5300, "{interval}: {live}");
+            assert!(live <= 5700, "{interval}: {live}");
         }
     }
 
@@ -94,7 +109,8 @@ mod tests {
 
     #[test]
     fn a_cached_burst_is_not_live_however_slowly_it_comes() {
-        for step in [0, 1, 5, 10, 20] {
+        // Up to 85 % of real time, as a link carries that is a little faster than the track.
+        for step in [0, 1, 5, 10, 20, 25, 28] {
             let frames = (0..60).map(|n| (n * 33, 5000 + n * step));
             assert_eq!(live_at(frames), None, "one each {step} ms");
         }
@@ -113,6 +129,6 @@ mod tests {
         let cached = (0..30).map(|n| (n * 33, 5000));
         let live = (0..30).map(|n| (9000 + n * 33, 10_000 + n * 33));
         let live = live_at(cached.chain(live)).expect("it is live");
-        assert!((10_000..10_300).contains(&live), "{live}");
+        assert!((10_000..10_700).contains(&live), "{live}");
     }
 }

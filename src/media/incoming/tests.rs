@@ -691,3 +691,23 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn latency_that_was_needed_for_a_while_falls_when_it_is_not_any_more() {
+    let mut timeline = timeline(Join::Live);
+    let [audio, video] =
+        [Kind::Audio, Kind::Video].map(|kind| timeline.add_track(kind, None, ClockTime::ZERO));
+    let mut latencies = Vec::new();
+    for n in 0..4_000 {
+        let ts = 10 * S + n * 20 * MS;
+        // The encoder was overloaded for the first ten seconds.
+        let late = if n < 500 { 300 * MS } else { 0 };
+        for (track, delay) in [(audio, 0), (video, late)] {
+            timeline.arrive(track, at(ts), at(ts + 10 * MS + delay));
+        }
+        latencies.push(nanos(timeline.min_latency()));
+    }
+    assert_eq!(latencies[499], 400 * MS);
+    assert_eq!(latencies[1500], 400 * MS, "not at once");
+    assert_eq!(latencies[3_000], 100 * MS);
+}

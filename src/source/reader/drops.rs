@@ -70,12 +70,19 @@ impl fmt::Display for Cause {
 #[derive(Debug, Default)]
 pub(super) struct Drops {
     since: Option<Instant>,
+    /// When the last one was.
+    last: Option<Instant>,
     told: [bool; Cause::ALL.len()],
 }
 
 impl Drops {
     /// Takes in that a frame is dropped for this cause; whether that is to be told now.
     pub(super) fn add(&mut self, cause: Cause, now: Instant) -> bool {
+        // What came long before is another matter.
+        let last = self.last.replace(now);
+        if last.is_some_and(|last| now - last > PATIENCE) {
+            self.since = None;
+        }
         let since = *self.since.get_or_insert(now);
         now - since >= PATIENCE && !std::mem::replace(&mut self.told[cause as usize], true)
     }

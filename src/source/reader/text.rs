@@ -3,10 +3,7 @@
 use gst::ClockTime;
 use moq_mux::container;
 
-use super::{
-    drops::Cause,
-    output::{Held, Output, timestamp},
-};
+use super::output::{Held, Output, timestamp};
 use crate::{
     media::{codec::text, incoming::Stamp},
     source::stream::{Frame, Message},
@@ -65,8 +62,8 @@ impl Output {
             let end = end.or(held.end);
             let shown = self.playback.timeline().stamp_span(self.track, begin, end);
             let Some((Stamp { pts, discont, .. }, duration)) = shown else {
+                // Nothing is wrong with a cue that was over before the start.
                 self.counters.before_start.add(1);
-                self.dropped(Cause::Before);
                 continue;
             };
             self.shown();
