@@ -244,7 +244,7 @@ fn audio_packets_without_a_time_or_with_jitter_are_placed_by_their_durations() {
         peer.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
             let number = counted.fetch_add(1, Ordering::SeqCst);
             let buffer = info.buffer_mut().expect("a buffer").make_mut();
-            if number > 10 && number % 7 == 0 {
+            if number > 10 && number.is_multiple_of(7) {
                 buffer.set_pts(gst::ClockTime::NONE);
                 buffer.set_dts(gst::ClockTime::NONE);
             } else if number % 2 == 1 {

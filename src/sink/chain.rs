@@ -44,6 +44,15 @@ struct Place {
     moved: i64,
 }
 
+/// How much later than its MoQ time a live frame comes.
+fn late_by(part: &Part, playing: &Playing, time: gst::ClockTime) -> gst::ClockTime {
+    let now = nanos(playing.now());
+    let elapsed = part
+        .run
+        .with_timeline(true, |timeline| timeline.elapsed(now));
+    clock_time(elapsed.saturating_sub(nanos(time)))
+}
+
 impl MoqSinkPad {
     pub(super) fn chain(
         &self,
@@ -159,11 +168,7 @@ impl MoqSinkPad {
         let time = self.stamp(part, place, &playing, due)?;
         self.wait_for_room(part, live)?;
         let duration = buffer.duration();
-        let payload = buffer.into_mapped_buffer_readable().map_err(|_| {
-            lock(&self.stream).interrupt();
-            Halt::Drop(Cause::Refused, "it cannot be read".into())
-        })?;
-        let payload = Bytes::from_owner(Mapped(payload));
+        let payload = self.payload(buffer)?;
         let span = Span {
             begin: time,
             duration,
@@ -177,10 +182,8 @@ impl MoqSinkPad {
         if let Some((rendition, in_band)) = rendition {
             self.announce(part, rendition, in_band);
         }
-        let elapsed = part
-            .run
-            .with_timeline(live, |timeline| timeline.elapsed(nanos(playing.now())));
-        let transit = clock_time(elapsed.saturating_sub(nanos(time)));
+        // What is not to be shown is placed by another rule, and says nothing of its way.
+        let transit = (live && !times.lead).then(|| late_by(part, &playing, time));
         let charge = part.budget.charge(payload.len(), time);
         part.send(PadMessage::Frame(Frame {
             timestamp: time.useconds(),
@@ -189,7 +192,7 @@ impl MoqSinkPad {
             last: clear.is_none(),
             payload,
             live,
-            transit: (live && !times.lead).then_some(transit),
+            transit,
             _charge: charge,
         }));
         if let Some(clear) = clear {
@@ -200,6 +203,17 @@ impl MoqSinkPad {
             self.force_key_unit();
         }
         Ok(())
+    }
+
+    /// The bytes of a buffer, which are not copied.
+    fn payload(&self, buffer: gst::Buffer) -> Result<Bytes, Halt> {
+        match buffer.into_mapped_buffer_readable() {
+            Ok(payload) => Ok(Bytes::from_owner(Mapped(payload))),
+            Err(_) => {
+                lock(&self.stream).interrupt();
+                Err(Halt::Drop(Cause::Refused, "it cannot be read".into()))
+            }
+        }
     }
 
     /// Ends the text that is shown from `time` on: in the same group, so that whoever gets the cue knows
