@@ -37,7 +37,7 @@ need_chromium() {
 seen() { echo "SEEN: $*"; }
 gone() { echo "NO LONGER SEEN: $*"; exit 1; }
 # same WHAT EXPECTED GOT
-same() { [ "$2" = "$3" ] || gone "$1: '$3', was '$2'"; }
+same() { [ "$2" = "$3" ] || gone "$1: '${3//$'\n'/ / }', was '${2//$'\n'/ / }'"; }
 
 # One line for each frame that ffmpeg decodes, and for each packet it reads.
 frames() { ffprobe -v quiet -select_streams v -show_entries frame=pkt_size -of csv=p=0 "$1" | grep -c . || true; }
