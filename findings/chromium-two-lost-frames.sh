@@ -7,8 +7,9 @@
 # Seen: one lost frame does no harm (one range, played to the end). With two
 #   in a row the decode time steps by more than twice a frame's duration, so
 #   MSE drops all that follows up to the next keyframe: the ranges are 0-1.24
-#   and 2-3, and playback stops for good at 1.2 s. The same with the two last frames
-#   before a keyframe: a hole of 80 ms stops it at 0.9 s.
+#   and 2-3, and playback is still at 1.2 s when 4.5 s have passed. The same
+#   with the two last frames before a keyframe: a hole of 80 ms stops it at
+#   0.9 s.
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 need_ffmpeg; need_chromium
 ffmpeg -v error -f lavfi -i testsrc2=s=320x240:r=25:d=3 -c:v libx264 -preset ultrafast -pix_fmt yuv420p -g 25 -bf 0 \
