@@ -146,6 +146,22 @@ fn shift(pad: &gst::Pad, shift: Arc<AtomicI64>) {
     });
 }
 
+/// A live publisher at running time 100 s, so that its times can step back by a minute, and the step of
+/// both of its tracks in ns.
+fn stepping(url: &str, broadcast: &str) -> (Running, Arc<AtomicI64>) {
+    let publisher = Running::launch(&media::publish_live(url, broadcast));
+    publisher.set_start_time(gst::ClockTime::NONE);
+    publisher.set_base_time(gst::SystemClock::obtain().time() - SECOND * 100);
+    let step = Arc::new(AtomicI64::new(0));
+    let sink = publisher.element("moq");
+    for name in ["sink_0", "sink_1"] {
+        let pad = sink.static_pad(name).and_then(|pad| pad.peer());
+        shift(&pad.expect("a pad upstream"), step.clone());
+    }
+    publisher.start();
+    (publisher, step)
+}
+
 #[test]
 fn timestamps_that_step_go_on_without_a_hole_and_together() {
     init();
@@ -153,18 +169,7 @@ fn timestamps_that_step_go_on_without_a_hole_and_together() {
     for by in [-8, -60, 30, 3600] {
         let broadcast = unique_broadcast("step");
         let viewer = Viewer::start(&relay.url(), &broadcast);
-        let publisher = Running::launch(&media::publish_live(&relay.url(), &broadcast));
-        // So that times can step back by a minute.
-        publisher.set_start_time(gst::ClockTime::NONE);
-        let clock = gst::SystemClock::obtain();
-        publisher.set_base_time(clock.time() - SECOND * 100);
-        let step = Arc::new(AtomicI64::new(0));
-        let sink = publisher.element("moq");
-        for name in ["sink_0", "sink_1"] {
-            let pad = sink.static_pad(name).and_then(|pad| pad.peer());
-            shift(&pad.expect("a pad upstream"), step.clone());
-        }
-        publisher.start();
+        let (publisher, step) = stepping(&relay.url(), &broadcast);
         viewer.wait("frames before", DEADLINE, |seen| {
             seen.count("video") > 20 && seen.count("audio") > 20
         });
@@ -188,6 +193,7 @@ fn timestamps_that_step_go_on_without_a_hole_and_together() {
             frames.last().expect("a frame").timestamp
         });
         assert!(ends[0].abs_diff(ends[1]) < 1_000_000, "{by} s: {ends:?}");
+        let sink = publisher.element("moq");
         for name in ["sink_0", "sink_1"] {
             let pad = sink.static_pad(name).expect("a pad");
             let stats = pad.property::<gst::Structure>("stats");
@@ -325,17 +331,7 @@ fn a_subscriber_plays_what_a_stepping_camera_publishes() {
     init();
     let relay = Relay::start().expect("a relay");
     let broadcast = unique_broadcast("plays");
-    let publisher = Running::launch(&media::publish_live(&relay.url(), &broadcast));
-    publisher.set_start_time(gst::ClockTime::NONE);
-    let clock = gst::SystemClock::obtain();
-    publisher.set_base_time(clock.time() - SECOND * 100);
-    let step = Arc::new(AtomicI64::new(0));
-    let sink = publisher.element("moq");
-    for name in ["sink_0", "sink_1"] {
-        let pad = sink.static_pad(name).and_then(|pad| pad.peer());
-        shift(&pad.expect("a pad upstream"), step.clone());
-    }
-    publisher.start();
+    let (_publisher, step) = stepping(&relay.url(), &broadcast);
     let subscriber = Running::play(&format!(
         "{} moq.video_0 ! queue ! fakesink name=video moq.audio_0 ! queue ! fakesink name=audio",
         media::moqsrc(&relay.url(), &broadcast)

@@ -508,6 +508,7 @@ proptest! {
         ),
         duration in prop::option::of(0u64..100),
     ) {
+        gst::init().expect("GStreamer initializes");
         let renditions = renditions();
         let rendition = match which {
             0 => video_at(rate),

@@ -67,6 +67,8 @@ struct Last {
     /// The latest time of the frames that continued each other, and when that came.
     time: i64,
     came: i64,
+    /// The least time by which they came later than their times.
+    least: i64,
     /// Where the newest frame was put.
     placed: i64,
     step: i64,
@@ -94,7 +96,7 @@ impl Continuity {
             self.keep(sample, sample.order, false);
             return Judgement::Move(0);
         };
-        if follows(last.time, last.came, sample) {
+        if follows(last.time, last.came, sample) || last.catches_up(sample) {
             let placed = last.align(sample);
             self.keep(sample, placed, true);
             return Judgement::Move(placed.saturating_sub(sample.order));
@@ -144,10 +146,12 @@ impl Continuity {
         let passed = direct.map(|last| sample.order.saturating_sub(last.time));
         let step = known.or(passed.filter(|step| *step > 0));
         let step = step.or(self.last.map(|last| last.step));
+        let transit = sample.now.saturating_sub(sample.order);
         self.candidate = None;
         self.last = Some(Last {
             time: before.map_or(sample.order, |last| last.time.max(sample.order)),
             came: sample.now,
+            least: before.map_or(transit, |last| last.least.min(transit)),
             placed,
             step: step.unwrap_or(0).clamp(0, MAX_STEP),
             // Encoders cut the first packet short and say only by the time of the second how much.
@@ -168,6 +172,13 @@ impl Last {
             ),
             false => next,
         }
+    }
+
+    /// Whether live frames that were late are back in time: what was skipped on the way is no step.
+    fn catches_up(self, sample: Sample) -> bool {
+        let transit = sample.now.saturating_sub(sample.order);
+        let usual = transit.saturating_sub(self.least).saturating_abs() <= AHEAD;
+        sample.live && sample.order > self.time && usual
     }
 
     /// Where a frame is put whose time continues the ones before: as its time says, but for audio, whose
@@ -298,10 +309,9 @@ mod tests {
         }
     }
 
-    #[test]
-    fn what_the_clock_knows_of_is_no_step() {
-        let mut continuity = Continuity::default();
-        let sample = |order, now| Sample {
+    /// A live video frame without a duration.
+    fn video(order: i64, now: i64) -> Sample {
+        Sample {
             order,
             now,
             duration: None,
@@ -310,30 +320,38 @@ mod tests {
             is_audio: false,
             discont: false,
             others: None,
-        };
-        continuity.judge(sample(0, 5 * MS));
+        }
+    }
+
+    #[test]
+    fn what_the_clock_knows_of_is_no_step() {
+        let mut continuity = Continuity::default();
+        continuity.judge(video(0, 5 * MS));
         // A camera that was off for a minute.
-        let judged = continuity.judge(sample(60_000 * MS, 60_010 * MS));
+        let judged = continuity.judge(video(60_000 * MS, 60_010 * MS));
         assert_eq!(judged, Judgement::Move(0));
+    }
+
+    #[test]
+    fn frames_that_a_queue_has_skipped_are_no_step() {
+        let mut continuity = Continuity::default();
+        continuity.judge(video(0, 5 * MS));
+        // The network stood still for 8 s, then a leaky queue gives what is left of it.
+        let late = continuity.judge(video(40 * MS, 8_000 * MS));
+        let back = continuity.judge(video(7_960 * MS, 8_001 * MS));
+        assert_eq!([late, back], [Judgement::Move(0); 2]);
     }
 
     #[test]
     fn a_step_that_another_track_has_made_is_followed_at_once() {
         let mut continuity = Continuity::default();
-        let sample = |order, now, others| Sample {
-            order,
-            now,
-            duration: None,
-            live: true,
-            is_ordered: true,
-            is_audio: false,
-            discont: false,
-            others,
+        continuity.judge(video(10_000 * MS, 0));
+        let stepped = Sample {
+            others: Some(8_003 * MS),
+            ..video(2_040 * MS, 40 * MS)
         };
-        continuity.judge(sample(10_000 * MS, 0, None));
-        let stepped = sample(2_040 * MS, 40 * MS, Some(8_003 * MS));
         assert_eq!(continuity.judge(stepped), Judgement::Resync(8_003 * MS));
-        let next = sample(2_080 * MS, 80 * MS, None);
+        let next = video(2_080 * MS, 80 * MS);
         assert_eq!(continuity.judge(next), Judgement::Move(0));
     }
 
@@ -342,14 +360,8 @@ mod tests {
         let mut continuity = Continuity::default();
         for (at, order) in [0, 120, 40, 80, 240, 160, 200].into_iter().enumerate() {
             let judged = continuity.judge(Sample {
-                order: order * MS,
-                now: at as i64 * 40 * MS,
-                duration: None,
-                live: true,
                 is_ordered: false,
-                is_audio: false,
-                discont: false,
-                others: None,
+                ..video(order * MS, at as i64 * 40 * MS)
             });
             assert_eq!(judged, Judgement::Move(0), "{order}");
         }
