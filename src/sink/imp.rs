@@ -228,12 +228,13 @@ impl ElementImpl for MoqSink {
         // The streaming thread is let go first: deactivating waits for it.
         sink_pad.imp().release();
         let _ = pad.set_active(false);
-        sink_pad.imp().part_from_run();
         let element = self.obj();
         // Refused only when it was removed before.
         let _ = element.remove_pad(pad);
         element.child_removed(pad, &pad.name());
         self.messages.check(&element);
+        // Last, so that the STREAM_START of the others comes before their end.
+        sink_pad.imp().part_from_run();
     }
 
     fn send_event(&self, event: gst::Event) -> bool {

@@ -81,10 +81,11 @@ impl MoqSinkPad {
             self.forget();
         }
         part.run.tell_begun();
-        part.send(PadMessage::Linked);
+        // Before the end that the session may find now, so that STREAM_START comes first.
         if let Some(element) = self.obj().parent().and_downcast::<super::MoqSink>() {
             element.imp().messages.check(&element);
         }
+        part.send(PadMessage::Linked);
     }
 
     /// Sends the seek that was kept, if there is one.
