@@ -152,9 +152,12 @@ impl Timing {
         start.saturating_sub(before / squeeze)
     }
 
-    /// The running time of a time in the segment, in ns.
+    /// The running time of a time in the segment, in ns; what lies before the segment's start counts as
+    /// its start.
     pub fn running_time(&self, time: gst::ClockTime) -> Option<i64> {
-        running(self.segment.as_ref()?, time)
+        let segment = self.segment.as_ref()?;
+        let start = segment.base().map_or(0, nanos);
+        Some(running(segment, time)?.max(start))
     }
 
     /// The stream time of a time in the segment.
@@ -237,6 +240,13 @@ mod tests {
         // Shown after the end, but decoded before others that are shown within.
         let times = timing.times(Some(SECOND * 20), Some(SECOND * 19), video);
         assert_eq!(times.map(|times| times.presentation), Ok(10 * S));
+    }
+
+    #[test]
+    fn a_gap_before_the_segment_begins_with_it() {
+        let timing = timing(10);
+        assert_eq!(timing.running_time(SECOND * 8), Some(0));
+        assert_eq!(timing.running_time(SECOND * 12), Some(2 * S));
     }
 
     #[test]

@@ -18,6 +18,8 @@ const AGREEING: u32 = 5;
 const STAYS: i64 = 250_000_000;
 /// A frame without a time that can be used follows the one before after this long (ns) at most.
 const MAX_STEP: i64 = 100_000_000;
+/// Frames that have to wait for others come this far (ns) apart: all containers can tell that.
+const LEAST_STEP: i64 = 1_000_000;
 /// Tracks that step together differ by no more than this (ns).
 const TOGETHER: i64 = 500_000_000;
 
@@ -101,6 +103,9 @@ impl Continuity {
             self.keep(sample, placed, true);
             return Judgement::Move(placed.saturating_sub(sample.order));
         }
+        if last.is_slightly_behind(sample) {
+            return self.absorb(last, sample);
+        }
         let expected = last.expected(sample);
         if let Some(shift) = sample.others
             && sample.order.saturating_add(shift).abs_diff(expected) <= TOGETHER.unsigned_abs()
@@ -129,12 +134,27 @@ impl Continuity {
             return Judgement::Resync(shift);
         }
         self.candidate = Some(candidate);
+        // By the clock only as far as its neighbours: it may be the first of many that were late.
+        let placed = expected.min(last.placed.saturating_add(MAX_STEP));
         self.last = Some(Last {
-            placed: expected,
+            placed,
             duration: sample.duration,
             ..last
         });
-        Judgement::Move(shift)
+        Judgement::Move(placed.saturating_sub(sample.order))
+    }
+
+    /// Waits with the placement until times that went back a little, or after one that was ahead, have
+    /// come up to it: they are right, and a shift that stays would part the track from the others.
+    fn absorb(&mut self, last: Last, sample: Sample) -> Judgement {
+        let placed = sample.order.max(last.placed.saturating_add(LEAST_STEP));
+        self.keep(sample, placed, false);
+        self.last = self.last.map(|now| Last {
+            least: last.least,
+            duration: sample.duration,
+            ..now
+        });
+        Judgement::Move(placed.saturating_sub(sample.order))
     }
 
     /// Takes a frame, which is `placed` there, as one whose time is right.
@@ -174,16 +194,26 @@ impl Last {
         }
     }
 
+    /// Whether the times go back by so little that other tracks need not be moved for it.
+    fn is_slightly_behind(self, sample: Sample) -> bool {
+        let back = self.time.saturating_sub(sample.order);
+        (0..=AHEAD).contains(&back)
+    }
+
     /// Whether live frames that were late are back in time: what was skipped on the way is no step.
     fn catches_up(self, sample: Sample) -> bool {
         let transit = sample.now.saturating_sub(sample.order);
-        let usual = transit.saturating_sub(self.least).saturating_abs() <= AHEAD;
+        // A frame may be late by any time; what has stepped forward is earlier than any before.
+        let usual = self.least.saturating_sub(transit) <= AHEAD;
         sample.live && sample.order > self.time && usual
     }
 
     /// Where a frame is put whose time continues the ones before: as its time says, but for audio, whose
     /// durations say it better.
     fn align(self, sample: Sample) -> i64 {
+        if !sample.is_audio && sample.is_ordered {
+            return sample.order.max(self.placed.saturating_add(LEAST_STEP));
+        }
         let Some(duration) = self.duration.filter(|_| sample.is_audio) else {
             return sample.order;
         };
@@ -272,12 +302,28 @@ mod tests {
         #[test]
         fn a_step_that_stays_loses_nothing_and_continues(
             is_audio: bool,
-            by in prop_oneof![-100_000_000i64..-50, 1_100i64..100_000_000],
+            by in prop_oneof![-100_000_000i64..-1_100, 1_100i64..100_000_000],
             at in 1usize..80,
         ) {
             let mut times = regular(100);
             times.iter_mut().skip(at).for_each(|time| *time += by);
             prop_assert_eq!(run(is_audio, times), regular(100));
+        }
+
+        #[test]
+        fn one_frame_that_is_a_little_off_and_times_that_go_back_a_little_move_nothing_for_good(
+            is_audio: bool,
+            by in -900i64..900,
+            at in 1usize..100,
+            stays: bool,
+        ) {
+            let mut times = regular(1_000);
+            let frames = if stays && by < 0 { 1_000 } else { 1 };
+            times.iter_mut().skip(at).take(frames).for_each(|time| *time += by);
+            let placed = run(is_audio, times.iter().copied());
+            prop_assert!(placed.is_sorted(), "{placed:?}");
+            let off = placed[999] - times[999];
+            prop_assert!(off.abs() <= 40, "{off} ms off at the end");
         }
 
         #[test]
@@ -340,6 +386,12 @@ mod tests {
         let late = continuity.judge(video(40 * MS, 8_000 * MS));
         let back = continuity.judge(video(7_960 * MS, 8_001 * MS));
         assert_eq!([late, back], [Judgement::Move(0); 2]);
+        // Another stop, and the queue has more of it: what is late is no step either.
+        let backlog = [12_960, 13_000, 13_040, 13_080, 13_120, 13_160];
+        for (order, now) in backlog.into_iter().zip(16_000..) {
+            let judged = continuity.judge(video(order * MS, now * MS));
+            assert_eq!(judged, Judgement::Move(0), "{order}");
+        }
     }
 
     #[test]
