@@ -6,7 +6,7 @@
 #   21 ms late with avenc_aac, 33 ms late with voaacenc, 23 ms late with
 #   lamemp3enc, 5 ms late with AC-3: the first packet has PTS 0 though it
 #   starts with priming, and nothing (caps, meta, clipping) says so.
-. "$(dirname "$(readlink -f "$0")")/lib.sh"
+. "$(dirname "$(readlink -f "$0")")/common.bash"
 need_gst; need_gi
 cat >delay.py <<'P'
 import math, struct, sys

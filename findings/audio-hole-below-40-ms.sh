@@ -10,7 +10,7 @@
 #   `tolerance` and audiomixer's `alignment-threshold`. After a second hole of
 #   20 ms audiorate is 40 ms early for good; audiomixer catches up, at the
 #   end of its `discont-wait` of 1 s. With a threshold of 1 ms every hole is filled.
-. "$(dirname "$(readlink -f "$0")")/lib.sh"
+. "$(dirname "$(readlink -f "$0")")/common.bash"
 need_gst; need_gi
 cat >hole.py <<'P'
 import struct, sys

@@ -7,7 +7,7 @@
 #   frame has left, as nothing says that no caption comes. A GAP event
 #   for 0.04-1.0 s lets 25 frames go, the caption at 1.0 s no further one, and
 #   EOS on the caption pad the other 25.
-. "$(dirname "$(readlink -f "$0")")/lib.sh"
+. "$(dirname "$(readlink -f "$0")")/common.bash"
 need_gst; need_gi
 cat >cc.py <<'P'
 import time

@@ -8,7 +8,7 @@
 # Seen: the plain MP4 as a file plays 62 frames from 0.0 s. The fragmented one
 #   (delay_moov) through MSE has frames before 0 dropped with the keyframe
 #   among them, and so the rest of that GOP: buffered 0.5-2.5 s, 50 frames.
-. "$(dirname "$(readlink -f "$0")")/lib.sh"
+. "$(dirname "$(readlink -f "$0")")/common.bash"
 need_ffmpeg; need_chromium
 ffmpeg -v error -f lavfi -i testsrc2=s=320x240:r=25:d=4 -c:v libx264 -preset ultrafast -pix_fmt yuv420p -g 25 -bf 0 a.mp4
 ffmpeg -v error -ss 1.5 -i a.mp4 -c copy plain.mp4

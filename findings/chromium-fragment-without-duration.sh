@@ -9,7 +9,7 @@
 #   taken as 1 us long: 75 are appended without an error, the buffered ranges
 #   are 0-0.000001, 1-1.000001 and 2-2.000001 (the keyframes alone).
 #   ffmpeg reads the same file as 75 frames with the right times.
-. "$(dirname "$(readlink -f "$0")")/lib.sh"
+. "$(dirname "$(readlink -f "$0")")/common.bash"
 need_ffmpeg; need_chromium
 ffmpeg -v error -f lavfi -i testsrc2=s=320x240:r=25:d=3 -c:v libx264 -preset ultrafast -pix_fmt yuv420p -g 25 -bf 0 \
     -movflags frag_every_frame+empty_moov+default_base_moof tfhd.mp4

@@ -10,7 +10,7 @@
 #   and 2-3, and playback is still at 1.2 s when 4.5 s have passed. The same
 #   with the two last frames before a keyframe: a hole of 80 ms stops it at
 #   0.9 s.
-. "$(dirname "$(readlink -f "$0")")/lib.sh"
+. "$(dirname "$(readlink -f "$0")")/common.bash"
 need_ffmpeg; need_chromium
 ffmpeg -v error -f lavfi -i testsrc2=s=320x240:r=25:d=3 -c:v libx264 -preset ultrafast -pix_fmt yuv420p -g 25 -bf 0 \
     -movflags frag_every_frame+empty_moov+default_base_moof a.mp4

@@ -6,7 +6,7 @@
 # Seen: it shows 40 ms, one frame at the stream's r_frame_rate, for frames
 #   that the file says last 80 or 120 ms: the last sample of a fragment gets a
 #   guess. Timestamps are right, and so are the durations of a plain copy.
-. "$(dirname "$(readlink -f "$0")")/lib.sh"
+. "$(dirname "$(readlink -f "$0")")/common.bash"
 need_ffmpeg
 ffmpeg -v error -f lavfi -i testsrc2=s=64x64:r=25:d=2 -vf "setpts='if(lt(N,10),N,10+(N-10)*2.5)/25/TB'" -vsync vfr -c:v libx264 -tune zerolatency \
     -pix_fmt yuv420p -g 10 -movflags frag_every_frame+empty_moov+default_base_moof a.mp4

@@ -9,7 +9,7 @@
 #   downstream takes. aacparse says mpegversion=2, stream-format=raw, and
 #   h265parse says stream-format=hvc1, both without codec_data; the right caps
 #   (mpegversion=4 adts; byte-stream) follow with the first buffer.
-. "$(dirname "$(readlink -f "$0")")/lib.sh"
+. "$(dirname "$(readlink -f "$0")")/common.bash"
 need_gst; need_gi
 cat >gap.py <<'P'
 import sys

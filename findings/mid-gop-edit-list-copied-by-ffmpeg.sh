@@ -8,7 +8,7 @@
 #   list and show 75 frames: 0.52 s from before the cut are back, without a
 #   warning. Fragmented MP4 with delay_moov writes the edit list, and ffmpeg's
 #   own demuxer shows 75 frames of it all the same. Only plain MP4 shows 62.
-. "$(dirname "$(readlink -f "$0")")/lib.sh"
+. "$(dirname "$(readlink -f "$0")")/common.bash"
 need_ffmpeg
 ffmpeg -v error -f lavfi -i testsrc2=s=320x240:r=25:d=4 -c:v libx264 -preset ultrafast -pix_fmt yuv420p -g 25 -bf 0 a.mp4
 ffmpeg -v error -ss 1.5 -i a.mp4 -c copy cut.mp4

@@ -10,7 +10,7 @@
 #   MPEG-TS none of the 62 decodes: h264parse put the parameter sets in front
 #   of the clipped keyframe and never repeats them; with config-interval=-1
 #   it is 50 again.
-. "$(dirname "$(readlink -f "$0")")/lib.sh"
+. "$(dirname "$(readlink -f "$0")")/common.bash"
 need_gst; need_ffmpeg
 ffmpeg -v error -f lavfi -i testsrc2=s=320x240:r=25:d=4 -c:v libx264 -preset ultrafast -pix_fmt yuv420p -g 25 -bf 0 a.mp4
 ffmpeg -v error -ss 1.5 -i a.mp4 -c copy cut.mp4

@@ -6,7 +6,7 @@
 # Seen: the plain file says 0.7 s (an edit list). With fragment-duration=500
 #   both tracks begin with tfdt 0 and there is no edit list: the sound plays
 #   0.7 s too early. The other way round the video is 0.7 s too early.
-. "$(dirname "$(readlink -f "$0")")/lib.sh"
+. "$(dirname "$(readlink -f "$0")")/common.bash"
 need_gst; need_ffmpeg
 starts() { # VIDEO_MS AUDIO_MS FRAGMENT_MS
     gst-launch-1.0 -q mp4mux name=m fragment-duration="$3" ! filesink location=x.mp4 \

@@ -8,7 +8,7 @@
 #   5 ms gives 0, 3.5; 20 ms gives 13.5. opusparse puts 2.5 ms there but
 #   keeps the later PTS, so behind it PTS run 0, 2.5, 5, 1, 3.5: back by 4 ms.
 #   matroskamux stores the first six packets with one timestamp.
-. "$(dirname "$(readlink -f "$0")")/lib.sh"
+. "$(dirname "$(readlink -f "$0")")/common.bash"
 need_gst; need_ffmpeg
 chain() { # FIELD FRAME_SIZE [MORE]: the first 5 in ms
     gst-launch-1.0 -v audiotestsrc num-buffers=20 samplesperbuffer=480 ! audio/x-raw,rate=48000,channels=1 ! opusenc frame-size="$2" ! ${3:-} fakesink silent=false |

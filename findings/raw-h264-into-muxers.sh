@@ -8,7 +8,7 @@
 #   file without one frame. mpegtsmux ends well too and writes the DTS as the
 #   PTS: all packets are there, and presentation times of the decoded frames
 #   step back. Decoding alone (`h264parse ! avdec_h264`) gets the times right.
-. "$(dirname "$(readlink -f "$0")")/lib.sh"
+. "$(dirname "$(readlink -f "$0")")/common.bash"
 need_gst; need_ffmpeg
 ffmpeg -v error -f lavfi -i testsrc2=s=64x64:r=25:d=4 -c:v libx264 -pix_fmt yuv420p -g 25 -bf 2 a.264
 chain() { gst-launch-1.0 -v filesrc location=a.264 ! h264parse ! "$@" fakesink silent=false | grep 'fakesink0: last-message = chain'; }
