@@ -23,6 +23,12 @@ const MIN_SILENCE: Duration = Duration::from_millis(50);
 /// How long nothing of a track may arrive at a start before it is silent: the subscription takes a
 /// round trip, and a long way has 300 ms of it.
 const MIN_FIRST_SILENCE: Duration = Duration::from_millis(500);
+/// How long nothing more of audio may arrive at a start once something did: no packet is that long, and
+/// what came may be of a cache and too old to be shown.
+const MIN_NEXT_SILENCE: Duration = Duration::from_millis(200);
+/// How often it is looked at a start whether something has arrived: one that is noticed late would
+/// lengthen the silence.
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 /// How long a track may have its first frame withheld though something of it arrives, as when it is
 /// joined with the next group.
 const LONGEST_START: Duration = Duration::from_secs(10);
@@ -34,14 +40,23 @@ pub(super) struct Start {
     /// What of the track had arrived when it was last looked at, and when something was new.
     arrived: u64,
     arrived_at: Instant,
+    /// How long nothing may arrive, whatever the latency.
+    silence: Duration,
+    next_silence: Duration,
 }
 
 impl Start {
-    pub(super) fn new(now: Instant, arrived: u64) -> Self {
+    pub(super) fn new(now: Instant, arrived: u64, kind: Kind) -> Self {
         Self {
             begun: now,
             arrived,
             arrived_at: now,
+            silence: MIN_FIRST_SILENCE,
+            // Video may be of few frames a second.
+            next_silence: match kind {
+                Kind::Audio => MIN_NEXT_SILENCE,
+                Kind::Video | Kind::Text | Kind::Data => MIN_FIRST_SILENCE,
+            },
         }
     }
 
@@ -49,8 +64,9 @@ impl Start {
     pub(super) fn silent_at(&mut self, now: Instant, arrived: u64, latency: Duration) -> Instant {
         if std::mem::replace(&mut self.arrived, arrived) != arrived {
             self.arrived_at = now;
+            self.silence = self.next_silence;
         }
-        let silence = latency.max(MIN_FIRST_SILENCE);
+        let silence = latency.max(self.silence);
         let longest = self.begun + silence.max(LONGEST_START);
         longest.min(self.arrived_at + silence)
     }
@@ -60,7 +76,8 @@ impl Pusher {
     /// Whoever is linked gets frames first.
     pub(super) fn begin(&mut self) {
         self.gap_due = Instant::now();
-        self.start = (!self.kind.is_sparse()).then(|| Start::new(self.gap_due, self.arrived()));
+        self.start =
+            (!self.kind.is_sparse()).then(|| Start::new(self.gap_due, self.arrived(), self.kind));
     }
 
     /// Says that nothing has come, if that is so.
@@ -73,7 +90,7 @@ impl Pusher {
         if let Some(start) = &mut self.start {
             let silent_at = start.silent_at(now, arrived, latency.into());
             if now < silent_at {
-                self.gap_due = silent_at;
+                self.gap_due = silent_at.min(now + LOOK_INTERVAL);
                 return;
             }
         }
@@ -139,7 +156,7 @@ mod tests {
             (2000, 2000),
             (20_000, 20_000),
         ] {
-            let mut start = Start::new(now, 7);
+            let mut start = Start::new(now, 7, Kind::Audio);
             for look in [0, 200, silent] {
                 let silent_at = start.silent_at(now + ms(look), 7, ms(latency));
                 assert_eq!(silent_at - now, ms(silent), "{latency} ms of latency");
@@ -148,9 +165,19 @@ mod tests {
     }
 
     #[test]
+    fn audio_of_which_only_a_cache_has_some_is_silent_soon_after_that_came() {
+        let now = Instant::now();
+        let mut start = Start::new(now, 0, Kind::Audio);
+        for (look, arrived, silent) in [(0, 0, 500), (50, 5, 250), (100, 5, 250)] {
+            let silent_at = start.silent_at(now + ms(look), arrived, LATENCY);
+            assert_eq!(silent_at - now, ms(silent), "at {look} ms");
+        }
+    }
+
+    #[test]
     fn a_track_that_is_joined_with_the_next_group_is_not_silent_while_its_frames_arrive() {
         let now = Instant::now();
-        let mut start = Start::new(now, 0);
+        let mut start = Start::new(now, 0, Kind::Video);
         for frame in 1..=100 {
             let at = now + ms(frame * 33);
             assert_eq!(start.silent_at(at, frame, LATENCY), at + ms(500));
@@ -165,7 +192,7 @@ mod tests {
     #[test]
     fn a_track_that_shows_nothing_for_long_is_silent_though_its_frames_arrive() {
         let now = Instant::now();
-        let mut start = Start::new(now, 0);
+        let mut start = Start::new(now, 0, Kind::Video);
         let silent = (1..1000)
             .map(|frame| (frame * 33, frame))
             .find(|(at, frame)| {
