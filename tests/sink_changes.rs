@@ -110,6 +110,32 @@ fn a_name_that_is_taken_fails_one_pad_alone() {
 }
 
 #[test]
+fn default_names_follow_the_order_of_the_pads_whatever_comes_first() {
+    init();
+    let relay = Relay::start().expect("a relay");
+    let broadcast = unique_broadcast("order");
+    let publisher = Running::launch(&format!(
+        "{} name=slow ! moq.sink_0 {} ! moq.sink_1 {}",
+        media::live_aac(),
+        media::live_opus(),
+        media::moqsink(&relay.url(), &broadcast)
+    ));
+    // A parser has its caps with its first packet, here long after the other pad has published.
+    let slow = publisher.element("slow").static_pad("sink").expect("a pad");
+    let types = gst::PadProbeType::BUFFER | gst::PadProbeType::BLOCK;
+    let held = slow.add_probe(types, |_, _| gst::PadProbeReturn::Ok);
+    publisher.start();
+    let published = |name| {
+        let pad = pad(&publisher, name);
+        wait_status(&pad, "published");
+        pad.property::<Option<String>>("active-track")
+    };
+    assert_eq!(published("sink_1").as_deref(), Some("audio-2"));
+    slow.remove_probe(held.expect("a probe"));
+    assert_eq!(published("sink_0").as_deref(), Some("audio"));
+}
+
+#[test]
 fn a_seek_after_the_end_publishes_again() {
     init();
     let relay = Relay::start().expect("a relay");

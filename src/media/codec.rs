@@ -321,6 +321,16 @@ pub fn src_caps(kind: Kind) -> gst::Caps {
     union(codecs.map(|codec| codec.src_caps))
 }
 
+/// The kind of track that any of these caps make; `None` when they allow several, or none.
+pub fn kind_of(caps: &gst::Caps) -> Option<Kind> {
+    let allowed = |kind: &Kind| {
+        let mut codecs = CODECS.iter().filter(|codec| codec.kind == *kind);
+        codecs.any(|codec| caps.can_intersect(&union([codec.sink_caps].into_iter())))
+    };
+    let mut kinds = Kind::ALL.into_iter().filter(allowed);
+    kinds.next().filter(|_| kinds.next().is_none())
+}
+
 /// Whether any codec is of this kind.
 pub fn is_known(kind: Kind) -> bool {
     CODECS.iter().any(|codec| codec.kind == kind)

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::media::{
     caps::{self, CapsError},
+    codec,
     description::Description,
 };
 
@@ -116,10 +117,21 @@ impl MoqSinkPad {
         if let Some(part) = self.part().filter(|_| revived) {
             part.send(PadMessage::Revive);
         }
+        self.expect_kind();
         self.describe(Description::default());
         let group = (event.group_id(), event.seqnum());
         self.receive(|received| received.group = Some(group));
         sink.messages.check(&sink.obj());
+    }
+
+    /// Tells the session what kind of stream begins: names of tracks count the earlier pads of a kind, and
+    /// an encoder may have its caps later than another one its first frame.
+    fn expect_kind(&self) {
+        let pad = self.obj();
+        let offered = pad.peer_query_caps(Some(&pad.pad_template_caps()));
+        if let Some((kind, part)) = codec::kind_of(&offered).zip(self.part()) {
+            part.send(PadMessage::Expected(kind));
+        }
     }
 
     fn caps(&self, caps: &gst::CapsRef) -> Result<(), gst::FlowError> {

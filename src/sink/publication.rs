@@ -111,6 +111,9 @@ impl Publication {
         };
         match message {
             PadMessage::Open(_) | PadMessage::Linked => {}
+            PadMessage::Expected(kind) => {
+                member.kind.get_or_insert(kind);
+            }
             PadMessage::Kind(kind) => {
                 member.kind = Some(kind);
                 if std::mem::take(&mut member.failed) {

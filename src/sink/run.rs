@@ -45,6 +45,8 @@ pub(super) enum PadMessage {
     Open(Peer),
     /// A new stream of this kind, after which nothing of the old one is valid.
     Kind(Kind),
+    /// A stream has begun that can only be of this kind.
+    Expected(Kind),
     /// The catalog entry of the frames that follow.
     Rendition(Box<Rendition>, Option<String>),
     /// The entry of the same track by parameter sets that changed in band: decoders read them.
