@@ -125,6 +125,14 @@ impl Member {
         self.report(run, Report::Changed { track, caps });
     }
 
+    /// A stream of this kind begins; after a failure it is another try.
+    pub(super) fn begin(&mut self, run: &Run, kind: Kind) {
+        self.kind = Some(kind);
+        if std::mem::take(&mut self.failed) {
+            self.report(run, Report::Retries);
+        }
+    }
+
     pub(super) fn fail(&mut self, run: &Run, reason: String) {
         self.failed = true;
         self.report(run, Report::Failed(reason));

@@ -14,7 +14,6 @@ use tokio::{task::JoinSet, time::Instant};
 
 use super::{
     member::Member,
-    report::Report,
     run::{Frame, Message, PadId, PadMessage, Run},
     track::{Refused, Track},
 };
@@ -111,15 +110,8 @@ impl Publication {
         };
         match message {
             PadMessage::Open(_) | PadMessage::Linked => {}
-            PadMessage::Expected(kind) => {
-                member.kind.get_or_insert(kind);
-            }
-            PadMessage::Kind(kind) => {
-                member.kind = Some(kind);
-                if std::mem::take(&mut member.failed) {
-                    member.report(&self.run, Report::Retries);
-                }
-            }
+            PadMessage::Expected(kind) => drop(member.kind.get_or_insert(kind)),
+            PadMessage::Kind(kind) => member.begin(&self.run, kind),
             PadMessage::Rendition(rendition, wanted) => {
                 member.wanted = wanted;
                 if member.rendition.replace(*rendition.clone()) != Some(*rendition) {
