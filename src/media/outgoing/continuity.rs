@@ -25,7 +25,9 @@ const TOGETHER: i64 = 500_000_000;
 
 /// The times of one stream, in decode order, and what they have to continue.
 ///
-/// A single frame whose time strays is published where it belongs by those around it; nothing is lost.
+/// A single frame whose time strays by more than a second is published where it belongs by those around
+/// it; times that are off by less are followed, and nothing is lost either way. A file may be any time
+/// ahead: a sink waits for it.
 #[derive(Debug, Default)]
 pub struct Continuity {
     last: Option<Last>,
