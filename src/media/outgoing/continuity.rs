@@ -18,8 +18,9 @@ const AGREEING: u32 = 5;
 const STAYS: i64 = 250_000_000;
 /// A frame without a time that can be used follows the one before after this long (ns) at most.
 const MAX_STEP: i64 = 100_000_000;
-/// Frames that have to wait for others come this far (ns) apart: all containers can tell that.
-const LEAST_STEP: i64 = 1_000_000;
+/// Frames that have to wait for others come this far (ns) apart: the unit of MoQ time, so that no stream
+/// is slowed down by it, however short its frames are.
+const LEAST_STEP: i64 = 1_000;
 /// Tracks that step together differ by no more than this (ns).
 const TOGETHER: i64 = 500_000_000;
 
@@ -407,6 +408,17 @@ mod tests {
         assert_eq!(continuity.judge(stepped), Judgement::Resync(8_003 * MS));
         let next = video(2_080 * MS, 80 * MS);
         assert_eq!(continuity.judge(next), Judgement::Move(0));
+    }
+
+    #[test]
+    fn frames_of_any_rate_keep_their_times() {
+        for step in [1_000, 50_000, MS, 40 * MS] {
+            let mut continuity = Continuity::default();
+            for frame in 0..20_000 {
+                let judged = continuity.judge(video(frame * step, frame * step));
+                assert_eq!(judged, Judgement::Move(0), "{step} ns apart: {frame}");
+            }
+        }
     }
 
     #[test]
