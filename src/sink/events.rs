@@ -127,8 +127,8 @@ impl MoqSinkPad {
     /// Tells the session what kind of stream begins: names of tracks count the earlier pads of a kind, and
     /// an encoder may have its caps later than another one its first frame.
     fn expect_kind(&self) {
-        let pad = self.obj();
-        let offered = pad.peer_query_caps(Some(&pad.pad_template_caps()));
+        // Without a filter: elements that cannot apply one warn of it, capssetter among them.
+        let offered = self.obj().peer_query_caps(None);
         if let Some((kind, part)) = codec::kind_of(&offered).zip(self.part()) {
             part.send(PadMessage::Expected(kind));
         }
