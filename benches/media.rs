@@ -7,11 +7,15 @@ use bytes::Bytes;
 use criterion::{Criterion, criterion_group, criterion_main};
 use gst::ClockTime;
 use gstmoq::media::{
-    caps::{self, Stream},
-    codec::Kind,
-    incoming::{Join, Timeline},
-    nanos::nanos,
-    outgoing::{Arrival, Before, Outgoing},
+    format::{
+        caps::{self, Stream},
+        codec::Kind,
+    },
+    time::{
+        nanos::nanos,
+        playout::{Join, Timeline},
+        publish::{Arrival, Before, Outgoing},
+    },
 };
 
 /// H.264 of 1280x720 with its parameter sets.

@@ -4,8 +4,9 @@
 
 use gst::glib;
 
+mod element;
 pub mod media;
-mod session;
+mod net;
 mod sink;
 mod source;
 

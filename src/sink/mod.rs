@@ -107,24 +107,14 @@
 //! and sound, followed by the buffer. Groups begin every 100 ms of data, and before 8000 frames or
 //! 24 MiB.
 
-mod answers;
-mod chain;
-mod container;
-mod counters;
-mod events;
-mod gate;
-mod imp;
-mod member;
-mod messages;
+mod bus;
+mod element;
 mod pad;
-mod publication;
+mod publisher;
+mod queries;
 mod report;
 mod run;
-mod seek;
-mod stream;
-mod task;
-mod text;
-mod track;
+mod stats;
 
 use std::sync::LazyLock;
 
@@ -140,7 +130,7 @@ static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
 
 glib::wrapper! {
     /// Publishes a broadcast.
-    pub struct MoqSink(ObjectSubclass<imp::MoqSink>)
+    pub struct MoqSink(ObjectSubclass<element::MoqSink>)
         @extends gst::Element, gst::Object,
         @implements gst::ChildProxy;
 }

@@ -4,13 +4,13 @@ use gst::{prelude::*, subclass::prelude::*};
 
 use super::{
     MoqSinkPad,
-    counters::Quality,
     run::{Peer, Run},
+    stats::Quality,
 };
 
 /// News about a pad's track.
 #[derive(Debug)]
-pub(super) enum Report {
+pub(crate) enum Report {
     /// Its frames go out under this name.
     Published(String),
     /// What was published before goes on under another name or in another format.
@@ -39,7 +39,7 @@ pub(super) enum Report {
 }
 
 /// Has `report` taken to the pad of `peer`.
-pub(super) fn send(run: &Run, peer: &Peer, report: Report) {
+pub(crate) fn send(run: &Run, peer: &Peer, report: Report) {
     let subject = match &report {
         // The last of them says how it is now.
         Report::Stalled(_) | Report::Flows => Some("stalled"),
@@ -61,7 +61,7 @@ pub(super) fn send(run: &Run, peer: &Peer, report: Report) {
 }
 
 /// Tells the application that viewers get another track, or another format, from a pad.
-pub(super) fn post_changed(pad: &MoqSinkPad, track: &str, caps: Option<gst::Caps>) {
+pub(crate) fn post_changed(pad: &MoqSinkPad, track: &str, caps: Option<gst::Caps>) {
     let Some(element) = pad.parent_element() else {
         return;
     };

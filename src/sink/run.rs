@@ -13,34 +13,35 @@ use gst::glib;
 use moq_mux::Clock;
 use tokio::sync::mpsc;
 
-use super::{MoqSinkPad, counters::Counters, gate::Playing};
+use super::{MoqSinkPad, pad::clock_sync::Playing, stats::Counters};
 use crate::{
-    media::{
-        caps::Rendition,
-        codec::Kind,
-        description::Description,
-        nanos::{clock_time, nanos},
-        outgoing::Outgoing,
-    },
-    session::{
+    element::{
+        app_queue::Courier,
         budget::{Budget, Charge},
-        courier::Courier,
         runtime::{STOP_BOUND, Task},
+    },
+    media::{
+        catalog::description::Description,
+        format::{caps::Rendition, codec::Kind},
+        time::{
+            nanos::{clock_time, nanos},
+            publish::Outgoing,
+        },
     },
 };
 
 /// Names a pad within its element; pads that were requested earlier have smaller ones.
-pub(super) type PadId = u32;
+pub(crate) type PadId = u32;
 
 /// What the pads tell the session task.
-pub(super) enum Message {
+pub(crate) enum Message {
     /// Which wall-clock time MoQ time 0 is; comes before the first frame.
     Clock(Clock),
     Pad(PadId, PadMessage),
 }
 
 /// What happens on one pad, in order.
-pub(super) enum PadMessage {
+pub(crate) enum PadMessage {
     /// The pad exists.
     Open(Peer),
     /// A new stream of this kind, after which nothing of the old one is valid.
@@ -69,33 +70,33 @@ pub(super) enum PadMessage {
 }
 
 /// What the session task keeps of a pad.
-pub(super) struct Peer {
-    pub(super) pad: glib::WeakRef<MoqSinkPad>,
-    pub(super) budget: Arc<Budget>,
-    pub(super) counters: Arc<Counters>,
+pub(crate) struct Peer {
+    pub(crate) pad: glib::WeakRef<MoqSinkPad>,
+    pub(crate) budget: Arc<Budget>,
+    pub(crate) counters: Arc<Counters>,
 }
 
 /// One frame on its way out.
-pub(super) struct Frame {
+pub(crate) struct Frame {
     /// MoQ time in microseconds.
-    pub(super) timestamp: u64,
+    pub(crate) timestamp: u64,
     /// How long it lasts, if its buffer says so.
-    pub(super) duration: Option<gst::ClockTime>,
-    pub(super) key: bool,
-    pub(super) payload: Bytes,
+    pub(crate) duration: Option<gst::ClockTime>,
+    pub(crate) key: bool,
+    pub(crate) payload: Bytes,
     /// Its cue has no frame after this one.
-    pub(super) last: bool,
+    pub(crate) last: bool,
     /// Live input does not wait for the budget: it loses frames.
-    pub(super) live: bool,
+    pub(crate) live: bool,
     /// How much later than its running time a live frame came.
-    pub(super) transit: Option<gst::ClockTime>,
+    pub(crate) transit: Option<gst::ClockTime>,
     /// Given back when the frame is written or dropped.
-    pub(super) _charge: Charge,
+    pub(crate) _charge: Charge,
 }
 
 /// What the element and its pads share for the length of a run.
-pub(super) struct Run {
-    pub(super) courier: Arc<Courier>,
+pub(crate) struct Run {
+    pub(crate) courier: Arc<Courier>,
     messages: mpsc::UnboundedSender<Message>,
     stage: Mutex<Stage>,
     task: Mutex<Option<Task>>,
@@ -132,7 +133,7 @@ struct Timelines {
 }
 
 impl Run {
-    pub(super) fn new(
+    pub(crate) fn new(
         element: &gst::Element,
         messages: mpsc::UnboundedSender<Message>,
     ) -> Arc<Self> {
@@ -149,12 +150,12 @@ impl Run {
     }
 
     /// Keeps the session task, whose life this run bounds.
-    pub(super) fn adopt(&self, task: Task) {
+    pub(crate) fn adopt(&self, task: Task) {
         *lock(&self.task) = Some(task);
     }
 
     /// Ends the session task and everything that it still has to tell; bounded.
-    pub(super) fn stop(&self) {
+    pub(crate) fn stop(&self) {
         let deadline = Instant::now() + STOP_BOUND;
         lock(&self.patience).gone = true;
         self.begun.notify_all();
@@ -166,14 +167,14 @@ impl Run {
     }
 
     /// Sends a pad's message; after a failure it goes nowhere.
-    pub(super) fn send(&self, pad: PadId, message: PadMessage) {
+    pub(crate) fn send(&self, pad: PadId, message: PadMessage) {
         // Refused only when the session has ended, which is reported elsewhere.
         let _ = self.messages.send(Message::Pad(pad, message));
     }
 
     /// Waits while streams that `missing` tells of have to begin, up to `bound`, and if that was in vain
     /// never again.
-    pub(super) fn wait_begun(&self, bound: Duration, missing: impl Fn() -> bool) {
+    pub(crate) fn wait_begun(&self, bound: Duration, missing: impl Fn() -> bool) {
         let patience = lock(&self.patience);
         let waited = self
             .begun
@@ -183,22 +184,22 @@ impl Run {
     }
 
     /// A stream has begun, or is not waited for any more.
-    pub(super) fn tell_begun(&self) {
+    pub(crate) fn tell_begun(&self) {
         // Taken so that a waiter between its check and its wait cannot miss the signal.
         drop(lock(&self.patience));
         self.begun.notify_all();
     }
 
-    pub(super) fn fail(&self) {
+    pub(crate) fn fail(&self) {
         self.failed.store(true, Ordering::Release);
     }
 
-    pub(super) fn has_failed(&self) -> bool {
+    pub(crate) fn has_failed(&self) -> bool {
         self.failed.load(Ordering::Acquire)
     }
 
     /// The pipeline plays; returns an EOS that was held for it.
-    pub(super) fn play(&self, playing: &Playing) -> Option<gst::Seqnum> {
+    pub(crate) fn play(&self, playing: &Playing) -> Option<gst::Seqnum> {
         let mut stage = lock(&self.stage);
         let paused = stage.paused.take();
         drop(stage);
@@ -226,7 +227,7 @@ impl Run {
         eos
     }
 
-    pub(super) fn pause(&self) {
+    pub(crate) fn pause(&self) {
         let mut stage = lock(&self.stage);
         if let Some(playing) = stage.playing.take() {
             let now = playing.now();
@@ -235,12 +236,12 @@ impl Run {
     }
 
     /// The pipeline's time, unless it is paused.
-    pub(super) fn playing(&self) -> Option<Playing> {
+    pub(crate) fn playing(&self) -> Option<Playing> {
         lock(&self.stage).playing.clone()
     }
 
     /// Everything was sent: whether EOS may be posted now; if not, it is held.
-    pub(super) fn ended(&self, seqnum: gst::Seqnum) -> bool {
+    pub(crate) fn ended(&self, seqnum: gst::Seqnum) -> bool {
         let mut stage = lock(&self.stage);
         let now = stage.playing.is_some();
         if !now {
@@ -250,12 +251,12 @@ impl Run {
     }
 
     /// A stream goes on after all.
-    pub(super) fn revived(&self) {
+    pub(crate) fn revived(&self) {
         lock(&self.stage).held_eos = None;
     }
 
     /// Does `work` with the timeline of live or stored input.
-    pub(super) fn with_timeline<T>(&self, live: bool, work: impl FnOnce(&mut Outgoing) -> T) -> T {
+    pub(crate) fn with_timeline<T>(&self, live: bool, work: impl FnOnce(&mut Outgoing) -> T) -> T {
         work(lock(&self.timelines).of(live))
     }
 }

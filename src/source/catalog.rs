@@ -16,14 +16,14 @@ use moq_net::{Path, PathOwned, broadcast, origin};
 use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
-use crate::media::data::END_MARK;
+use crate::media::catalog::data::END_MARK;
 
-pub(super) use entries::Entry;
-pub(super) use format::{CatalogFormat, Track};
+pub(crate) use entries::Entry;
+pub(crate) use format::{CatalogFormat, Track};
 
 /// How long the catalog's end is waited for after the broadcast itself has gone, and the other way
 /// round.
-pub(super) const LAST_WORDS: Duration = Duration::from_secs(1);
+pub(crate) const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How long another publisher of the name, which a relay has already, takes to be found when a
 /// broadcast has ended.
 const SUCCESSOR: Duration = Duration::from_millis(100);
@@ -39,7 +39,7 @@ const MAX_PAUSE: Duration = Duration::from_secs(1);
 
 /// What the catalog track has to say next.
 #[derive(Debug)]
-pub(super) enum Update {
+pub(crate) enum Update {
     /// The broadcast has these renditions now.
     Renditions {
         entries: Vec<Entry>,
@@ -63,8 +63,8 @@ pub(super) enum Update {
 type News = Result<Option<Value>, moq_json::Error>;
 
 /// A broadcast that is being followed.
-pub(super) struct Broadcast {
-    pub(super) consumer: broadcast::Consumer,
+pub(crate) struct Broadcast {
+    pub(crate) consumer: broadcast::Consumer,
     origin: origin::Consumer,
     path: PathOwned,
     track: Track,
@@ -86,7 +86,7 @@ impl Broadcast {
     /// that is silent for longer than `patience` is given up.
     ///
     /// With `only`, no other catalog is tried. The error says for each catalog why it cannot be read.
-    pub(super) async fn find(
+    pub(crate) async fn find(
         origin: origin::Consumer,
         name: String,
         format: CatalogFormat,
@@ -135,12 +135,12 @@ impl Broadcast {
     }
 
     /// The catalog that is read.
-    pub(super) fn track(&self) -> Track {
+    pub(crate) fn track(&self) -> Track {
         self.track
     }
 
     /// The next update; cancel safe.
-    pub(super) async fn next(&mut self) -> Update {
+    pub(crate) async fn next(&mut self) -> Update {
         if let Some(over) = self.over {
             return self.part(over).await;
         }
@@ -199,7 +199,7 @@ impl Broadcast {
     }
 
     /// Since when the broadcast is gone, though its catalog may still have spoken.
-    pub(super) fn gone_since(&self) -> Option<Instant> {
+    pub(crate) fn gone_since(&self) -> Option<Instant> {
         self.gone
     }
 

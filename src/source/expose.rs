@@ -6,10 +6,10 @@ use super::{
     MoqSrcPad,
     pad::{self, stop_all},
 };
-use crate::{media::codec::Kind, session::courier::Courier};
+use crate::{element::app_queue::Courier, media::format::codec::Kind};
 
 /// Adds the pads of new renditions and tells of all streams.
-pub(super) fn expose(
+pub(crate) fn expose(
     element: &gst::Element,
     added: Vec<pad::Config>,
     collection: &gst::StreamCollection,
@@ -47,7 +47,7 @@ pub(super) fn expose(
 }
 
 /// The pad gives another track.
-pub(super) fn rename(element: &gst::Element, pad: &str, track: &str, mime: Option<String>) {
+pub(crate) fn rename(element: &gst::Element, pad: &str, track: &str, mime: Option<String>) {
     let pad = element.static_pad(pad).and_downcast::<MoqSrcPad>();
     if let Some(pad) = pad {
         pad.set_track(track, mime);
@@ -55,6 +55,6 @@ pub(super) fn rename(element: &gst::Element, pad: &str, track: &str, mime: Optio
 }
 
 /// Name of the template for pads of a kind.
-pub(super) fn template_name(kind: Kind) -> String {
+pub(crate) fn template_name(kind: Kind) -> String {
     format!("{}_%u", kind.name())
 }

@@ -100,21 +100,15 @@
 //! comes, from the first that the publisher still has; of one in mode `snapshot` the newest value, which
 //! for JSON is written compactly and may have 4 MiB.
 
-mod absence;
 mod catalog;
-mod container;
-mod counters;
-mod elsewhere;
+mod element;
 mod expose;
-mod imp;
+mod message;
 mod pad;
 mod playback;
-mod reader;
-mod records;
-mod reference;
-mod stream;
-mod subscription;
-mod task;
+mod stats;
+mod subscriber;
+mod track;
 mod uri;
 
 use gst::{glib, prelude::*};
@@ -124,7 +118,7 @@ pub use catalog::fuzzing;
 
 glib::wrapper! {
     /// Subscribes to a broadcast of a MoQ relay.
-    pub struct MoqSrc(ObjectSubclass<imp::MoqSrc>) @extends gst::Element, gst::Object,
+    pub struct MoqSrc(ObjectSubclass<element::MoqSrc>) @extends gst::Element, gst::Object,
         @implements gst::URIHandler;
 }
 

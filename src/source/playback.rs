@@ -8,42 +8,42 @@ use std::sync::{
 use gst::{ClockTime, prelude::*};
 
 use crate::{
-    media::incoming::{Join, Timeline},
-    session::{courier::Courier, status},
+    element::{app_queue::Courier, status},
+    media::time::playout::{Join, Timeline},
 };
 
 /// The element's clock while it plays.
 #[derive(Debug, Clone)]
-pub(super) struct RunningClock {
-    pub(super) clock: gst::Clock,
-    pub(super) base_time: ClockTime,
+pub(crate) struct RunningClock {
+    pub(crate) clock: gst::Clock,
+    pub(crate) base_time: ClockTime,
 }
 
 impl RunningClock {
     /// The running time now.
-    pub(super) fn now(&self) -> ClockTime {
+    pub(crate) fn now(&self) -> ClockTime {
         self.clock.time().saturating_sub(self.base_time)
     }
 }
 
 /// What a LATENCY query is answered, in nanoseconds; written by the session, read by the pads.
 #[derive(Debug, Default)]
-pub(super) struct LatencyAnswer(AtomicU64);
+pub(crate) struct LatencyAnswer(AtomicU64);
 
 impl LatencyAnswer {
-    pub(super) fn get(&self) -> ClockTime {
+    pub(crate) fn get(&self) -> ClockTime {
         ClockTime::from_nseconds(self.0.load(Ordering::Relaxed))
     }
 
     /// Returns whether the answer is another one now.
-    pub(super) fn set(&self, latency: ClockTime) -> bool {
+    pub(crate) fn set(&self, latency: ClockTime) -> bool {
         self.0.swap(latency.nseconds(), Ordering::Relaxed) != latency.nseconds()
     }
 }
 
 /// One stay in PLAYING.
-pub(super) struct Playback {
-    pub(super) clock: RunningClock,
+pub(crate) struct Playback {
+    pub(crate) clock: RunningClock,
     /// Shared by the readers alone, all on the runtime's one worker.
     timeline: Mutex<Timeline>,
     answer: Arc<LatencyAnswer>,
@@ -51,7 +51,7 @@ pub(super) struct Playback {
 }
 
 impl Playback {
-    pub(super) fn new(
+    pub(crate) fn new(
         clock: RunningClock,
         latency: ClockTime,
         join: Join,
@@ -66,17 +66,17 @@ impl Playback {
         })
     }
 
-    pub(super) fn timeline(&self) -> MutexGuard<'_, Timeline> {
+    pub(crate) fn timeline(&self) -> MutexGuard<'_, Timeline> {
         self.timeline.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What a LATENCY query is answered.
-    pub(super) fn latency(&self) -> ClockTime {
+    pub(crate) fn latency(&self) -> ClockTime {
         self.answer.get()
     }
 
     /// Does `change` to the timeline and tells what followed from it.
-    pub(super) fn update<T>(&self, change: impl FnOnce(&mut Timeline) -> T) -> T {
+    pub(crate) fn update<T>(&self, change: impl FnOnce(&mut Timeline) -> T) -> T {
         let mut timeline = self.timeline();
         let steps = timeline.steps();
         let result = change(&mut timeline);
@@ -98,7 +98,7 @@ impl Playback {
 }
 
 /// Has the pipeline distribute its latency anew.
-pub(super) fn post_latency(courier: &Arc<Courier>) {
+pub(crate) fn post_latency(courier: &Arc<Courier>) {
     courier.send_newest("latency".into(), |element| {
         let message = gst::message::Latency::builder().src(element).build();
         // Refused only without a bus: then nobody distributes latency.

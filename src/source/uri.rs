@@ -2,14 +2,14 @@
 
 use gst::{glib, subclass::prelude::*};
 
-use super::imp::MoqSrc;
-use crate::session::settings;
+use super::element::MoqSrc;
+use crate::net::config;
 
 impl URIHandlerImpl for MoqSrc {
     const URI_TYPE: gst::URIType = gst::URIType::Src;
 
     fn protocols() -> &'static [&'static str] {
-        &settings::URI_SCHEMES
+        &config::URI_SCHEMES
     }
 
     fn uri(&self) -> Option<String> {

@@ -8,22 +8,26 @@ use serde_json::Value;
 use super::{format::Track, hang, msf};
 use crate::{
     media::{
-        caps::{self, Rendition},
-        codec::Kind,
-        data::LINEAGE,
-        description::{Description, Orientation},
-        incoming::MAX_DELAY,
-        name::{self, Names},
-        reconcile,
+        catalog::{
+            data::LINEAGE,
+            description::{Description, Orientation},
+            name::{self, Names},
+            reconcile,
+        },
+        format::{
+            caps::{self, Rendition},
+            codec::Kind,
+        },
+        time::playout::MAX_DELAY,
     },
-    source::container::Container,
+    source::track::frame_reader::Container,
 };
 
 /// No more renditions of one broadcast are used (as hang's own readers do).
 const MAX_RENDITIONS: usize = 64;
 /// No more entries of one section of a catalog are looked at, whatever is wrong with them: it takes time from all
 /// that shares the runtime.
-pub(super) const MAX_ENTRIES: usize = 512;
+pub(crate) const MAX_ENTRIES: usize = 512;
 /// The renditions of one catalog may refer to this many other broadcasts.
 const MAX_REFERENCES: usize = 16;
 /// What a catalog says of itself is repeated up to this length, in characters.
@@ -31,17 +35,17 @@ const MAX_QUOTE: usize = 200;
 
 /// A catalog entry that can be used.
 #[derive(Debug, Clone)]
-pub(in crate::source) struct Entry {
+pub(crate) struct Entry {
     /// Name of the track.
-    pub(in crate::source) name: String,
-    pub(in crate::source) rendition: Arc<Rendition>,
-    pub(in crate::source) container: Arc<Container>,
-    pub(in crate::source) caps: gst::Caps,
-    pub(in crate::source) tags: gst::TagList,
+    pub(crate) name: String,
+    pub(crate) rendition: Arc<Rendition>,
+    pub(crate) container: Arc<Container>,
+    pub(crate) caps: gst::Caps,
+    pub(crate) tags: gst::TagList,
     /// The other broadcast that has the track.
-    pub(in crate::source) elsewhere: Option<PathOwned>,
+    pub(crate) elsewhere: Option<PathOwned>,
     /// The name of the first of the tracks that it follows, if the publisher says so.
-    pub(in crate::source) lineage: Option<String>,
+    pub(crate) lineage: Option<String>,
 }
 
 impl reconcile::Rendition for Entry {
@@ -61,15 +65,15 @@ impl reconcile::Rendition for Entry {
 }
 
 /// One entry of a catalog, read or not.
-pub(super) struct Found<'a> {
+pub(crate) struct Found<'a> {
     /// Name of the track.
-    pub(super) name: &'a str,
+    pub(crate) name: &'a str,
     /// What the entry says, or why it cannot be read.
-    pub(super) rendition: Result<Rendition, String>,
+    pub(crate) rendition: Result<Rendition, String>,
 }
 
 /// What can be used of a catalog of the broadcast `own`, and why the rest cannot.
-pub(super) fn read(track: Track, own: &Path<'_>, catalog: &Value) -> (Vec<Entry>, Vec<String>) {
+pub(crate) fn read(track: Track, own: &Path<'_>, catalog: &Value) -> (Vec<Entry>, Vec<String>) {
     let mut list = List {
         lineage: catalog[LINEAGE].as_object(),
         orientation: Orientation::of_section(&catalog[Kind::Video.name()]),

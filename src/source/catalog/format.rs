@@ -23,7 +23,7 @@ pub enum CatalogFormat {
 
 /// A track that a catalog can be on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::source) enum Track {
+pub(crate) enum Track {
     Hang,
     /// The same, compressed.
     HangZ,
@@ -32,7 +32,7 @@ pub(in crate::source) enum Track {
 
 impl Track {
     /// The track's name.
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Hang => hang::Catalog::DEFAULT_NAME,
             Self::HangZ => hang::Catalog::COMPRESSED_NAME,
@@ -43,7 +43,7 @@ impl Track {
 
 impl CatalogFormat {
     /// The tracks to try for a broadcast of this name, the best first.
-    pub(super) fn tracks(self, broadcast: &str) -> &'static [Track] {
+    pub(crate) fn tracks(self, broadcast: &str) -> &'static [Track] {
         let suffix = catalog::CatalogFormat::detect(broadcast);
         match (self, suffix) {
             (Self::Hang, _) => &[Track::Hang, Track::HangZ],

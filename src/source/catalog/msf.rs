@@ -12,14 +12,14 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::entries::Found;
-use crate::media::{caps::Rendition, rendition};
+use crate::media::format::{caps::Rendition, rendition};
 
 /// No more initialization data of one track is decoded, in characters of base64: tracks can share
 /// theirs, so that a small catalog could make much work.
 const MAX_INIT: usize = 256 << 10;
 
 /// What the catalog lists, in its order, `most` of it.
-pub(super) fn renditions(catalog: &Value, most: usize) -> impl Iterator<Item = Found<'_>> {
+pub(crate) fn renditions(catalog: &Value, most: usize) -> impl Iterator<Item = Found<'_>> {
     let list = catalog["initDataList"].as_array().into_iter().flatten();
     let inits: HashMap<&str, &Value> = list
         .filter_map(|init| Some((init["id"].as_str()?, init)))
@@ -31,12 +31,12 @@ pub(super) fn renditions(catalog: &Value, most: usize) -> impl Iterator<Item = F
 }
 
 /// How many tracks the catalog lists beyond `most`.
-pub(super) fn left_out(catalog: &Value, most: usize) -> usize {
+pub(crate) fn left_out(catalog: &Value, most: usize) -> usize {
     tracks(catalog).len().saturating_sub(most)
 }
 
 /// What of the catalog as a whole is not followed.
-pub(super) fn limits(catalog: &Value) -> Vec<String> {
+pub(crate) fn limits(catalog: &Value) -> Vec<String> {
     let mut limits = Vec::new();
     if catalog["deltaUpdate"] == true {
         limits
@@ -46,7 +46,7 @@ pub(super) fn limits(catalog: &Value) -> Vec<String> {
 }
 
 /// Whether the broadcast is over: it is complete, and nothing of it can be read any more.
-pub(super) fn is_over(catalog: &Value) -> bool {
+pub(crate) fn is_over(catalog: &Value) -> bool {
     catalog["isComplete"] == true && tracks(catalog).is_empty()
 }
 

@@ -11,7 +11,10 @@ use super::{
     format::Track,
     is_over, msf,
 };
-use crate::media::{caps::Rendition, codec::Kind, name::Names};
+use crate::media::{
+    catalog::name::Names,
+    format::{caps::Rendition, codec::Kind},
+};
 
 const OWN: &str = "room/camera.hang";
 

@@ -1,6 +1,6 @@
 //! Damaged catalogs of the committed corpus; see `tests/fuzz.rs`.
 
-use super::super::fuzzing;
+use crate::source::catalog::fuzzing;
 
 #[path = "../../../../tests/common/mutate.rs"]
 #[allow(dead_code)]

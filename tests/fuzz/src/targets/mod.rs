@@ -8,14 +8,18 @@ use std::{cell::Cell, sync::LazyLock};
 use bytes::Bytes;
 use gst::{ClockTime, glib};
 use gstmoq::media::{
-    annexb,
-    caps::{self, Rendition, Span, Stream},
-    cmaf::{self, Fragments, Init},
-    codec::text::{self, cues},
-    container::Container,
-    description::{Description, Orientation},
-    duration,
-    rendition::{Catalog, SECTIONS},
+    catalog::description::{Description, Orientation},
+    container::{
+        cmaf::{self, Fragments, Init},
+        kind::Container,
+    },
+    format::{
+        annexb,
+        caps::{self, Rendition, Span, Stream},
+        codec::text::{self, cues},
+        duration,
+        rendition::{Catalog, SECTIONS},
+    },
     text::{Markup, vtt},
 };
 use hang::catalog;

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use gst::ClockTime;
 use gstmoq::media::{
-    codec::Kind,
-    incoming::{Join, Timeline, TrackId, Verdict},
-    nanos::nanos,
-    outgoing::{Anchor, Arrival, Before, Continuity, Judgement, Outgoing, Sample},
-    timing::{Format, Times, Timing},
+    format::codec::Kind,
+    time::{
+        nanos::nanos,
+        playout::{Join, Timeline, TrackId, Verdict},
+        publish::{Anchor, Arrival, Before, Continuity, Judgement, Outgoing, Sample},
+        segment::{Format, Times, Timing},
+    },
 };
 
 use super::Choices;

@@ -1,0 +1,8 @@
+//! What both elements share on GStreamer's side.
+
+pub(crate) mod app_queue;
+pub(crate) mod budget;
+pub(crate) mod count;
+pub(crate) mod runtime;
+pub(crate) mod status;
+pub(crate) mod warn_limiter;

@@ -1,0 +1,208 @@
+//! What the user can see of the connection: properties, progress and element messages.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use gst::{glib, prelude::*};
+
+use super::app_queue::Courier;
+use crate::net::{
+    config::Target,
+    connection::Event,
+    error::Error,
+    stats::{Sessions, Statistics},
+};
+
+/// State of the connection to the relay.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
+#[repr(u32)]
+#[enum_type(name = "GstMoqStatus")]
+pub enum Status {
+    /// No connection, and none is being tried.
+    #[default]
+    #[enum_value(name = "Not connected", nick = "disconnected")]
+    Disconnected,
+    /// A connection is being tried, or the next try is waited for.
+    #[enum_value(name = "Connecting, or waiting for the next try", nick = "connecting")]
+    Connecting,
+    /// The session with the relay is up.
+    #[enum_value(name = "Connected", nick = "connected")]
+    Connected,
+}
+
+/// The state behind the properties `status`, `connected` and `moq-version`.
+#[derive(Debug, Default)]
+pub(crate) struct Connection(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    status: Status,
+    version: Option<String>,
+    sessions: Sessions,
+    /// A PROGRESS START was posted and not yet ended.
+    in_progress: bool,
+}
+
+/// The code of the PROGRESS messages.
+const PROGRESS: &str = "connect";
+
+impl Connection {
+    pub(crate) fn status(&self) -> Status {
+        self.state().status
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        self.status() == Status::Connected
+    }
+
+    /// The negotiated MoQ version of the live session.
+    pub(crate) fn version(&self) -> Option<String> {
+        self.state().version.clone()
+    }
+
+    /// What the property `stats` says.
+    pub(crate) fn stats(&self) -> Statistics {
+        self.state().sessions.structure().into()
+    }
+
+    /// A rate of the live session in bits per second, or 0 while it is unknown.
+    pub(crate) fn rate(&self, field: &str) -> u64 {
+        self.state()
+            .sessions
+            .structure()
+            .get(field)
+            .unwrap_or_default()
+    }
+
+    /// Takes in what the link reports and has it told to the application.
+    pub(crate) fn apply(self: &Arc<Self>, event: &Event, courier: &Arc<Courier>) {
+        match event {
+            Event::Connecting { first, serving } => {
+                if *first {
+                    self.begin(courier);
+                }
+                if !serving {
+                    self.set(Status::Connecting, None, Some(courier));
+                }
+            }
+            Event::Leaving => post(courier, "moq-leaving", |s| {
+                s.field("reason", "the relay asks to connect anew")
+            }),
+            Event::Connected { version, gauge } => {
+                self.state().sessions.begin(gauge.clone());
+                self.set(Status::Connected, Some(version.clone()), Some(courier));
+                self.end(courier, gst::ProgressType::Complete, "Connected");
+                let version = version.clone();
+                post(courier, "moq-connected", move |s| {
+                    s.field("version", version)
+                });
+            }
+            Event::Lost {
+                cause,
+                reason,
+                retry,
+                serving,
+            } => {
+                if !serving {
+                    self.state().sessions.end();
+                    self.set(Status::Connecting, None, Some(courier));
+                    let text = format!("{reason}; the next try is in {} ms", retry.as_millis());
+                    self.end(courier, gst::ProgressType::Error, &text);
+                }
+                let (cause, reason, serving) = (cause.nick(), reason.clone(), *serving);
+                let retry = retry.as_millis() as u64;
+                post(courier, "moq-disconnected", move |s| {
+                    let s = s.field("cause", cause).field("reason", reason);
+                    s.field("retry-in-ms", retry).field("serving", serving)
+                });
+            }
+        }
+    }
+
+    /// The run has failed: no try will follow. The one place where a session's error is told.
+    pub(crate) fn fail(self: &Arc<Self>, error: Error, target: Target, courier: &Arc<Courier>) {
+        self.state().sessions.end();
+        let reason = target.redact(&error.to_string());
+        self.end(courier, gst::ProgressType::Error, &reason);
+        self.set(Status::Disconnected, None, Some(courier));
+        courier.send(move |element| error.post(element, |text| target.redact(text)));
+    }
+
+    /// The run has ended on purpose; called from the state change, which notifies by itself.
+    pub(crate) fn reset(&self, element: &gst::Element) {
+        let mut state = self.state();
+        let in_progress = std::mem::take(&mut state.in_progress);
+        let changed = std::mem::take(&mut state.status) != Status::Disconnected;
+        state.version = None;
+        state.sessions = Sessions::default();
+        drop(state);
+        if in_progress {
+            post_progress(element, gst::ProgressType::Canceled, "Stopped");
+        }
+        if changed {
+            notify(element);
+        }
+    }
+
+    fn begin(self: &Arc<Self>, courier: &Arc<Courier>) {
+        let this = self.clone();
+        // Noted where it is posted: what a stop drops was not begun.
+        courier.send(move |element| {
+            this.state().in_progress = true;
+            post_progress(element, gst::ProgressType::Start, "Connecting");
+        });
+    }
+
+    fn end(self: &Arc<Self>, courier: &Arc<Courier>, kind: gst::ProgressType, text: &str) {
+        let (this, text) = (self.clone(), text.to_owned());
+        courier.send(move |element| {
+            if std::mem::take(&mut this.state().in_progress) {
+                post_progress(element, kind, &text);
+            }
+        });
+    }
+
+    fn set(&self, status: Status, version: Option<String>, courier: Option<&Arc<Courier>>) {
+        let mut state = self.state();
+        let changed = state.status != status || state.version != version;
+        state.status = status;
+        state.version = version;
+        drop(state);
+        if let Some(courier) = courier.filter(|_| changed) {
+            courier.send(notify);
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn notify(element: &gst::Element) {
+    for property in ["status", "connected", "moq-version"] {
+        element.notify(property);
+    }
+}
+
+fn post_progress(element: &gst::Element, kind: gst::ProgressType, text: &str) {
+    let message = gst::message::Progress::builder(kind, PROGRESS, text)
+        .src(element)
+        .build();
+    // Refused only without a bus: then nobody asks.
+    let _ = element.post_message(message);
+}
+
+/// Has an element message posted.
+pub(crate) fn post(
+    courier: &Arc<Courier>,
+    name: &'static str,
+    fields: impl FnOnce(gst::structure::Builder) -> gst::structure::Builder + Send + 'static,
+) {
+    courier.send(move |element| {
+        let structure = fields(gst::Structure::builder(name)).build();
+        let message = gst::message::Element::builder(structure)
+            .src(element)
+            .build();
+        // Refused only without a bus: then nobody asks.
+        let _ = element.post_message(message);
+    });
+}

@@ -1,0 +1,6 @@
+//! What a catalog says beyond renditions, and which tracks of two catalogs are the same.
+
+pub mod data;
+pub mod description;
+pub mod name;
+pub mod reconcile;

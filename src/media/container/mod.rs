@@ -1,0 +1,4 @@
+//! How frames are wrapped on the wire.
+
+pub mod cmaf;
+pub mod kind;

@@ -1,0 +1,477 @@
+//! Properties that both elements have, and their validated form.
+
+use std::{fmt, time::Duration};
+
+use moq_net::{Version, cache, origin};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use url::Url;
+
+use super::error::Error;
+use crate::media::catalog::name;
+
+/// The URL schemes that a relay can be reached by, each with its transport.
+const SCHEMES: [&str; 6] = ["https", "http", "moqt", "moql", "wss", "ws"];
+
+/// The schemes of URIs that name a relay and a broadcast, for elements that find sources by them.
+pub(crate) const URI_SCHEMES: [&str; 6] =
+    ["moqt", "moql", "moq+https", "moq+http", "moq+wss", "moq+ws"];
+/// Tells such a URI from one of the web.
+const URI_PREFIX: &str = "moq+";
+/// What is escaped in a fragment: all but unreserved characters and the slash (RFC 3986 section 3.5).
+const ESCAPED: AsciiSet = NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'/');
+
+/// The query parameter that relays read a token from.
+const TOKEN_PARAMETER: &str = "jwt";
+
+/// The first pause between two tries in ms: a relay that only restarts is back soon.
+pub(crate) const RECONNECT_MIN_DELAY: u32 = 100;
+/// The longest pause between two tries in ms.
+pub(crate) const RECONNECT_MAX_DELAY: u32 = 5_000;
+/// A peer that is silent for this long, in ms, is gone.
+pub(crate) const QUIC_IDLE_TIMEOUT: u32 = 3_000;
+/// How often a peer that has nothing to say shows in ms that it lives.
+pub(crate) const QUIC_KEEP_ALIVE: u32 = 1_000;
+
+/// How long a subscriber keeps media, and a publisher those that viewers may come back for, in ns.
+pub(crate) const CACHE_TIME: u64 = 5_000_000_000;
+
+/// Where to connect, how, and what to call the broadcast, as the user set it.
+#[derive(Clone)]
+pub(crate) struct Settings {
+    pub(crate) url: Option<String>,
+    pub(crate) broadcast: Option<String>,
+    pub(crate) token: Option<String>,
+    pub(crate) tls_disable_verify: bool,
+    /// Separated by commas.
+    pub(crate) moq_versions: Option<String>,
+    /// These are in ms.
+    pub(crate) reconnect_timeout: u32,
+    pub(crate) reconnect_min_delay: u32,
+    pub(crate) reconnect_max_delay: u32,
+    pub(crate) quic_idle_timeout: u32,
+    pub(crate) quic_keep_alive: u32,
+    /// In bytes.
+    pub(crate) cache_size: u64,
+    /// In ns.
+    pub(crate) cache_time: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            url: None,
+            broadcast: None,
+            token: None,
+            tls_disable_verify: false,
+            moq_versions: None,
+            reconnect_timeout: 0,
+            reconnect_min_delay: RECONNECT_MIN_DELAY,
+            reconnect_max_delay: RECONNECT_MAX_DELAY,
+            quic_idle_timeout: QUIC_IDLE_TIMEOUT,
+            quic_keep_alive: QUIC_KEEP_ALIVE,
+            cache_size: 0,
+            cache_time: CACHE_TIME,
+        }
+    }
+}
+
+impl Settings {
+    /// The `url` property as it reads back: without its query, which may hold a token, and without
+    /// user and password.
+    pub(crate) fn public_url(&self) -> Option<String> {
+        let url = self.url.as_deref()?;
+        let url = url.split(['?', '#']).next().unwrap_or_default();
+        let Some((scheme, rest)) = url.split_once("://") else {
+            return Some(url.to_owned());
+        };
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let host = authority.rsplit('@').next().unwrap_or_default();
+        Some(format!("{scheme}://{host}{path}"))
+    }
+
+    /// Takes relay and broadcast from a URI such as `moq+https://relay.example/demo#camera`.
+    pub(crate) fn set_uri(&mut self, uri: &str) -> Result<(), String> {
+        let (url, fragment) = uri
+            .split_once('#')
+            .filter(|(_, broadcast)| !broadcast.is_empty())
+            .ok_or("The URI has no broadcast: add its name as \"#name\"")?;
+        let broadcast = percent_decode_str(fragment)
+            .decode_utf8()
+            .map_err(|_| "The name of the broadcast in the URI is not UTF-8")?;
+        self.url = Some(url.strip_prefix(URI_PREFIX).unwrap_or(url).to_owned());
+        self.broadcast = Some(broadcast.into_owned());
+        Ok(())
+    }
+
+    /// The URI that [`Settings::set_uri`] takes, with what [`Settings::public_url`] leaves.
+    pub(crate) fn public_uri(&self) -> Option<String> {
+        let (url, broadcast) = (self.public_url()?, self.broadcast.as_deref()?);
+        let prefix = match url.starts_with("moq") {
+            true => "",
+            false => URI_PREFIX,
+        };
+        let broadcast = utf8_percent_encode(broadcast, &ESCAPED);
+        Some(format!("{prefix}{url}#{broadcast}"))
+    }
+
+    /// Checks the settings once, so that nothing after it has to.
+    pub(crate) fn target(&self) -> Result<Target, Error> {
+        let text = self
+            .url
+            .as_deref()
+            .filter(|url| !url.is_empty())
+            .ok_or_else(|| Error::settings("No relay: set the property \"url\""))?;
+        let mut url = Url::parse(text)
+            .map_err(|err| Error::settings(format!("The property \"url\" is not a URL: {err}")))?;
+        if !SCHEMES.contains(&url.scheme()) {
+            return Err(Error::settings(format!(
+                "The property \"url\" has the scheme \"{}\": use one of {}",
+                url.scheme(),
+                SCHEMES.join(", ")
+            )));
+        }
+        if url.host_str().is_none_or(str::is_empty) {
+            return Err(Error::settings("The property \"url\" has no host"));
+        }
+        let broadcast = self
+            .broadcast
+            .as_deref()
+            .map(|name| name.trim_matches('/'))
+            .filter(|name| !name.is_empty())
+            .ok_or_else(|| Error::settings("No broadcast name: set the property \"broadcast\""))?;
+        if let Some(fault) = name::fault(broadcast) {
+            let text = format!("The name of the broadcast, {broadcast:?}, {fault}");
+            return Err(Error::settings(text));
+        }
+        if let Some(token) = self.token.as_deref().filter(|token| !token.is_empty()) {
+            set_token(&mut url, token);
+        }
+        Ok(Target {
+            url,
+            broadcast: broadcast.to_owned(),
+            tls_disable_verify: self.tls_disable_verify,
+            versions: self.versions()?,
+            patience: self.patience()?,
+            cache: Cache {
+                bytes: self.cache_size,
+                time: Duration::from_nanos(self.cache_time),
+            },
+        })
+    }
+
+    fn versions(&self) -> Result<Vec<Version>, Error> {
+        let names = self.moq_versions.as_deref().unwrap_or_default().split(',');
+        let names = names.map(str::trim).filter(|name| !name.is_empty());
+        names
+            .map(|name| {
+                name.parse().map_err(|_| {
+                    let known: Vec<_> = Version::names().collect();
+                    Error::settings(format!(
+                        "The property \"moq-versions\" has the unknown version \"{name}\": use some of {}",
+                        known.join(", ")
+                    ))
+                })
+            })
+            .collect()
+    }
+
+    fn patience(&self) -> Result<Patience, Error> {
+        if self.reconnect_min_delay > self.reconnect_max_delay {
+            return Err(Error::settings(
+                "The property \"reconnect-min-delay\" is larger than \"reconnect-max-delay\"",
+            ));
+        }
+        if self.quic_keep_alive >= self.quic_idle_timeout {
+            return Err(Error::settings(
+                "The property \"quic-keep-alive\" must be less than \"quic-idle-timeout\", or a live peer is given up",
+            ));
+        }
+        let ms = |ms: u32| Duration::from_millis(ms.into());
+        Ok(Patience {
+            give_up: Some(ms(self.reconnect_timeout)).filter(|timeout| !timeout.is_zero()),
+            min_delay: ms(self.reconnect_min_delay),
+            max_delay: ms(self.reconnect_max_delay),
+            idle_timeout: ms(self.quic_idle_timeout),
+            keep_alive: ms(self.quic_keep_alive),
+        })
+    }
+}
+
+/// How long a peer may be silent, and how soon and how long it is dialled again.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// Time without a session after which no further try is made; `None` is for ever.
+    pub(crate) give_up: Option<Duration>,
+    pub(crate) min_delay: Duration,
+    pub(crate) max_delay: Duration,
+    pub(crate) idle_timeout: Duration,
+    /// Zero sends none.
+    pub(crate) keep_alive: Duration,
+}
+
+fn set_token(url: &mut Url, token: &str) {
+    let others: Vec<(String, String)> = url
+        .query_pairs()
+        .filter(|(name, _)| name != TOKEN_PARAMETER)
+        .map(|(name, value)| (name.into_owned(), value.into_owned()))
+        .collect();
+    url.query_pairs_mut()
+        .clear()
+        .extend_pairs(others)
+        .append_pair(TOKEN_PARAMETER, token);
+}
+
+/// Validated settings of one run.
+#[derive(Clone)]
+pub(crate) struct Target {
+    pub(crate) url: Url,
+    pub(crate) broadcast: String,
+    pub(crate) tls_disable_verify: bool,
+    /// The MoQ versions that are offered; none stands for all.
+    pub(crate) versions: Vec<Version>,
+    pub(crate) patience: Patience,
+    pub(crate) cache: Cache,
+}
+
+/// What is kept of the media that were sent or received.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cache {
+    /// Beside the newest group of each track, which is always kept.
+    pub(crate) bytes: u64,
+    pub(crate) time: Duration,
+}
+
+/// The least and the most that one end sends ahead of the other, in bytes; the most is the library's
+/// default.
+const MIN_WINDOW: u64 = 1 << 20;
+const MAX_WINDOW: u64 = 64 << 20;
+
+impl Cache {
+    /// What a peer may send ahead of its readers: it is kept, too.
+    pub(crate) fn receive_window(self) -> u64 {
+        self.bytes.clamp(MIN_WINDOW, MAX_WINDOW)
+    }
+
+    /// What is sent but not acknowledged: it is kept beside the cache.
+    pub(crate) fn send_window(self) -> u64 {
+        (self.bytes / 8).clamp(MIN_WINDOW, MAX_WINDOW)
+    }
+
+    /// An origin that keeps no more than this; needs the runtime's context.
+    pub(crate) fn origin(self) -> origin::Producer {
+        let pool = cache::Config::default()
+            .with_capacity(self.bytes)
+            .with_expiry(self.time);
+        let mut config = origin::Config::default();
+        config.pool = cache::Pool::new(pool);
+        moq_tokio::origin::spawn_config(config)
+    }
+}
+
+impl Target {
+    /// Scheme, host and port: what may be shown and logged of the URL.
+    pub(crate) fn endpoint(&self) -> String {
+        let host = self.url.host_str().unwrap_or_default();
+        match self.url.port() {
+            Some(port) => format!("{}://{host}:{port}", self.url.scheme()),
+            None => format!("{}://{host}", self.url.scheme()),
+        }
+    }
+
+    /// `url`, which a relay named on its own host, with our token unless it brings one.
+    pub(crate) fn admit(&self, mut url: Url) -> Url {
+        let token = |url: &Url| {
+            let mut pairs = url.query_pairs();
+            let found = pairs.find(|(name, _)| name == TOKEN_PARAMETER);
+            found.map(|(_, token)| token.into_owned())
+        };
+        if let Some(ours) = token(&self.url)
+            && token(&url).is_none()
+            && url.host() == self.url.host()
+        {
+            set_token(&mut url, &ours);
+        }
+        url
+    }
+
+    /// `text` with every secret of the URL blotted out.
+    pub(crate) fn redact(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        let query = self.url.query().unwrap_or_default();
+        let is_token = |name: &str| name == TOKEN_PARAMETER;
+        let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+        let encoded = pairs
+            .filter(|(name, _)| is_token(name))
+            .map(|(_, token)| token.to_owned());
+        let decoded = self.url.query_pairs().filter(|(name, _)| is_token(name));
+        let decoded = decoded.map(|(_, token)| token.into_owned());
+        let whole = [query, self.url.password().unwrap_or_default()].map(str::to_owned);
+        for secret in whole.into_iter().chain(encoded).chain(decoded) {
+            if !secret.is_empty() {
+                text = text.replace(&secret, "***");
+            }
+        }
+        text
+    }
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}", self.broadcast, self.endpoint())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(url: &str, token: Option<&str>) -> Settings {
+        Settings {
+            url: Some(url.into()),
+            broadcast: Some("room/camera".into()),
+            token: token.map(Into::into),
+            ..Settings::default()
+        }
+    }
+
+    #[test]
+    fn a_broadcast_has_no_control_characters_in_its_name() {
+        for (name, fine) in [("room/my cam", true), ("a\nb", false), ("\u{7f}", false)] {
+            let mut settings = settings("https://relay.example", None);
+            settings.broadcast = Some(name.into());
+            assert_eq!(settings.target().is_ok(), fine, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_url_reads_back_without_its_query() {
+        let settings = settings("https://relay.example/demo?jwt=secret#part", None);
+        assert_eq!(
+            settings.public_url().as_deref(),
+            Some("https://relay.example/demo")
+        );
+        let settings = self::settings("https://user:pass@relay.example:4443/demo", None);
+        assert_eq!(
+            settings.public_url().as_deref(),
+            Some("https://relay.example:4443/demo")
+        );
+    }
+
+    #[test]
+    fn a_uri_names_relay_and_broadcast() {
+        let mut settings = Settings::default();
+        for (uri, url) in [
+            (
+                "moq+https://relay.example/demo#room/my%20cam",
+                "https://relay.example/demo",
+            ),
+            (
+                "moqt://relay.example:4443#room/my%20cam",
+                "moqt://relay.example:4443",
+            ),
+        ] {
+            settings.set_uri(uri).expect(uri);
+            assert_eq!(settings.url.as_deref(), Some(url));
+            assert_eq!(settings.broadcast.as_deref(), Some("room/my cam"));
+            assert_eq!(settings.public_uri().as_deref(), Some(uri));
+        }
+        settings
+            .set_uri("moq+https://relay.example/?jwt=secret#camera")
+            .expect("a URI with a token");
+        let target = settings.target().expect("valid settings");
+        assert_eq!(target.url.query(), Some("jwt=secret"));
+        let public = settings.public_uri().expect("a URI");
+        assert_eq!(public, "moq+https://relay.example/#camera");
+        for broken in ["moqt://relay.example", "moqt://relay#", "moqt://relay#%ff"] {
+            assert!(settings.set_uri(broken).is_err(), "{broken}");
+        }
+    }
+
+    #[test]
+    fn the_token_replaces_the_one_of_the_url() {
+        let target = settings("https://relay.example/?jwt=old&x=1", Some("new"))
+            .target()
+            .expect("valid settings");
+        assert_eq!(target.url.query(), Some("x=1&jwt=new"));
+    }
+
+    #[test]
+    fn the_token_goes_along_on_the_same_host_alone() {
+        let target = settings("https://relay.example/?jwt=ours&x=1", None)
+            .target()
+            .expect("valid settings");
+        for (named, dialled) in [
+            (
+                "https://relay.example:4443/a?b=c",
+                "https://relay.example:4443/a?b=c&jwt=ours",
+            ),
+            (
+                "https://relay.example/?jwt=theirs",
+                "https://relay.example/?jwt=theirs",
+            ),
+            ("https://other.example/", "https://other.example/"),
+        ] {
+            let named = named.parse().expect("a URL");
+            assert_eq!(target.admit(named).as_str(), dialled);
+        }
+    }
+
+    #[test]
+    fn no_view_of_a_target_shows_its_token() {
+        let target = settings("https://u:pass@relay.example:4443/?jwt=secret", None)
+            .target()
+            .expect("valid settings");
+        assert_eq!(target.endpoint(), "https://relay.example:4443");
+        assert!(!format!("{target:?}").contains("secret"));
+        assert_eq!(
+            target.redact("GET /?jwt=secret by pass"),
+            "GET /?*** by ***"
+        );
+    }
+
+    #[test]
+    fn versions_are_offered_by_name() {
+        for (names, count) in [
+            (None, 0),
+            (Some(""), 0),
+            (Some("moq-lite-06, moq-transport-17,"), 2),
+        ] {
+            let settings = Settings {
+                moq_versions: names.map(Into::into),
+                ..settings("https://relay.example", None)
+            };
+            let target = settings.target().expect("valid settings");
+            assert_eq!(target.versions.len(), count, "{names:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        for (url, hint) in [
+            ("", "set the property \"url\""),
+            ("relay", "not a URL"),
+            ("ftp://relay", "use one of https"),
+            ("https:///", "not a URL"),
+        ] {
+            let err = settings(url, None).target().expect_err(url);
+            assert!(err.to_string().contains(hint), "{url}: {err}");
+        }
+        let unnamed = Settings {
+            broadcast: Some("/".into()),
+            ..settings("https://relay", None)
+        };
+        let err = unnamed.target().expect_err("no name");
+        assert!(err.to_string().contains("broadcast"), "{err}");
+        let deaf = Settings {
+            quic_keep_alive: QUIC_IDLE_TIMEOUT,
+            ..settings("https://relay", None)
+        };
+        let err = deaf.target().expect_err("no keep-alive in time");
+        assert!(err.to_string().contains("quic-keep-alive"), "{err}");
+    }
+}

@@ -1,0 +1,364 @@
+//! The connection to a relay: dialled, lost, and dialled again by a loop of our own.
+//!
+//! The library's own loop reports neither why a dial failed nor when the next one comes.
+
+use std::time::Duration;
+
+use moq_net::goaway::{self, Goaway};
+use moq_tokio::{Client, Redirect};
+use tokio::time::Instant;
+use url::Url;
+
+use super::{
+    config::{Patience, Target},
+    dial::{Dialer, GOODBYE},
+    error::Error,
+    failure::Cause,
+    stats::Gauge,
+};
+
+/// How long a session that hands over is kept at most, so that what it has begun is completed.
+const HANDOVER: Duration = Duration::from_secs(10);
+/// How long a relay has to send a new session away.
+const SCOUTING: Duration = Duration::from_millis(300);
+
+/// Bounds the goodbye where no session serves: who has not answered so far has little to hear.
+const ADIEU: Duration = Duration::from_millis(50);
+
+/// Why a new session is no session.
+const SENT_AWAY: &str = "the relay asks it to leave at once";
+
+/// What becomes of the connection.
+#[derive(Debug, Clone)]
+pub(crate) enum Event {
+    /// A dial begins; `first` is the first one of the run, `serving` says that the session before
+    /// still serves.
+    Connecting { first: bool, serving: bool },
+    /// The session is up and speaks `version`.
+    Connected { version: String, gauge: Gauge },
+    /// The relay asks to leave: the next dial begins while the session serves on.
+    Leaving,
+    /// A try has failed or a session ended; the next dial begins after `retry`. `serving` says that
+    /// the session before still serves.
+    Lost {
+        cause: Cause,
+        reason: String,
+        retry: Duration,
+        serving: bool,
+    },
+}
+
+/// One element's connection, for the length of a run.
+pub(crate) struct Link {
+    target: Target,
+    dialer: Dialer,
+    /// Where the next dial goes: a relay may have named another place.
+    url: Url,
+    state: State,
+    /// The session that hands over to the next one, until it has completed what it had begun.
+    leaving: Option<(moq_tokio::Connection, Instant)>,
+    pause: Duration,
+    first: bool,
+    /// Since when there is no session.
+    down: Instant,
+}
+
+enum State {
+    /// Nothing until the next dial is due.
+    Waiting(Instant),
+    /// Finding out whether the next session would be sent away, too, before media move to it.
+    Scouting(moq_tokio::Connection),
+    /// Until when such a session can be sent away.
+    Watching(Live, Instant),
+    Dialing(moq_tokio::Connection),
+    Live(Live),
+}
+
+/// A session that is up.
+struct Live {
+    connection: moq_tokio::Connection,
+    since: Instant,
+    /// Tells that the relay asks to leave, also after the session has ended for it.
+    goaway: Option<goaway::Consumer>,
+}
+
+impl Live {
+    fn new(connection: moq_tokio::Connection) -> Self {
+        Self {
+            goaway: connection.draining(),
+            since: Instant::now(),
+            connection,
+        }
+    }
+}
+
+/// What ends a session's tenure.
+enum End {
+    Closed(moq_tokio::Result<()>),
+    /// The relay asks to leave, and serves on until the next session is up.
+    Handover(Goaway),
+}
+
+impl Link {
+    /// Binds the socket; `attach` says what every session publishes or subscribes.
+    ///
+    /// Needs the runtime's context.
+    pub(crate) fn new(
+        target: Target,
+        attach: impl Fn(Client) -> Client + Send + 'static,
+    ) -> Result<Self, Error> {
+        Ok(Self {
+            dialer: Dialer::new(&target, attach).map_err(Error::Setup)?,
+            url: target.url.clone(),
+            state: State::Waiting(Instant::now()),
+            leaving: None,
+            pause: target.patience.min_delay,
+            first: true,
+            down: Instant::now(),
+            target,
+        })
+    }
+
+    /// The next change of the connection, or the error that no further dial can mend.
+    ///
+    /// Cancel safe.
+    pub(crate) async fn next(&mut self) -> Result<Event, Error> {
+        loop {
+            let step = match &self.leaving {
+                None => step(&self.state).await,
+                Some((old, until)) => tokio::select! {
+                    biased;
+                    _ = left(old, *until) => {
+                        self.leaving = None;
+                        if matches!(self.state, State::Live(_)) {
+                            continue;
+                        }
+                        return Ok(self.gone());
+                    }
+                    step = step(&self.state) => step,
+                },
+            };
+            if let Some(event) = self.take(step)? {
+                return Ok(event);
+            }
+        }
+    }
+
+    fn take(&mut self, step: Step) -> Result<Option<Event>, Error> {
+        let event = match step {
+            Step::Due if self.leaving.is_some() => {
+                self.state = State::Scouting(self.dialer.scout(&self.url));
+                return Ok(None);
+            }
+            Step::Due => match self.dialer.renew(&self.target, self.pause) {
+                Ok(()) => self.dial(),
+                Err(err) => self.lost(err)?,
+            },
+            Step::Scouted(Ok(connection)) => {
+                let until = Instant::now() + SCOUTING;
+                self.state = State::Watching(Live::new(connection), until);
+                return Ok(None);
+            }
+            Step::Watched(Fate::SentAway) => {
+                self.lost(moq_tokio::Error::Reconnect(SENT_AWAY.into()))?
+            }
+            Step::Watched(Fate::Kept) => self.dial(),
+            Step::Dialed(Ok(connection)) => {
+                let version = connection
+                    .version()
+                    .map(|version| version.to_string())
+                    .unwrap_or_default();
+                let gauge = Gauge(connection.monitor());
+                self.state = State::Live(Live::new(connection));
+                Event::Connected { version, gauge }
+            }
+            Step::Dialed(Err(err)) | Step::Scouted(Err(err)) => {
+                let err = self.verdict(err)?;
+                // The place that a relay named may be gone: the configured one is the way back.
+                self.url = self.target.url.clone();
+                self.lost(err)?
+            }
+            Step::Ended(since, End::Handover(goaway)) => {
+                let url = Redirect::SameHost.resolve(goaway.uri(), &self.url);
+                self.url = self.target.admit(url);
+                let handover = goaway.timeout().map_or(HANDOVER, |cap| cap.min(HANDOVER));
+                // A relay that hands over again and again is not dialled without a pause.
+                let pause = match self.settle(since) {
+                    true => Duration::ZERO,
+                    false => self.next_pause(),
+                };
+                let next = State::Waiting(Instant::now() + pause);
+                if let State::Live(live) = std::mem::replace(&mut self.state, next) {
+                    self.leaving = Some((live.connection, Instant::now() + handover));
+                }
+                Event::Leaving
+            }
+            Step::Ended(since, End::Closed(closed)) => {
+                self.down = Instant::now();
+                self.settle(since);
+                match closed {
+                    Ok(()) => self.lost(moq_tokio::Error::Stopped)?,
+                    Err(err) => {
+                        let err = self.verdict(err)?;
+                        self.lost(err)?
+                    }
+                }
+            }
+        };
+        Ok(Some(event))
+    }
+
+    /// The error that ends the run, or that of a try: a place that a relay named has no last word.
+    fn verdict(&mut self, error: moq_tokio::Error) -> Result<moq_tokio::Error, Error> {
+        let verdict = Error::terminal(error.clone());
+        if self.url == self.target.url {
+            return verdict;
+        }
+        if verdict.is_err() {
+            self.url = self.target.url.clone();
+        }
+        Ok(error)
+    }
+
+    fn dial(&mut self) -> Event {
+        self.state = State::Dialing(self.dialer.dial(&self.url));
+        Event::Connecting {
+            first: std::mem::take(&mut self.first),
+            serving: self.leaving.is_some(),
+        }
+    }
+
+    /// Whether a session was worth its dial: a relay that accepts and closes at once is no better
+    /// than one that refuses.
+    fn settle(&mut self, since: Instant) -> bool {
+        let Patience {
+            min_delay,
+            max_delay,
+            ..
+        } = self.target.patience;
+        let settled = since.elapsed() > max_delay;
+        if settled {
+            self.pause = min_delay;
+        }
+        settled
+    }
+
+    /// Ends the session so that the peer knows at once.
+    pub(crate) async fn close(self) {
+        let serves = matches!(self.state, State::Live(_)) || self.leaving.is_some();
+        let bound = if serves { GOODBYE } else { ADIEU };
+        let goodbye = async {
+            if let State::Dialing(connection) | State::Live(Live { connection, .. }) = self.state {
+                // An error here says that there was nobody left to take leave of.
+                let _ = connection.close().await;
+            }
+            drop(self.leaving);
+            self.dialer.close().await;
+        };
+        let _ = tokio::time::timeout(bound, goodbye).await;
+    }
+
+    /// The session that handed over has ended before the next one was up.
+    fn gone(&mut self) -> Event {
+        self.down = Instant::now();
+        let retry = match self.state {
+            State::Waiting(due) => due.saturating_duration_since(self.down),
+            _ => Duration::ZERO,
+        };
+        Event::Lost {
+            cause: Cause::Other,
+            reason: "The session that was to hand over has ended before the next one was up".into(),
+            retry,
+            serving: false,
+        }
+    }
+
+    fn lost(&mut self, error: moq_tokio::Error) -> Result<Event, Error> {
+        let patience = self.target.patience;
+        let cause = Cause::of(&error);
+        let reason = self.target.redact(&cause.describe(&error));
+        let (retry, serving) = (self.next_pause(), self.leaving.is_some());
+        if let Some(within) = patience.give_up
+            && !serving
+            && self.down.elapsed() + retry > within
+        {
+            return Err(Error::GivenUp {
+                within,
+                cause,
+                reason,
+            });
+        }
+        self.state = State::Waiting(Instant::now() + retry);
+        Ok(Event::Lost {
+            cause,
+            reason,
+            retry,
+            serving,
+        })
+    }
+
+    /// The pause before the next dial; the one after it is twice as long.
+    fn next_pause(&mut self) -> Duration {
+        let pause = self.pause;
+        self.pause = (pause * 2).min(self.target.patience.max_delay);
+        // Half of it is random, so that a fleet does not dial a restarted relay in step.
+        pause.mul_f64(0.5 + fastrand::f64() / 2.0)
+    }
+}
+
+/// What happens to a connection by itself.
+enum Step {
+    /// It is time to dial.
+    Due,
+    Scouted(moq_tokio::Result<moq_tokio::Connection>),
+    Watched(Fate),
+    Dialed(moq_tokio::Result<moq_tokio::Connection>),
+    /// A session that was up since then.
+    Ended(Instant, End),
+}
+
+/// What becomes of a new session.
+enum Fate {
+    Kept,
+    /// The relay asked it to leave at once, as one does that ends.
+    SentAway,
+}
+
+async fn step(state: &State) -> Step {
+    match state {
+        State::Waiting(due) => {
+            tokio::time::sleep_until(*due).await;
+            Step::Due
+        }
+        State::Scouting(connection) => Step::Scouted(connection.clone().established().await),
+        State::Watching(live, until) => {
+            let asked = tokio::time::timeout_at(*until, asked_to_leave(live)).await;
+            Step::Watched(match asked {
+                Ok(Some(_)) => Fate::SentAway,
+                Ok(None) | Err(_) => Fate::Kept,
+            })
+        }
+        State::Dialing(connection) => Step::Dialed(connection.clone().established().await),
+        State::Live(live) => {
+            let end = tokio::select! {
+                biased;
+                Some(goaway) = asked_to_leave(live) => End::Handover(goaway),
+                closed = live.connection.closed() => End::Closed(closed),
+            };
+            Step::Ended(live.since, end)
+        }
+    }
+}
+
+async fn asked_to_leave(live: &Live) -> Option<Goaway> {
+    live.goaway.as_ref()?.recv().await
+}
+
+/// Returns when a session that hands over has ended, or was given long enough.
+async fn left(connection: &moq_tokio::Connection, until: Instant) {
+    // Its end is what was asked for, however it comes.
+    let _ = tokio::time::timeout_at(until, connection.closed()).await;
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,125 @@
+//! The socket that sessions are dialled from, and what each session publishes or subscribes.
+
+use std::{net::SocketAddr, time::Duration};
+
+use moq_tokio::{Client, Connection, Restart, connect, quic};
+use tokio::{task::JoinSet, time::timeout};
+use url::Url;
+
+use super::config::Target;
+
+/// Bounds one dial with its handshake; a shorter one would fail on a path of 500 ms.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(3);
+/// Bounds it after tries in vain, for machines and paths on which a handshake takes longer; more would
+/// delay the next try behind QUIC's growing retransmission timeouts.
+const LONGEST_DIAL: Duration = Duration::from_secs(6);
+/// Bounds the goodbye of a socket's sessions, so that a stop fits the state change's own bound.
+pub(super) const GOODBYE: Duration = Duration::from_millis(500);
+
+/// Dials sessions, all from one socket until it is renewed.
+pub(super) struct Dialer {
+    attach: Box<dyn Fn(Client) -> Client + Send>,
+    client: Client,
+    /// Publishes and subscribes nothing.
+    scout: Client,
+    /// Nothing was dialled from the socket yet.
+    fresh: bool,
+    /// Sockets that take leave of their sessions.
+    retired: JoinSet<()>,
+}
+
+impl Dialer {
+    /// Binds the socket; `attach` says what every session publishes or subscribes.
+    ///
+    /// Needs the runtime's context.
+    pub(super) fn new(
+        target: &Target,
+        attach: impl Fn(Client) -> Client + Send + 'static,
+    ) -> moq_tokio::Result<Self> {
+        let scout = bind(target, DIAL_TIMEOUT)?;
+        Ok(Self {
+            client: media_client(&scout, &attach),
+            scout,
+            attach: Box::new(attach),
+            fresh: true,
+            retired: JoinSet::new(),
+        })
+    }
+
+    /// Has the next session dialled from a socket of its own; on failure the one before stays.
+    ///
+    /// After a longer `pause` a dial gets more time.
+    ///
+    /// A socket whose reader has failed dials in vain for ever, and a NAT on the way may hold on to
+    /// what has become of its port.
+    pub(super) fn renew(&mut self, target: &Target, pause: Duration) -> moq_tokio::Result<()> {
+        if self.fresh {
+            return Ok(());
+        }
+        let scout = bind(target, (DIAL_TIMEOUT + pause * 4).min(LONGEST_DIAL))?;
+        self.client = media_client(&scout, &self.attach);
+        let old = std::mem::replace(&mut self.scout, scout);
+        self.fresh = true;
+        while self.retired.try_join_next().is_some() {}
+        self.retired.spawn(async move {
+            // What is left after that ends by itself, as its peer has been told.
+            let _ = timeout(GOODBYE, old.close()).await;
+        });
+        Ok(())
+    }
+
+    /// Dials a session for media.
+    pub(super) fn dial(&mut self, url: &Url) -> Connection {
+        self.fresh = false;
+        self.client.connect(url.clone())
+    }
+
+    /// Dials a session that only finds out how it is received.
+    pub(super) fn scout(&mut self, url: &Url) -> Connection {
+        self.fresh = false;
+        self.scout.connect(url.clone())
+    }
+
+    /// Ends all sessions so that their peers know at once; to be bounded by the caller.
+    pub(super) async fn close(mut self) {
+        drop(self.client);
+        self.scout.close().await;
+        while self.retired.join_next().await.is_some() {}
+    }
+}
+
+fn media_client(plain: &Client, attach: impl Fn(Client) -> Client) -> Client {
+    // Without it a relay that is leaving would take the session with it at once.
+    attach(plain.clone()).with_restart(Restart::Wait)
+}
+
+fn bind(target: &Target, timeout: Duration) -> moq_tokio::Result<Client> {
+    let any = ([0, 0, 0, 0], 0).into();
+    // Hosts without IPv6 refuse the dual-stack default.
+    client(target, None, timeout).or_else(|_| client(target, Some(any), timeout))
+}
+
+fn client(
+    target: &Target,
+    bind: Option<SocketAddr>,
+    timeout: Duration,
+) -> moq_tokio::Result<Client> {
+    let mut connect = connect::Config::default();
+    connect.bind = bind;
+    connect.timeout = timeout;
+    connect.once = Some(true);
+    connect.version = target.versions.clone();
+    if target.tls_disable_verify {
+        connect.tls.insecure = Some(true);
+    }
+    // One lost race would give TCP the lead on that host for the rest of the process.
+    connect.websocket.enabled = Some(matches!(target.url.scheme(), "ws" | "wss"));
+    let mut quic = quic::Config::default();
+    quic.idle_timeout = target.patience.idle_timeout;
+    quic.keep_alive = target.patience.keep_alive;
+    // Larger packets where the way takes them: each costs as much as a small one.
+    quic.mtu_discovery = Some(true);
+    quic.receive_window = Some(target.cache.receive_window());
+    quic.send_window = Some(target.cache.send_window());
+    connect.init(quic)
+}

@@ -1,0 +1,9 @@
+//! MoQ without pads: configuration, the connection and its failures, statistics.
+
+pub(crate) mod config;
+pub(crate) mod connection;
+mod dial;
+pub(crate) mod error;
+pub(crate) mod failure;
+pub(crate) mod log;
+pub(crate) mod stats;

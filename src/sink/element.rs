@@ -1,0 +1,449 @@
+//! The element: properties, states, request pads, and what it answers as a sink.
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc, LazyLock, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use gst::{glib, prelude::*, subclass::prelude::*};
+use tokio::sync::mpsc;
+
+use super::{
+    CAT, MoqSinkPad,
+    bus::Messages,
+    pad::clock_sync::Playing,
+    publisher::{self, Session},
+    run::Run,
+};
+use crate::{
+    element::{
+        runtime::Task,
+        status::{Connection, Status},
+    },
+    media::format::codec,
+    net::{
+        config::{self, Target},
+        error::Error,
+        stats::Statistics,
+    },
+};
+
+/// The defaults of the properties.
+const CACHE_SIZE: u64 = 64 << 20;
+const MAX_BYTES: u32 = 10 << 20;
+const MAX_TIME: gst::ClockTime = gst::ClockTime::SECOND;
+const DRAIN_TIMEOUT: u32 = 5000;
+const MAX_AGE: u32 = 300;
+
+#[derive(glib::Properties, Default)]
+#[properties(wrapper_type = super::MoqSink)]
+pub struct MoqSink {
+    #[property(name = "url", type = Option<String>, get = Self::url, set = Self::set_url,
+        nick = "URL", blurb = "URL of the relay (https, http for local development, moqt, moql, wss, ws) with the path to publish under; reads back without its query, which may hold a token", mutable_ready)]
+    #[property(name = "broadcast", type = Option<String>, get = Self::broadcast, set = Self::set_broadcast,
+        nick = "Broadcast", blurb = "Name of the broadcast at the relay", mutable_ready)]
+    #[property(name = "token", type = Option<String>, set = Self::set_token,
+        nick = "Token", blurb = "Access token for the relay; replaces the one in the URL and cannot be read back", mutable_ready)]
+    #[property(name = "tls-disable-verify", type = bool, get = |imp: &Self| imp.settings().session.tls_disable_verify, set = Self::set_tls_disable_verify,
+        nick = "Disable TLS verification", blurb = "Accept any certificate of the relay; for tests only", mutable_ready)]
+    #[property(name = "moq-versions", type = Option<String>, get = |imp: &Self| imp.settings().session.moq_versions.clone(), set = |imp: &Self, versions| imp.settings().session.moq_versions = versions,
+        nick = "MoQ versions", blurb = "MoQ versions that are offered to the relay, separated by commas, such as moq-lite-06,moq-transport-17 (NULL or empty = all that are known)", mutable_ready)]
+    #[property(name = "reconnect-timeout", type = u32, get = |imp: &Self| imp.settings().session.reconnect_timeout, set = |imp: &Self, ms| imp.settings().session.reconnect_timeout = ms,
+        nick = "Reconnect timeout", blurb = "After how many milliseconds without a connection no further try is made, which ends in an error; a try lasts 3 s at most (0 = tries for ever)", mutable_ready)]
+    #[property(name = "reconnect-min-delay", type = u32, get = |imp: &Self| imp.settings().session.reconnect_min_delay, set = |imp: &Self, ms| imp.settings().session.reconnect_min_delay = ms,
+        minimum = 10, maximum = 600_000, default = config::RECONNECT_MIN_DELAY,
+        nick = "Reconnect minimum delay", blurb = "Pause before the first new try to connect, in milliseconds; it doubles with each further one, and a random half of it is left out", mutable_ready)]
+    #[property(name = "reconnect-max-delay", type = u32, get = |imp: &Self| imp.settings().session.reconnect_max_delay, set = |imp: &Self, ms| imp.settings().session.reconnect_max_delay = ms,
+        minimum = 10, maximum = 600_000, default = config::RECONNECT_MAX_DELAY,
+        nick = "Reconnect maximum delay", blurb = "Longest pause between two tries to connect, in milliseconds", mutable_ready)]
+    #[property(name = "quic-idle-timeout", type = u32, get = |imp: &Self| imp.settings().session.quic_idle_timeout, set = |imp: &Self, ms| imp.settings().session.quic_idle_timeout = ms,
+        minimum = 100, maximum = 600_000, default = config::QUIC_IDLE_TIMEOUT,
+        nick = "QUIC idle timeout", blurb = "A relay that is silent for this many milliseconds is given up, and dialled again", mutable_ready)]
+    #[property(name = "quic-keep-alive", type = u32, get = |imp: &Self| imp.settings().session.quic_keep_alive, set = |imp: &Self, ms| imp.settings().session.quic_keep_alive = ms,
+        maximum = 600_000, default = config::QUIC_KEEP_ALIVE,
+        nick = "QUIC keep-alive", blurb = "Interval in milliseconds of packets that keep an idle connection alive (0 = none); must be less than quic-idle-timeout", mutable_ready)]
+    #[property(name = "sync", type = bool, get, set, member = sync, default = true,
+        nick = "Sync", blurb = "Pace input that comes faster than real time by the clock; live input passes at once", mutable_playing)]
+    #[property(name = "max-bytes", type = u32, get, set, member = max_bytes, default = MAX_BYTES,
+        nick = "Max. bytes", blurb = "How many bytes of a track may wait until they are handed to the network: a file waits then, live input loses its oldest group (0 = unlimited)", mutable_ready)]
+    #[property(name = "max-time", type = u64, get, set, member = max_time, default = MAX_TIME.nseconds(),
+        nick = "Max. time", blurb = "How many nanoseconds of a track may wait until they are handed to the network, as max-bytes (0 = unlimited)", mutable_ready)]
+    #[property(name = "drain-timeout", type = u32, get, set, member = drain_timeout, default = DRAIN_TIMEOUT,
+        nick = "Drain timeout", blurb = "How many milliseconds EOS waits at most until all was delivered to the relay (0 = not at all)", mutable_ready)]
+    #[property(name = "max-age", type = u32, get, set, member = max_age, default = MAX_AGE,
+        nick = "Max. age", blurb = "How many milliseconds of live pictures may come before the rest of an older group is dropped that the network has not carried, and five times as many of sound; viewers that are less patient have it dropped earlier (0 = as late as viewers want it). What does not come live is never dropped by it", mutable_ready)]
+    #[property(name = "cache-size", type = u64, get = |imp: &Self| imp.settings().session.cache_size, set = |imp: &Self, bytes| imp.settings().session.cache_size = bytes,
+        default = CACHE_SIZE, nick = "Cache size", blurb = "How many bytes of media for viewers that come or come back are kept, beside the newest group of each track", mutable_ready)]
+    #[property(name = "cache-time", type = u64, get = |imp: &Self| imp.settings().session.cache_time, set = |imp: &Self, time| imp.settings().session.cache_time = time,
+        minimum = 1_000_000, default = config::CACHE_TIME, nick = "Cache time", blurb = "How many nanoseconds media for viewers that come or come back are kept, beside the newest group of each track", mutable_ready)]
+    settings: Mutex<Settings>,
+    #[property(name = "status", type = Status, get = |imp: &Self| imp.connection.status(),
+        nick = "Status", blurb = "State of the connection to the relay", builder(Status::default()))]
+    #[property(name = "connected", type = bool, get = |imp: &Self| imp.connection.is_connected(),
+        nick = "Connected", blurb = "Whether the connection to the relay is up")]
+    #[property(name = "moq-version", type = Option<String>, get = |imp: &Self| imp.connection.version(),
+        nick = "MoQ version", blurb = "MoQ version of the connection, or none while it is down")]
+    #[property(name = "stats", type = Statistics, get = |imp: &Self| imp.connection.stats(),
+        nick = "Statistics", blurb = "Statistics of the connection: sessions-started and -ended, rtt-ms, estimated-send-rate and -recv-rate in bits per second, bytes and packets sent, received and lost; what is unknown is absent")]
+    #[property(name = "estimated-send-rate", type = u64, get = |imp: &Self| imp.connection.rate("estimated-send-rate"),
+        nick = "Estimated send rate", blurb = "What the network is estimated to take, in bits per second (0 = unknown)")]
+    #[property(name = "estimated-recv-rate", type = u64, get = |imp: &Self| imp.connection.rate("estimated-recv-rate"),
+        nick = "Estimated receive rate", blurb = "What the network is estimated to give, in bits per second (0 = unknown)")]
+    connection: Arc<Connection>,
+    run: Mutex<Option<Arc<Run>>>,
+    next_pad: AtomicU32,
+    /// The names of pads that are being added.
+    reserved: Mutex<BTreeSet<String>>,
+    pub(crate) messages: Messages,
+}
+
+#[derive(Clone)]
+pub(crate) struct Settings {
+    session: config::Settings,
+    pub(crate) sync: bool,
+    pub(crate) max_bytes: u32,
+    pub(crate) max_time: u64,
+    drain_timeout: u32,
+    max_age: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            session: config::Settings {
+                cache_size: CACHE_SIZE,
+                ..Default::default()
+            },
+            sync: true,
+            max_bytes: MAX_BYTES,
+            max_time: MAX_TIME.nseconds(),
+            drain_timeout: DRAIN_TIMEOUT,
+            max_age: MAX_AGE,
+        }
+    }
+}
+
+#[glib::object_subclass]
+impl ObjectSubclass for MoqSink {
+    const NAME: &'static str = "GstMoqSink";
+    type Type = super::MoqSink;
+    type ParentType = gst::Element;
+    type Interfaces = (gst::ChildProxy,);
+}
+
+#[glib::derived_properties]
+impl ObjectImpl for MoqSink {
+    fn constructed(&self) {
+        self.parent_constructed();
+        self.obj().set_element_flags(gst::ElementFlags::SINK);
+    }
+}
+
+impl GstObjectImpl for MoqSink {}
+
+impl ChildProxyImpl for MoqSink {
+    fn child_by_index(&self, index: u32) -> Option<glib::Object> {
+        let pads = self.obj().sink_pads();
+        pads.get(index as usize).map(|pad| pad.clone().upcast())
+    }
+
+    fn child_by_name(&self, name: &str) -> Option<glib::Object> {
+        self.obj().static_pad(name).map(Cast::upcast)
+    }
+
+    fn children_count(&self) -> u32 {
+        u32::from(self.obj().num_sink_pads())
+    }
+}
+
+impl ElementImpl for MoqSink {
+    fn metadata() -> Option<&'static gst::subclass::ElementMetadata> {
+        static METADATA: LazyLock<gst::subclass::ElementMetadata> = LazyLock::new(|| {
+            gst::subclass::ElementMetadata::new(
+                "MoQ sink",
+                "Sink/Network",
+                "Publishes a broadcast with Media over QUIC (MoQ)",
+                "gst-plugin-moq contributors",
+            )
+        });
+        Some(&METADATA)
+    }
+
+    fn pad_templates() -> &'static [gst::PadTemplate] {
+        static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| {
+            let template = gst::PadTemplate::with_gtype(
+                "sink_%u",
+                gst::PadDirection::Sink,
+                gst::PadPresence::Request,
+                &codec::sink_caps(),
+                MoqSinkPad::static_type(),
+            );
+            template.into_iter().collect()
+        });
+        &TEMPLATES
+    }
+
+    fn change_state(
+        &self,
+        transition: gst::StateChange,
+    ) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
+        match transition {
+            gst::StateChange::NullToReady => crate::net::log::init(),
+            gst::StateChange::ReadyToPaused => self.start()?,
+            gst::StateChange::PlayingToPaused => self.pause(),
+            gst::StateChange::PausedToReady => self.stop(),
+            _ => {}
+        }
+        let result = self.parent_change_state(transition);
+        match transition {
+            gst::StateChange::ReadyToPaused if result.is_err() => self.stop(),
+            gst::StateChange::PausedToPlaying if result.is_ok() => self.play(),
+            _ => {}
+        }
+        result
+    }
+
+    fn request_new_pad(
+        &self,
+        template: &gst::PadTemplate,
+        name: Option<&str>,
+        _caps: Option<&gst::Caps>,
+    ) -> Option<gst::Pad> {
+        if let Some(name) = name {
+            return self.add(template, name);
+        }
+        let name = self.reserve_name();
+        let pad = self.add(template, &name);
+        self.reserved().remove(&name);
+        pad
+    }
+
+    fn release_pad(&self, pad: &gst::Pad) {
+        let Some(sink_pad) = pad.downcast_ref::<MoqSinkPad>() else {
+            return;
+        };
+        // The streaming thread is let go first: deactivating waits for it.
+        sink_pad.imp().release();
+        let _ = pad.set_active(false);
+        let element = self.obj();
+        // Refused only when it was removed before.
+        let _ = element.remove_pad(pad);
+        element.child_removed(pad, &pad.name());
+        self.messages.check(&element);
+        // Last, so that the STREAM_START of the others comes before their end.
+        sink_pad.imp().part_from_run();
+    }
+
+    fn send_event(&self, event: gst::Event) -> bool {
+        self.forward(&event)
+    }
+
+    fn query(&self, query: &mut gst::QueryRef) -> bool {
+        self.answer(query)
+    }
+}
+
+impl MoqSink {
+    /// A name for a pad that no other has or is about to get.
+    fn reserve_name(&self) -> String {
+        let element = self.obj();
+        let mut reserved = self.reserved();
+        let mut names = (0u64..).map(|index| format!("sink_{index}"));
+        let free =
+            names.find(|name| !reserved.contains(name) && element.static_pad(name).is_none());
+        let name = free.unwrap_or_default();
+        reserved.insert(name.clone());
+        name
+    }
+
+    fn reserved(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.reserved.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a pad of this name, and lets it join the run.
+    fn add(&self, template: &gst::PadTemplate, name: &str) -> Option<gst::Pad> {
+        let element = self.obj();
+        let pad = MoqSinkPad::new(
+            template,
+            name,
+            self.next_pad.fetch_add(1, Ordering::Relaxed),
+        );
+        if self.run().is_some() && pad.set_active(true).is_err() {
+            gst::warning!(CAT, imp = self, "The pad {name} cannot be activated");
+            return None;
+        }
+        if element.add_pad(&pad).is_err() {
+            gst::warning!(CAT, imp = self, "There is a pad {name} already");
+            return None;
+        }
+        // Only now, so that a start at the same moment finds the pad or is found here; under the lock,
+        // so that no pad joins a run that is over.
+        let settings = self.settings().clone();
+        if let Some(run) = &*self.run_lock() {
+            pad.imp().join(run, &settings);
+        }
+        element.child_added(&pad, name);
+        Some(pad.upcast())
+    }
+
+    pub(crate) fn settings(&self) -> MutexGuard<'_, Settings> {
+        self.settings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn run(&self) -> Option<Arc<Run>> {
+        self.run_lock().clone()
+    }
+
+    fn run_lock(&self) -> MutexGuard<'_, Option<Arc<Run>>> {
+        self.run.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn pads(&self) -> impl Iterator<Item = MoqSinkPad> + use<> {
+        let pads = self.obj().sink_pads();
+        pads.into_iter().filter_map(|pad| pad.downcast().ok())
+    }
+
+    pub(crate) fn linked_pads(&self) -> impl Iterator<Item = MoqSinkPad> + use<> {
+        self.pads().filter(MoqSinkPad::is_linked)
+    }
+
+    fn start(&self) -> Result<(), gst::StateChangeError> {
+        let settings = self.settings().clone();
+        let started = settings
+            .session
+            .target()
+            .and_then(|target| self.launch(target, &settings));
+        started.map_err(|error| {
+            gst::error!(CAT, imp = self, "{error}");
+            error.post(self.obj().upcast_ref(), str::to_owned);
+            gst::StateChangeError
+        })
+    }
+
+    fn launch(&self, target: Target, settings: &Settings) -> Result<(), Error> {
+        gst::info!(CAT, imp = self, "Publishing {target:?}");
+        let element = self.obj();
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let run = Run::new(element.upcast_ref(), sender);
+        let session = Session {
+            target: target.clone(),
+            drain_timeout: Duration::from_millis(settings.drain_timeout.into()),
+            max_age: Duration::from_millis(settings.max_age.into()),
+            run: run.clone(),
+            connection: self.connection.clone(),
+            messages: receiver,
+            element: element.upcast_ref::<gst::Element>().downgrade(),
+        };
+        let (reporter, connection) = (run.clone(), self.connection.clone());
+        let task = Task::spawn(
+            |cancel| publisher::run(session, cancel),
+            move |error| {
+                connection.fail(error, target, &reporter.courier);
+                // After the error, or upstream's complaint of a failed push would come before it.
+                let run = reporter.clone();
+                reporter.courier.send(move |_| run.fail());
+            },
+        )?;
+        run.adopt(task);
+        self.messages.reset();
+        let mut current = self.run_lock();
+        for pad in self.pads() {
+            pad.imp().join(&run, settings);
+        }
+        *current = Some(run);
+        Ok(())
+    }
+
+    fn play(&self) {
+        let Some(run) = self.run() else {
+            return;
+        };
+        let element = self.obj();
+        let playing = Playing::of(&*element);
+        let current = self.run_lock();
+        let held_eos = run.play(&playing);
+        for pad in self.pads() {
+            pad.imp().set_playing(Some(playing.clone()));
+            let pad = pad.downgrade();
+            // Elsewhere, because what is upstream must not hold up the state change.
+            run.courier.send(move |_| {
+                if let Some(pad) = pad.upgrade() {
+                    pad.imp().resumed();
+                }
+            });
+        }
+        drop(current);
+        if let Some(seqnum) = held_eos {
+            publisher::post_eos(element.upcast_ref(), seqnum);
+        }
+    }
+
+    fn pause(&self) {
+        let current = self.run_lock();
+        if let Some(run) = &*current {
+            run.pause();
+        }
+        for pad in self.pads() {
+            pad.imp().set_playing(None);
+        }
+    }
+
+    fn stop(&self) {
+        let mut current = self.run_lock();
+        let Some(run) = current.take() else {
+            return;
+        };
+        // Deactivating the pads waits for their streaming threads: these are let go first.
+        for pad in self.pads() {
+            pad.imp().leave();
+        }
+        drop(current);
+        run.stop();
+        for pad in self.pads() {
+            pad.imp().rest();
+        }
+        self.connection.reset(self.obj().upcast_ref());
+    }
+
+    fn url(&self) -> Option<String> {
+        self.settings().session.public_url()
+    }
+
+    fn set_url(&self, url: Option<String>) {
+        self.settings().session.url = url;
+        self.too_late("url");
+    }
+
+    fn broadcast(&self) -> Option<String> {
+        self.settings().session.broadcast.clone()
+    }
+
+    fn set_broadcast(&self, broadcast: Option<String>) {
+        self.settings().session.broadcast = broadcast;
+        self.too_late("broadcast");
+    }
+
+    fn set_token(&self, token: Option<String>) {
+        self.settings().session.token = token;
+        self.too_late("token");
+    }
+
+    fn set_tls_disable_verify(&self, disable: bool) {
+        self.settings().session.tls_disable_verify = disable;
+        self.too_late("tls-disable-verify");
+    }
+
+    fn too_late(&self, property: &str) {
+        if self.run().is_some() {
+            gst::warning!(
+                CAT,
+                imp = self,
+                "The property \"{property}\" takes effect after the state READY"
+            );
+        }
+    }
+}

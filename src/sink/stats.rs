@@ -1,0 +1,101 @@
+//! What a request pad counts: its property `stats`, and its QOS messages.
+
+use gst::prelude::*;
+
+use super::{
+    MoqSinkPad,
+    pad::{self, stream::Cause},
+};
+use crate::{
+    element::{budget::Budget, count::Count},
+    net::stats::Statistics,
+};
+
+/// The counts of one pad during a run, in frames where nothing else is said.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) frames: Count,
+    pub(crate) bytes: Count,
+    pub(crate) groups: Count,
+    pub(crate) no_key_frame: Count,
+    pub(crate) untimed: Count,
+    pub(crate) over_budget: Count,
+    pub(crate) refused: Count,
+    /// All frames of the groups that were given up, of which some may have arrived.
+    pub(crate) too_old: Count,
+    pub(crate) groups_given_up: Count,
+    /// How often its timestamps stepped, and the stream went on where it was.
+    pub(crate) resyncs: Count,
+}
+
+impl Counters {
+    /// The structure `moq-pad-stats`; all fields are guint64.
+    pub(crate) fn structure(&self, budget: &Budget) -> gst::Structure {
+        let (bytes, time) = budget.waiting();
+        gst::Structure::builder("moq-pad-stats")
+            .field("frames", self.frames.get())
+            .field("bytes", self.bytes.get())
+            .field("groups", self.groups.get())
+            .field("dropped-no-key-frame", self.no_key_frame.get())
+            .field("dropped-untimed", self.untimed.get())
+            .field("dropped-budget", self.over_budget.get())
+            .field("dropped-refused", self.refused.get())
+            .field("dropped-too-old", self.too_old.get())
+            .field("groups-given-up", self.groups_given_up.get())
+            .field("resyncs", self.resyncs.get())
+            .field("queue-bytes", bytes)
+            .field("queue-time", time.nseconds())
+            .build()
+    }
+
+    pub(crate) fn of(&self, cause: Cause) -> &Count {
+        match cause {
+            Cause::Untimed => &self.untimed,
+            Cause::OverBudget => &self.over_budget,
+            Cause::Refused => &self.refused,
+        }
+    }
+
+    /// What a QOS message says.
+    pub(crate) fn quality(&self) -> Quality {
+        Quality {
+            dropped: self.over_budget.get() + self.too_old.get(),
+            processed: self.frames.get(),
+        }
+    }
+}
+
+/// How many frames went out, and how many were dropped because the network could not carry them.
+#[derive(Debug)]
+pub(crate) struct Quality {
+    dropped: u64,
+    processed: u64,
+}
+
+impl Quality {
+    pub(crate) fn post(&self, pad: &MoqSinkPad) {
+        let Some(element) = pad.parent_element() else {
+            return;
+        };
+        let message = gst::message::Qos::builder(true)
+            .src(pad)
+            .stats(
+                gst::format::Buffers::from_u64(self.processed),
+                gst::format::Buffers::from_u64(self.dropped),
+            )
+            .build();
+        // Refused only without a bus: then nobody asks.
+        let _ = element.post_message(message);
+    }
+}
+
+impl pad::MoqSinkPad {
+    /// What the property `stats` says.
+    pub(crate) fn stats(&self) -> Statistics {
+        let stats = match self.part() {
+            Some(part) => part.counters.structure(&part.budget),
+            None => gst::Structure::new_empty("moq-pad-stats"),
+        };
+        stats.into()
+    }
+}

@@ -1,0 +1,206 @@
+//! Reads one of hang's own data tracks, whose records carry no time: theirs is that of their arrival.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use moq_json::snapshot;
+use moq_mux::binary;
+use moq_net::{broadcast, track};
+use tokio::time::Instant;
+
+use super::{Config, End, LONGEST_TAIL, until_retired};
+use crate::source::{
+    pad::stream::{Frame, Message},
+    playback::Playback,
+    subscriber::subscription::PAD_TIME,
+};
+use crate::{media::catalog::data::Records, net::error};
+
+/// No greater JSON value is read, in bytes: each change of it is written out anew.
+const MAX_VALUE: usize = 4 << 20;
+
+/// How many times as long as its reading took a record rests the track at least, ...
+const REST: u32 = 3;
+/// ... though a rest that would be shorter is left out.
+const MIN_REST: Duration = Duration::from_millis(20);
+
+/// Keeps a track that is much work from holding up the others, which share its thread.
+struct Rest {
+    /// When the work so far is made up for.
+    until: Instant,
+}
+
+impl Rest {
+    fn new(now: Instant) -> Self {
+        Self { until: now }
+    }
+
+    /// Takes in work that took as long until now; how long it has to rest.
+    fn after(&mut self, work: Duration, now: Instant) -> Duration {
+        self.until = self.until.max(now) + work * REST;
+        let rest = self.until - now;
+        match rest < MIN_REST {
+            true => Duration::ZERO,
+            false => rest,
+        }
+    }
+}
+
+/// What `future` comes to, and how long it worked for it.
+async fn measured<T>(future: impl Future<Output = T>) -> (T, Duration) {
+    let mut future = pin!(future);
+    let mut work = Duration::ZERO;
+    let result = poll_fn(|context| {
+        let begun = Instant::now();
+        let poll = future.as_mut().poll(context);
+        work += begun.elapsed();
+        poll
+    });
+    let result = result.await;
+    (result, work)
+}
+
+/// The records of one track.
+enum Consumer {
+    Json(snapshot::Consumer<serde_json::Value>),
+    Binary(binary::Consumer),
+}
+
+impl Consumer {
+    fn new(track: track::Subscriber, records: &Records) -> moq_mux::Result<Self> {
+        Ok(match records {
+            Records::Json(config) => {
+                let mut options = snapshot::consumer::Config::default();
+                options.max_size = Some(MAX_VALUE);
+                if config.compression.is_some() {
+                    options.compression = moq_json::Compression::Deflate;
+                }
+                Self::Json(snapshot::Consumer::new(track, options))
+            }
+            Records::Binary(config) => Self::Binary(binary::Consumer::from_track(track, config)?),
+        })
+    }
+
+    async fn next(&mut self) -> moq_mux::Result<Option<Bytes>> {
+        match self {
+            Self::Json(json) => {
+                let value = json.next().await?;
+                Ok(value.map(|value| value.to_string().into()))
+            }
+            Self::Binary(binary) => binary.next().await,
+        }
+    }
+
+    /// Whether another subscription would give again what came before.
+    fn repeats(&self) -> bool {
+        matches!(self, Self::Binary(binary) if *binary.mode() == hang::catalog::Mode::Stream)
+    }
+}
+
+/// Reads `records` until their track ends.
+pub(crate) async fn run(
+    config: &Config,
+    records: &Records,
+    playback: &Playback,
+    broadcast: &broadcast::Consumer,
+) -> End {
+    let tail = async {
+        config.retired.cancelled().await;
+        tokio::time::sleep(LONGEST_TAIL).await;
+    };
+    tokio::select! {
+        biased;
+        end = read(config, records, playback, broadcast) => {
+            end.unwrap_or_else(|err| End::Lost(error::chain(&err)))
+        }
+        () = tail => End::Retired,
+    }
+}
+
+async fn read(
+    config: &Config,
+    records: &Records,
+    playback: &Playback,
+    broadcast: &broadcast::Consumer,
+) -> moq_mux::Result<End> {
+    let subscription = track::Subscription::default()
+        .with_priority(config.priority)
+        .with_max_age(config.max_age);
+    let subscribing = broadcast.track(&config.name)?.subscribe(subscription);
+    let Some(track) = until_retired(&config.retired, subscribing).await else {
+        return Ok(End::Retired);
+    };
+    let mut consumer = Consumer::new(track?, records)?;
+    let mut first = true;
+    let mut rest = Rest::new(Instant::now());
+    loop {
+        tokio::task::coop::consume_budget().await;
+        let next = measured(consumer.next());
+        let Some((next, work)) = until_retired(&config.retired, next).await else {
+            return Ok(End::Retired);
+        };
+        let payload = match next {
+            Ok(Some(payload)) => payload,
+            Ok(None) => return Ok(End::Finished),
+            Err(err) if !first && consumer.repeats() => {
+                gst::warning!(
+                    crate::source::element::CAT,
+                    id = &config.log,
+                    "The log broke off: {err}"
+                );
+                return Ok(End::Finished);
+            }
+            Err(err) => return Err(err),
+        };
+        config.counters.frames.add(1);
+        config.counters.bytes.add(payload.len() as u64);
+        let pts = playback.clock.now();
+        config.budget.set_max_time(PAD_TIME + playback.latency());
+        config.budget.room().await;
+        let frame = Frame {
+            pts,
+            dts: None,
+            duration: None,
+            discont: std::mem::take(&mut first),
+            delta: false,
+            stays: false,
+            charge: config.budget.charge(payload.len(), pts),
+            payload,
+        };
+        // Refused only when the pad has gone.
+        let _ = config.messages.send(Message::Frame(frame));
+        tokio::time::sleep(rest.after(work, Instant::now())).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn much_work_takes_a_quarter_of_the_time_and_little_is_done_at_once() {
+        let begun = Instant::now();
+        let mut now = begun;
+        let mut rest = Rest::new(now);
+        let ms = Duration::from_millis;
+        for _ in 0..100 {
+            now += ms(50);
+            now += rest.after(ms(50), now);
+        }
+        assert_eq!(now - begun, ms(100 * 4 * 50));
+        let mut rest = Rest::new(now);
+        for _ in 0..100 {
+            now += ms(33);
+            assert!(rest.after(ms(1), now).is_zero());
+        }
+        let rests = (0..1000).map(|_| rest.after(ms(1), now));
+        assert!(
+            rests.max() > Some(ms(1000)),
+            "what comes at once is summed up"
+        );
+    }
+}

@@ -1,0 +1,158 @@
+//! A track that is subscribed and gives nothing.
+//!
+//! A camera that is off and a muted microphone are silent, too, and no fault: a track is silent in this
+//! sense only if no frame has come since it was subscribed, or none but what a cache had while the other
+//! tracks of the broadcast are silent as well.
+
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use moq_net::track;
+use tokio::time::Instant;
+
+/// How long a track may give nothing until that is told: a relay has answered and a publisher has sent
+/// its latest group long before.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(4);
+/// What comes for no longer than this was in a cache.
+const CACHED: Duration = Duration::from_millis(1500);
+
+/// What has come of a track since it was subscribed.
+#[derive(Debug, Default)]
+struct Progress {
+    answered: bool,
+    /// Groups that have come, and whether anything in them was a frame.
+    groups: u64,
+    empty: bool,
+    broken: bool,
+    /// When the first frame came, and the newest.
+    frames: Option<(Instant, Instant)>,
+}
+
+/// What is known of a track that gives nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Silence {
+    /// What came was of a cache alone.
+    pub(crate) cached: bool,
+    pub(crate) reason: String,
+}
+
+/// Watches over the beginning of one subscription.
+#[derive(Debug, Default)]
+pub(crate) struct Watch(Mutex<Progress>);
+
+impl Watch {
+    /// The relay has accepted the subscription.
+    pub(crate) fn answered(&self) {
+        self.progress().answered = true;
+    }
+
+    /// A group has begun.
+    pub(crate) fn group(&self) {
+        self.progress().groups += 1;
+    }
+
+    /// An empty frame or group has come.
+    pub(crate) fn empty(&self) {
+        self.progress().empty = true;
+    }
+
+    /// A group has broken off, or cannot be read.
+    pub(crate) fn broken(&self) {
+        self.progress().broken = true;
+    }
+
+    /// A frame has come.
+    pub(crate) fn frame(&self, now: Instant) {
+        let frames = &mut self.progress().frames;
+        let (_, newest) = frames.get_or_insert((now, now));
+        *newest = now;
+    }
+
+    /// What is wrong with `track`, if it gives nothing.
+    pub(crate) fn judge(&self, track: &track::Consumer) -> Option<Silence> {
+        self.progress().judge(track.latest())
+    }
+
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Progress {
+    fn judge(&self, latest: Option<u64>) -> Option<Silence> {
+        let cached = match self.frames {
+            Some((first, newest)) if newest - first > CACHED => return None,
+            frames => frames.is_some(),
+        };
+        let reason = match (latest, self) {
+            _ if cached => format!(
+                "nothing came but what a cache had: the publisher sends nothing, or it counts its \
+                 groups from 0 again, of which a relay passes on none up to number {}",
+                latest.unwrap_or_default()
+            ),
+            (
+                _,
+                Self {
+                    answered: false, ..
+                },
+            ) => "the subscription is not answered: the relay does \
+                 not reach the publisher, or that does not serve the track"
+                .into(),
+            (_, Self { empty: true, .. }) => "nothing came but empty frames and groups".into(),
+            (_, Self { broken: true, .. }) => "no group that came could be read".into(),
+            (_, Self { groups: 1.., .. }) => "a group has begun without a frame".into(),
+            (Some(latest), _) => format!(
+                "the subscription is answered, and no group came: the newest one, number {latest}, \
+                 is too old, and a relay passes on none before it if the publisher counts from 0 again"
+            ),
+            (None, _) => "the subscription is answered, and the publisher sends no group".into(),
+        };
+        Some(Silence { cached, reason })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reason(progress: Progress, latest: Option<u64>) -> String {
+        let silence = progress.judge(latest).expect("it is silent");
+        assert!(!silence.cached);
+        silence.reason
+    }
+
+    #[test]
+    fn each_stage_has_its_reason() {
+        let unanswered = Progress::default();
+        assert!(reason(unanswered, None).contains("not answered"));
+        let answered = || Progress {
+            answered: true,
+            ..Progress::default()
+        };
+        assert!(reason(answered(), None).contains("sends no group"));
+        assert!(reason(answered(), Some(7)).contains("number 7"));
+        let mut empty = answered();
+        empty.empty = true;
+        assert!(reason(empty, Some(7)).contains("empty"));
+        let mut open = answered();
+        open.groups = 1;
+        assert!(reason(open, Some(7)).contains("without a frame"));
+    }
+
+    #[test]
+    fn frames_over_a_while_are_no_silence_and_those_of_a_cache_are_one() {
+        let start = Instant::now();
+        let frames = |last| Progress {
+            answered: true,
+            groups: 1,
+            frames: Some((start, start + last)),
+            ..Progress::default()
+        };
+        assert_eq!(frames(Duration::from_secs(3)).judge(Some(3)), None);
+        let cached = frames(Duration::from_millis(100)).judge(Some(41));
+        let cached = cached.expect("nothing came since");
+        assert!(cached.cached && cached.reason.contains("up to number 41"));
+    }
+}
