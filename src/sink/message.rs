@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     element::{
-        app_queue::Courier,
+        app_queue::AppQueue,
         budget::{Budget, Charge},
     },
     media::{
@@ -136,7 +136,7 @@ impl Report {
 
 impl PadHandle {
     /// Hands `report` to the pad by way of the application's queue.
-    pub(crate) fn report(&self, queue: &Arc<Courier>, report: Report) {
+    pub(crate) fn report(&self, queue: &Arc<AppQueue>, report: Report) {
         let name = self.pad.upgrade().map(|pad| pad.name());
         let subject = name.zip(report.subject());
         let pad = self.pad.clone();
