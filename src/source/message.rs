@@ -11,8 +11,7 @@ use std::{
 use bytes::Bytes;
 use gst::ClockTime;
 
-use super::playback::RunningClock;
-use crate::element::budget::Charge;
+use crate::element::{budget::Charge, pipeline_clock::PipelineClock};
 
 /// How much time may wait in one pad's channel, beside the latency that sinks hold, before its reader
 /// stops.
@@ -26,7 +25,7 @@ pub(crate) type PadIndex = usize;
 /// What the element, its pads and the readers of their tracks send to the subscriber.
 #[derive(Debug)]
 pub(crate) enum Control {
-    Play(RunningClock),
+    Play(PipelineClock),
     Pause,
     /// The pad was linked; each wish has a greater number than the one before.
     Linked(PadIndex, u32),
@@ -51,7 +50,7 @@ pub(crate) enum Control {
 /// What a pad has to do, in this order.
 pub(crate) enum Message {
     /// The element plays; times are of this clock.
-    Play(RunningClock),
+    Play(PipelineClock),
     /// The element no longer plays: silence is no gap.
     Pause,
     /// The streams of the element have changed.

@@ -15,12 +15,13 @@ use std::{
 use gst::{ClockTime, prelude::*};
 
 use crate::{
+    element::pipeline_clock::PipelineClock,
     media::format::codec::Kind,
     source::{
         CAT,
         message::{Control, Frame, MAX_POSITION_AHEAD, Message, PadIndex},
         pad::{gaps, text},
-        playback::{LatencyAnswer, RunningClock},
+        playback::LatencyAnswer,
         stats::Counters,
     },
 };
@@ -188,7 +189,7 @@ pub(crate) struct Pusher {
     pub(crate) wishes: Arc<AtomicU32>,
     pub(crate) latency: Arc<LatencyAnswer>,
     pub(crate) counters: Arc<Counters>,
-    pub(crate) clock: Option<RunningClock>,
+    pub(crate) clock: Option<PipelineClock>,
     /// Up to where buffers and gaps have been pushed.
     pub(crate) position: Option<ClockTime>,
     /// When silence becomes a gap.
@@ -284,7 +285,7 @@ impl Pusher {
         match message {
             None => self.fill(&pad),
             Some(Message::Play(clock)) => {
-                let now = clock.now();
+                let now = clock.running_time();
                 self.position = self
                     .position
                     .filter(|position| *position <= now + MAX_POSITION_AHEAD);

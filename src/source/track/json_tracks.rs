@@ -157,7 +157,7 @@ async fn read(
         };
         config.counters.frames.add(1);
         config.counters.bytes.add(payload.len() as u64);
-        let pts = playback.clock.now();
+        let pts = playback.clock.running_time();
         config
             .budget
             .set_max_time(MAX_QUEUE_TIME + playback.latency());
