@@ -84,7 +84,7 @@ impl Connection {
                     self.set(Status::Connecting, None, Some(courier));
                 }
             }
-            Event::Leaving => post(courier, "moq-leaving", |s| {
+            Event::Leaving => post(courier, "moq-goaway", |s| {
                 s.field("reason", "the relay asks to connect anew")
             }),
             Event::Connected { version, gauge } => {

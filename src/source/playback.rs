@@ -86,7 +86,7 @@ impl Playback {
             post_latency(&self.courier);
         }
         if stepped {
-            status::post(&self.courier, "moq-transit-step", |s| {
+            status::post(&self.courier, "moq-resync", |s| {
                 s.field(
                     "reason",
                     "every frame was later than the latency for a second",

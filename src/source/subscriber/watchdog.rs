@@ -56,7 +56,7 @@ impl Absence {
     pub(crate) fn tell(&mut self, courier: &Arc<Courier>, broadcast: &str) {
         self.told = true;
         let broadcast = broadcast.to_owned();
-        status::post(courier, "moq-waiting", |s| s.field("broadcast", broadcast));
+        status::post(courier, "moq-broadcast-missing", |s| s.field("broadcast", broadcast));
     }
 }
 
