@@ -136,7 +136,13 @@ fn what_the_network_does_not_carry_is_told_by_qos_messages() {
 }
 
 fn nothing_was_dropped(stats: &gst::Structure) {
-    for field in ["no-keyframe", "no-timestamp", "budget", "refused", "too-old"] {
+    for field in [
+        "no-keyframe",
+        "no-timestamp",
+        "budget",
+        "refused",
+        "too-old",
+    ] {
         assert_eq!(count(stats, &format!("dropped-{field}")), 0, "{stats}");
     }
 }

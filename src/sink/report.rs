@@ -1,4 +1,4 @@
-//! What the session task tells a pad, by way of the courier.
+//! What the session task tells a pad, by way of the application queue.
 
 use gst::{prelude::*, subclass::prelude::*};
 
@@ -55,8 +55,8 @@ pub(crate) fn send(run: &Run, peer: &Peer, report: Report) {
         }
     };
     match name.zip(subject) {
-        Some((pad, subject)) => run.courier.send_newest(format!("{pad} {subject}"), tell),
-        None => run.courier.send(tell),
+        Some((pad, subject)) => run.app_queue.send_newest(format!("{pad} {subject}"), tell),
+        None => run.app_queue.send(tell),
     }
 }
 

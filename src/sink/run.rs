@@ -13,11 +13,12 @@ use gst::glib;
 use moq_mux::Clock;
 use tokio::sync::mpsc;
 
-use super::{MoqSinkPad, pad::clock_sync::Playing, stats::Counters};
+use super::{MoqSinkPad, stats::Counters};
 use crate::{
     element::{
-        app_queue::Courier,
+        app_queue::AppQueue,
         budget::{Budget, Charge},
+        pipeline_clock::PipelineClock,
         runtime::{STOP_BOUND, Task},
     },
     media::{
@@ -96,7 +97,7 @@ pub(crate) struct Frame {
 
 /// What the element and its pads share for the length of a run.
 pub(crate) struct Run {
-    pub(crate) courier: Arc<Courier>,
+    pub(crate) app_queue: Arc<AppQueue>,
     messages: mpsc::UnboundedSender<Message>,
     stage: Mutex<Stage>,
     task: Mutex<Option<Task>>,
@@ -117,10 +118,10 @@ struct Patience {
 
 #[derive(Default)]
 struct Stage {
-    playing: Option<Playing>,
+    playing: Option<PipelineClock>,
     started: bool,
     /// The clock that the pipeline had until it paused, with its time then.
-    paused: Option<(Playing, gst::ClockTime, Instant)>,
+    paused: Option<(PipelineClock, gst::ClockTime, Instant)>,
     /// Everything was sent, but the pipeline pauses.
     held_eos: Option<gst::Seqnum>,
 }
@@ -138,7 +139,7 @@ impl Run {
         messages: mpsc::UnboundedSender<Message>,
     ) -> Arc<Self> {
         Arc::new(Self {
-            courier: Courier::new(element),
+            app_queue: AppQueue::new(element),
             messages,
             stage: Mutex::default(),
             task: Mutex::default(),
@@ -163,7 +164,7 @@ impl Run {
         if let Some(task) = task {
             task.stop(deadline);
         }
-        self.courier.close(deadline);
+        self.app_queue.close(deadline);
     }
 
     /// Sends a pad's message; after a failure it goes nowhere.
@@ -199,15 +200,15 @@ impl Run {
     }
 
     /// The pipeline plays; returns an EOS that was held for it.
-    pub(crate) fn play(&self, playing: &Playing) -> Option<gst::Seqnum> {
+    pub(crate) fn play(&self, playing: &PipelineClock) -> Option<gst::Seqnum> {
         let mut stage = lock(&self.stage);
         let paused = stage.paused.take();
         drop(stage);
         let mut timelines = lock(&self.timelines);
         for timeline in timelines.all() {
-            timeline.start(nanos(playing.base_time), nanos(playing.now()));
+            timeline.start(nanos(playing.base_time()), nanos(playing.now()));
             if let Some((before, then, at)) = &paused
-                && before.clock != playing.clock
+                && before.clock() != playing.clock()
             {
                 let passed = i64::try_from(at.elapsed().as_nanos()).unwrap_or(i64::MAX);
                 let elapsed = timeline.elapsed(nanos(*then)).saturating_add(passed);
@@ -236,7 +237,7 @@ impl Run {
     }
 
     /// The pipeline's time, unless it is paused.
-    pub(crate) fn playing(&self) -> Option<Playing> {
+    pub(crate) fn playing(&self) -> Option<PipelineClock> {
         lock(&self.stage).playing.clone()
     }
 

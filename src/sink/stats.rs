@@ -7,25 +7,25 @@ use super::{
     pad::{self, stream::Cause},
 };
 use crate::{
-    element::{budget::Budget, count::Count},
+    element::{budget::Budget, counter::Counter},
     net::stats::Statistics,
 };
 
 /// The counts of one pad during a run, in frames where nothing else is said.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    pub(crate) frames: Count,
-    pub(crate) bytes: Count,
-    pub(crate) groups: Count,
-    pub(crate) no_key_frame: Count,
-    pub(crate) untimed: Count,
-    pub(crate) over_budget: Count,
-    pub(crate) refused: Count,
+    pub(crate) frames: Counter,
+    pub(crate) bytes: Counter,
+    pub(crate) groups: Counter,
+    pub(crate) no_key_frame: Counter,
+    pub(crate) untimed: Counter,
+    pub(crate) over_budget: Counter,
+    pub(crate) refused: Counter,
     /// All frames of the groups that were given up, of which some may have arrived.
-    pub(crate) too_old: Count,
-    pub(crate) groups_given_up: Count,
+    pub(crate) too_old: Counter,
+    pub(crate) groups_given_up: Counter,
     /// How often its timestamps stepped, and the stream went on where it was.
-    pub(crate) resyncs: Count,
+    pub(crate) resyncs: Counter,
 }
 
 impl Counters {
@@ -48,7 +48,7 @@ impl Counters {
             .build()
     }
 
-    pub(crate) fn of(&self, cause: Cause) -> &Count {
+    pub(crate) fn of(&self, cause: Cause) -> &Counter {
         match cause {
             Cause::Untimed => &self.untimed,
             Cause::OverBudget => &self.over_budget,

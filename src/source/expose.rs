@@ -1,4 +1,4 @@
-//! Pads that come and change while the element runs; all of it is done by the courier.
+//! Pads that come and change while the element runs; all of it is done by the application queue.
 
 use gst::prelude::*;
 
@@ -6,7 +6,7 @@ use super::{
     MoqSrcPad,
     pad::{self, stop_all},
 };
-use crate::{element::app_queue::Courier, media::format::codec::Kind};
+use crate::{element::app_queue::AppQueue, media::format::codec::Kind};
 
 /// Adds the pads of new renditions and tells of all streams.
 pub(crate) fn expose(
@@ -14,7 +14,7 @@ pub(crate) fn expose(
     added: Vec<pad::Config>,
     collection: &gst::StreamCollection,
     first: bool,
-    courier: &Courier,
+    app_queue: &AppQueue,
 ) {
     for config in added {
         let template = template_name(config.kind);
@@ -22,18 +22,18 @@ pub(crate) fn expose(
             continue;
         };
         let pad = MoqSrcPad::new(&template, config, collection);
-        if courier.is_closed() || element.add_pad(&pad).is_err() {
+        if app_queue.is_closed() || element.add_pad(&pad).is_err() {
             continue;
         }
         // The run may have ended while the pad was added: it goes with its run, if it has not yet.
-        if courier.is_closed() {
+        if app_queue.is_closed() {
             stop_all(std::slice::from_ref(&pad));
             if pad.parent_element().as_ref() == Some(element) {
                 let _ = element.remove_pad(&pad);
             }
         }
     }
-    if courier.is_closed() {
+    if app_queue.is_closed() {
         return;
     }
     let message = gst::message::StreamCollection::builder(collection)

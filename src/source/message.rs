@@ -5,13 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use gst::ClockTime;
 
-use super::playback::RunningClock;
-use crate::element::budget::Charge;
+use crate::element::{budget::Charge, pipeline_clock::PipelineClock};
 
 /// What a pad has to do, in this order.
 pub(crate) enum Message {
     /// The element plays; times are of this clock.
-    Play(RunningClock),
+    Play(PipelineClock),
     /// The element no longer plays: silence is no gap.
     Pause,
     /// The streams of the element have changed.

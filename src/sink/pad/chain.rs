@@ -6,11 +6,10 @@ use bytes::Bytes;
 use gst::{prelude::*, subclass::prelude::*};
 
 use super::{
-    MoqSinkPad, Part,
-    clock_sync::Playing,
-    lock,
+    MoqSinkPad, Part, lock,
     stream::{Admitted, Cause, Halt},
 };
+use crate::element::pipeline_clock::PipelineClock;
 use crate::media::{
     format::{caps::Span, codec::Kind, rendition::Rendition},
     time::{
@@ -48,7 +47,7 @@ struct Place {
 }
 
 /// How much later than its MoQ time a live frame comes.
-fn late_by(part: &Part, playing: &Playing, time: gst::ClockTime) -> gst::ClockTime {
+fn late_by(part: &Part, playing: &PipelineClock, time: gst::ClockTime) -> gst::ClockTime {
     let now = nanos(playing.now());
     let elapsed = part
         .run
@@ -99,7 +98,7 @@ impl MoqSinkPad {
     /// The pipeline's time for a buffer; a file waits for it.
     ///
     /// `None` says that it must not be published: live input does not wait for PLAYING.
-    fn playing(&self, live: bool) -> Result<Option<Playing>, gst::FlowError> {
+    fn playing(&self, live: bool) -> Result<Option<PipelineClock>, gst::FlowError> {
         match live {
             false => self.gate.wait_playing().map(Some),
             true => Ok(self.gate.playing()),
@@ -111,10 +110,10 @@ impl MoqSinkPad {
         &self,
         sink: &MoqSink,
         part: &Part,
-        playing: Playing,
+        playing: PipelineClock,
         place: Place,
         departure: i64,
-    ) -> Result<Playing, gst::FlowError> {
+    ) -> Result<PipelineClock, gst::FlowError> {
         if place.live || !sink.settings().sync {
             return Ok(playing);
         }
@@ -122,11 +121,13 @@ impl MoqSinkPad {
             .run
             .with_timeline(false, |timeline| timeline.offset(place.anchor));
         let until = departure.saturating_add(offset);
-        let patience = playing.running_time().saturating_add(MAX_SILENT_WAIT);
+        let patience = playing
+            .signed_running_time()
+            .saturating_add(MAX_SILENT_WAIT);
         if until > patience {
             let playing = self.gate.wait_until(patience)?;
             if lock(&self.stream).is_new("waits") {
-                let left = clock_time(until.saturating_sub(playing.running_time()));
+                let left = clock_time(until.saturating_sub(playing.signed_running_time()));
                 self.warn(&format!(
                     "By its timestamp the next buffer is due in {left:.0}: the pad waits until then (sync=false publishes it at once)"
                 ));
@@ -165,7 +166,7 @@ impl MoqSinkPad {
         let playing = self
             .pace(sink, part, playing, place, departure)
             .map_err(Halt::Flow)?;
-        let due = nanos(playing.base_time)
+        let due = nanos(playing.base_time())
             .saturating_add(times.presentation)
             .saturating_add(place.moved);
         let time = self.stamp(part, place, &playing, due)?;
@@ -241,7 +242,7 @@ impl MoqSinkPad {
         &self,
         part: &Part,
         place: Place,
-        playing: &Playing,
+        playing: &PipelineClock,
         due: i64,
     ) -> Result<gst::ClockTime, Halt> {
         let (time, offset) = part.run.with_timeline(place.live, |timeline| {
@@ -288,13 +289,20 @@ impl MoqSinkPad {
     }
 
     /// Where the stream of a buffer of this running time stands on the timeline.
-    fn place(&self, part: &Part, playing: &Playing, running: i64, lead: bool, live: bool) -> Place {
+    fn place(
+        &self,
+        part: &Part,
+        playing: &PipelineClock,
+        running: i64,
+        lead: bool,
+        live: bool,
+    ) -> Place {
         let mut stream = lock(&self.stream);
         let (published, before) = (stream.published, stream.before);
         let sparse = stream.kind().is_some_and(Kind::is_sparse);
         let anchor = *stream.anchor.get_or_insert_with(|| {
             let arrival = Arrival {
-                due: nanos(playing.base_time).saturating_add(running),
+                due: nanos(playing.base_time()).saturating_add(running),
                 now: nanos(playing.now()),
                 live,
                 sparse,
@@ -313,11 +321,17 @@ impl MoqSinkPad {
     }
 
     /// Moves a buffer whose time strays, and the stream whose times have stepped.
-    fn judge(&self, part: &Part, playing: &Playing, admitted: &Admitted, place: Place) -> Place {
+    fn judge(
+        &self,
+        part: &Part,
+        playing: &PipelineClock,
+        admitted: &Admitted,
+        place: Place,
+    ) -> Place {
         let others = part
             .run
             .with_timeline(place.live, |timeline| timeline.step_of_others(place.anchor));
-        let now = playing.running_time();
+        let now = playing.signed_running_time();
         let judgement = lock(&self.stream).judge(admitted, now, others);
         match judgement {
             Judgement::Move(moved) => Place { moved, ..place },

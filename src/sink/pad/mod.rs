@@ -15,7 +15,7 @@ use std::{
 use gst::{glib, prelude::*, subclass::prelude::*};
 
 use self::{
-    clock_sync::{Gate, Playing},
+    clock_sync::Gate,
     stream::Stream,
     text::{TextFormat, TextRole},
 };
@@ -28,7 +28,7 @@ use super::{
     stats::Counters,
 };
 use crate::{
-    element::{budget::Budget, warn_limiter::Told},
+    element::{budget::Budget, pipeline_clock::PipelineClock, warn_limiter::Told},
     media::{
         container::kind::Container,
         format::{
@@ -255,7 +255,7 @@ impl MoqSinkPad {
         lock(&self.membership).part.clone()
     }
 
-    pub(crate) fn set_playing(&self, playing: Option<Playing>) {
+    pub(crate) fn set_playing(&self, playing: Option<PipelineClock>) {
         if playing.is_none() {
             let mut stream = lock(&self.stream);
             // What a live source makes meanwhile is lost.

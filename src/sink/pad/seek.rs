@@ -101,7 +101,7 @@ impl MoqSinkPad {
             self.gate.hold(true);
         }
         let pad = self.obj().downgrade();
-        part.run.courier.send(move |_| {
+        part.run.app_queue.send(move |_| {
             let Some(pad) = pad.upgrade() else { return };
             let this = pad.imp();
             let kept = lock(&this.kept).take();

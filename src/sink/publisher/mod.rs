@@ -21,10 +21,10 @@ use super::{
     run::{Message, Run},
 };
 use crate::{
-    element::status::Connection,
+    element::status::ConnectionStatus,
     net::{
         config::Target,
-        connection::{Event, Link},
+        connection::{Event, RelayConnection},
         error::Error,
     },
 };
@@ -42,7 +42,7 @@ pub(crate) struct Session {
     pub(crate) drain_timeout: Duration,
     pub(crate) max_age: Duration,
     pub(crate) run: Arc<Run>,
-    pub(crate) connection: Arc<Connection>,
+    pub(crate) connection: Arc<ConnectionStatus>,
     pub(crate) messages: mpsc::UnboundedReceiver<Message>,
     pub(crate) element: glib::WeakRef<gst::Element>,
 }
@@ -52,7 +52,7 @@ pub(crate) async fn run(mut session: Session, cancel: CancellationToken) -> Resu
     let cache = session.target.cache;
     let origin = cache.origin();
     let consumer = origin.consume();
-    let mut link = Link::new(session.target.clone(), move |client| {
+    let mut connection = RelayConnection::new(session.target.clone(), move |client| {
         client.with_publisher(consumer.clone())
     })?;
     let name = session.target.broadcast.clone();
@@ -60,15 +60,19 @@ pub(crate) async fn run(mut session: Session, cancel: CancellationToken) -> Resu
         Publication::new(name, origin, cache, session.max_age, session.run.clone());
     let result = tokio::select! {
         () = cancel.cancelled() => Ok(()),
-        result = session.drive(&mut link, &mut publication) => result,
+        result = session.drive(&mut connection, &mut publication) => result,
     };
     publication.withdraw();
-    link.close().await;
+    connection.close().await;
     result
 }
 
 impl Session {
-    async fn drive(&mut self, link: &mut Link, publication: &mut Publication) -> Result<(), Error> {
+    async fn drive(
+        &mut self,
+        connection: &mut RelayConnection,
+        publication: &mut Publication,
+    ) -> Result<(), Error> {
         let mut batch = Vec::with_capacity(BATCH);
         let mut drain = Drain::default();
         let mut connected: Option<Instant> = None;
@@ -87,10 +91,10 @@ impl Session {
                 .filter(|due| *due > now)
                 .min();
             tokio::select! {
-                event = link.next() => {
+                event = connection.next() => {
                     let event = event?;
                     self.log(&event);
-                    self.connection.apply(&event, &self.run.courier);
+                    self.connection.apply(&event, &self.run.app_queue);
                     connected = match event {
                         Event::Connected { version, .. } => {
                             let version: Result<Version, _> = version.parse();
@@ -154,7 +158,7 @@ impl Session {
         publication.told();
         drain.reset();
         let run = self.run.clone();
-        self.run.courier.send(move |element| {
+        self.run.app_queue.send(move |element| {
             if run.ended(seqnum) {
                 post_eos(element, seqnum);
             }

@@ -14,12 +14,13 @@ use std::{
 
 use gst::{ClockTime, prelude::*};
 
+use crate::element::pipeline_clock::PipelineClock;
 use crate::media::format::codec::Kind;
 pub(crate) use crate::source::message::{AppEvent, Frame, Message, Newest};
 use crate::source::{
     element::CAT,
     pad::{gaps, text},
-    playback::{LatencyAnswer, RunningClock},
+    playback::LatencyAnswer,
     stats::Counters,
     subscriber::{Control, PadIndex},
 };
@@ -189,7 +190,7 @@ pub(crate) struct Pusher {
     pub(crate) wishes: Arc<AtomicU32>,
     pub(crate) latency: Arc<LatencyAnswer>,
     pub(crate) counters: Arc<Counters>,
-    pub(crate) clock: Option<RunningClock>,
+    pub(crate) clock: Option<PipelineClock>,
     /// Up to where buffers and gaps have been pushed.
     pub(crate) position: Option<ClockTime>,
     /// When silence becomes a gap.
@@ -285,7 +286,7 @@ impl Pusher {
         match message {
             None => self.fill(&pad),
             Some(Message::Play(clock)) => {
-                let now = clock.now();
+                let now = clock.running_time();
                 self.position = self.position.filter(|position| *position <= now + RESTART);
                 self.clock = Some(clock);
                 // What is there already comes first; a gap lets a sink preroll, so that no pad

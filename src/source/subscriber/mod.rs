@@ -23,15 +23,15 @@ use super::{
     catalog::{Broadcast, CatalogFormat, Entry, LAST_WORDS, Track as CatalogTrack, Update},
     element::CAT,
     pad::stream::{AppEvent, Message, RESTART},
-    playback::{self, LatencyAnswer, Playback, RunningClock},
+    playback::{self, LatencyAnswer, Playback},
     track::{End, Trouble},
 };
 use crate::{
-    element::{app_queue::Courier, status::Connection},
+    element::{app_queue::AppQueue, pipeline_clock::PipelineClock, status::ConnectionStatus},
     media::{format::codec::Kind, time::playout::Join},
     net::{
         config::Target,
-        connection::{self, Link},
+        connection::{self, RelayConnection},
         error::Error,
     },
 };
@@ -52,7 +52,7 @@ const FIRST_WORDS: Duration = Duration::from_secs(3);
 /// What the element and its pads tell the session.
 #[derive(Debug)]
 pub(crate) enum Control {
-    Play(RunningClock),
+    Play(PipelineClock),
     Pause,
     /// The pad was linked; each wish has a greater number than the one before.
     Linked(PadIndex, u32),
@@ -87,8 +87,8 @@ pub(crate) struct Config {
     /// How long the broadcast may be gone; `None` is for ever.
     pub(crate) eos_timeout: Option<Duration>,
     pub(crate) answer: Arc<LatencyAnswer>,
-    pub(crate) connection: Arc<Connection>,
-    pub(crate) courier: Arc<Courier>,
+    pub(crate) connection: Arc<ConnectionStatus>,
+    pub(crate) app_queue: Arc<AppQueue>,
     pub(crate) control: UnboundedSender<Control>,
 }
 
@@ -100,13 +100,13 @@ pub(crate) async fn run(
 ) -> Result<(), Error> {
     let origin = config.target.cache.origin();
     let own = external::scope(&origin, [config.target.broadcast.as_str()]);
-    let link = Link::new(config.target.clone(), move |client| {
+    let connection = RelayConnection::new(config.target.clone(), move |client| {
         client.with_subscriber(own.clone())
     })?;
     let mut session = Session {
         origin: origin.consume(),
         elsewhere: Elsewhere::new(config.name.clone(), config.target.clone(), origin),
-        link,
+        connection,
         commands,
         broadcast: None,
         gone: None,
@@ -138,7 +138,7 @@ pub(crate) async fn run(
     // The pads' threads end when nobody is left who could send to them.
     session.readers.shutdown().await;
     session.pads.clear();
-    tokio::join!(session.link.close(), session.elsewhere.close());
+    tokio::join!(session.connection.close(), session.elsewhere.close());
     result
 }
 
@@ -147,7 +147,7 @@ type Finding = Pin<Box<dyn Future<Output = Result<Broadcast, String>> + Send>>;
 struct Session {
     config: Config,
     origin: origin::Consumer,
-    link: Link,
+    connection: RelayConnection,
     elsewhere: Elsewhere,
     commands: UnboundedReceiver<Control>,
     broadcast: Option<Broadcast>,
@@ -185,7 +185,7 @@ struct Session {
 }
 
 enum Event {
-    Link(connection::Event),
+    Connection(connection::Event),
     Control(Control),
     Found(Box<Result<Broadcast, String>>),
     Catalog(Update),
@@ -201,9 +201,9 @@ impl Session {
     async fn work(&mut self) -> Result<(), Error> {
         loop {
             match self.next().await? {
-                Event::Link(event) => {
+                Event::Connection(event) => {
                     self.absence.follow(&event, Instant::now());
-                    self.config.connection.apply(&event, &self.config.courier);
+                    self.config.connection.apply(&event, &self.config.app_queue);
                 }
                 Event::Control(control) => self.on_control(control),
                 Event::Found(found) => self.on_found(*found),
@@ -212,7 +212,7 @@ impl Session {
                 Event::GivenUp => self.finish(),
                 Event::Missed => {
                     let broadcast = &self.config.target.broadcast;
-                    self.absence.tell(&self.config.courier, broadcast);
+                    self.absence.tell(&self.config.app_queue, broadcast);
                 }
                 Event::Retry => {}
             }
@@ -244,7 +244,7 @@ impl Session {
         let missed_at = self.absence.due();
         tokio::select! {
             biased;
-            event = self.link.next() => Ok(Event::Link(event?)),
+            event = self.connection.next() => Ok(Event::Connection(event?)),
             () = self.elsewhere.run() => Ok(Event::Retry),
             Some(control) = self.commands.recv() => Ok(Event::Control(control)),
             update = follow, if !self.ended => Ok(Event::Catalog(update)),
@@ -297,7 +297,7 @@ impl Session {
             Control::Unwanted(index, wish) => self.pads[index].refuse(wish),
             Control::Finished(index) => self.pads[index].ended = true,
             Control::Latency(latency) => self.set_latency(latency),
-            Control::Flowing => playback::post_latency(&self.config.courier),
+            Control::Flowing => playback::post_latency(&self.config.app_queue),
             Control::Eos(seqnum) => self.on_eos(seqnum),
             Control::Trouble(index, generation, trouble) => {
                 self.on_trouble(index, generation, &trouble);
@@ -321,21 +321,21 @@ impl Session {
                 true => "The broadcast was not found before the stream was ended",
                 false => "No pad of the broadcast was linked before the stream was ended",
             };
-            self.config.courier.send(move |element| {
+            self.config.app_queue.send(move |element| {
                 gst::element_error!(element, gst::ResourceError::NotFound, ("{text}"));
             });
         }
     }
 
-    fn play(&mut self, clock: RunningClock) {
+    fn play(&mut self, clock: PipelineClock) {
         self.playback = Some(Playback::new(
             clock.clone(),
             self.config.latency,
             self.config.join,
             self.config.answer.clone(),
-            self.config.courier.clone(),
+            self.config.app_queue.clone(),
         ));
-        let now = clock.now();
+        let now = clock.running_time();
         for pad in &mut self.pads {
             pad.position.forget_beyond(now + RESTART);
             pad.send(Message::Play(clock.clone()));
@@ -355,7 +355,7 @@ impl Session {
         match &self.playback {
             Some(playback) => playback.update(|timeline| timeline.set_latency(latency)),
             None if self.config.answer.set(latency) => {
-                playback::post_latency(&self.config.courier);
+                playback::post_latency(&self.config.app_queue);
             }
             None => {}
         }

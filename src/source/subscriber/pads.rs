@@ -36,7 +36,7 @@ impl Session {
         for step in reconcile::plan(&active, &entries) {
             match step {
                 Step::Take { active, desired } => {
-                    self.pads[active].go_on(entries[desired].clone(), &self.config.courier);
+                    self.pads[active].go_on(entries[desired].clone(), &self.config.app_queue);
                 }
                 Step::Add { desired } => added.push(self.add(entries[desired].clone())),
                 Step::End { active } => {
@@ -58,10 +58,10 @@ impl Session {
         for pad in &mut self.pads[..known] {
             pad.set_collection(collection.clone());
         }
-        let courier = self.config.courier.clone();
+        let app_queue = self.config.app_queue.clone();
         self.config
-            .courier
-            .send(move |element| expose::expose(element, added, &collection, first, &courier));
+            .app_queue
+            .send(move |element| expose::expose(element, added, &collection, first, &app_queue));
     }
 
     fn listed_streams(&self) -> Vec<gst::Stream> {
@@ -144,7 +144,7 @@ impl Session {
             (Some(next), _) => {
                 let last = pad.delisted;
                 pad.follows = true;
-                pad.switch(next, &self.config.courier);
+                pad.switch(next, &self.config.app_queue);
                 if last {
                     // The broadcast has ended: what there is of the track is still taken.
                     self.start(index);
@@ -174,7 +174,7 @@ impl Session {
             if !pad.delisted
                 && let Some(next) = pad.next.take()
             {
-                pad.switch(next, &self.config.courier);
+                pad.switch(next, &self.config.app_queue);
             }
             if pad.delisted {
                 pad.end(None);

@@ -18,7 +18,7 @@ use crate::source::{
     track::{End, Position},
 };
 use crate::{
-    element::{app_queue::Courier, budget::Budget, status},
+    element::{app_queue::AppQueue, budget::Budget, status},
     media::format::{codec::Kind, duration},
 };
 
@@ -202,7 +202,7 @@ impl Subscription {
     }
 
     /// The catalog lists `entry` for this pad: the same track, or the one that follows it.
-    pub(crate) fn go_on(&mut self, entry: Entry, courier: &Arc<Courier>) {
+    pub(crate) fn go_on(&mut self, entry: Entry, app_queue: &Arc<AppQueue>) {
         let follows = entry.name != self.entry.name;
         if let Some(running) = self.reader.as_ref().filter(|_| follows) {
             // The tail of the old track comes first.
@@ -219,11 +219,11 @@ impl Subscription {
             self.abort();
         }
         self.follows = follows && self.finished;
-        self.switch(entry, courier);
+        self.switch(entry, app_queue);
     }
 
     /// The pad gives `entry` from here on.
-    pub(crate) fn switch(&mut self, entry: Entry, courier: &Arc<Courier>) {
+    pub(crate) fn switch(&mut self, entry: Entry, app_queue: &Arc<AppQueue>) {
         let revived = std::mem::take(&mut self.delisted) && std::mem::take(&mut self.ended);
         let same_track = entry.name == self.entry.name;
         self.finished &= same_track && entry.elsewhere == self.entry.elsewhere && !revived;
@@ -245,7 +245,7 @@ impl Subscription {
             let stream = self.stream.clone();
             let (caps, tags) = (entry.caps.clone(), entry.tags.clone());
             // Whoever is notified of it is the application.
-            courier.send_newest(format!("{} stream", self.name), move |_| {
+            app_queue.send_newest(format!("{} stream", self.name), move |_| {
                 stream.set_caps(Some(&caps));
                 stream.set_tags(Some(&tags));
             });
@@ -253,14 +253,14 @@ impl Subscription {
         if !same_track || entry.rendition.mime() != self.entry.rendition.mime() {
             let (pad, track) = (self.name.clone(), entry.name.clone());
             let mime = entry.rendition.mime().map(str::to_owned);
-            courier.send_newest(format!("{pad} track"), move |element| {
+            app_queue.send_newest(format!("{pad} track"), move |element| {
                 expose::rename(element, &pad, &track, mime);
             });
         }
         if !same_track || other_caps {
             let (pad, track) = (self.name.clone(), entry.name.clone());
             let caps = entry.caps.clone();
-            status::post(courier, "moq-rendition-changed", move |s| {
+            status::post(app_queue, "moq-rendition-changed", move |s| {
                 s.field("pad", pad)
                     .field("track", track)
                     .field("caps", caps)

@@ -26,8 +26,8 @@ impl Session {
     pub(crate) fn on_trouble(&mut self, index: PadIndex, generation: u64, trouble: &Trouble) {
         let reachable = self.broadcast.is_some() && self.config.connection.is_connected();
         let playback = self.playback.as_ref();
-        let live =
-            playback.is_some_and(|playback| playback.timeline().is_live(playback.clock.now()));
+        let live = playback
+            .is_some_and(|playback| playback.timeline().is_live(playback.clock.running_time()));
         let pad = &mut self.pads[index];
         if pad.generation != generation || pad.reader.is_none() {
             return;
@@ -72,7 +72,7 @@ impl Session {
             return false;
         }
         self.warnings.insert(cause, Instant::now());
-        self.config.courier.offer(move |element| {
+        self.config.app_queue.offer(move |element| {
             gst::element_warning!(element, code, ("{warning}"));
         });
         true

@@ -158,7 +158,7 @@ async fn read(
         };
         config.counters.frames.add(1);
         config.counters.bytes.add(payload.len() as u64);
-        let pts = playback.clock.now();
+        let pts = playback.clock.running_time();
         config.budget.set_max_time(PAD_TIME + playback.latency());
         config.budget.room().await;
         let frame = Frame {

@@ -170,7 +170,7 @@ impl Output {
             self.gap = true;
             return true;
         };
-        let now = self.playback.clock.now();
+        let now = self.playback.clock.running_time();
         let strays = self.playback.update(|timeline| {
             // A frame that waited here did not arrive now, but the first one anchors all the same.
             if (arrives && waited.is_zero()) || timeline.settles_at().is_none() {
@@ -212,14 +212,14 @@ impl Output {
 
     pub(crate) fn until_settled(&self) -> Duration {
         let at = self.playback.timeline().settles_at();
-        let now = self.playback.clock.now();
+        let now = self.playback.clock.running_time();
         // Without an anchor nothing is held for long; never without a pause.
         let at = at.map(|at| at.max(self.held.front().map_or(at, Held::ready)));
         at.map_or(TAIL, |at| at.saturating_sub(now).into())
     }
 
     pub(crate) fn release_if_settled(&mut self) {
-        let now = self.playback.clock.now();
+        let now = self.playback.clock.running_time();
         let settled = self.playback.timeline().is_settled(now);
         while let Some(front) = self.held.front() {
             let placed =
@@ -237,7 +237,7 @@ impl Output {
     /// it: it is of another publisher's clock.
     pub(crate) fn is_ahead(&self, frame: &moq_mux::container::Frame) -> bool {
         let edge = timestamp(frame).and_then(|ts| self.playback.timeline().edge(ts));
-        edge.is_some_and(|edge| edge > self.playback.clock.now() + AHEAD)
+        edge.is_some_and(|edge| edge > self.playback.clock.running_time() + AHEAD)
     }
 
     /// A group begins, `first` if it is the one that is under way at the join.
