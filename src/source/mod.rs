@@ -40,7 +40,7 @@
 //! by itself or with the connection, is waited for, and goes on with the same pads; with the property
 //! `eos-timeout` it becomes EOS after a while. Every try to connect that fails is an element message
 //! `moq-disconnected`; the README lists its causes, and the errors. A broadcast that nobody publishes
-//! is waited for, too: after 5 s with a session and without it an element message `moq-waiting` says
+//! is waited for, too: after 5 s with a session and without it an element message `moq-broadcast-missing` says
 //! so, once for each absence, with its name in the field `broadcast`.
 //!
 //! ## Subtitles

@@ -72,7 +72,7 @@ pub struct MoqSrcPad {
     #[property(
         name = "stats",
         nick = "Statistics",
-        blurb = "Statistics of the pad since it was added: guint64 frames, bytes and groups received; groups-lost (never came, broke off, or were given up); frames dropped as dropped-before-start (older than the subscription), -undecodable (without their key frame, or without a time) and -late (downstream took too long); queue-bytes and queue-time (ns) wait for downstream; transit-steps (moq-transit-step messages since PLAYING); qos-events from downstream; doubles delay-ms (from the live edge to the newest frame's arrival), drift-ppm (how much faster the publisher's clock runs, after 30 s) and qos-proportion, and gint64 qos-jitter (ns) of the newest QOS event; what is unknown is absent",
+        blurb = "Statistics of the pad since it was added: guint64 frames, bytes and groups received; groups-lost (never came, broke off, or were given up); frames dropped as dropped-before-start (older than the subscription), -undecodable (without their key frame, or without a time) and -late (downstream took too long); queue-bytes and queue-time (ns) wait for downstream; resyncs (moq-resync messages since PLAYING); qos-events from downstream; doubles delay-ms (from the live edge to the newest frame's arrival), drift-ppm (how much faster the publisher's clock runs, after 30 s) and qos-proportion, and gint64 qos-jitter (ns) of the newest QOS event; what is unknown is absent",
         get = Self::stats,
         type = Statistics
     )]
