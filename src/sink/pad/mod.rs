@@ -80,7 +80,7 @@ pub struct MoqSinkPad {
         nick = "Text role", blurb = "What a text track is for; counts from the next caps that differ on", mutable_ready, builder(TextRole::default()))]
     track: Mutex<Track>,
     #[property(name = "stats", type = Statistics, get = Self::stats,
-        nick = "Statistics", blurb = "Statistics of the track in this run, all guint64 and without a run absent: frames, bytes and groups published; frames dropped as dropped-no-key-frame, -untimed, -budget (over max-bytes or max-time), -refused (other reasons, see track-error) and -too-old (of groups that the network did not carry in time, see max-age; some of them may have arrived), with groups-given-up; resyncs (how often the timestamps stepped and the stream went on where it was); queue-bytes and queue-time (ns) wait to be handed to the network")]
+        nick = "Statistics", blurb = "Statistics of the track in this run, all guint64 and without a run absent: frames, bytes and groups published; frames dropped as dropped-no-keyframe, -no-timestamp, -budget (over max-bytes or max-time), -refused (other reasons, see track-error) and -too-old (of groups that the network did not carry in time, see max-age; some of them may have arrived), with groups-given-up; resyncs (how often the timestamps stepped and the stream went on where it was); queue-bytes and queue-time (ns) wait to be handed to the network")]
     id: OnceLock<PadId>,
     pub(crate) gate: Gate,
     membership: Mutex<Membership>,
