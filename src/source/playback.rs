@@ -72,7 +72,7 @@ impl Playback {
             post_latency(&self.app_queue);
         }
         if stepped {
-            status::post(&self.app_queue, "moq-transit-step", |s| {
+            status::post(&self.app_queue, "moq-resync", |s| {
                 s.field(
                     "reason",
                     "every frame was later than the latency for a second",
