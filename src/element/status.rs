@@ -84,7 +84,7 @@ impl ConnectionStatus {
                     self.set(Status::Connecting, None, Some(app_queue));
                 }
             }
-            Event::Leaving => post(app_queue, "moq-leaving", |s| {
+            Event::Leaving => post(app_queue, "moq-goaway", |s| {
                 s.field("reason", "the relay asks to connect anew")
             }),
             Event::Connected { version, monitor } => {

@@ -56,7 +56,7 @@ impl Absence {
     pub(crate) fn tell(&mut self, app_queue: &Arc<AppQueue>, broadcast: &str) {
         self.told = true;
         let broadcast = broadcast.to_owned();
-        status::post(app_queue, "moq-waiting", |s| {
+        status::post(app_queue, "moq-broadcast-missing", |s| {
             s.field("broadcast", broadcast)
         });
     }
