@@ -84,7 +84,7 @@ impl ConnectionStatus {
                     self.set(Status::Connecting, None, queue);
                 }
             }
-            Event::Leaving => queue.post("moq-leaving", |s| {
+            Event::Leaving => queue.post("moq-goaway", |s| {
                 s.field("reason", "the relay asks to connect anew")
             }),
             Event::Connected { version, monitor } => {

@@ -2,14 +2,8 @@
 
 use gst::prelude::*;
 
-use super::{
-    MoqSinkPad,
-    pad::{self, stream::Cause},
-};
-use crate::{
-    element::{budget::Budget, counter::Counter},
-    net::stats::Statistics,
-};
+use super::MoqSinkPad;
+use crate::element::{budget::Budget, counter::Counter};
 
 /// The counts of one pad during a run, in frames where nothing else is said.
 #[derive(Debug, Default)]
@@ -28,6 +22,14 @@ pub(crate) struct Counters {
     pub(crate) resyncs: Counter,
 }
 
+/// As what a dropped buffer is counted.
+#[derive(Clone, Copy)]
+pub(crate) enum DropReason {
+    NoTimestamp,
+    OverBudget,
+    Refused,
+}
+
 impl Counters {
     /// The structure `moq-pad-stats`; all fields are guint64.
     pub(crate) fn structure(&self, budget: &Budget) -> gst::Structure {
@@ -36,8 +38,8 @@ impl Counters {
             .field("frames", self.frames.get())
             .field("bytes", self.bytes.get())
             .field("groups", self.groups.get())
-            .field("dropped-no-key-frame", self.no_key_frame.get())
-            .field("dropped-untimed", self.untimed.get())
+            .field("dropped-no-keyframe", self.no_key_frame.get())
+            .field("dropped-no-timestamp", self.untimed.get())
             .field("dropped-budget", self.over_budget.get())
             .field("dropped-refused", self.refused.get())
             .field("dropped-too-old", self.too_old.get())
@@ -48,11 +50,11 @@ impl Counters {
             .build()
     }
 
-    pub(crate) fn of(&self, cause: Cause) -> &Counter {
-        match cause {
-            Cause::Untimed => &self.untimed,
-            Cause::OverBudget => &self.over_budget,
-            Cause::Refused => &self.refused,
+    pub(crate) fn of(&self, reason: DropReason) -> &Counter {
+        match reason {
+            DropReason::NoTimestamp => &self.untimed,
+            DropReason::OverBudget => &self.over_budget,
+            DropReason::Refused => &self.refused,
         }
     }
 
@@ -86,16 +88,5 @@ impl Quality {
             .build();
         // Refused only without a bus: then nobody asks.
         let _ = element.post_message(message);
-    }
-}
-
-impl pad::MoqSinkPad {
-    /// What the property `stats` says.
-    pub(crate) fn stats(&self) -> Statistics {
-        let stats = match self.part() {
-            Some(part) => part.counters.structure(&part.budget),
-            None => gst::Structure::new_empty("moq-pad-stats"),
-        };
-        stats.into()
     }
 }

@@ -72,7 +72,7 @@ impl Playback {
             post_latency(&self.app_queue);
         }
         if stepped {
-            self.app_queue.post("moq-transit-step", |s| {
+            self.app_queue.post("moq-resync", |s| {
                 s.field(
                     "reason",
                     "every frame was later than the latency for a second",

@@ -42,7 +42,7 @@ impl Counters {
             .field("queue-bytes", bytes)
             .field("queue-time", time.nseconds())
             .field_if_some("delay-ms", self.delay.get())
-            .field_if_some("transit-steps", self.steps.get().map(|steps| steps as u64))
+            .field_if_some("resyncs", self.steps.get().map(|steps| steps as u64))
             .field_if_some("drift-ppm", self.drift.get())
             .field("qos-events", self.qos_events.get())
             .field_if_some("qos-jitter", self.jitter.get().map(|jitter| jitter as i64))

@@ -53,7 +53,7 @@ impl Absence {
     pub(crate) fn tell(&mut self, app_queue: &Arc<AppQueue>, broadcast: &str) {
         self.told = true;
         let broadcast = broadcast.to_owned();
-        app_queue.post("moq-waiting", |s| s.field("broadcast", broadcast));
+        app_queue.post("moq-broadcast-missing", |s| s.field("broadcast", broadcast));
     }
 }
 
