@@ -14,3 +14,5 @@ mod targets;
 mod fuzz;
 mod inspect;
 mod readme;
+mod sink;
+mod source;
