@@ -1,4 +1,4 @@
-//! What lives from READY->PAUSED to PAUSED->READY, and the messages to its session task.
+//! What lives from READY->PAUSED to PAUSED->READY.
 
 use std::{
     sync::{
@@ -8,92 +8,21 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use bytes::Bytes;
-use gst::glib;
 use moq_mux::Clock;
 use tokio::sync::mpsc;
 
-use super::{MoqSinkPad, stats::Counters};
+use super::message::{Message, PadId, PadMessage};
 use crate::{
     element::{
         app_queue::AppQueue,
-        budget::{Budget, Charge},
         pipeline_clock::PipelineClock,
         runtime::{STOP_BOUND, Task},
     },
-    media::{
-        catalog::description::Description,
-        format::{caps::Rendition, codec::Kind},
-        time::{
-            nanos::{clock_time, nanos},
-            publish::Outgoing,
-        },
+    media::time::{
+        nanos::{clock_time, nanos},
+        publish::PublishTimeline,
     },
 };
-
-/// Names a pad within its element; pads that were requested earlier have smaller ones.
-pub(crate) type PadId = u32;
-
-/// What the pads tell the session task.
-pub(crate) enum Message {
-    /// Which wall-clock time MoQ time 0 is; comes before the first frame.
-    Clock(Clock),
-    Pad(PadId, PadMessage),
-}
-
-/// What happens on one pad, in order.
-pub(crate) enum PadMessage {
-    /// The pad exists.
-    Open(Peer),
-    /// A new stream of this kind, after which nothing of the old one is valid.
-    Kind(Kind),
-    /// A stream has begun that can only be of this kind.
-    Expected(Kind),
-    /// The catalog entry of the frames that follow.
-    Rendition(Box<Rendition>, Option<String>),
-    /// The entry of the same track by parameter sets that changed in band: decoders read them.
-    InBand(Box<Rendition>),
-    Frame(Frame),
-    /// What upstream says of the stream.
-    Describe(Box<Description>),
-    /// Frames after this do not continue the ones before.
-    Flush,
-    /// The stream is over, until it goes on after all.
-    Eos(gst::Seqnum),
-    /// More comes after an EOS.
-    Revive,
-    /// Nothing comes until the next caps, for this reason.
-    Failed(String),
-    /// The pad was linked or unlinked.
-    Linked,
-    /// The pad is gone.
-    Release,
-}
-
-/// What the session task keeps of a pad.
-pub(crate) struct Peer {
-    pub(crate) pad: glib::WeakRef<MoqSinkPad>,
-    pub(crate) budget: Arc<Budget>,
-    pub(crate) counters: Arc<Counters>,
-}
-
-/// One frame on its way out.
-pub(crate) struct Frame {
-    /// MoQ time in microseconds.
-    pub(crate) timestamp: u64,
-    /// How long it lasts, if its buffer says so.
-    pub(crate) duration: Option<gst::ClockTime>,
-    pub(crate) key: bool,
-    pub(crate) payload: Bytes,
-    /// Its cue has no frame after this one.
-    pub(crate) last: bool,
-    /// Live input does not wait for the budget: it loses frames.
-    pub(crate) live: bool,
-    /// How much later than its running time a live frame came.
-    pub(crate) transit: Option<gst::ClockTime>,
-    /// Given back when the frame is written or dropped.
-    pub(crate) _charge: Charge,
-}
 
 /// What the element and its pads share for the length of a run.
 pub(crate) struct Run {
@@ -129,8 +58,8 @@ struct Stage {
 /// Live input follows the clock by itself, so it never shares the offset of a late file.
 #[derive(Default)]
 struct Timelines {
-    live: Outgoing,
-    stored: Outgoing,
+    live: PublishTimeline,
+    stored: PublishTimeline,
 }
 
 impl Run {
@@ -257,17 +186,21 @@ impl Run {
     }
 
     /// Does `work` with the timeline of live or stored input.
-    pub(crate) fn with_timeline<T>(&self, live: bool, work: impl FnOnce(&mut Outgoing) -> T) -> T {
+    pub(crate) fn with_timeline<T>(
+        &self,
+        live: bool,
+        work: impl FnOnce(&mut PublishTimeline) -> T,
+    ) -> T {
         work(lock(&self.timelines).of(live))
     }
 }
 
 impl Timelines {
-    fn all(&mut self) -> [&mut Outgoing; 2] {
+    fn all(&mut self) -> [&mut PublishTimeline; 2] {
         [&mut self.live, &mut self.stored]
     }
 
-    fn of(&mut self, live: bool) -> &mut Outgoing {
+    fn of(&mut self, live: bool) -> &mut PublishTimeline {
         match live {
             true => &mut self.live,
             false => &mut self.stored,

@@ -2,14 +2,8 @@
 
 use gst::prelude::*;
 
-use super::{
-    MoqSinkPad,
-    pad::{self, stream::Cause},
-};
-use crate::{
-    element::{budget::Budget, counter::Counter},
-    net::stats::Statistics,
-};
+use super::MoqSinkPad;
+use crate::element::{budget::Budget, counter::Counter};
 
 /// The counts of one pad during a run, in frames where nothing else is said.
 #[derive(Debug, Default)]
@@ -26,6 +20,14 @@ pub(crate) struct Counters {
     pub(crate) groups_given_up: Counter,
     /// How often its timestamps stepped, and the stream went on where it was.
     pub(crate) resyncs: Counter,
+}
+
+/// As what a dropped buffer is counted.
+#[derive(Clone, Copy)]
+pub(crate) enum DropReason {
+    NoTimestamp,
+    OverBudget,
+    Refused,
 }
 
 impl Counters {
@@ -48,11 +50,11 @@ impl Counters {
             .build()
     }
 
-    pub(crate) fn of(&self, cause: Cause) -> &Counter {
-        match cause {
-            Cause::Untimed => &self.untimed,
-            Cause::OverBudget => &self.over_budget,
-            Cause::Refused => &self.refused,
+    pub(crate) fn of(&self, reason: DropReason) -> &Counter {
+        match reason {
+            DropReason::NoTimestamp => &self.untimed,
+            DropReason::OverBudget => &self.over_budget,
+            DropReason::Refused => &self.refused,
         }
     }
 
@@ -86,16 +88,5 @@ impl Quality {
             .build();
         // Refused only without a bus: then nobody asks.
         let _ = element.post_message(message);
-    }
-}
-
-impl pad::MoqSinkPad {
-    /// What the property `stats` says.
-    pub(crate) fn stats(&self) -> Statistics {
-        let stats = match self.part() {
-            Some(part) => part.counters.structure(&part.budget),
-            None => gst::Structure::new_empty("moq-pad-stats"),
-        };
-        stats.into()
     }
 }

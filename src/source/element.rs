@@ -9,12 +9,12 @@ use gst::{ClockTime, glib, prelude::*, subclass::prelude::*};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::{
-    MoqSrcPad,
+    CAT, MoqSrcPad,
     catalog::CatalogFormat,
-    expose::template_name,
-    pad::{stop_all, stream::AppEvent},
+    message::{AppEvent, Control},
+    pad::{stop_all, template_name},
     playback::LatencyAnswer,
-    subscriber::{self, Control},
+    subscriber,
 };
 use crate::{
     element::{
@@ -29,10 +29,6 @@ use crate::{
     },
     net::{config, error::Error, log, stats::Statistics},
 };
-
-pub(crate) static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
-    gst::DebugCategory::new("moqsrc", gst::DebugColorFlags::empty(), Some("MoQ source"))
-});
 
 const CACHE_SIZE: u64 = 16 << 20;
 const DEFAULT_LATENCY: u32 = 100;

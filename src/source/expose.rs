@@ -4,9 +4,9 @@ use gst::prelude::*;
 
 use super::{
     MoqSrcPad,
-    pad::{self, stop_all},
+    pad::{self, stop_all, template_name},
 };
-use crate::{element::app_queue::AppQueue, media::format::codec::Kind};
+use crate::element::app_queue::AppQueue;
 
 /// Adds the pads of new renditions and tells of all streams.
 pub(crate) fn expose(
@@ -52,9 +52,4 @@ pub(crate) fn rename(element: &gst::Element, pad: &str, track: &str, mime: Optio
     if let Some(pad) = pad {
         pad.set_track(track, mime);
     }
-}
-
-/// Name of the template for pads of a kind.
-pub(crate) fn template_name(kind: Kind) -> String {
-    format!("{}_%u", kind.name())
 }

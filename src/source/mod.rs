@@ -111,10 +111,16 @@ mod subscriber;
 mod track;
 mod uri;
 
+use std::sync::LazyLock;
+
 use gst::{glib, prelude::*};
 
 #[cfg(any(test, fuzzing))]
 pub use catalog::fuzzing;
+
+pub(crate) static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
+    gst::DebugCategory::new("moqsrc", gst::DebugColorFlags::empty(), Some("MoQ source"))
+});
 
 glib::wrapper! {
     /// Subscribes to a broadcast of a MoQ relay.

@@ -7,11 +7,11 @@ use gst::{prelude::*, subclass::prelude::*};
 
 use super::{
     MoqSinkPad, Part, lock,
-    stream::{Admitted, Cause, Halt},
+    stream::{Admitted, Halt},
 };
 use crate::element::pipeline_clock::PipelineClock;
 use crate::media::{
-    format::{caps::Span, codec::Kind, rendition::Rendition},
+    format::{codec::Kind, input::Span, rendition::Rendition},
     time::{
         nanos::{clock_time, nanos},
         publish::{Anchor, Arrival, Judgement},
@@ -20,7 +20,8 @@ use crate::media::{
 use crate::sink::{
     CAT,
     element::MoqSink,
-    run::{Frame, PadMessage},
+    message::{Frame, PadMessage},
+    stats::DropReason,
 };
 
 /// The payload of a buffer, which goes back to its pool when the last reader is done.
@@ -192,8 +193,8 @@ impl MoqSinkPad {
         part.send(PadMessage::Frame(Frame {
             timestamp: time.useconds(),
             duration,
-            key,
-            last: clear.is_none(),
+            keyframe: key,
+            ends_cue: clear.is_none(),
             payload,
             live,
             transit,
@@ -215,7 +216,7 @@ impl MoqSinkPad {
             Ok(payload) => Ok(Bytes::from_owner(Mapped(payload))),
             Err(_) => {
                 lock(&self.stream).interrupt();
-                Err(Halt::Drop(Cause::Refused, "it cannot be read".into()))
+                Err(Halt::Drop(DropReason::Refused, "it cannot be read".into()))
             }
         }
     }
@@ -226,8 +227,8 @@ impl MoqSinkPad {
         part.send(PadMessage::Frame(Frame {
             timestamp: end.useconds(),
             duration: None,
-            key: false,
-            last: true,
+            keyframe: false,
+            ends_cue: true,
             payload: Bytes::new(),
             live,
             transit: None,
@@ -255,7 +256,7 @@ impl MoqSinkPad {
         if place.live && due.saturating_add(offset) > latest {
             lock(&self.stream).interrupt();
             return Err(Halt::Drop(
-                Cause::Untimed,
+                DropReason::NoTimestamp,
                 "it is due more than a minute later".into(),
             ));
         }
@@ -279,7 +280,7 @@ impl MoqSinkPad {
             }
             lock(&self.stream).interrupt();
             let reason = "more waits than max-bytes and max-time allow";
-            return Err(Halt::Drop(Cause::OverBudget, reason.into()));
+            return Err(Halt::Drop(DropReason::OverBudget, reason.into()));
         }
         part.budget.wait(|| self.gate.is_shut());
         match self.gate.is_shut() {
@@ -328,9 +329,9 @@ impl MoqSinkPad {
         admitted: &Admitted,
         place: Place,
     ) -> Place {
-        let others = part
-            .run
-            .with_timeline(place.live, |timeline| timeline.step_of_others(place.anchor));
+        let others = part.run.with_timeline(place.live, |timeline| {
+            timeline.resync_of_others(place.anchor)
+        });
         let now = playing.signed_running_time();
         let judgement = lock(&self.stream).judge(admitted, now, others);
         match judgement {

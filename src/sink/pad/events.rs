@@ -10,7 +10,7 @@ use crate::media::{
         codec,
     },
 };
-use crate::sink::{CAT, element::MoqSink, run::PadMessage};
+use crate::sink::{CAT, element::MoqSink, message::PadMessage};
 
 impl MoqSinkPad {
     pub(crate) fn event(
@@ -77,7 +77,7 @@ impl MoqSinkPad {
     fn answer_accept_caps(&self, query: &mut gst::query::AcceptCaps) {
         let accepted = query.caps().is_subset(&self.obj().pad_template_caps());
         query.set_result(accepted);
-        if !accepted && let Err(reason) = caps::Stream::from_caps(query.caps()) {
+        if !accepted && let Err(reason) = caps::InputStream::from_caps(query.caps()) {
             // No CAPS event comes: nothing else says what to do about it.
             gst::warning!(CAT, imp = self, "Refused: {reason}");
         }
@@ -113,7 +113,7 @@ impl MoqSinkPad {
     fn stream_start(&self, sink: &MoqSink, event: &gst::event::StreamStart) {
         let revived = lock(&self.stream).begin();
         if let Some(part) = self.part().filter(|_| revived) {
-            part.send(PadMessage::Revive);
+            part.send(PadMessage::Restart);
         }
         self.expect_kind();
         self.describe(Description::default());
@@ -128,7 +128,7 @@ impl MoqSinkPad {
         // Without a filter: elements that cannot apply one warn of it, capssetter among them.
         let offered = self.obj().peer_query_caps(None);
         if let Some((kind, part)) = codec::kind_of(&offered).zip(self.part()) {
-            part.send(PadMessage::Expected(kind));
+            part.send(PadMessage::ExpectedKind(kind));
         }
     }
 
@@ -144,7 +144,7 @@ impl MoqSinkPad {
             }
             return Ok(());
         }
-        let stream = caps::Stream::from_caps(caps).and_then(|mut stream| {
+        let stream = caps::InputStream::from_caps(caps).and_then(|mut stream| {
             stream.set_text(&self.text_settings());
             stream.in_container(self.container(), caps)
         });

@@ -7,23 +7,27 @@ use bytes::Bytes;
 use crate::media::{
     catalog::description::Tags,
     format::{
-        caps::{self, FrameError, Rendition, Span},
+        caps::{self, FrameError, Rendition},
         codec::Kind,
         duration,
+        input::Span,
     },
     time::{
         nanos::nanos,
         publish::{Anchor, Before, Continuity, Judgement, Sample},
-        segment::{Format, Times, Timing, Untimed},
+        segment::{Format, TimeError, Times, Timing},
     },
 };
-use crate::sink::publisher::track::{MAX_BYTES, MAX_FRAMES};
+use crate::sink::{
+    message::{MAX_GROUP_BYTES, MAX_GROUP_FRAMES},
+    stats::DropReason,
+};
 
 /// The stream of one pad during a run.
 #[derive(Default)]
 pub(crate) struct Stream {
     caps: Option<gst::Caps>,
-    codec: Option<caps::Stream>,
+    codec: Option<caps::InputStream>,
     pub(crate) timing: Timing,
     pub(crate) tags: Tags,
     /// Whether upstream follows the clock by itself; asked for again with each stream.
@@ -85,22 +89,14 @@ pub(crate) enum Halt {
     Skip,
     /// A video frame that nobody can decode yet.
     NoKeyFrame,
-    Drop(Cause, String),
+    Drop(DropReason, String),
 }
 
-/// As what a dropped buffer is counted.
-#[derive(Clone, Copy)]
-pub(crate) enum Cause {
-    Untimed,
-    OverBudget,
-    Refused,
-}
-
-impl From<Untimed> for Halt {
-    fn from(untimed: Untimed) -> Self {
-        match untimed {
-            Untimed::Clipped => Self::Skip,
-            untimed => Self::Drop(Cause::Untimed, untimed.to_string()),
+impl From<TimeError> for Halt {
+    fn from(error: TimeError) -> Self {
+        match error {
+            TimeError::Clipped => Self::Skip,
+            error => Self::Drop(DropReason::NoTimestamp, error.to_string()),
         }
     }
 }
@@ -121,10 +117,10 @@ impl Stream {
 
     /// What the caps before were of.
     pub(crate) fn kind(&self) -> Option<Kind> {
-        self.codec.as_ref().map(caps::Stream::kind)
+        self.codec.as_ref().map(caps::InputStream::kind)
     }
 
-    pub(crate) fn set_codec(&mut self, caps: gst::Caps, codec: caps::Stream) {
+    pub(crate) fn set_codec(&mut self, caps: gst::Caps, codec: caps::InputStream) {
         self.caps = Some(caps);
         self.codec = Some(codec);
         self.live = None;
@@ -137,7 +133,7 @@ impl Stream {
     pub(crate) fn announce(&mut self) -> Option<Rendition> {
         let codec = self.codec.as_ref();
         let codec = codec.filter(|codec| codec.kind().is_sparse());
-        self.sent = codec.and_then(caps::Stream::rendition).cloned();
+        self.sent = codec.and_then(caps::InputStream::rendition).cloned();
         self.sent.clone()
     }
 
@@ -194,7 +190,7 @@ impl Stream {
         let group = &mut self.group;
         group.frames += 1;
         group.bytes += bytes;
-        let quarters = (4 * group.frames / MAX_FRAMES).max(4 * group.bytes / MAX_BYTES);
+        let quarters = (4 * group.frames / MAX_GROUP_FRAMES).max(4 * group.bytes / MAX_GROUP_BYTES);
         let crossed = std::mem::replace(&mut group.quarters, quarters) < quarters;
         crossed && matches!(quarters, 2 | 3) && self.kind() == Some(Kind::Video)
     }
@@ -219,7 +215,7 @@ impl Stream {
         }
         // To viewers an empty frame is an end; empty text is nothing to show.
         if buffer.size() == 0 && codec.kind() != Kind::Text {
-            return Err(Halt::Drop(Cause::Refused, "it is empty".into()));
+            return Err(Halt::Drop(DropReason::Refused, "it is empty".into()));
         }
         let video = codec.kind() == Kind::Video;
         let key = !video || is_key(codec, buffer)?;
@@ -301,7 +297,7 @@ impl Stream {
             (Ok(payload), _) if payload.is_empty() && !codec.clears() => {
                 return Err(match codec.kind() {
                     Kind::Text => Halt::Skip,
-                    _ => Halt::Drop(Cause::Refused, "it is empty".into()),
+                    _ => Halt::Drop(DropReason::Refused, "it is empty".into()),
                 });
             }
             (Ok(payload), Some(rendition)) => (payload, rendition),
@@ -329,7 +325,7 @@ impl Stream {
 
     /// When an empty frame has to say that the text of `span` is over.
     pub(crate) fn clear_at(&self, span: Span) -> Option<gst::ClockTime> {
-        let clears = self.codec.as_ref().is_some_and(caps::Stream::clears);
+        let clears = self.codec.as_ref().is_some_and(caps::InputStream::clears);
         let end = span.begin.saturating_add(span.duration?);
         clears.then_some(end).filter(|end| *end > span.begin)
     }
@@ -358,7 +354,7 @@ impl Stream {
 }
 
 /// How long a buffer lasts: packets say it best, and video has its rate.
-fn frame_duration(codec: &caps::Stream, buffer: &gst::BufferRef) -> Option<gst::ClockTime> {
+fn frame_duration(codec: &caps::InputStream, buffer: &gst::BufferRef) -> Option<gst::ClockTime> {
     let known = match codec.kind() {
         Kind::Audio => codec
             .rendition()
@@ -371,19 +367,19 @@ fn frame_duration(codec: &caps::Stream, buffer: &gst::BufferRef) -> Option<gst::
 }
 
 /// Whether a video frame can begin a group.
-fn is_key(codec: &caps::Stream, buffer: &gst::BufferRef) -> Result<bool, Halt> {
+fn is_key(codec: &caps::InputStream, buffer: &gst::BufferRef) -> Result<bool, Halt> {
     let payload = buffer
         .map_readable()
-        .map_err(|_| Halt::Drop(Cause::Refused, "it cannot be read".into()))?;
+        .map_err(|_| Halt::Drop(DropReason::Refused, "it cannot be read".into()))?;
     let marked = !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
-    Ok(codec.is_key(&payload, marked))
+    Ok(codec.is_keyframe(&payload, marked))
 }
 
 impl From<FrameError> for Halt {
     fn from(error: FrameError) -> Self {
         match error {
             FrameError::Header => Self::Skip,
-            error => Self::Drop(Cause::Refused, error.to_string()),
+            error => Self::Drop(DropReason::Refused, error.to_string()),
         }
     }
 }

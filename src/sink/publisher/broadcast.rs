@@ -16,7 +16,10 @@ use super::{
     published_pad::Member,
     track::{Refused, Track},
 };
-use crate::sink::run::{Frame, Message, PadId, PadMessage, Run};
+use crate::sink::{
+    message::{Frame, Message, PadId, PadMessage},
+    run::Run,
+};
 use crate::{
     media::{
         catalog::{data::Sections, description::Orientation, name::Names},
@@ -112,8 +115,8 @@ impl Publication {
             return Ok(());
         };
         match message {
-            PadMessage::Open(_) | PadMessage::Linked => {}
-            PadMessage::Expected(kind) => drop(member.kind.get_or_insert(kind)),
+            PadMessage::Open(_) | PadMessage::LinkChanged => {}
+            PadMessage::ExpectedKind(kind) => drop(member.kind.get_or_insert(kind)),
             PadMessage::Kind(kind) => member.begin(&self.run, kind),
             PadMessage::Rendition(rendition, wanted) => {
                 member.wanted = wanted;
@@ -134,7 +137,7 @@ impl Publication {
                     return self.list_described(Instant::now());
                 }
             }
-            PadMessage::Flush | PadMessage::Revive => return self.revive(id),
+            PadMessage::Flush | PadMessage::Restart => return self.revive(id),
             PadMessage::Eos(seqnum) => {
                 member.ended = true;
                 member.cut();
@@ -352,14 +355,14 @@ impl Publication {
         let Frame {
             timestamp,
             duration,
-            key,
-            last,
+            keyframe,
+            ends_cue,
             payload,
             ..
         } = frame;
         let bytes = payload.len();
-        let written = track.write(timestamp, duration, key, payload, &mut self.watchers);
-        if last {
+        let written = track.write(timestamp, duration, keyframe, payload, &mut self.watchers);
+        if ends_cue {
             track.end_cue();
         }
         match written {

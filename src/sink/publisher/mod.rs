@@ -16,10 +16,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use self::broadcast::Publication;
-use super::{
-    CAT,
-    run::{Message, Run},
-};
+use super::{CAT, message::Message, run::Run};
 use crate::{
     element::status::ConnectionStatus,
     net::{

@@ -16,9 +16,8 @@ use crate::media::{
     },
 };
 use crate::sink::{
-    pad::ASK_AGAIN,
-    report::{self, Report},
-    run::{Frame, Peer, Run},
+    message::{Frame, KEYFRAME_REQUEST_INTERVAL, PadHandle, Report},
+    run::Run,
 };
 
 /// How often a pad's QOS messages come at most.
@@ -28,7 +27,7 @@ const DELAY_WINDOW: Duration = Duration::from_secs(1);
 
 /// A pad's stream and the track that it is published as.
 pub(crate) struct Member {
-    peer: Peer,
+    peer: PadHandle,
     pub(crate) kind: Option<Kind>,
     /// The track name that the user wants.
     pub(crate) wanted: Option<String>,
@@ -62,7 +61,7 @@ pub(crate) struct Member {
 }
 
 impl Member {
-    pub(crate) fn new(peer: Peer) -> Self {
+    pub(crate) fn new(peer: PadHandle) -> Self {
         Self {
             peer,
             kind: None,
@@ -86,7 +85,7 @@ impl Member {
     }
 
     pub(crate) fn report(&self, run: &Run, report: Report) {
-        report::send(run, &self.peer, report);
+        self.peer.report(&run.app_queue, report);
     }
 
     /// Whether nothing may come for a long time although all is well.
@@ -124,14 +123,14 @@ impl Member {
             track.name().to_owned(),
             caps::from_rendition(rendition).ok(),
         );
-        self.report(run, Report::Changed { track, caps });
+        self.report(run, Report::RenditionChanged { track, caps });
     }
 
     /// A stream of this kind begins; after a failure it is another try.
     pub(crate) fn begin(&mut self, run: &Run, kind: Kind) {
         self.kind = Some(kind);
         if std::mem::take(&mut self.failed) {
-            self.report(run, Report::Retries);
+            self.report(run, Report::Retrying);
         }
     }
 
@@ -212,7 +211,7 @@ impl Member {
         }
         let over = self.peer.budget.is_over_beside_one();
         let begins = over && !self.skipping;
-        self.skipping = over || (self.skipping && !frame.key);
+        self.skipping = over || (self.skipping && !frame.keyframe);
         if begins {
             self.cut();
             self.tell(run, "more waits than max-bytes and max-time allow".into());
@@ -254,7 +253,7 @@ impl Member {
         counters.groups.add(begins.into());
         self.asked = None;
         if std::mem::take(&mut self.stalled) {
-            self.report(run, Report::Flows);
+            self.report(run, Report::Flowing);
         }
     }
 
@@ -280,10 +279,12 @@ impl Member {
 
     /// Asks for a key frame, and again for as long as none comes.
     pub(crate) fn ask(&mut self, run: &Run) {
-        let due = self.asked.is_none_or(|at| at.elapsed() >= ASK_AGAIN);
+        let due = self
+            .asked
+            .is_none_or(|at| at.elapsed() >= KEYFRAME_REQUEST_INTERVAL);
         if due && self.kind == Some(Kind::Video) {
             self.asked = Some(Instant::now());
-            self.report(run, Report::NeedsKeyFrame);
+            self.report(run, Report::NeedsKeyframe);
         }
     }
 
@@ -373,7 +374,7 @@ mod tests {
         let (sender, _messages) = mpsc::unbounded_channel();
         let run = Run::new(element.upcast_ref(), sender);
         let budget = Budget::new(100, gst::ClockTime::ZERO);
-        let mut member = Member::new(Peer {
+        let mut member = Member::new(PadHandle {
             pad: glib::WeakRef::new(),
             budget: budget.clone(),
             counters: Default::default(),
@@ -381,8 +382,8 @@ mod tests {
         let frame = |key: bool| Frame {
             timestamp: 0,
             duration: None,
-            key,
-            last: true,
+            keyframe: key,
+            ends_cue: true,
             payload: Bytes::new(),
             live: true,
             transit: None,

@@ -13,17 +13,16 @@ use moq_net::{group, track};
 use tokio::task::JoinSet;
 
 use super::frame_writer::Container;
-use crate::media::format::codec::Kind;
+use crate::{
+    media::format::codec::Kind,
+    sink::message::{MAX_GROUP_BYTES, MAX_GROUP_FRAMES},
+};
 
 /// How much sound one group holds, in microseconds.
 ///
 /// Each group is a QUIC stream: one for each packet would cost more than the sound itself. Frames
 /// leave as they are written, so a longer group adds no delay.
 const AUDIO_GROUP: u64 = 100_000;
-/// The library destroys a group at 8192 frames; it is closed before.
-pub(crate) const MAX_FRAMES: usize = 8000;
-/// The library destroys a group at 32 MiB; it is closed before.
-pub(crate) const MAX_BYTES: usize = 24 << 20;
 /// The largest frame that the library carries, less room for its header.
 const MAX_FRAME: usize = (32 << 20) - 256;
 
@@ -91,7 +90,7 @@ pub(crate) enum Refused {
     #[error("it is larger than 32 MiB")]
     TooLarge,
     #[error(
-        "{MAX_FRAMES} frames or 24 MiB came without a key frame: let the encoder make one at least every few seconds"
+        "{MAX_GROUP_FRAMES} frames or 24 MiB came without a key frame: let the encoder make one at least every few seconds"
     )]
     GroupFull,
     #[error("the network has not carried what came before it")]
@@ -288,7 +287,7 @@ impl Track {
                 false => Err(Refused::NoKeyFrame),
             };
         };
-        let full = open.frames >= MAX_FRAMES || open.bytes + bytes > MAX_BYTES;
+        let full = open.frames >= MAX_GROUP_FRAMES || open.bytes + bytes > MAX_GROUP_BYTES;
         match self.kind {
             Kind::Video if !key && full => {
                 self.cut();

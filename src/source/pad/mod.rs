@@ -16,12 +16,12 @@ use std::{
 use gst::{ClockTime, glib, prelude::*, subclass::prelude::*};
 use tokio::sync::mpsc::UnboundedSender;
 
-use self::stream::{Message, PATIENCE, Pusher, Stream};
+use self::stream::{PATIENCE, Pusher, Stream};
 use super::{
-    element::CAT,
+    CAT,
+    message::{Control, Message, PadIndex},
     playback::LatencyAnswer,
     stats::Counters,
-    subscriber::{Control, PadIndex},
 };
 use crate::{element::budget::Budget, media::format::codec::Kind, net::stats::Statistics};
 
@@ -211,6 +211,11 @@ pub(crate) fn stop_all(pads: &[super::MoqSrcPad]) {
             stream.stop(pad.upcast_ref(), peer, patience);
         }
     }
+}
+
+/// Name of the template for pads of a kind.
+pub(crate) fn template_name(kind: Kind) -> String {
+    format!("{}_%u", kind.name())
 }
 
 fn stream_id(stream: &gst::Stream) -> glib::GString {

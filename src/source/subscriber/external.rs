@@ -9,7 +9,7 @@ use gst::glib;
 use moq_net::{PathOwned, Pattern, Patterns, origin};
 
 use crate::net::{config::Target, connection::RelayConnection, error::Error};
-use crate::source::element::CAT;
+use crate::source::CAT;
 
 /// The part of `origin` that has these broadcasts, and what is beneath them.
 pub(crate) fn scope<'a>(

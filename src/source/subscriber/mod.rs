@@ -20,11 +20,10 @@ use tokio_util::sync::CancellationToken;
 
 use self::{external::Elsewhere, subscription::Subscription, watchdog::Absence};
 use super::{
+    CAT,
     catalog::{Broadcast, CatalogFormat, Entry, LAST_WORDS, Track as CatalogTrack, Update},
-    element::CAT,
-    pad::stream::{AppEvent, Message, RESTART},
+    message::{Control, MAX_POSITION_AHEAD, Message, PadIndex, TrackEnd},
     playback::{self, LatencyAnswer, Playback},
-    track::{End, Trouble},
 };
 use crate::{
     element::{app_queue::AppQueue, pipeline_clock::PipelineClock, status::ConnectionStatus},
@@ -36,9 +35,6 @@ use crate::{
     },
 };
 
-/// Place of a pad in the session's list; never reused within a run.
-pub(crate) type PadIndex = usize;
-
 /// The pause after a broadcast that could not be opened, or a track that broke off.
 pub(crate) const RETRY: Duration = Duration::from_millis(100);
 /// It doubles with each failure up to this.
@@ -48,31 +44,6 @@ pub(crate) const MAX_RETRY: Duration = Duration::from_secs(5);
 const STEADY: Duration = Duration::from_secs(1);
 /// How long a catalog may be silent before another one is tried.
 const FIRST_WORDS: Duration = Duration::from_secs(3);
-
-/// What the element and its pads tell the session.
-#[derive(Debug)]
-pub(crate) enum Control {
-    Play(PipelineClock),
-    Pause,
-    /// The pad was linked; each wish has a greater number than the one before.
-    Linked(PadIndex, u32),
-    Unlinked(PadIndex),
-    /// Downstream asks again for what it refused.
-    Wanted(PadIndex, u32),
-    /// Downstream does not want the pad now; the number tells which wish was answered.
-    Unwanted(PadIndex, u32),
-    /// Downstream takes nothing more.
-    Finished(PadIndex),
-    Latency(ClockTime),
-    /// A pad's first frame was taken: its sinks have prerolled and can be told the latency.
-    Flowing,
-    /// The application ends the stream.
-    Eos(gst::Seqnum),
-    /// Something is wrong with what this reader of the pad reads.
-    Trouble(PadIndex, u64, Trouble),
-    /// The application has an event for every pad.
-    Event(AppEvent),
-}
 
 /// What a session is made of.
 pub(crate) struct Config {
@@ -178,7 +149,7 @@ struct Session {
     counts: [usize; Kind::ALL.len()],
     group: gst::GroupId,
     playback: Option<Arc<Playback>>,
-    readers: JoinSet<(PadIndex, u64, End)>,
+    readers: JoinSet<(PadIndex, u64, TrackEnd)>,
     first_catalog: bool,
     /// The broadcast, or the application, ended the stream.
     ended: bool,
@@ -189,7 +160,7 @@ enum Event {
     Control(Control),
     Found(Box<Result<Broadcast, String>>),
     Catalog(Update),
-    Reader(PadIndex, u64, End),
+    Reader(PadIndex, u64, TrackEnd),
     /// The broadcast has been gone for too long.
     GivenUp,
     /// The broadcast has not been there for a while.
@@ -299,8 +270,8 @@ impl Session {
             Control::Latency(latency) => self.set_latency(latency),
             Control::Flowing => playback::post_latency(&self.config.app_queue),
             Control::Eos(seqnum) => self.on_eos(seqnum),
-            Control::Trouble(index, generation, trouble) => {
-                self.on_trouble(index, generation, &trouble);
+            Control::Problem(index, generation, problem) => {
+                self.on_problem(index, generation, &problem);
             }
             Control::Event(event) => {
                 for pad in &mut self.pads {
@@ -337,7 +308,7 @@ impl Session {
         ));
         let now = clock.running_time();
         for pad in &mut self.pads {
-            pad.position.forget_beyond(now + RESTART);
+            pad.position.forget_beyond(now + MAX_POSITION_AHEAD);
             pad.send(Message::Play(clock.clone()));
         }
     }

@@ -12,10 +12,7 @@ use bytes::Bytes;
 use gst::ClockTime;
 use tokio::time::Instant;
 
-use super::{
-    Config, Position, TAIL, Teller,
-    drops::{Cause, Drops},
-};
+use super::{Config, Position, TAIL, Teller, drops::Drops};
 use crate::{
     element::budget::{Budget, Charge},
     media::{
@@ -27,10 +24,9 @@ use crate::{
         time::playout::{TrackId, Verdict},
     },
     source::{
-        pad::stream::{Frame, Message},
+        message::{DropCause, Frame, MAX_QUEUE_TIME, Message},
         playback::Playback,
         stats::Counters,
-        subscriber::subscription::PAD_TIME,
     },
 };
 
@@ -160,13 +156,13 @@ impl Output {
         self.counters.bytes.add(frame.payload.len() as u64);
         if waited > self.max_age {
             self.counters.late.add(1);
-            self.dropped(Cause::Late);
+            self.dropped(DropCause::Late);
             self.gap = true;
             return false;
         }
         let Some(timestamp) = timestamp(&frame) else {
             self.counters.undecodable.add(1);
-            self.dropped(Cause::Time);
+            self.dropped(DropCause::Time);
             self.gap = true;
             return true;
         };
@@ -179,10 +175,10 @@ impl Output {
             if let Some(edge) = timeline.edge(timestamp) {
                 let delay = now.saturating_sub(edge);
                 self.counters.delay.set(delay.nseconds() as f64 / 1e6);
-                self.counters.steps.set(timeline.steps() as f64);
+                self.counters.steps.set(timeline.resyncs() as f64);
                 self.counters.drift.set(timeline.drift());
             }
-            timeline.is_stray(self.track)
+            timeline.is_outlier(self.track)
         });
         self.held.push_back(Held {
             timestamp,
@@ -199,7 +195,8 @@ impl Output {
     }
 
     pub(crate) async fn wait_for_room(&mut self) -> Duration {
-        self.budget.set_max_time(PAD_TIME + self.playback.latency());
+        self.budget
+            .set_max_time(MAX_QUEUE_TIME + self.playback.latency());
         if !self.budget.is_over() {
             return Duration::ZERO;
         }
@@ -246,7 +243,7 @@ impl Output {
     }
 
     /// A frame was dropped for this cause.
-    pub(crate) fn dropped(&mut self, cause: Cause) {
+    pub(crate) fn dropped(&mut self, cause: DropCause) {
         if !self.leaves_out && self.drops.add(cause, Instant::now()) {
             self.teller.dropping(cause);
         }
@@ -269,7 +266,7 @@ impl Output {
         }
         if held.strays {
             self.counters.before_start.add(1);
-            self.dropped(Cause::Epoch);
+            self.dropped(DropCause::Epoch);
             return self.interrupt();
         }
         if self.rendition.kind() == Kind::Text {
@@ -277,16 +274,16 @@ impl Output {
         }
         if !self.is_decodable(&held) {
             self.counters.undecodable.add(1);
-            self.dropped(Cause::KeyFrame);
+            self.dropped(DropCause::KeyFrame);
             self.discont = true;
             return;
         }
         let mut timeline = self.playback.timeline();
         let verdict = timeline.stamp(self.track, held.timestamp);
         drop(timeline);
-        let Verdict::Show(stamp) = verdict else {
+        let Verdict::Emit(stamp) = verdict else {
             self.counters.before_start.add(1);
-            self.dropped(Cause::Before);
+            self.dropped(DropCause::Before);
             self.interrupt();
             return;
         };

@@ -14,8 +14,8 @@ use crate::{
     },
     net::error::Error,
     sink::{
+        message::PadId,
         publisher::{frame_writer::Container, published_pad::Member, track::Track},
-        run::PadId,
     },
 };
 

@@ -81,7 +81,7 @@ async fn a_group_ends_before_the_library_would_destroy_it() {
         }
     };
     assert!(matches!(refused, Refused::GroupFull));
-    assert_eq!(written as usize, MAX_FRAMES);
+    assert_eq!(written as usize, MAX_GROUP_FRAMES);
     video.write(written, true, 1).expect("the next key frame");
     assert!(matches!(
         video.write(written, false, MAX_FRAME + 1),
@@ -91,7 +91,9 @@ async fn a_group_ends_before_the_library_would_destroy_it() {
 
     let mut audio = Fixture::new(Kind::Audio);
     for _ in 0..3 {
-        audio.write(0, true, MAX_BYTES / 2 + 1).expect("written");
+        audio
+            .write(0, true, MAX_GROUP_BYTES / 2 + 1)
+            .expect("written");
     }
     assert_eq!(audio.groups(), 3);
 }
