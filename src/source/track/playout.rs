@@ -168,10 +168,10 @@ impl Playout {
                 let delay = now.saturating_sub(edge);
                 let counters = self.pad.counters();
                 counters.delay.set(delay.nseconds() as f64 / 1e6);
-                counters.steps.set(timeline.steps() as f64);
+                counters.steps.set(timeline.resyncs() as f64);
                 counters.drift.set(timeline.drift());
             }
-            timeline.is_stray(self.track)
+            timeline.is_outlier(self.track)
         });
         self.pending.push_back(PendingFrame {
             timestamp,
@@ -258,7 +258,7 @@ impl Playout {
 
     fn stamp(&mut self, timeline: &mut Timeline, frame: &PendingFrame) -> Result<Stamp, DropCause> {
         match timeline.stamp(self.track, frame.timestamp) {
-            Verdict::Show(stamp) => Ok(stamp),
+            Verdict::Emit(stamp) => Ok(stamp),
             Verdict::BeforeStart => {
                 self.gate.interrupt();
                 Err(DropCause::BeforeStart)
