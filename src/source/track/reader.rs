@@ -94,17 +94,13 @@ impl Reader {
                 end.unwrap_or_else(|err| TrackEnd::Lost(error::chain(&err)))
             });
         }
-        match tail.limits(self.read(&broadcast)).await {
+        let end = match tail.limits(self.read(&broadcast)).await {
+            Some(Ok(end)) => end,
             Some(Err(err)) => return TrackEnd::Lost(error::chain(&err)),
-            Some(Ok(end)) => {
-                self.finish().await;
-                end
-            }
-            None => {
-                self.finish().await;
-                TrackEnd::Retired
-            }
-        }
+            None => TrackEnd::Retired,
+        };
+        self.finish().await;
+        end
     }
 
     async fn read(&mut self, broadcast: &broadcast::Consumer) -> Result<TrackEnd, moq_net::Error> {
