@@ -139,6 +139,7 @@ use gst::{glib, prelude::*};
 mod catalog;
 mod element;
 mod expose;
+mod keyframe_gate;
 mod message;
 mod pad;
 mod playback;
