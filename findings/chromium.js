@@ -1,6 +1,7 @@
 // Feeds fragmented MP4 files to a <video> through MSE, or whole files by URL,
 // and prints one line for each: chromium.js mse:FILE[:LOST,LOST..] | url:FILE
-// LOST counts fragments from 1. Headless, on this machine only.
+// LOST counts fragments from 1; MIME in the environment is the type for MSE.
+// audio:FILE decodes the file's audio at 48 kHz. Headless, on this machine only.
 const { chromium } = require(process.env.T + '/node_modules/playwright-core');
 const fs = require('fs');
 const flags = ['--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking',
@@ -17,8 +18,9 @@ function parts(d) {
   return out.map(p => Buffer.concat(p).toString('base64'));
 }
 
-async function inPage({ chunks, url }) {
+async function inPage({ chunks, url, audio, mime }) {
   const bytes = s => Uint8Array.from(atob(s), c => c.charCodeAt(0));
+  if (audio) return (await new OfflineAudioContext(1, 1, 48000).decodeAudioData(bytes(audio).buffer)).length;
   const v = document.body.appendChild(document.createElement('video'));
   v.muted = true;
   let ranges = '-';
@@ -31,7 +33,7 @@ async function inPage({ chunks, url }) {
     const ms = new MediaSource();
     v.src = URL.createObjectURL(ms);
     await new Promise(r => { ms.onsourceopen = r; });
-    const sb = ms.addSourceBuffer('video/mp4; codecs="avc1.64001f"');
+    const sb = ms.addSourceBuffer(mime);
     for (const c of chunks) {
       sb.appendBuffer(bytes(c));
       await new Promise((r, no) => { sb.onupdateend = r; sb.onerror = () => no(new Error('append')); });
@@ -53,8 +55,10 @@ async function inPage({ chunks, url }) {
     const gone = (lost || '').split(',').map(Number);
     const p = await b.newPage();
     await p.setContent('<body>');
-    const r = await p.evaluate(inPage, how === 'url' ? { url: d.toString('base64') } : { chunks: parts(d).filter((_, i) => !i || !gone.includes(i)) });
-    console.log(`ranges ${r.ranges}; first ${r.first}; at ${r.at}; ended ${r.ended}; frames ${r.frames}; error ${r.error}`);
+    const mime = process.env.MIME || 'video/mp4; codecs="avc1.64001f"';
+    const input = how === 'mse' ? { mime, chunks: parts(d).filter((_, i) => !i || !gone.includes(i)) } : { [how]: d.toString('base64') };
+    const r = await p.evaluate(inPage, input);
+    console.log(how === 'audio' ? `${r} samples` : `ranges ${r.ranges}; first ${r.first}; at ${r.at}; ended ${r.ended}; frames ${r.frames}; error ${r.error}`);
     await p.close();
   }
   await b.close();

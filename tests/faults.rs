@@ -94,7 +94,7 @@ fn a_relay_that_hands_over_is_followed() {
     proxy.redirect(second.addr());
     first.drain();
     for pipeline in [&scene.publisher, &scene.subscriber] {
-        wait_told(&pipeline.bus(), "moq-leaving", |_| true);
+        wait_told(&pipeline.bus(), "moq-goaway", |_| true);
     }
     // What was begun there is completed before it ends.
     scene.wait_more(60);
@@ -135,7 +135,7 @@ fn each_try_of_a_hand_over_that_fails_is_told() {
     let ends = [&scene.publisher, &scene.subscriber];
     for pipeline in ends {
         let bus = pipeline.bus();
-        wait_told(&bus, "moq-leaving", |_| true);
+        wait_told(&bus, "moq-goaway", |_| true);
         let tried = wait_told(&bus, "moq-disconnected", |_| true);
         assert_eq!(tried.get("serving"), Ok(true), "{tried}");
         assert_eq!(tried.get::<&str>("cause"), Ok("timeout"), "{tried}");
@@ -162,7 +162,7 @@ fn a_hand_over_to_a_wrong_place_ends_where_it_began() {
             peer.url()
         ));
         let bus = pipeline.bus();
-        wait_told(&bus, "moq-leaving", |_| true);
+        wait_told(&bus, "moq-goaway", |_| true);
         // The other place refuses: no answer of it is final.
         wait_told(&bus, "moq-disconnected", |told| {
             let reason = told.get::<&str>("reason");

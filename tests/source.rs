@@ -100,7 +100,7 @@ fn a_broadcast_that_nobody_publishes_is_told_once_for_each_absence() {
     );
     let subscriber = Running::play(&line);
     let waits = |pipeline: &Running| {
-        let told = wait_told(&pipeline.bus(), "moq-waiting", |_| true);
+        let told = wait_told(&pipeline.bus(), "moq-broadcast-missing", |_| true);
         assert_eq!(told.get::<&str>("broadcast"), Ok(broadcast.as_str()));
     };
     waits(&subscriber);
@@ -115,7 +115,7 @@ fn a_broadcast_that_nobody_publishes_is_told_once_for_each_absence() {
     while let Some(message) = subscriber.bus().pop() {
         let again = message
             .structure()
-            .is_some_and(|s| s.name() == "moq-waiting");
+            .is_some_and(|s| s.name() == "moq-broadcast-missing");
         assert!(!again, "it is told once");
     }
     drop(publisher);

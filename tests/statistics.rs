@@ -85,10 +85,10 @@ fn drops_are_counted_by_their_reason() {
     let expected = [
         ("frames", 2),
         ("groups", 1),
-        ("dropped-no-key-frame", 1),
+        ("dropped-no-keyframe", 1),
         ("dropped-refused", 2),
         ("dropped-budget", 0),
-        ("dropped-untimed", 0),
+        ("dropped-no-timestamp", 0),
         ("dropped-too-old", 0),
     ];
     let reached = || {
@@ -136,7 +136,13 @@ fn what_the_network_does_not_carry_is_told_by_qos_messages() {
 }
 
 fn nothing_was_dropped(stats: &gst::Structure) {
-    for field in ["no-key-frame", "untimed", "budget", "refused", "too-old"] {
+    for field in [
+        "no-keyframe",
+        "no-timestamp",
+        "budget",
+        "refused",
+        "too-old",
+    ] {
         assert_eq!(count(stats, &format!("dropped-{field}")), 0, "{stats}");
     }
 }

@@ -27,7 +27,7 @@ struct Job {
 }
 
 /// A queue of things to do on an element's behalf, one at a time.
-pub(crate) struct Courier {
+pub(crate) struct AppQueue {
     element: glib::WeakRef<gst::Element>,
     state: Mutex<State>,
     idle: Condvar,
@@ -43,7 +43,7 @@ struct State {
     closed: bool,
 }
 
-impl Courier {
+impl AppQueue {
     pub(crate) fn new(element: &gst::Element) -> Arc<Self> {
         Arc::new(Self {
             element: element.downgrade(),
@@ -52,7 +52,7 @@ impl Courier {
         })
     }
 
-    /// Has `work` done after all earlier ones; after [`Courier::close`] nothing is done any more.
+    /// Has `work` done after all earlier ones; after [`AppQueue::close`] nothing is done any more.
     pub(crate) fn send(self: &Arc<Self>, work: impl FnOnce(&gst::Element) + Send + 'static) {
         self.queue(None, Box::new(work));
     }
@@ -88,9 +88,9 @@ impl Courier {
         }
         state.draining = true;
         drop(state);
-        let courier = self.clone();
+        let app_queue = self.clone();
         if let Some(element) = self.element.upgrade() {
-            element.call_async(move |element| courier.drain(element));
+            element.call_async(move |element| app_queue.drain(element));
         }
     }
 
@@ -108,7 +108,7 @@ impl Courier {
         drop(wait);
     }
 
-    /// Whether [`Courier::close`] was called: a job that outlived its run undoes what it did.
+    /// Whether [`AppQueue::close`] was called: a job that outlived its run undoes what it did.
     pub(crate) fn is_closed(&self) -> bool {
         self.state().closed
     }
@@ -151,10 +151,10 @@ mod tests {
     fn while_a_handler_blocks_the_newest_of_each_subject_waits() {
         gst::init().expect("GStreamer initializes");
         let bin = gst::Bin::new();
-        let courier = Courier::new(bin.upcast_ref());
+        let app_queue = AppQueue::new(bin.upcast_ref());
         let (blocks, blocked) = mpsc::channel();
         let (release, released) = mpsc::channel::<()>();
-        courier.send(move |_| {
+        app_queue.send(move |_| {
             blocks.send(()).expect("the test waits");
             released.recv().expect("the test goes on");
         });
@@ -164,17 +164,17 @@ mod tests {
             let done = done.clone();
             move |_: &gst::Element| done.send(result).expect("the test listens")
         };
-        courier.send(tell("first".into()));
+        app_queue.send(tell("first".into()));
         for number in 0..100_000 {
             let subject = ["odd", "even"][number % 2];
             let result = format!("{subject} {}", number / 2);
-            courier.send_newest(subject.into(), tell(result));
+            app_queue.send_newest(subject.into(), tell(result));
         }
-        courier.send(tell("last".into()));
+        app_queue.send(tell("last".into()));
         for _ in 0..100_000 {
-            courier.offer(tell("offered".into()));
+            app_queue.offer(tell("offered".into()));
         }
-        courier.send(tell("end".into()));
+        app_queue.send(tell("end".into()));
         release.send(()).expect("the handler waits");
         let results: Vec<_> = results
             .iter()

@@ -2,7 +2,8 @@
 
 pub(crate) mod app_queue;
 pub(crate) mod budget;
-pub(crate) mod count;
+pub(crate) mod counter;
+pub(crate) mod pipeline_clock;
 pub(crate) mod runtime;
 pub(crate) mod status;
 pub(crate) mod warn_limiter;

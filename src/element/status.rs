@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use gst::{glib, prelude::*};
 
-use super::app_queue::Courier;
+use super::app_queue::AppQueue;
 use crate::net::{
     config::Target,
     connection::Event,
@@ -31,7 +31,7 @@ pub enum Status {
 
 /// The state behind the properties `status`, `connected` and `moq-version`.
 #[derive(Debug, Default)]
-pub(crate) struct Connection(Mutex<State>);
+pub(crate) struct ConnectionStatus(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -45,7 +45,7 @@ struct State {
 /// The code of the PROGRESS messages.
 const PROGRESS: &str = "connect";
 
-impl Connection {
+impl ConnectionStatus {
     pub(crate) fn status(&self) -> Status {
         self.state().status
     }
@@ -74,25 +74,25 @@ impl Connection {
     }
 
     /// Takes in what the link reports and has it told to the application.
-    pub(crate) fn apply(self: &Arc<Self>, event: &Event, courier: &Arc<Courier>) {
+    pub(crate) fn apply(self: &Arc<Self>, event: &Event, app_queue: &Arc<AppQueue>) {
         match event {
             Event::Connecting { first, serving } => {
                 if *first {
-                    self.begin(courier);
+                    self.begin(app_queue);
                 }
                 if !serving {
-                    self.set(Status::Connecting, None, Some(courier));
+                    self.set(Status::Connecting, None, Some(app_queue));
                 }
             }
-            Event::Leaving => post(courier, "moq-leaving", |s| {
+            Event::Leaving => post(app_queue, "moq-goaway", |s| {
                 s.field("reason", "the relay asks to connect anew")
             }),
-            Event::Connected { version, gauge } => {
-                self.state().sessions.begin(gauge.clone());
-                self.set(Status::Connected, Some(version.clone()), Some(courier));
-                self.end(courier, gst::ProgressType::Complete, "Connected");
+            Event::Connected { version, monitor } => {
+                self.state().sessions.begin(monitor.clone());
+                self.set(Status::Connected, Some(version.clone()), Some(app_queue));
+                self.end(app_queue, gst::ProgressType::Complete, "Connected");
                 let version = version.clone();
-                post(courier, "moq-connected", move |s| {
+                post(app_queue, "moq-connected", move |s| {
                     s.field("version", version)
                 });
             }
@@ -104,13 +104,13 @@ impl Connection {
             } => {
                 if !serving {
                     self.state().sessions.end();
-                    self.set(Status::Connecting, None, Some(courier));
+                    self.set(Status::Connecting, None, Some(app_queue));
                     let text = format!("{reason}; the next try is in {} ms", retry.as_millis());
-                    self.end(courier, gst::ProgressType::Error, &text);
+                    self.end(app_queue, gst::ProgressType::Error, &text);
                 }
                 let (cause, reason, serving) = (cause.nick(), reason.clone(), *serving);
                 let retry = retry.as_millis() as u64;
-                post(courier, "moq-disconnected", move |s| {
+                post(app_queue, "moq-disconnected", move |s| {
                     let s = s.field("cause", cause).field("reason", reason);
                     s.field("retry-in-ms", retry).field("serving", serving)
                 });
@@ -119,12 +119,12 @@ impl Connection {
     }
 
     /// The run has failed: no try will follow. The one place where a session's error is told.
-    pub(crate) fn fail(self: &Arc<Self>, error: Error, target: Target, courier: &Arc<Courier>) {
+    pub(crate) fn fail(self: &Arc<Self>, error: Error, target: Target, app_queue: &Arc<AppQueue>) {
         self.state().sessions.end();
         let reason = target.redact(&error.to_string());
-        self.end(courier, gst::ProgressType::Error, &reason);
-        self.set(Status::Disconnected, None, Some(courier));
-        courier.send(move |element| error.post(element, |text| target.redact(text)));
+        self.end(app_queue, gst::ProgressType::Error, &reason);
+        self.set(Status::Disconnected, None, Some(app_queue));
+        app_queue.send(move |element| error.post(element, |text| target.redact(text)));
     }
 
     /// The run has ended on purpose; called from the state change, which notifies by itself.
@@ -143,32 +143,32 @@ impl Connection {
         }
     }
 
-    fn begin(self: &Arc<Self>, courier: &Arc<Courier>) {
+    fn begin(self: &Arc<Self>, app_queue: &Arc<AppQueue>) {
         let this = self.clone();
         // Noted where it is posted: what a stop drops was not begun.
-        courier.send(move |element| {
+        app_queue.send(move |element| {
             this.state().in_progress = true;
             post_progress(element, gst::ProgressType::Start, "Connecting");
         });
     }
 
-    fn end(self: &Arc<Self>, courier: &Arc<Courier>, kind: gst::ProgressType, text: &str) {
+    fn end(self: &Arc<Self>, app_queue: &Arc<AppQueue>, kind: gst::ProgressType, text: &str) {
         let (this, text) = (self.clone(), text.to_owned());
-        courier.send(move |element| {
+        app_queue.send(move |element| {
             if std::mem::take(&mut this.state().in_progress) {
                 post_progress(element, kind, &text);
             }
         });
     }
 
-    fn set(&self, status: Status, version: Option<String>, courier: Option<&Arc<Courier>>) {
+    fn set(&self, status: Status, version: Option<String>, app_queue: Option<&Arc<AppQueue>>) {
         let mut state = self.state();
         let changed = state.status != status || state.version != version;
         state.status = status;
         state.version = version;
         drop(state);
-        if let Some(courier) = courier.filter(|_| changed) {
-            courier.send(notify);
+        if let Some(app_queue) = app_queue.filter(|_| changed) {
+            app_queue.send(notify);
         }
     }
 
@@ -193,11 +193,11 @@ fn post_progress(element: &gst::Element, kind: gst::ProgressType, text: &str) {
 
 /// Has an element message posted.
 pub(crate) fn post(
-    courier: &Arc<Courier>,
+    app_queue: &Arc<AppQueue>,
     name: &'static str,
     fields: impl FnOnce(gst::structure::Builder) -> gst::structure::Builder + Send + 'static,
 ) {
-    courier.send(move |element| {
+    app_queue.send(move |element| {
         let structure = fields(gst::Structure::builder(name)).build();
         let message = gst::message::Element::builder(structure)
             .src(element)

@@ -14,7 +14,7 @@ use super::{
     dial::{Dialer, GOODBYE},
     error::Error,
     failure::Cause,
-    stats::Gauge,
+    stats::SessionMonitor,
 };
 
 /// How long a session that hands over is kept at most, so that what it has begun is completed.
@@ -35,7 +35,10 @@ pub(crate) enum Event {
     /// still serves.
     Connecting { first: bool, serving: bool },
     /// The session is up and speaks `version`.
-    Connected { version: String, gauge: Gauge },
+    Connected {
+        version: String,
+        monitor: SessionMonitor,
+    },
     /// The relay asks to leave: the next dial begins while the session serves on.
     Leaving,
     /// A try has failed or a session ended; the next dial begins after `retry`. `serving` says that
@@ -49,7 +52,7 @@ pub(crate) enum Event {
 }
 
 /// One element's connection, for the length of a run.
-pub(crate) struct Link {
+pub(crate) struct RelayConnection {
     target: Target,
     dialer: Dialer,
     /// Where the next dial goes: a relay may have named another place.
@@ -99,7 +102,7 @@ enum End {
     Handover(Goaway),
 }
 
-impl Link {
+impl RelayConnection {
     /// Binds the socket; `attach` says what every session publishes or subscribes.
     ///
     /// Needs the runtime's context.
@@ -168,9 +171,9 @@ impl Link {
                     .version()
                     .map(|version| version.to_string())
                     .unwrap_or_default();
-                let gauge = Gauge(connection.monitor());
+                let monitor = SessionMonitor(connection.monitor());
                 self.state = State::Live(Live::new(connection));
-                Event::Connected { version, gauge }
+                Event::Connected { version, monitor }
             }
             Step::Dialed(Err(err)) | Step::Scouted(Err(err)) => {
                 let err = self.verdict(err)?;

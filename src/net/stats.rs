@@ -53,11 +53,11 @@ impl From<Statistics> for glib::Value {
 
 /// Reads the transport's counters for as long as the session lives.
 #[derive(Clone)]
-pub(crate) struct Gauge(pub(crate) Monitor);
+pub(crate) struct SessionMonitor(pub(crate) Monitor);
 
-impl fmt::Debug for Gauge {
+impl fmt::Debug for SessionMonitor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Gauge")
+        f.write_str("SessionMonitor")
     }
 }
 
@@ -65,21 +65,21 @@ impl fmt::Debug for Gauge {
 #[derive(Debug, Default)]
 pub(crate) struct Sessions {
     /// Of the live session.
-    gauge: Option<Gauge>,
+    monitor: Option<SessionMonitor>,
     started: u64,
     ended: u64,
 }
 
 impl Sessions {
-    pub(crate) fn begin(&mut self, gauge: Gauge) {
+    pub(crate) fn begin(&mut self, monitor: SessionMonitor) {
         // A relay that hands over leaves no time without a session.
         self.end();
-        self.gauge = Some(gauge);
+        self.monitor = Some(monitor);
         self.started += 1;
     }
 
     pub(crate) fn end(&mut self) {
-        if self.gauge.take().is_some() {
+        if self.monitor.take().is_some() {
             self.ended += 1;
         }
     }
@@ -107,6 +107,6 @@ impl Sessions {
     }
 
     fn live(&self) -> Option<moq_net::session::Stats> {
-        self.gauge.as_ref()?.0.stats()
+        self.monitor.as_ref()?.0.stats()
     }
 }

@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use gst::{prelude::*, subclass::prelude::*};
 
-use super::{MoqSink, MoqSinkPad};
+use super::{CAT, MoqSink, MoqSinkPad};
 
 /// What was posted already.
 #[derive(Default)]
@@ -95,6 +95,17 @@ fn segment_done(received: &[Received]) -> Option<(gst::GenericFormattedValue, gs
     seeking.peek()?;
     let positions: Option<Vec<_>> = seeking.map(|pad| pad.segment_done).collect();
     positions?.last().copied()
+}
+
+/// Posts the EOS message of the element.
+pub(crate) fn post_eos(element: &gst::Element, seqnum: gst::Seqnum) {
+    gst::info!(CAT, obj = element, "All streams have ended");
+    let message = gst::message::Eos::builder()
+        .src(element)
+        .seqnum(seqnum)
+        .build();
+    // Refused only without a bus: then nobody asks.
+    let _ = element.post_message(message);
 }
 
 fn post(element: &MoqSink, message: gst::Message) {

@@ -14,15 +14,15 @@ use tokio::sync::mpsc;
 
 use super::{
     CAT, MoqSinkPad,
-    bus::Messages,
-    pad::clock_sync::Playing,
-    publisher::{self, Session},
+    bus::{self, Messages},
+    publisher::{self, Publisher},
     run::Run,
 };
 use crate::{
     element::{
+        pipeline_clock::PipelineClock,
         runtime::Task,
-        status::{Connection, Status},
+        status::{ConnectionStatus, Status},
     },
     media::format::codec,
     net::{
@@ -93,7 +93,7 @@ pub struct MoqSink {
         nick = "Estimated send rate", blurb = "What the network is estimated to take, in bits per second (0 = unknown)")]
     #[property(name = "estimated-recv-rate", type = u64, get = |imp: &Self| imp.connection.rate("estimated-recv-rate"),
         nick = "Estimated receive rate", blurb = "What the network is estimated to give, in bits per second (0 = unknown)")]
-    connection: Arc<Connection>,
+    connection: Arc<ConnectionStatus>,
     run: Mutex<Option<Arc<Run>>>,
     next_pad: AtomicU32,
     /// The names of pads that are being added.
@@ -329,23 +329,25 @@ impl MoqSink {
         let element = self.obj();
         let (sender, receiver) = mpsc::unbounded_channel();
         let run = Run::new(element.upcast_ref(), sender);
-        let session = Session {
-            target: target.clone(),
-            drain_timeout: Duration::from_millis(settings.drain_timeout.into()),
-            max_age: Duration::from_millis(settings.max_age.into()),
-            run: run.clone(),
-            connection: self.connection.clone(),
-            messages: receiver,
-            element: element.upcast_ref::<gst::Element>().downgrade(),
-        };
+        let publisher = Publisher::new(
+            publisher::Settings {
+                target: target.clone(),
+                drain_timeout: Duration::from_millis(settings.drain_timeout.into()),
+                max_age: Duration::from_millis(settings.max_age.into()),
+            },
+            run.clone(),
+            receiver,
+            self.connection.clone(),
+            element.upcast_ref(),
+        );
         let (reporter, connection) = (run.clone(), self.connection.clone());
         let task = Task::spawn(
-            |cancel| publisher::run(session, cancel),
+            |cancel| publisher.run(cancel),
             move |error| {
-                connection.fail(error, target, &reporter.courier);
+                connection.fail(error, target, &reporter.app_queue);
                 // After the error, or upstream's complaint of a failed push would come before it.
                 let run = reporter.clone();
-                reporter.courier.send(move |_| run.fail());
+                reporter.app_queue.send(move |_| run.fail());
             },
         )?;
         run.adopt(task);
@@ -363,14 +365,14 @@ impl MoqSink {
             return;
         };
         let element = self.obj();
-        let playing = Playing::of(&*element);
+        let playing = PipelineClock::of(&*element);
         let current = self.run_lock();
         let held_eos = run.play(&playing);
         for pad in self.pads() {
             pad.imp().set_playing(Some(playing.clone()));
             let pad = pad.downgrade();
             // Elsewhere, because what is upstream must not hold up the state change.
-            run.courier.send(move |_| {
+            run.app_queue.send(move |_| {
                 if let Some(pad) = pad.upgrade() {
                     pad.imp().resumed();
                 }
@@ -378,7 +380,7 @@ impl MoqSink {
         }
         drop(current);
         if let Some(seqnum) = held_eos {
-            publisher::post_eos(element.upcast_ref(), seqnum);
+            bus::post_eos(element.upcast_ref(), seqnum);
         }
     }
 

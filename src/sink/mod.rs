@@ -109,10 +109,10 @@
 
 mod bus;
 mod element;
+mod message;
 mod pad;
 mod publisher;
 mod queries;
-mod report;
 mod run;
 mod stats;
 

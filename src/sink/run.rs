@@ -1,4 +1,4 @@
-//! What lives from READY->PAUSED to PAUSED->READY, and the messages to its session task.
+//! What lives from READY->PAUSED to PAUSED->READY.
 
 use std::{
     sync::{
@@ -8,95 +8,25 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use bytes::Bytes;
-use gst::glib;
 use moq_mux::Clock;
 use tokio::sync::mpsc;
 
-use super::{MoqSinkPad, pad::clock_sync::Playing, stats::Counters};
+use super::message::{Message, PadId, PadMessage};
 use crate::{
     element::{
-        app_queue::Courier,
-        budget::{Budget, Charge},
+        app_queue::AppQueue,
+        pipeline_clock::PipelineClock,
         runtime::{STOP_BOUND, Task},
     },
-    media::{
-        catalog::description::Description,
-        format::{caps::Rendition, codec::Kind},
-        time::{
-            nanos::{clock_time, nanos},
-            publish::Outgoing,
-        },
+    media::time::{
+        nanos::{clock_time, nanos},
+        publish::Outgoing,
     },
 };
 
-/// Names a pad within its element; pads that were requested earlier have smaller ones.
-pub(crate) type PadId = u32;
-
-/// What the pads tell the session task.
-pub(crate) enum Message {
-    /// Which wall-clock time MoQ time 0 is; comes before the first frame.
-    Clock(Clock),
-    Pad(PadId, PadMessage),
-}
-
-/// What happens on one pad, in order.
-pub(crate) enum PadMessage {
-    /// The pad exists.
-    Open(Peer),
-    /// A new stream of this kind, after which nothing of the old one is valid.
-    Kind(Kind),
-    /// A stream has begun that can only be of this kind.
-    Expected(Kind),
-    /// The catalog entry of the frames that follow.
-    Rendition(Box<Rendition>, Option<String>),
-    /// The entry of the same track by parameter sets that changed in band: decoders read them.
-    InBand(Box<Rendition>),
-    Frame(Frame),
-    /// What upstream says of the stream.
-    Describe(Box<Description>),
-    /// Frames after this do not continue the ones before.
-    Flush,
-    /// The stream is over, until it goes on after all.
-    Eos(gst::Seqnum),
-    /// More comes after an EOS.
-    Revive,
-    /// Nothing comes until the next caps, for this reason.
-    Failed(String),
-    /// The pad was linked or unlinked.
-    Linked,
-    /// The pad is gone.
-    Release,
-}
-
-/// What the session task keeps of a pad.
-pub(crate) struct Peer {
-    pub(crate) pad: glib::WeakRef<MoqSinkPad>,
-    pub(crate) budget: Arc<Budget>,
-    pub(crate) counters: Arc<Counters>,
-}
-
-/// One frame on its way out.
-pub(crate) struct Frame {
-    /// MoQ time in microseconds.
-    pub(crate) timestamp: u64,
-    /// How long it lasts, if its buffer says so.
-    pub(crate) duration: Option<gst::ClockTime>,
-    pub(crate) key: bool,
-    pub(crate) payload: Bytes,
-    /// Its cue has no frame after this one.
-    pub(crate) last: bool,
-    /// Live input does not wait for the budget: it loses frames.
-    pub(crate) live: bool,
-    /// How much later than its running time a live frame came.
-    pub(crate) transit: Option<gst::ClockTime>,
-    /// Given back when the frame is written or dropped.
-    pub(crate) _charge: Charge,
-}
-
 /// What the element and its pads share for the length of a run.
 pub(crate) struct Run {
-    pub(crate) courier: Arc<Courier>,
+    pub(crate) app_queue: Arc<AppQueue>,
     messages: mpsc::UnboundedSender<Message>,
     stage: Mutex<Stage>,
     task: Mutex<Option<Task>>,
@@ -117,10 +47,10 @@ struct Patience {
 
 #[derive(Default)]
 struct Stage {
-    playing: Option<Playing>,
+    playing: Option<PipelineClock>,
     started: bool,
     /// The clock that the pipeline had until it paused, with its time then.
-    paused: Option<(Playing, gst::ClockTime, Instant)>,
+    paused: Option<(PipelineClock, gst::ClockTime, Instant)>,
     /// Everything was sent, but the pipeline pauses.
     held_eos: Option<gst::Seqnum>,
 }
@@ -138,7 +68,7 @@ impl Run {
         messages: mpsc::UnboundedSender<Message>,
     ) -> Arc<Self> {
         Arc::new(Self {
-            courier: Courier::new(element),
+            app_queue: AppQueue::new(element),
             messages,
             stage: Mutex::default(),
             task: Mutex::default(),
@@ -163,7 +93,7 @@ impl Run {
         if let Some(task) = task {
             task.stop(deadline);
         }
-        self.courier.close(deadline);
+        self.app_queue.close(deadline);
     }
 
     /// Sends a pad's message; after a failure it goes nowhere.
@@ -199,15 +129,15 @@ impl Run {
     }
 
     /// The pipeline plays; returns an EOS that was held for it.
-    pub(crate) fn play(&self, playing: &Playing) -> Option<gst::Seqnum> {
+    pub(crate) fn play(&self, playing: &PipelineClock) -> Option<gst::Seqnum> {
         let mut stage = lock(&self.stage);
         let paused = stage.paused.take();
         drop(stage);
         let mut timelines = lock(&self.timelines);
         for timeline in timelines.all() {
-            timeline.start(nanos(playing.base_time), nanos(playing.now()));
+            timeline.start(nanos(playing.base_time()), nanos(playing.now()));
             if let Some((before, then, at)) = &paused
-                && before.clock != playing.clock
+                && before.clock() != playing.clock()
             {
                 let passed = i64::try_from(at.elapsed().as_nanos()).unwrap_or(i64::MAX);
                 let elapsed = timeline.elapsed(nanos(*then)).saturating_add(passed);
@@ -236,7 +166,7 @@ impl Run {
     }
 
     /// The pipeline's time, unless it is paused.
-    pub(crate) fn playing(&self) -> Option<Playing> {
+    pub(crate) fn playing(&self) -> Option<PipelineClock> {
         lock(&self.stage).playing.clone()
     }
 

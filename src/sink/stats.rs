@@ -2,30 +2,32 @@
 
 use gst::prelude::*;
 
-use super::{
-    MoqSinkPad,
-    pad::{self, stream::Cause},
-};
-use crate::{
-    element::{budget::Budget, count::Count},
-    net::stats::Statistics,
-};
+use super::MoqSinkPad;
+use crate::element::{budget::Budget, counter::Counter};
 
 /// The counts of one pad during a run, in frames where nothing else is said.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    pub(crate) frames: Count,
-    pub(crate) bytes: Count,
-    pub(crate) groups: Count,
-    pub(crate) no_key_frame: Count,
-    pub(crate) untimed: Count,
-    pub(crate) over_budget: Count,
-    pub(crate) refused: Count,
+    pub(crate) frames: Counter,
+    pub(crate) bytes: Counter,
+    pub(crate) groups: Counter,
+    pub(crate) no_key_frame: Counter,
+    pub(crate) untimed: Counter,
+    pub(crate) over_budget: Counter,
+    pub(crate) refused: Counter,
     /// All frames of the groups that were given up, of which some may have arrived.
-    pub(crate) too_old: Count,
-    pub(crate) groups_given_up: Count,
+    pub(crate) too_old: Counter,
+    pub(crate) groups_given_up: Counter,
     /// How often its timestamps stepped, and the stream went on where it was.
-    pub(crate) resyncs: Count,
+    pub(crate) resyncs: Counter,
+}
+
+/// As what a dropped buffer is counted.
+#[derive(Clone, Copy)]
+pub(crate) enum DropReason {
+    NoTimestamp,
+    OverBudget,
+    Refused,
 }
 
 impl Counters {
@@ -36,8 +38,8 @@ impl Counters {
             .field("frames", self.frames.get())
             .field("bytes", self.bytes.get())
             .field("groups", self.groups.get())
-            .field("dropped-no-key-frame", self.no_key_frame.get())
-            .field("dropped-untimed", self.untimed.get())
+            .field("dropped-no-keyframe", self.no_key_frame.get())
+            .field("dropped-no-timestamp", self.untimed.get())
             .field("dropped-budget", self.over_budget.get())
             .field("dropped-refused", self.refused.get())
             .field("dropped-too-old", self.too_old.get())
@@ -48,11 +50,11 @@ impl Counters {
             .build()
     }
 
-    pub(crate) fn of(&self, cause: Cause) -> &Count {
-        match cause {
-            Cause::Untimed => &self.untimed,
-            Cause::OverBudget => &self.over_budget,
-            Cause::Refused => &self.refused,
+    pub(crate) fn of(&self, reason: DropReason) -> &Counter {
+        match reason {
+            DropReason::NoTimestamp => &self.untimed,
+            DropReason::OverBudget => &self.over_budget,
+            DropReason::Refused => &self.refused,
         }
     }
 
@@ -86,16 +88,5 @@ impl Quality {
             .build();
         // Refused only without a bus: then nobody asks.
         let _ = element.post_message(message);
-    }
-}
-
-impl pad::MoqSinkPad {
-    /// What the property `stats` says.
-    pub(crate) fn stats(&self) -> Statistics {
-        let stats = match self.part() {
-            Some(part) => part.counters.structure(&part.budget),
-            None => gst::Structure::new_empty("moq-pad-stats"),
-        };
-        stats.into()
     }
 }

@@ -9,18 +9,19 @@ use gst::{ClockTime, glib, prelude::*, subclass::prelude::*};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::{
-    MoqSrcPad,
+    CAT, MoqSrcPad,
     catalog::CatalogFormat,
-    expose::template_name,
-    pad::{stop_all, stream::AppEvent},
-    playback::{LatencyAnswer, RunningClock},
-    subscriber::{self, Control},
+    message::{AppEvent, Control},
+    pad::{stop_all, template_name},
+    playback::LatencyAnswer,
+    subscriber,
 };
 use crate::{
     element::{
-        app_queue::Courier,
+        app_queue::AppQueue,
+        pipeline_clock::PipelineClock,
         runtime::{STOP_BOUND, Task},
-        status::{Connection, Status},
+        status::{ConnectionStatus, Status},
     },
     media::{
         format::codec::{self, Kind},
@@ -28,10 +29,6 @@ use crate::{
     },
     net::{config, error::Error, log, stats::Statistics},
 };
-
-pub(crate) static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
-    gst::DebugCategory::new("moqsrc", gst::DebugColorFlags::empty(), Some("MoQ source"))
-});
 
 const CACHE_SIZE: u64 = 16 << 20;
 const DEFAULT_LATENCY: u32 = 100;
@@ -86,7 +83,7 @@ impl Default for Settings {
 pub(crate) struct Run {
     task: Task,
     control: UnboundedSender<Control>,
-    courier: Arc<Courier>,
+    app_queue: Arc<AppQueue>,
 }
 
 /// See [`super::MoqSrc`].
@@ -212,7 +209,7 @@ pub struct MoqSrc {
         nick = "Estimated send rate", blurb = "What the network is estimated to take, in bits per second (0 = unknown)")]
     #[property(name = "estimated-recv-rate", type = u64, get = |this: &Self| this.connection.rate("estimated-recv-rate"),
         nick = "Estimated receive rate", blurb = "What the network is estimated to give, in bits per second (0 = unknown)")]
-    connection: Arc<Connection>,
+    connection: Arc<ConnectionStatus>,
     answer: Arc<LatencyAnswer>,
     run: Mutex<Option<Run>>,
     /// Shared by the events of the application that wait for pads.
@@ -238,7 +235,7 @@ impl MoqSrc {
         let settings = self.settings().clone();
         let target = settings.session.target()?;
         let element = self.obj().clone().upcast::<gst::Element>();
-        let courier = Courier::new(&element);
+        let app_queue = AppQueue::new(&element);
         let (control, commands) = unbounded_channel();
         let latency = ClockTime::from_mseconds(settings.latency.into());
         self.answer.set(latency);
@@ -257,10 +254,10 @@ impl MoqSrc {
                 .filter(|timeout| !timeout.is_zero()),
             answer: self.answer.clone(),
             connection: self.connection.clone(),
-            courier: courier.clone(),
+            app_queue: app_queue.clone(),
             control: control.clone(),
         };
-        let (connection, reporter) = (self.connection.clone(), courier.clone());
+        let (connection, reporter) = (self.connection.clone(), app_queue.clone());
         let task = Task::spawn(
             |cancel| subscriber::run(config, commands, cancel),
             move |error| connection.fail(error, target, &reporter),
@@ -268,7 +265,7 @@ impl MoqSrc {
         *self.run() = Some(Run {
             task,
             control,
-            courier,
+            app_queue,
         });
         Ok(())
     }
@@ -278,7 +275,7 @@ impl MoqSrc {
         let Some(run) = self.run().take() else { return };
         let deadline = Instant::now() + STOP_BOUND;
         run.task.stop(deadline);
-        run.courier.close(deadline);
+        run.app_queue.close(deadline);
         let pads = self.pads();
         stop_all(&pads);
         for pad in pads {
@@ -289,12 +286,12 @@ impl MoqSrc {
     }
 
     fn play(&self) {
-        let element = self.obj();
-        let (Some(clock), Some(base_time)) = (element.clock(), element.base_time()) else {
+        let clock = PipelineClock::of(&*self.obj());
+        if clock.clock().is_none() {
             gst::error!(CAT, imp = self, "No clock in PLAYING");
             return;
-        };
-        self.tell(Control::Play(RunningClock { clock, base_time }));
+        }
+        self.tell(Control::Play(clock));
     }
 
     fn tell(&self, control: Control) {

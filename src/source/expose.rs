@@ -1,12 +1,12 @@
-//! Pads that come and change while the element runs; all of it is done by the courier.
+//! Pads that come and change while the element runs; all of it is done by the application queue.
 
 use gst::prelude::*;
 
 use super::{
     MoqSrcPad,
-    pad::{self, stop_all},
+    pad::{self, stop_all, template_name},
 };
-use crate::{element::app_queue::Courier, media::format::codec::Kind};
+use crate::element::app_queue::AppQueue;
 
 /// Adds the pads of new renditions and tells of all streams.
 pub(crate) fn expose(
@@ -14,7 +14,7 @@ pub(crate) fn expose(
     added: Vec<pad::Config>,
     collection: &gst::StreamCollection,
     first: bool,
-    courier: &Courier,
+    app_queue: &AppQueue,
 ) {
     for config in added {
         let template = template_name(config.kind);
@@ -22,18 +22,18 @@ pub(crate) fn expose(
             continue;
         };
         let pad = MoqSrcPad::new(&template, config, collection);
-        if courier.is_closed() || element.add_pad(&pad).is_err() {
+        if app_queue.is_closed() || element.add_pad(&pad).is_err() {
             continue;
         }
         // The run may have ended while the pad was added: it goes with its run, if it has not yet.
-        if courier.is_closed() {
+        if app_queue.is_closed() {
             stop_all(std::slice::from_ref(&pad));
             if pad.parent_element().as_ref() == Some(element) {
                 let _ = element.remove_pad(&pad);
             }
         }
     }
-    if courier.is_closed() {
+    if app_queue.is_closed() {
         return;
     }
     let message = gst::message::StreamCollection::builder(collection)
@@ -52,9 +52,4 @@ pub(crate) fn rename(element: &gst::Element, pad: &str, track: &str, mime: Optio
     if let Some(pad) = pad {
         pad.set_track(track, mime);
     }
-}
-
-/// Name of the template for pads of a kind.
-pub(crate) fn template_name(kind: Kind) -> String {
-    format!("{}_%u", kind.name())
 }

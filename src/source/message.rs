@@ -1,28 +1,67 @@
-//! What a pad's thread is told.
+//! The messages between the element, its pads, the subscriber and the readers of tracks.
+//!
+//! [`Control`] goes to the subscriber, [`Message`] to one pad; [`TrackEnd`] and [`TrackProblem`] are what
+//! the reader of a track reports.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use bytes::Bytes;
 use gst::ClockTime;
 
-use super::playback::RunningClock;
-use crate::element::budget::Charge;
+use crate::element::{budget::Charge, pipeline_clock::PipelineClock};
+
+/// How much time may wait in one pad's channel, beside the latency that sinks hold, before its reader
+/// stops.
+pub(crate) const MAX_QUEUE_TIME: ClockTime = ClockTime::from_seconds(2);
+/// A position this much ahead of the running time is of an earlier one, which was reset.
+pub(crate) const MAX_POSITION_AHEAD: ClockTime = ClockTime::SECOND;
+
+/// Place of a pad in the subscriber's list; never reused within a run.
+pub(crate) type PadIndex = usize;
+
+/// What the element, its pads and the readers of their tracks send to the subscriber.
+#[derive(Debug)]
+pub(crate) enum Control {
+    Play(PipelineClock),
+    Pause,
+    /// The pad was linked; each wish has a greater number than the one before.
+    Linked(PadIndex, u32),
+    Unlinked(PadIndex),
+    /// Downstream asks again for what it refused.
+    Wanted(PadIndex, u32),
+    /// Downstream does not want the pad now; the number tells which wish was answered.
+    Unwanted(PadIndex, u32),
+    /// Downstream takes nothing more.
+    Finished(PadIndex),
+    Latency(ClockTime),
+    /// A pad's first frame was taken: its sinks have prerolled and can be told the latency.
+    Flowing,
+    /// The application ends the stream.
+    Eos(gst::Seqnum),
+    /// Something is wrong with what this reader of the pad reads.
+    Problem(PadIndex, u64, TrackProblem),
+    /// The application has an event for every pad.
+    Event(AppEvent),
+}
 
 /// What a pad has to do, in this order.
 pub(crate) enum Message {
     /// The element plays; times are of this clock.
-    Play(RunningClock),
+    Play(PipelineClock),
     /// The element no longer plays: silence is no gap.
     Pause,
     /// The streams of the element have changed.
-    Collection(Arc<Newest<gst::StreamCollection>>),
+    Collection(Arc<LatestSlot<gst::StreamCollection>>),
     /// The format changes, or the pad's stream begins anew after its end.
     Caps {
         caps: gst::Caps,
         revived: bool,
     },
     /// The catalog describes the track in other words.
-    Tags(Arc<Newest<gst::TagList>>),
+    Tags(Arc<LatestSlot<gst::TagList>>),
     Frame(Frame),
     /// An event of the application.
     Event(AppEvent),
@@ -42,6 +81,19 @@ impl Message {
         std::mem::discriminant(self) == std::mem::discriminant(earlier)
             || (playing(self) && playing(earlier))
     }
+}
+
+/// One frame, stamped.
+pub(crate) struct Frame {
+    pub(crate) payload: Bytes,
+    pub(crate) pts: ClockTime,
+    pub(crate) dts: Option<ClockTime>,
+    pub(crate) duration: Option<ClockTime>,
+    pub(crate) discont: bool,
+    pub(crate) delta: bool,
+    /// Text that is shown until something follows it.
+    pub(crate) stays: bool,
+    pub(crate) charge: Charge,
 }
 
 /// An event that an application sent to the element, on its way to the pads.
@@ -76,15 +128,15 @@ impl AppEvent {
 }
 
 /// What waits once, as it is now, however often it changes while downstream blocks.
-pub(crate) struct Newest<T>(Mutex<Option<T>>);
+pub(crate) struct LatestSlot<T>(Mutex<Option<T>>);
 
-impl<T> Default for Newest<T> {
+impl<T> Default for LatestSlot<T> {
     fn default() -> Self {
         Self(Mutex::default())
     }
 }
 
-impl<T> Newest<T> {
+impl<T> LatestSlot<T> {
     /// Takes the place of what waits; whether nothing did.
     pub(crate) fn replace(&self, value: T) -> bool {
         self.value().replace(value).is_none()
@@ -99,15 +151,95 @@ impl<T> Newest<T> {
     }
 }
 
-/// One frame, stamped.
-pub(crate) struct Frame {
-    pub(crate) payload: Bytes,
-    pub(crate) pts: ClockTime,
-    pub(crate) dts: Option<ClockTime>,
-    pub(crate) duration: Option<ClockTime>,
-    pub(crate) discont: bool,
-    pub(crate) delta: bool,
-    /// Text that is shown until something follows it.
-    pub(crate) stays: bool,
-    pub(crate) charge: Charge,
+/// How a track ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TrackEnd {
+    #[error("the publisher finished it")]
+    Finished,
+    #[error("it has nothing but empty frames and groups")]
+    Empty,
+    #[error("it was retired, and its tail has come")]
+    Retired,
+    #[error("it broke off: {0}")]
+    Lost(String),
+    #[error("reading it failed, which is an error of this plugin")]
+    Panicked,
+    #[error("the broadcast \"{0}\", which has it, was not found")]
+    Missing(String),
+}
+
+/// What the user is to be told of a track.
+#[derive(Debug)]
+pub(crate) enum TrackProblem {
+    /// Its frames have been dropped for a second, for this reason.
+    Dropping(DropCause),
+    /// It gives nothing.
+    Silent(Silence),
+}
+
+/// Why frames are dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DropCause {
+    /// Downstream took what was before them too slowly.
+    Late,
+    /// Their timestamps are out of range.
+    Time,
+    /// What they refer to was lost.
+    KeyFrame,
+    /// Their timestamps are of another epoch than those of the other tracks.
+    Epoch,
+    /// They belong before the start, or before what was shown.
+    Before,
+    /// Their container cannot be read.
+    Container,
+    /// Their groups break off on the way.
+    Broken,
+}
+
+impl DropCause {
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Late,
+        Self::Time,
+        Self::KeyFrame,
+        Self::Epoch,
+        Self::Before,
+        Self::Container,
+        Self::Broken,
+    ];
+}
+
+impl fmt::Display for DropCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Late => {
+                "downstream takes them too slowly; a queue or a faster downstream would help"
+            }
+            Self::Time => "their timestamps are beyond 2^63 ns; the publisher has to send others",
+            Self::KeyFrame => {
+                "what they refer to was lost; the next key frame ends that, and more of them would \
+                 end it sooner"
+            }
+            Self::Epoch => {
+                "their timestamps are more than a second ahead of those of the other tracks; the \
+                 publisher has to stamp all its tracks by one clock"
+            }
+            Self::Before => {
+                "they are older than what is shown now; the publisher has to stamp all its tracks by \
+                 one clock, or a greater latency may help"
+            }
+            Self::Container => "their container cannot be read",
+            Self::Broken => {
+                "their groups break off before they have come; the relay refuses them, or the network \
+                 is too slow for them"
+            }
+        })
+    }
+}
+
+/// What is known of a track that gives nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Silence {
+    /// What came was of a cache alone.
+    pub(crate) cached: bool,
+    pub(crate) reason: String,
 }

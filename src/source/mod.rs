@@ -40,7 +40,7 @@
 //! by itself or with the connection, is waited for, and goes on with the same pads; with the property
 //! `eos-timeout` it becomes EOS after a while. Every try to connect that fails is an element message
 //! `moq-disconnected`; the README lists its causes, and the errors. A broadcast that nobody publishes
-//! is waited for, too: after 5 s with a session and without it an element message `moq-waiting` says
+//! is waited for, too: after 5 s with a session and without it an element message `moq-broadcast-missing` says
 //! so, once for each absence, with its name in the field `broadcast`.
 //!
 //! ## Subtitles
@@ -111,10 +111,16 @@ mod subscriber;
 mod track;
 mod uri;
 
+use std::sync::LazyLock;
+
 use gst::{glib, prelude::*};
 
 #[cfg(any(test, fuzzing))]
 pub use catalog::fuzzing;
+
+pub(crate) static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
+    gst::DebugCategory::new("moqsrc", gst::DebugColorFlags::empty(), Some("MoQ source"))
+});
 
 glib::wrapper! {
     /// Subscribes to a broadcast of a MoQ relay.

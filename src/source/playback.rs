@@ -8,23 +8,9 @@ use std::sync::{
 use gst::{ClockTime, prelude::*};
 
 use crate::{
-    element::{app_queue::Courier, status},
+    element::{app_queue::AppQueue, pipeline_clock::PipelineClock, status},
     media::time::playout::{Join, Timeline},
 };
-
-/// The element's clock while it plays.
-#[derive(Debug, Clone)]
-pub(crate) struct RunningClock {
-    pub(crate) clock: gst::Clock,
-    pub(crate) base_time: ClockTime,
-}
-
-impl RunningClock {
-    /// The running time now.
-    pub(crate) fn now(&self) -> ClockTime {
-        self.clock.time().saturating_sub(self.base_time)
-    }
-}
 
 /// What a LATENCY query is answered, in nanoseconds; written by the session, read by the pads.
 #[derive(Debug, Default)]
@@ -43,26 +29,26 @@ impl LatencyAnswer {
 
 /// One stay in PLAYING.
 pub(crate) struct Playback {
-    pub(crate) clock: RunningClock,
+    pub(crate) clock: PipelineClock,
     /// Shared by the readers alone, all on the runtime's one worker.
     timeline: Mutex<Timeline>,
     answer: Arc<LatencyAnswer>,
-    courier: Arc<Courier>,
+    app_queue: Arc<AppQueue>,
 }
 
 impl Playback {
     pub(crate) fn new(
-        clock: RunningClock,
+        clock: PipelineClock,
         latency: ClockTime,
         join: Join,
         answer: Arc<LatencyAnswer>,
-        courier: Arc<Courier>,
+        app_queue: Arc<AppQueue>,
     ) -> Arc<Self> {
         Arc::new(Self {
             clock,
             timeline: Mutex::new(Timeline::new(latency, join)),
             answer,
-            courier,
+            app_queue,
         })
     }
 
@@ -83,10 +69,10 @@ impl Playback {
         let (latency, stepped) = (timeline.min_latency(), timeline.steps() != steps);
         drop(timeline);
         if self.answer.set(latency) {
-            post_latency(&self.courier);
+            post_latency(&self.app_queue);
         }
         if stepped {
-            status::post(&self.courier, "moq-transit-step", |s| {
+            status::post(&self.app_queue, "moq-resync", |s| {
                 s.field(
                     "reason",
                     "every frame was later than the latency for a second",
@@ -98,8 +84,8 @@ impl Playback {
 }
 
 /// Has the pipeline distribute its latency anew.
-pub(crate) fn post_latency(courier: &Arc<Courier>) {
-    courier.send_newest("latency".into(), |element| {
+pub(crate) fn post_latency(app_queue: &Arc<AppQueue>) {
+    app_queue.send_newest("latency".into(), |element| {
         let message = gst::message::Latency::builder().src(element).build();
         // Refused only without a bus: then nobody distributes latency.
         let _ = element.post_message(message);

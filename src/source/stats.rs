@@ -2,30 +2,30 @@
 
 use crate::element::{
     budget::Budget,
-    count::{Count, Newest},
+    counter::{AtomicGauge, Counter},
 };
 
 /// The counts of one pad during a run, in frames where nothing else is said.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    pub(crate) frames: Count,
-    pub(crate) bytes: Count,
-    pub(crate) groups: Count,
+    pub(crate) frames: Counter,
+    pub(crate) bytes: Counter,
+    pub(crate) groups: Counter,
     /// Groups that never came, or that broke off or were given up before their end.
-    pub(crate) groups_lost: Count,
-    pub(crate) before_start: Count,
-    pub(crate) undecodable: Count,
-    pub(crate) late: Count,
+    pub(crate) groups_lost: Counter,
+    pub(crate) before_start: Counter,
+    pub(crate) undecodable: Counter,
+    pub(crate) late: Counter,
     /// How long after the edge of the timeline the newest frame was read, in ms.
-    pub(crate) delay: Newest,
+    pub(crate) delay: AtomicGauge,
     /// How often the edge stepped to a longer route since the element plays.
-    pub(crate) steps: Newest,
+    pub(crate) steps: AtomicGauge,
     /// See [`crate::media::time::playout::Timeline::drift`].
-    pub(crate) drift: Newest,
-    pub(crate) qos_events: Count,
+    pub(crate) drift: AtomicGauge,
+    pub(crate) qos_events: Counter,
     /// Of the newest QOS event, in ns.
-    pub(crate) jitter: Newest,
-    pub(crate) proportion: Newest,
+    pub(crate) jitter: AtomicGauge,
+    pub(crate) proportion: AtomicGauge,
 }
 
 impl Counters {
@@ -42,7 +42,7 @@ impl Counters {
             .field("queue-bytes", bytes)
             .field("queue-time", time.nseconds())
             .field_if_some("delay-ms", self.delay.get())
-            .field_if_some("transit-steps", self.steps.get().map(|steps| steps as u64))
+            .field_if_some("resyncs", self.steps.get().map(|steps| steps as u64))
             .field_if_some("drift-ppm", self.drift.get())
             .field("qos-events", self.qos_events.get())
             .field_if_some("qos-jitter", self.jitter.get().map(|jitter| jitter as i64))

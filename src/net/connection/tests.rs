@@ -1,8 +1,8 @@
 use super::*;
 use crate::net::config::Settings;
 
-/// Runs `test` with a link that has dialled nothing yet.
-fn with_link(test: impl FnOnce(&mut Link)) {
+/// Runs `test` with a connection that has dialled nothing yet.
+fn with_connection(test: impl FnOnce(&mut RelayConnection)) {
     let settings = Settings {
         url: Some("https://relay.invalid/".into()),
         broadcast: Some("x".into()),
@@ -15,33 +15,35 @@ fn with_link(test: impl FnOnce(&mut Link)) {
         .build()
         .expect("a runtime");
     let _context = runtime.enter();
-    test(&mut Link::new(target, |client| client).expect("a socket"));
+    test(&mut RelayConnection::new(target, |client| client).expect("a socket"));
 }
 
 #[test]
 fn a_socket_that_cannot_be_made_is_a_try_that_failed() {
-    with_link(|link| {
-        let dialled = link.take(Step::Due);
+    with_connection(|connection| {
+        let dialled = connection.take(Step::Due);
         assert!(matches!(
             dialled,
             Ok(Some(Event::Connecting { first: true, .. }))
         ));
         // No socket is made with that.
-        link.target.patience.idle_timeout = Duration::MAX;
+        connection.target.patience.idle_timeout = Duration::MAX;
         for _ in 0..2 {
-            let lost = link.take(Step::Due).expect("no error that ends the run");
+            let lost = connection
+                .take(Step::Due)
+                .expect("no error that ends the run");
             assert!(matches!(lost, Some(Event::Lost { .. })), "{lost:?}");
-            assert!(matches!(link.state, State::Waiting(_)));
+            assert!(matches!(connection.state, State::Waiting(_)));
         }
-        link.target.patience.idle_timeout = Duration::from_secs(1);
-        let dialled = link.take(Step::Due);
+        connection.target.patience.idle_timeout = Duration::from_secs(1);
+        let dialled = connection.take(Step::Due);
         assert!(matches!(dialled, Ok(Some(Event::Connecting { .. }))));
     });
 }
 
-/// Until when the link waits for its next dial.
-fn pause(link: &Link) -> Duration {
-    match link.state {
+/// Until when the connection waits for its next dial.
+fn pause(connection: &RelayConnection) -> Duration {
+    match connection.state {
         State::Waiting(due) => due.saturating_duration_since(Instant::now()),
         _ => panic!("the next dial is waited for"),
     }
@@ -49,17 +51,17 @@ fn pause(link: &Link) -> Duration {
 
 #[test]
 fn a_relay_that_hands_over_again_and_again_is_dialled_after_pauses() {
-    with_link(|link| {
+    with_connection(|connection| {
         let Patience {
             min_delay,
             max_delay,
             ..
-        } = link.target.patience;
+        } = connection.target.patience;
         let mut hand_over = |age: Duration| {
             let since = Instant::now().checked_sub(age).expect("a clock that runs");
-            let left = link.take(Step::Ended(since, End::Handover(Goaway::new())));
+            let left = connection.take(Step::Ended(since, End::Handover(Goaway::new())));
             assert!(matches!(left, Ok(Some(Event::Leaving))));
-            pause(link)
+            pause(connection)
         };
         assert_eq!(hand_over(max_delay * 2), Duration::ZERO);
         let mut least = min_delay / 2;
@@ -75,18 +77,18 @@ fn a_relay_that_hands_over_again_and_again_is_dialled_after_pauses() {
 
 #[test]
 fn pauses_double_up_to_the_longest_and_half_of_each_is_random() {
-    with_link(|link| {
+    with_connection(|connection| {
         let Patience {
             min_delay,
             max_delay,
             ..
-        } = link.target.patience;
+        } = connection.target.patience;
         let mut longest = min_delay;
         for _ in 0..20 {
             let mut drawn = Vec::new();
             for _ in 0..50 {
-                link.pause = longest;
-                drawn.push(link.next_pause());
+                connection.pause = longest;
+                drawn.push(connection.next_pause());
             }
             let within = longest / 2..=longest;
             assert!(
@@ -96,7 +98,7 @@ fn pauses_double_up_to_the_longest_and_half_of_each_is_random() {
             assert!(drawn.iter().any(|pause| *pause < longest.mul_f64(0.7)));
             assert!(drawn.iter().any(|pause| *pause > longest.mul_f64(0.8)));
             longest = (longest * 2).min(max_delay);
-            assert_eq!(link.pause, longest);
+            assert_eq!(connection.pause, longest);
         }
     });
 }

@@ -6,11 +6,10 @@ use bytes::Bytes;
 use gst::{prelude::*, subclass::prelude::*};
 
 use super::{
-    MoqSinkPad, Part,
-    clock_sync::Playing,
-    lock,
-    stream::{Admitted, Cause, Halt},
+    MoqSinkPad, Part, lock,
+    stream::{Admitted, Halt},
 };
+use crate::element::pipeline_clock::PipelineClock;
 use crate::media::{
     format::{caps::Span, codec::Kind, rendition::Rendition},
     time::{
@@ -21,7 +20,8 @@ use crate::media::{
 use crate::sink::{
     CAT,
     element::MoqSink,
-    run::{Frame, PadMessage},
+    message::{Frame, PadMessage},
+    stats::DropReason,
 };
 
 /// The payload of a buffer, which goes back to its pool when the last reader is done.
@@ -48,7 +48,7 @@ struct Place {
 }
 
 /// How much later than its MoQ time a live frame comes.
-fn late_by(part: &Part, playing: &Playing, time: gst::ClockTime) -> gst::ClockTime {
+fn late_by(part: &Part, playing: &PipelineClock, time: gst::ClockTime) -> gst::ClockTime {
     let now = nanos(playing.now());
     let elapsed = part
         .run
@@ -99,7 +99,7 @@ impl MoqSinkPad {
     /// The pipeline's time for a buffer; a file waits for it.
     ///
     /// `None` says that it must not be published: live input does not wait for PLAYING.
-    fn playing(&self, live: bool) -> Result<Option<Playing>, gst::FlowError> {
+    fn playing(&self, live: bool) -> Result<Option<PipelineClock>, gst::FlowError> {
         match live {
             false => self.gate.wait_playing().map(Some),
             true => Ok(self.gate.playing()),
@@ -111,10 +111,10 @@ impl MoqSinkPad {
         &self,
         sink: &MoqSink,
         part: &Part,
-        playing: Playing,
+        playing: PipelineClock,
         place: Place,
         departure: i64,
-    ) -> Result<Playing, gst::FlowError> {
+    ) -> Result<PipelineClock, gst::FlowError> {
         if place.live || !sink.settings().sync {
             return Ok(playing);
         }
@@ -122,11 +122,13 @@ impl MoqSinkPad {
             .run
             .with_timeline(false, |timeline| timeline.offset(place.anchor));
         let until = departure.saturating_add(offset);
-        let patience = playing.running_time().saturating_add(MAX_SILENT_WAIT);
+        let patience = playing
+            .signed_running_time()
+            .saturating_add(MAX_SILENT_WAIT);
         if until > patience {
             let playing = self.gate.wait_until(patience)?;
             if lock(&self.stream).is_new("waits") {
-                let left = clock_time(until.saturating_sub(playing.running_time()));
+                let left = clock_time(until.saturating_sub(playing.signed_running_time()));
                 self.warn(&format!(
                     "By its timestamp the next buffer is due in {left:.0}: the pad waits until then (sync=false publishes it at once)"
                 ));
@@ -165,7 +167,7 @@ impl MoqSinkPad {
         let playing = self
             .pace(sink, part, playing, place, departure)
             .map_err(Halt::Flow)?;
-        let due = nanos(playing.base_time)
+        let due = nanos(playing.base_time())
             .saturating_add(times.presentation)
             .saturating_add(place.moved);
         let time = self.stamp(part, place, &playing, due)?;
@@ -191,8 +193,8 @@ impl MoqSinkPad {
         part.send(PadMessage::Frame(Frame {
             timestamp: time.useconds(),
             duration,
-            key,
-            last: clear.is_none(),
+            keyframe: key,
+            ends_cue: clear.is_none(),
             payload,
             live,
             transit,
@@ -214,7 +216,7 @@ impl MoqSinkPad {
             Ok(payload) => Ok(Bytes::from_owner(Mapped(payload))),
             Err(_) => {
                 lock(&self.stream).interrupt();
-                Err(Halt::Drop(Cause::Refused, "it cannot be read".into()))
+                Err(Halt::Drop(DropReason::Refused, "it cannot be read".into()))
             }
         }
     }
@@ -225,8 +227,8 @@ impl MoqSinkPad {
         part.send(PadMessage::Frame(Frame {
             timestamp: end.useconds(),
             duration: None,
-            key: false,
-            last: true,
+            keyframe: false,
+            ends_cue: true,
             payload: Bytes::new(),
             live,
             transit: None,
@@ -241,7 +243,7 @@ impl MoqSinkPad {
         &self,
         part: &Part,
         place: Place,
-        playing: &Playing,
+        playing: &PipelineClock,
         due: i64,
     ) -> Result<gst::ClockTime, Halt> {
         let (time, offset) = part.run.with_timeline(place.live, |timeline| {
@@ -254,7 +256,7 @@ impl MoqSinkPad {
         if place.live && due.saturating_add(offset) > latest {
             lock(&self.stream).interrupt();
             return Err(Halt::Drop(
-                Cause::Untimed,
+                DropReason::NoTimestamp,
                 "it is due more than a minute later".into(),
             ));
         }
@@ -278,7 +280,7 @@ impl MoqSinkPad {
             }
             lock(&self.stream).interrupt();
             let reason = "more waits than max-bytes and max-time allow";
-            return Err(Halt::Drop(Cause::OverBudget, reason.into()));
+            return Err(Halt::Drop(DropReason::OverBudget, reason.into()));
         }
         part.budget.wait(|| self.gate.is_shut());
         match self.gate.is_shut() {
@@ -288,13 +290,20 @@ impl MoqSinkPad {
     }
 
     /// Where the stream of a buffer of this running time stands on the timeline.
-    fn place(&self, part: &Part, playing: &Playing, running: i64, lead: bool, live: bool) -> Place {
+    fn place(
+        &self,
+        part: &Part,
+        playing: &PipelineClock,
+        running: i64,
+        lead: bool,
+        live: bool,
+    ) -> Place {
         let mut stream = lock(&self.stream);
         let (published, before) = (stream.published, stream.before);
         let sparse = stream.kind().is_some_and(Kind::is_sparse);
         let anchor = *stream.anchor.get_or_insert_with(|| {
             let arrival = Arrival {
-                due: nanos(playing.base_time).saturating_add(running),
+                due: nanos(playing.base_time()).saturating_add(running),
                 now: nanos(playing.now()),
                 live,
                 sparse,
@@ -313,11 +322,17 @@ impl MoqSinkPad {
     }
 
     /// Moves a buffer whose time strays, and the stream whose times have stepped.
-    fn judge(&self, part: &Part, playing: &Playing, admitted: &Admitted, place: Place) -> Place {
+    fn judge(
+        &self,
+        part: &Part,
+        playing: &PipelineClock,
+        admitted: &Admitted,
+        place: Place,
+    ) -> Place {
         let others = part
             .run
             .with_timeline(place.live, |timeline| timeline.step_of_others(place.anchor));
-        let now = playing.running_time();
+        let now = playing.signed_running_time();
         let judgement = lock(&self.stream).judge(admitted, now, others);
         match judgement {
             Judgement::Move(moved) => Place { moved, ..place },

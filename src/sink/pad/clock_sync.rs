@@ -2,9 +2,7 @@
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use gst::prelude::*;
-
-use crate::media::time::nanos::{clock_time, nanos};
+use crate::element::pipeline_clock::PipelineClock;
 
 /// Holds back one streaming thread until the pipeline plays, or until a time of its clock.
 #[derive(Debug, Default)]
@@ -20,39 +18,9 @@ struct State {
     flushing: bool,
     /// A seek is about to flush what comes.
     held: bool,
-    playing: Option<Playing>,
+    playing: Option<PipelineClock>,
     /// What the streaming thread waits for at this moment.
     waiting: Option<gst::ClockId>,
-}
-
-/// The pipeline's time while it plays.
-#[derive(Debug, Clone)]
-pub(crate) struct Playing {
-    pub(crate) clock: Option<gst::Clock>,
-    pub(crate) base_time: gst::ClockTime,
-}
-
-impl Playing {
-    /// What `element` was told before it went to PLAYING.
-    pub(crate) fn of(element: &impl IsA<gst::Element>) -> Self {
-        Self {
-            clock: element.clock(),
-            base_time: element.base_time().unwrap_or_default(),
-        }
-    }
-
-    /// The running time in ns.
-    pub(crate) fn running_time(&self) -> i64 {
-        nanos(self.now()).saturating_sub(nanos(self.base_time))
-    }
-
-    /// The clock's time; without a clock, nothing is ever late.
-    pub(crate) fn now(&self) -> gst::ClockTime {
-        match &self.clock {
-            Some(clock) => clock.time(),
-            None => self.base_time,
-        }
-    }
 }
 
 impl Gate {
@@ -79,7 +47,7 @@ impl Gate {
     }
 
     /// The pipeline plays, or with `None`, pauses.
-    pub(crate) fn set_playing(&self, playing: Option<Playing>) {
+    pub(crate) fn set_playing(&self, playing: Option<PipelineClock>) {
         self.change(|state| state.playing = playing);
     }
 
@@ -89,12 +57,12 @@ impl Gate {
     }
 
     /// The pipeline's time, unless it is paused.
-    pub(crate) fn playing(&self) -> Option<Playing> {
+    pub(crate) fn playing(&self) -> Option<PipelineClock> {
         self.state().playing.clone()
     }
 
     /// Waits until the pipeline plays and nothing is held.
-    pub(crate) fn wait_playing(&self) -> Result<Playing, gst::FlowError> {
+    pub(crate) fn wait_playing(&self) -> Result<PipelineClock, gst::FlowError> {
         let state = self
             .changed
             .wait_while(self.state(), |state| {
@@ -108,17 +76,14 @@ impl Gate {
     }
 
     /// Waits until the running time of `running` ns; a pause in between moves the base time.
-    pub(crate) fn wait_until(&self, running: i64) -> Result<Playing, gst::FlowError> {
+    pub(crate) fn wait_until(&self, running: i64) -> Result<PipelineClock, gst::FlowError> {
         loop {
             let playing = self.wait_playing()?;
-            let Some(clock) = &playing.clock else {
+            let Some(id) = playing.wait_id(running) else {
                 return Ok(playing);
             };
-            let due = playing.base_time.saturating_add(clock_time(running));
-            let id = clock.new_single_shot_id(due);
             let mut state = self.state();
-            let current = state.playing.as_ref().map(|playing| playing.base_time);
-            if state.is_shut() || current != Some(playing.base_time) {
+            if state.is_shut() || state.playing.as_ref() != Some(&playing) {
                 continue;
             }
             state.waiting = Some(id.clone().into());
@@ -157,13 +122,12 @@ impl State {
 mod tests {
     use std::{sync::Arc, thread};
 
+    use gst::prelude::*;
+
     use super::*;
 
-    fn playing(clock: &gst::Clock) -> Option<Playing> {
-        Some(Playing {
-            clock: Some(clock.clone()),
-            base_time: clock.time(),
-        })
+    fn playing(clock: &gst::Clock) -> Option<PipelineClock> {
+        Some(PipelineClock::new(Some(clock.clone()), clock.time().into()))
     }
 
     fn waiting(gate: &Gate) -> bool {

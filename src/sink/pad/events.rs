@@ -10,7 +10,7 @@ use crate::media::{
         codec,
     },
 };
-use crate::sink::{CAT, element::MoqSink, run::PadMessage};
+use crate::sink::{CAT, element::MoqSink, message::PadMessage};
 
 impl MoqSinkPad {
     pub(crate) fn event(
@@ -113,7 +113,7 @@ impl MoqSinkPad {
     fn stream_start(&self, sink: &MoqSink, event: &gst::event::StreamStart) {
         let revived = lock(&self.stream).begin();
         if let Some(part) = self.part().filter(|_| revived) {
-            part.send(PadMessage::Revive);
+            part.send(PadMessage::Restart);
         }
         self.expect_kind();
         self.describe(Description::default());
@@ -128,7 +128,7 @@ impl MoqSinkPad {
         // Without a filter: elements that cannot apply one warn of it, capssetter among them.
         let offered = self.obj().peer_query_caps(None);
         if let Some((kind, part)) = codec::kind_of(&offered).zip(self.part()) {
-            part.send(PadMessage::Expected(kind));
+            part.send(PadMessage::ExpectedKind(kind));
         }
     }
 

@@ -9,13 +9,13 @@ pub(crate) mod text;
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use gst::{glib, prelude::*, subclass::prelude::*};
 
 use self::{
-    clock_sync::{Gate, Playing},
+    clock_sync::Gate,
     stream::Stream,
     text::{TextFormat, TextRole},
 };
@@ -23,12 +23,12 @@ use super::{
     CAT,
     bus::Received,
     element::Settings,
-    report::{self, Report},
-    run::{PadId, PadMessage, Peer, Run},
+    message::{KEYFRAME_REQUEST_INTERVAL, PadHandle, PadId, PadMessage, Report},
+    run::Run,
     stats::Counters,
 };
 use crate::{
-    element::{budget::Budget, warn_limiter::Told},
+    element::{budget::Budget, pipeline_clock::PipelineClock, warn_limiter::Told},
     media::{
         container::kind::Container,
         format::{
@@ -38,9 +38,6 @@ use crate::{
     },
     net::stats::Statistics,
 };
-
-/// How long a request for a key frame is given before another one follows.
-pub(crate) const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// State of a pad's track.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
@@ -83,7 +80,7 @@ pub struct MoqSinkPad {
         nick = "Text role", blurb = "What a text track is for; counts from the next caps that differ on", mutable_ready, builder(TextRole::default()))]
     track: Mutex<Track>,
     #[property(name = "stats", type = Statistics, get = Self::stats,
-        nick = "Statistics", blurb = "Statistics of the track in this run, all guint64 and without a run absent: frames, bytes and groups published; frames dropped as dropped-no-key-frame, -untimed, -budget (over max-bytes or max-time), -refused (other reasons, see track-error) and -too-old (of groups that the network did not carry in time, see max-age; some of them may have arrived), with groups-given-up; resyncs (how often the timestamps stepped and the stream went on where it was); queue-bytes and queue-time (ns) wait to be handed to the network")]
+        nick = "Statistics", blurb = "Statistics of the track in this run, all guint64 and without a run absent: frames, bytes and groups published; frames dropped as dropped-no-keyframe, -no-timestamp, -budget (over max-bytes or max-time), -refused (other reasons, see track-error) and -too-old (of groups that the network did not carry in time, see max-age; some of them may have arrived), with groups-given-up; resyncs (how often the timestamps stepped and the stream went on where it was); queue-bytes and queue-time (ns) wait to be handed to the network")]
     id: OnceLock<PadId>,
     pub(crate) gate: Gate,
     membership: Mutex<Membership>,
@@ -205,7 +202,7 @@ impl MoqSinkPad {
         self.gate.set_playing(run.playing());
         run.send(
             id,
-            PadMessage::Open(Peer {
+            PadMessage::Open(PadHandle {
                 pad: self.obj().downgrade(),
                 budget,
                 counters,
@@ -255,7 +252,7 @@ impl MoqSinkPad {
         lock(&self.membership).part.clone()
     }
 
-    pub(crate) fn set_playing(&self, playing: Option<Playing>) {
+    pub(crate) fn set_playing(&self, playing: Option<PipelineClock>) {
         if playing.is_none() {
             let mut stream = lock(&self.stream);
             // What a live source makes meanwhile is lost.
@@ -350,23 +347,50 @@ impl MoqSinkPad {
                     track.error = None;
                 });
             }
-            Report::Changed { track, caps } => report::post_changed(&self.obj(), &track, caps),
+            Report::RenditionChanged { track, caps } => self.post_rendition_changed(&track, caps),
             Report::Ended => self.set_track(|track| {
                 track.active = None;
                 track.status = TrackStatus::Ended;
             }),
             Report::Failed(reason) => self.failed(&reason),
-            Report::Retries => self.set_track(|track| {
+            Report::Retrying => self.set_track(|track| {
                 track.status = TrackStatus::Idle;
                 track.error = None;
             }),
             Report::Dropped(reason) => self.warn(&format!("Frames were dropped: {reason}")),
             Report::Warning(text) => self.warn(&text),
             Report::Stalled(reason) => self.set_track(|track| track.error = Some(reason)),
-            Report::Flows => self.set_track(|track| track.error = None),
-            Report::NeedsKeyFrame => self.request_key_frame(),
+            Report::Flowing => self.set_track(|track| track.error = None),
+            Report::NeedsKeyframe => self.request_key_frame(),
             Report::Quality(quality) => quality.post(&self.obj()),
         }
+    }
+
+    /// Tells the application that subscribers get another track, or another format, from here.
+    fn post_rendition_changed(&self, track: &str, caps: Option<gst::Caps>) {
+        let pad = self.obj();
+        let Some(element) = pad.parent_element() else {
+            return;
+        };
+        let structure = gst::Structure::builder("moq-rendition-changed")
+            .field("pad", pad.name())
+            .field("track", track)
+            .field_if_some("caps", caps)
+            .build();
+        let message = gst::message::Element::builder(structure)
+            .src(&element)
+            .build();
+        // Refused only without a bus: then nobody asks.
+        let _ = element.post_message(message);
+    }
+
+    /// What the property `stats` says.
+    fn stats(&self) -> Statistics {
+        let stats = match self.part() {
+            Some(part) => part.counters.structure(&part.budget),
+            None => gst::Structure::new_empty("moq-pad-stats"),
+        };
+        stats.into()
     }
 
     /// Why caps were not taken; other caps may follow.
@@ -412,7 +436,7 @@ impl MoqSinkPad {
     /// Asks for a key frame, unless that was done a moment ago: whoever lacks one asks again.
     pub(crate) fn request_key_frame(&self) {
         let mut asked = lock(&self.asked);
-        if asked.is_some_and(|at| at.elapsed() < ASK_AGAIN) {
+        if asked.is_some_and(|at| at.elapsed() < KEYFRAME_REQUEST_INTERVAL) {
             return;
         }
         *asked = Some(Instant::now());

@@ -8,7 +8,7 @@ use std::time::Duration;
 use gst::{prelude::*, subclass::prelude::*};
 
 use super::{MoqSinkPad, lock};
-use crate::sink::{CAT, element::MoqSink, run::PadMessage};
+use crate::sink::{CAT, element::MoqSink, message::PadMessage};
 
 /// How long a question waits for streams to begin; in vain once in a run at most.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -81,7 +81,7 @@ impl MoqSinkPad {
         if let Some(element) = self.obj().parent().and_downcast::<crate::sink::MoqSink>() {
             element.imp().messages.check(&element);
         }
-        part.send(PadMessage::Linked);
+        part.send(PadMessage::LinkChanged);
     }
 
     /// Sends the seek that was kept, if there is one.
@@ -101,7 +101,7 @@ impl MoqSinkPad {
             self.gate.hold(true);
         }
         let pad = self.obj().downgrade();
-        part.run.courier.send(move |_| {
+        part.run.app_queue.send(move |_| {
             let Some(pad) = pad.upgrade() else { return };
             let this = pad.imp();
             let kept = lock(&this.kept).take();

@@ -17,7 +17,10 @@ use crate::media::{
         segment::{Format, Times, Timing, Untimed},
     },
 };
-use crate::sink::publisher::track::{MAX_BYTES, MAX_FRAMES};
+use crate::sink::{
+    message::{MAX_GROUP_BYTES, MAX_GROUP_FRAMES},
+    stats::DropReason,
+};
 
 /// The stream of one pad during a run.
 #[derive(Default)]
@@ -85,22 +88,14 @@ pub(crate) enum Halt {
     Skip,
     /// A video frame that nobody can decode yet.
     NoKeyFrame,
-    Drop(Cause, String),
-}
-
-/// As what a dropped buffer is counted.
-#[derive(Clone, Copy)]
-pub(crate) enum Cause {
-    Untimed,
-    OverBudget,
-    Refused,
+    Drop(DropReason, String),
 }
 
 impl From<Untimed> for Halt {
     fn from(untimed: Untimed) -> Self {
         match untimed {
             Untimed::Clipped => Self::Skip,
-            untimed => Self::Drop(Cause::Untimed, untimed.to_string()),
+            untimed => Self::Drop(DropReason::NoTimestamp, untimed.to_string()),
         }
     }
 }
@@ -194,7 +189,7 @@ impl Stream {
         let group = &mut self.group;
         group.frames += 1;
         group.bytes += bytes;
-        let quarters = (4 * group.frames / MAX_FRAMES).max(4 * group.bytes / MAX_BYTES);
+        let quarters = (4 * group.frames / MAX_GROUP_FRAMES).max(4 * group.bytes / MAX_GROUP_BYTES);
         let crossed = std::mem::replace(&mut group.quarters, quarters) < quarters;
         crossed && matches!(quarters, 2 | 3) && self.kind() == Some(Kind::Video)
     }
@@ -219,7 +214,7 @@ impl Stream {
         }
         // To viewers an empty frame is an end; empty text is nothing to show.
         if buffer.size() == 0 && codec.kind() != Kind::Text {
-            return Err(Halt::Drop(Cause::Refused, "it is empty".into()));
+            return Err(Halt::Drop(DropReason::Refused, "it is empty".into()));
         }
         let video = codec.kind() == Kind::Video;
         let key = !video || is_key(codec, buffer)?;
@@ -301,7 +296,7 @@ impl Stream {
             (Ok(payload), _) if payload.is_empty() && !codec.clears() => {
                 return Err(match codec.kind() {
                     Kind::Text => Halt::Skip,
-                    _ => Halt::Drop(Cause::Refused, "it is empty".into()),
+                    _ => Halt::Drop(DropReason::Refused, "it is empty".into()),
                 });
             }
             (Ok(payload), Some(rendition)) => (payload, rendition),
@@ -374,7 +369,7 @@ fn frame_duration(codec: &caps::Stream, buffer: &gst::BufferRef) -> Option<gst::
 fn is_key(codec: &caps::Stream, buffer: &gst::BufferRef) -> Result<bool, Halt> {
     let payload = buffer
         .map_readable()
-        .map_err(|_| Halt::Drop(Cause::Refused, "it cannot be read".into()))?;
+        .map_err(|_| Halt::Drop(DropReason::Refused, "it cannot be read".into()))?;
     let marked = !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
     Ok(codec.is_key(&payload, marked))
 }
@@ -383,7 +378,7 @@ impl From<FrameError> for Halt {
     fn from(error: FrameError) -> Self {
         match error {
             FrameError::Header => Self::Skip,
-            error => Self::Drop(Cause::Refused, error.to_string()),
+            error => Self::Drop(DropReason::Refused, error.to_string()),
         }
     }
 }

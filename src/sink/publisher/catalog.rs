@@ -97,7 +97,10 @@ impl Catalog {
     }
 
     /// States how the video of the broadcast is to be turned.
-    pub(super) fn set_orientation(&mut self, orientation: Option<Orientation>) -> Result<(), Error> {
+    pub(super) fn set_orientation(
+        &mut self,
+        orientation: Option<Orientation>,
+    ) -> Result<(), Error> {
         self.edit(|catalog| Orientation::list(orientation, catalog))
     }
 

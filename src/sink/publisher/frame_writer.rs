@@ -67,8 +67,12 @@ impl FrameWriter {
                 container.write(group, &[frame])
             }
             Format::Fragments(fragments) => {
-                let fragment =
-                    fragments.wrap(frame.timestamp, frame.duration, frame.keyframe, &frame.payload);
+                let fragment = fragments.wrap(
+                    frame.timestamp,
+                    frame.duration,
+                    frame.keyframe,
+                    &frame.payload,
+                );
                 let info = frame::Info {
                     size: fragment.len() as u64,
                     timestamp,

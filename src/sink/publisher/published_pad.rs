@@ -76,7 +76,10 @@ enum Backlog {
 enum KeyframeRequest {
     None,
     /// One was requested, and no frame was written since; `stalled` says that `track-error` tells why.
-    Pending { since: Instant, stalled: bool },
+    Pending {
+        since: Instant,
+        stalled: bool,
+    },
 }
 
 /// By how much a track's live frames come later than their running times.
@@ -408,9 +411,7 @@ impl PublishedPad {
 
     /// Whether all of its track that a subscriber can still use has reached the next hop.
     pub(super) fn is_delivered(&mut self) -> bool {
-        self.track
-            .as_mut()
-            .is_none_or(PublishedTrack::is_delivered)
+        self.track.as_mut().is_none_or(PublishedTrack::is_delivered)
     }
 
     /// Finishes a track that has ended and is delivered.

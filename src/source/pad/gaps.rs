@@ -111,9 +111,9 @@ impl Pusher {
             return;
         }
         let until = match self.kind {
-            Kind::Video | Kind::Audio => clock.now().saturating_sub(self.latency.get()),
-            Kind::Text => clock.now() + TEXT_AHEAD,
-            Kind::Data => clock.now(),
+            Kind::Video | Kind::Audio => clock.running_time().saturating_sub(self.latency.get()),
+            Kind::Text => clock.running_time() + TEXT_AHEAD,
+            Kind::Data => clock.running_time(),
         };
         let from = self.position.unwrap_or(until);
         if self.position.is_some() && until <= from {

@@ -16,12 +16,12 @@ use std::{
 use gst::{ClockTime, glib, prelude::*, subclass::prelude::*};
 use tokio::sync::mpsc::UnboundedSender;
 
-use self::stream::{Message, PATIENCE, Pusher, Stream};
+use self::stream::{PATIENCE, Pusher, Stream};
 use super::{
-    element::CAT,
+    CAT,
+    message::{Control, Message, PadIndex},
     playback::LatencyAnswer,
     stats::Counters,
-    subscriber::{Control, PadIndex},
 };
 use crate::{element::budget::Budget, media::format::codec::Kind, net::stats::Statistics};
 
@@ -72,7 +72,7 @@ pub struct MoqSrcPad {
     #[property(
         name = "stats",
         nick = "Statistics",
-        blurb = "Statistics of the pad since it was added: guint64 frames, bytes and groups received; groups-lost (never came, broke off, or were given up); frames dropped as dropped-before-start (older than the subscription), -undecodable (without their key frame, or without a time) and -late (downstream took too long); queue-bytes and queue-time (ns) wait for downstream; transit-steps (moq-transit-step messages since PLAYING); qos-events from downstream; doubles delay-ms (from the live edge to the newest frame's arrival), drift-ppm (how much faster the publisher's clock runs, after 30 s) and qos-proportion, and gint64 qos-jitter (ns) of the newest QOS event; what is unknown is absent",
+        blurb = "Statistics of the pad since it was added: guint64 frames, bytes and groups received; groups-lost (never came, broke off, or were given up); frames dropped as dropped-before-start (older than the subscription), -undecodable (without their key frame, or without a time) and -late (downstream took too long); queue-bytes and queue-time (ns) wait for downstream; resyncs (moq-resync messages since PLAYING); qos-events from downstream; doubles delay-ms (from the live edge to the newest frame's arrival), drift-ppm (how much faster the publisher's clock runs, after 30 s) and qos-proportion, and gint64 qos-jitter (ns) of the newest QOS event; what is unknown is absent",
         get = Self::stats,
         type = Statistics
     )]
@@ -211,6 +211,11 @@ pub(crate) fn stop_all(pads: &[super::MoqSrcPad]) {
             stream.stop(pad.upcast_ref(), peer, patience);
         }
     }
+}
+
+/// Name of the template for pads of a kind.
+pub(crate) fn template_name(kind: Kind) -> String {
+    format!("{}_%u", kind.name())
 }
 
 fn stream_id(stream: &gst::Stream) -> glib::GString {

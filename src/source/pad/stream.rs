@@ -14,18 +14,18 @@ use std::{
 
 use gst::{ClockTime, prelude::*};
 
-use crate::media::format::codec::Kind;
-pub(crate) use crate::source::message::{AppEvent, Frame, Message, Newest};
-use crate::source::{
-    element::CAT,
-    pad::{gaps, text},
-    playback::{LatencyAnswer, RunningClock},
-    stats::Counters,
-    subscriber::{Control, PadIndex},
+use crate::{
+    element::pipeline_clock::PipelineClock,
+    media::format::codec::Kind,
+    source::{
+        CAT,
+        message::{Control, Frame, MAX_POSITION_AHEAD, Message, PadIndex},
+        pad::{gaps, text},
+        playback::LatencyAnswer,
+        stats::Counters,
+    },
 };
 
-/// A position this much ahead of the running time is of an earlier one, which was reset.
-pub(crate) const RESTART: ClockTime = ClockTime::SECOND;
 /// How long a stop waits for threads whose push downstream takes its time, before it leaves them.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(50);
 /// How long a push that was left may take: downstream plays out what it has, to make room for it.
@@ -189,7 +189,7 @@ pub(crate) struct Pusher {
     pub(crate) wishes: Arc<AtomicU32>,
     pub(crate) latency: Arc<LatencyAnswer>,
     pub(crate) counters: Arc<Counters>,
-    pub(crate) clock: Option<RunningClock>,
+    pub(crate) clock: Option<PipelineClock>,
     /// Up to where buffers and gaps have been pushed.
     pub(crate) position: Option<ClockTime>,
     /// When silence becomes a gap.
@@ -285,8 +285,10 @@ impl Pusher {
         match message {
             None => self.fill(&pad),
             Some(Message::Play(clock)) => {
-                let now = clock.now();
-                self.position = self.position.filter(|position| *position <= now + RESTART);
+                let now = clock.running_time();
+                self.position = self
+                    .position
+                    .filter(|position| *position <= now + MAX_POSITION_AHEAD);
                 self.clock = Some(clock);
                 // What is there already comes first; a gap lets a sink preroll, so that no pad
                 // holds up the pipeline.

@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use gst::{ClockTime, prelude::*};
 
-use super::stream::{Frame, Pusher};
-use crate::media::text::Markup;
+use super::stream::Pusher;
+use crate::{media::text::Markup, source::message::Frame};
 
 /// Text that stays is pushed again and again for this long: an overlay shows a cue without duration
 /// for one picture only, and takes the next one when this one is over.

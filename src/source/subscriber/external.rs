@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use gst::glib;
 use moq_net::{PathOwned, Pattern, Patterns, origin};
 
-use crate::net::{config::Target, connection::Link, error::Error};
-use crate::source::element::CAT;
+use crate::net::{config::Target, connection::RelayConnection, error::Error};
+use crate::source::CAT;
 
 /// The part of `origin` that has these broadcasts, and what is beneath them.
 pub(crate) fn scope<'a>(
@@ -31,7 +31,7 @@ pub(crate) struct Elsewhere {
     target: Target,
     origin: origin::Producer,
     names: BTreeSet<PathOwned>,
-    link: Option<Link>,
+    connection: Option<RelayConnection>,
 }
 
 impl Elsewhere {
@@ -42,7 +42,7 @@ impl Elsewhere {
             target,
             origin,
             names: BTreeSet::new(),
-            link: None,
+            connection: None,
         }
     }
 
@@ -52,12 +52,12 @@ impl Elsewhere {
             return;
         }
         let scoped = scope(&self.origin, names.iter().map(|name| name.as_str()));
-        let link = Link::new(self.target.clone(), move |client| {
+        let connection = RelayConnection::new(self.target.clone(), move |client| {
             client.with_subscriber(scoped.clone())
         });
-        match link {
-            Ok(link) => {
-                self.link = Some(link);
+        match connection {
+            Ok(connection) => {
+                self.connection = Some(connection);
                 self.names = names;
             }
             // The next catalog tries again.
@@ -72,12 +72,12 @@ impl Elsewhere {
 
     /// Keeps the session up; cancel safe.
     pub(crate) async fn run(&mut self) {
-        while let Some(link) = &mut self.link {
-            match link.next().await {
+        while let Some(connection) = &mut self.connection {
+            match connection.next().await {
                 Ok(event) => gst::debug!(CAT, id = &self.log, "Other broadcasts: {event:?}"),
                 Err(err) => {
                     self.warn(&err);
-                    self.link = None;
+                    self.connection = None;
                     self.names.clear();
                 }
             }
@@ -86,8 +86,8 @@ impl Elsewhere {
     }
 
     pub(crate) async fn close(self) {
-        if let Some(link) = self.link {
-            link.close().await;
+        if let Some(connection) = self.connection {
+            connection.close().await;
         }
     }
 }

@@ -20,24 +20,20 @@ use tokio_util::sync::CancellationToken;
 
 use self::{external::Elsewhere, subscription::Subscription, watchdog::Absence};
 use super::{
+    CAT,
     catalog::{Broadcast, CatalogFormat, Entry, LAST_WORDS, Track as CatalogTrack, Update},
-    element::CAT,
-    pad::stream::{AppEvent, Message, RESTART},
-    playback::{self, LatencyAnswer, Playback, RunningClock},
-    track::{End, Trouble},
+    message::{Control, MAX_POSITION_AHEAD, Message, PadIndex, TrackEnd},
+    playback::{self, LatencyAnswer, Playback},
 };
 use crate::{
-    element::{app_queue::Courier, status::Connection},
+    element::{app_queue::AppQueue, pipeline_clock::PipelineClock, status::ConnectionStatus},
     media::{format::codec::Kind, time::playout::Join},
     net::{
         config::Target,
-        connection::{self, Link},
+        connection::{self, RelayConnection},
         error::Error,
     },
 };
-
-/// Place of a pad in the session's list; never reused within a run.
-pub(crate) type PadIndex = usize;
 
 /// The pause after a broadcast that could not be opened, or a track that broke off.
 pub(crate) const RETRY: Duration = Duration::from_millis(100);
@@ -48,31 +44,6 @@ pub(crate) const MAX_RETRY: Duration = Duration::from_secs(5);
 const STEADY: Duration = Duration::from_secs(1);
 /// How long a catalog may be silent before another one is tried.
 const FIRST_WORDS: Duration = Duration::from_secs(3);
-
-/// What the element and its pads tell the session.
-#[derive(Debug)]
-pub(crate) enum Control {
-    Play(RunningClock),
-    Pause,
-    /// The pad was linked; each wish has a greater number than the one before.
-    Linked(PadIndex, u32),
-    Unlinked(PadIndex),
-    /// Downstream asks again for what it refused.
-    Wanted(PadIndex, u32),
-    /// Downstream does not want the pad now; the number tells which wish was answered.
-    Unwanted(PadIndex, u32),
-    /// Downstream takes nothing more.
-    Finished(PadIndex),
-    Latency(ClockTime),
-    /// A pad's first frame was taken: its sinks have prerolled and can be told the latency.
-    Flowing,
-    /// The application ends the stream.
-    Eos(gst::Seqnum),
-    /// Something is wrong with what this reader of the pad reads.
-    Trouble(PadIndex, u64, Trouble),
-    /// The application has an event for every pad.
-    Event(AppEvent),
-}
 
 /// What a session is made of.
 pub(crate) struct Config {
@@ -87,8 +58,8 @@ pub(crate) struct Config {
     /// How long the broadcast may be gone; `None` is for ever.
     pub(crate) eos_timeout: Option<Duration>,
     pub(crate) answer: Arc<LatencyAnswer>,
-    pub(crate) connection: Arc<Connection>,
-    pub(crate) courier: Arc<Courier>,
+    pub(crate) connection: Arc<ConnectionStatus>,
+    pub(crate) app_queue: Arc<AppQueue>,
     pub(crate) control: UnboundedSender<Control>,
 }
 
@@ -100,13 +71,13 @@ pub(crate) async fn run(
 ) -> Result<(), Error> {
     let origin = config.target.cache.origin();
     let own = external::scope(&origin, [config.target.broadcast.as_str()]);
-    let link = Link::new(config.target.clone(), move |client| {
+    let connection = RelayConnection::new(config.target.clone(), move |client| {
         client.with_subscriber(own.clone())
     })?;
     let mut session = Session {
         origin: origin.consume(),
         elsewhere: Elsewhere::new(config.name.clone(), config.target.clone(), origin),
-        link,
+        connection,
         commands,
         broadcast: None,
         gone: None,
@@ -138,7 +109,7 @@ pub(crate) async fn run(
     // The pads' threads end when nobody is left who could send to them.
     session.readers.shutdown().await;
     session.pads.clear();
-    tokio::join!(session.link.close(), session.elsewhere.close());
+    tokio::join!(session.connection.close(), session.elsewhere.close());
     result
 }
 
@@ -147,7 +118,7 @@ type Finding = Pin<Box<dyn Future<Output = Result<Broadcast, String>> + Send>>;
 struct Session {
     config: Config,
     origin: origin::Consumer,
-    link: Link,
+    connection: RelayConnection,
     elsewhere: Elsewhere,
     commands: UnboundedReceiver<Control>,
     broadcast: Option<Broadcast>,
@@ -178,18 +149,18 @@ struct Session {
     counts: [usize; Kind::ALL.len()],
     group: gst::GroupId,
     playback: Option<Arc<Playback>>,
-    readers: JoinSet<(PadIndex, u64, End)>,
+    readers: JoinSet<(PadIndex, u64, TrackEnd)>,
     first_catalog: bool,
     /// The broadcast, or the application, ended the stream.
     ended: bool,
 }
 
 enum Event {
-    Link(connection::Event),
+    Connection(connection::Event),
     Control(Control),
     Found(Box<Result<Broadcast, String>>),
     Catalog(Update),
-    Reader(PadIndex, u64, End),
+    Reader(PadIndex, u64, TrackEnd),
     /// The broadcast has been gone for too long.
     GivenUp,
     /// The broadcast has not been there for a while.
@@ -201,9 +172,9 @@ impl Session {
     async fn work(&mut self) -> Result<(), Error> {
         loop {
             match self.next().await? {
-                Event::Link(event) => {
+                Event::Connection(event) => {
                     self.absence.follow(&event, Instant::now());
-                    self.config.connection.apply(&event, &self.config.courier);
+                    self.config.connection.apply(&event, &self.config.app_queue);
                 }
                 Event::Control(control) => self.on_control(control),
                 Event::Found(found) => self.on_found(*found),
@@ -212,7 +183,7 @@ impl Session {
                 Event::GivenUp => self.finish(),
                 Event::Missed => {
                     let broadcast = &self.config.target.broadcast;
-                    self.absence.tell(&self.config.courier, broadcast);
+                    self.absence.tell(&self.config.app_queue, broadcast);
                 }
                 Event::Retry => {}
             }
@@ -244,7 +215,7 @@ impl Session {
         let missed_at = self.absence.due();
         tokio::select! {
             biased;
-            event = self.link.next() => Ok(Event::Link(event?)),
+            event = self.connection.next() => Ok(Event::Connection(event?)),
             () = self.elsewhere.run() => Ok(Event::Retry),
             Some(control) = self.commands.recv() => Ok(Event::Control(control)),
             update = follow, if !self.ended => Ok(Event::Catalog(update)),
@@ -297,10 +268,10 @@ impl Session {
             Control::Unwanted(index, wish) => self.pads[index].refuse(wish),
             Control::Finished(index) => self.pads[index].ended = true,
             Control::Latency(latency) => self.set_latency(latency),
-            Control::Flowing => playback::post_latency(&self.config.courier),
+            Control::Flowing => playback::post_latency(&self.config.app_queue),
             Control::Eos(seqnum) => self.on_eos(seqnum),
-            Control::Trouble(index, generation, trouble) => {
-                self.on_trouble(index, generation, &trouble);
+            Control::Problem(index, generation, problem) => {
+                self.on_problem(index, generation, &problem);
             }
             Control::Event(event) => {
                 for pad in &mut self.pads {
@@ -321,23 +292,23 @@ impl Session {
                 true => "The broadcast was not found before the stream was ended",
                 false => "No pad of the broadcast was linked before the stream was ended",
             };
-            self.config.courier.send(move |element| {
+            self.config.app_queue.send(move |element| {
                 gst::element_error!(element, gst::ResourceError::NotFound, ("{text}"));
             });
         }
     }
 
-    fn play(&mut self, clock: RunningClock) {
+    fn play(&mut self, clock: PipelineClock) {
         self.playback = Some(Playback::new(
             clock.clone(),
             self.config.latency,
             self.config.join,
             self.config.answer.clone(),
-            self.config.courier.clone(),
+            self.config.app_queue.clone(),
         ));
-        let now = clock.now();
+        let now = clock.running_time();
         for pad in &mut self.pads {
-            pad.position.forget_beyond(now + RESTART);
+            pad.position.forget_beyond(now + MAX_POSITION_AHEAD);
             pad.send(Message::Play(clock.clone()));
         }
     }
@@ -355,7 +326,7 @@ impl Session {
         match &self.playback {
             Some(playback) => playback.update(|timeline| timeline.set_latency(latency)),
             None if self.config.answer.set(latency) => {
-                playback::post_latency(&self.config.courier);
+                playback::post_latency(&self.config.app_queue);
             }
             None => {}
         }

@@ -6,7 +6,7 @@ use gst::glib;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{MAX_RETRY, PadIndex, Session};
+use super::{MAX_RETRY, Session};
 use super::{
     reference,
     subscription::{Running, Subscription},
@@ -18,11 +18,12 @@ use crate::{
         format::codec::Kind,
     },
     source::{
+        CAT,
         catalog::Entry,
-        element::CAT,
         expose,
-        pad::{self, stream::Message},
-        track::{self, End, Reader},
+        message::{Message, PadIndex, TrackEnd},
+        pad,
+        track::{self, Reader},
     },
 };
 
@@ -36,7 +37,7 @@ impl Session {
         for step in reconcile::plan(&active, &entries) {
             match step {
                 Step::Take { active, desired } => {
-                    self.pads[active].go_on(entries[desired].clone(), &self.config.courier);
+                    self.pads[active].go_on(entries[desired].clone(), &self.config.app_queue);
                 }
                 Step::Add { desired } => added.push(self.add(entries[desired].clone())),
                 Step::End { active } => {
@@ -58,10 +59,10 @@ impl Session {
         for pad in &mut self.pads[..known] {
             pad.set_collection(collection.clone());
         }
-        let courier = self.config.courier.clone();
+        let app_queue = self.config.app_queue.clone();
         self.config
-            .courier
-            .send(move |element| expose::expose(element, added, &collection, first, &courier));
+            .app_queue
+            .send(move |element| expose::expose(element, added, &collection, first, &app_queue));
     }
 
     fn listed_streams(&self) -> Vec<gst::Stream> {
@@ -121,7 +122,7 @@ impl Session {
         config
     }
 
-    pub(crate) fn on_end(&mut self, index: PadIndex, generation: u64, end: End) {
+    pub(crate) fn on_end(&mut self, index: PadIndex, generation: u64, end: TrackEnd) {
         let reachable = self.broadcast.is_some() && self.config.connection.is_connected();
         let pad = &mut self.pads[index];
         if pad.generation != generation || pad.reader.take().is_none() {
@@ -144,7 +145,7 @@ impl Session {
             (Some(next), _) => {
                 let last = pad.delisted;
                 pad.follows = true;
-                pad.switch(next, &self.config.courier);
+                pad.switch(next, &self.config.app_queue);
                 if last {
                     // The broadcast has ended: what there is of the track is still taken.
                     self.start(index);
@@ -152,10 +153,10 @@ impl Session {
                 }
             }
             // The catalog, which is read all the time, says whether the stream has ended, too.
-            (None, End::Finished) => pad.finished = true,
-            (None, End::Retired) => {}
-            (None, End::Empty) => pad.retry_at = Instant::now() + MAX_RETRY,
-            (None, End::Lost(_) | End::Missing(_) | End::Panicked) => pad.back_off(),
+            (None, TrackEnd::Finished) => pad.finished = true,
+            (None, TrackEnd::Retired) => {}
+            (None, TrackEnd::Empty) => pad.retry_at = Instant::now() + MAX_RETRY,
+            (None, TrackEnd::Lost(_) | TrackEnd::Missing(_) | TrackEnd::Panicked) => pad.back_off(),
         }
     }
 
@@ -174,7 +175,7 @@ impl Session {
             if !pad.delisted
                 && let Some(next) = pad.next.take()
             {
-                pad.switch(next, &self.config.courier);
+                pad.switch(next, &self.config.app_queue);
             }
             if pad.delisted {
                 pad.end(None);
@@ -226,7 +227,7 @@ impl Session {
             }
         });
         let abort = self.readers.spawn(async move {
-            let end = reading.await.unwrap_or(End::Panicked);
+            let end = reading.await.unwrap_or(TrackEnd::Panicked);
             (index, generation, end)
         });
         pad.reader = Some(Running { abort, retired });

@@ -5,7 +5,7 @@ use std::{pin::pin, time::Duration};
 use moq_net::{PathOwned, origin};
 use tokio_util::sync::CancellationToken;
 
-use crate::source::track::{End, Reader};
+use crate::source::{message::TrackEnd, track::Reader};
 
 /// How long the other broadcast is waited for until that is told; then it is waited for again.
 const WAIT: Duration = Duration::from_secs(5);
@@ -19,17 +19,17 @@ pub(crate) async fn read(
     origin: origin::Consumer,
     path: PathOwned,
     retired: CancellationToken,
-) -> End {
+) -> TrackEnd {
     let finding = tokio::time::timeout(WAIT, origin.routed_broadcast(&path));
     let broadcast = tokio::select! {
         biased;
-        () = retired.cancelled() => return End::Retired,
+        () = retired.cancelled() => return TrackEnd::Retired,
         found = finding => match found {
             Ok(Ok(broadcast)) => broadcast,
-            Ok(Err(_)) | Err(_) => return End::Missing(path.to_string()),
+            Ok(Err(_)) | Err(_) => return TrackEnd::Missing(path.to_string()),
         },
     };
-    let gone = || End::Lost(format!("the broadcast \"{path}\" is gone"));
+    let gone = || TrackEnd::Lost(format!("the broadcast \"{path}\" is gone"));
     let mut reading = pin!(reader.run(broadcast.clone()));
     let end = tokio::select! {
         biased;
@@ -41,7 +41,7 @@ pub(crate) async fn read(
             return gone();
         }
     };
-    if !matches!(end, End::Finished) {
+    if !matches!(end, TrackEnd::Finished) {
         return end;
     }
     // Only the catalog ends the pad: the track goes on when its broadcast comes again.

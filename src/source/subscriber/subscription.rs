@@ -5,7 +5,6 @@ use std::{
     time::Duration,
 };
 
-use gst::ClockTime;
 use tokio::{task::AbortHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -13,17 +12,14 @@ use super::{MAX_RETRY, RETRY};
 use crate::source::{
     catalog::Entry,
     expose,
-    pad::stream::{AppEvent, Message, Newest},
+    message::{AppEvent, LatestSlot, MAX_QUEUE_TIME, Message, TrackEnd},
     stats::Counters,
-    track::{End, Position},
+    track::Position,
 };
 use crate::{
-    element::{app_queue::Courier, budget::Budget, status},
+    element::{app_queue::AppQueue, budget::Budget, status},
     media::format::{codec::Kind, duration},
 };
-
-/// How much time may wait in one pad's channel before its reader stops; sinks hold the latency more.
-pub(crate) const PAD_TIME: ClockTime = ClockTime::from_seconds(2);
 
 /// The session's side of a pad.
 pub(crate) struct Subscription {
@@ -36,8 +32,8 @@ pub(crate) struct Subscription {
     /// The pad's thread runs: it was linked once.
     read: bool,
     /// What of the sort waits for the thread.
-    collection: Arc<Newest<gst::StreamCollection>>,
-    tags: Arc<Newest<gst::TagList>>,
+    collection: Arc<LatestSlot<gst::StreamCollection>>,
+    tags: Arc<LatestSlot<gst::TagList>>,
     /// What the thread has to know when it begins: the last message of each sort.
     unread: Vec<Message>,
     pub(crate) linked: bool,
@@ -92,7 +88,7 @@ impl Subscription {
             name,
             stream,
             messages,
-            budget: Budget::new(max_bytes, PAD_TIME),
+            budget: Budget::new(max_bytes, MAX_QUEUE_TIME),
             counters: Arc::default(),
             read: false,
             collection: Arc::default(),
@@ -163,18 +159,18 @@ impl Subscription {
     /// `end`, and was not told since frames came last.
     ///
     /// One that breaks off once, or while the broadcast is not `reachable`, goes with the broadcast.
-    pub(crate) fn is_trouble(&mut self, end: &End, reachable: bool) -> bool {
+    pub(crate) fn is_trouble(&mut self, end: &TrackEnd, reachable: bool) -> bool {
         if self.counters.frames.get() != self.frames_before {
             self.broken = 0;
             self.told = false;
         }
         let trouble = match end {
-            End::Lost(_) => {
+            TrackEnd::Lost(_) => {
                 self.broken += u32::from(reachable);
                 reachable && self.broken > 1
             }
-            End::Missing(_) | End::Empty | End::Panicked => true,
-            End::Finished | End::Retired => false,
+            TrackEnd::Missing(_) | TrackEnd::Empty | TrackEnd::Panicked => true,
+            TrackEnd::Finished | TrackEnd::Retired => false,
         };
         trouble && !self.told
     }
@@ -202,7 +198,7 @@ impl Subscription {
     }
 
     /// The catalog lists `entry` for this pad: the same track, or the one that follows it.
-    pub(crate) fn go_on(&mut self, entry: Entry, courier: &Arc<Courier>) {
+    pub(crate) fn go_on(&mut self, entry: Entry, app_queue: &Arc<AppQueue>) {
         let follows = entry.name != self.entry.name;
         if let Some(running) = self.reader.as_ref().filter(|_| follows) {
             // The tail of the old track comes first.
@@ -219,11 +215,11 @@ impl Subscription {
             self.abort();
         }
         self.follows = follows && self.finished;
-        self.switch(entry, courier);
+        self.switch(entry, app_queue);
     }
 
     /// The pad gives `entry` from here on.
-    pub(crate) fn switch(&mut self, entry: Entry, courier: &Arc<Courier>) {
+    pub(crate) fn switch(&mut self, entry: Entry, app_queue: &Arc<AppQueue>) {
         let revived = std::mem::take(&mut self.delisted) && std::mem::take(&mut self.ended);
         let same_track = entry.name == self.entry.name;
         self.finished &= same_track && entry.elsewhere == self.entry.elsewhere && !revived;
@@ -245,7 +241,7 @@ impl Subscription {
             let stream = self.stream.clone();
             let (caps, tags) = (entry.caps.clone(), entry.tags.clone());
             // Whoever is notified of it is the application.
-            courier.send_newest(format!("{} stream", self.name), move |_| {
+            app_queue.send_newest(format!("{} stream", self.name), move |_| {
                 stream.set_caps(Some(&caps));
                 stream.set_tags(Some(&tags));
             });
@@ -253,14 +249,14 @@ impl Subscription {
         if !same_track || entry.rendition.mime() != self.entry.rendition.mime() {
             let (pad, track) = (self.name.clone(), entry.name.clone());
             let mime = entry.rendition.mime().map(str::to_owned);
-            courier.send_newest(format!("{pad} track"), move |element| {
+            app_queue.send_newest(format!("{pad} track"), move |element| {
                 expose::rename(element, &pad, &track, mime);
             });
         }
         if !same_track || other_caps {
             let (pad, track) = (self.name.clone(), entry.name.clone());
             let caps = entry.caps.clone();
-            status::post(courier, "moq-rendition-changed", move |s| {
+            status::post(app_queue, "moq-rendition-changed", move |s| {
                 s.field("pad", pad)
                     .field("track", track)
                     .field("caps", caps)

@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{PadIndex, Session};
-use crate::source::{element::CAT, track::Trouble};
+use super::Session;
+use crate::source::{
+    CAT,
+    message::{PadIndex, TrackProblem},
+};
 
 impl Session {
     pub(crate) fn warn_once(&mut self, warning: String) {
@@ -23,31 +26,31 @@ impl Session {
     }
 
     /// Warns of what a reader has noticed, unless it was given up meanwhile.
-    pub(crate) fn on_trouble(&mut self, index: PadIndex, generation: u64, trouble: &Trouble) {
+    pub(crate) fn on_problem(&mut self, index: PadIndex, generation: u64, problem: &TrackProblem) {
         let reachable = self.broadcast.is_some() && self.config.connection.is_connected();
         let playback = self.playback.as_ref();
-        let live =
-            playback.is_some_and(|playback| playback.timeline().is_live(playback.clock.now()));
+        let live = playback
+            .is_some_and(|playback| playback.timeline().is_live(playback.clock.running_time()));
         let pad = &mut self.pads[index];
         if pad.generation != generation || pad.reader.is_none() {
             return;
         }
         let track = pad.entry.name.clone();
-        match trouble {
-            Trouble::Dropping(cause) => {
+        match problem {
+            TrackProblem::Dropping(cause) => {
                 let warning = format!(
                     "No frame of the track \"{track}\" was shown for a second, they are dropped: {cause}"
                 );
                 let about = format!("{track} {cause:?}");
                 self.warn_of(about, gst::StreamError::Failed, warning);
             }
-            Trouble::Silent(silence) if silence.cached && live => gst::debug!(
+            TrackProblem::Silent(silence) if silence.cached && live => gst::debug!(
                 CAT,
                 id = &self.config.name,
                 "The track \"{track}\" may be switched off: {}",
                 silence.reason
             ),
-            Trouble::Silent(silence) if reachable && pad.tell_once() => {
+            TrackProblem::Silent(silence) if reachable && pad.tell_once() => {
                 let warning = format!("The track \"{track}\" gives nothing: {}", silence.reason);
                 self.warn_of(
                     format!("{track} is silent"),
@@ -55,7 +58,7 @@ impl Session {
                     warning,
                 );
             }
-            Trouble::Silent(_) => {}
+            TrackProblem::Silent(_) => {}
         }
     }
 
@@ -72,7 +75,7 @@ impl Session {
             return false;
         }
         self.warnings.insert(cause, Instant::now());
-        self.config.courier.offer(move |element| {
+        self.config.app_queue.offer(move |element| {
             gst::element_warning!(element, code, ("{warning}"));
         });
         true

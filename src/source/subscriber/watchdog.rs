@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use crate::{
-    element::{app_queue::Courier, status},
+    element::{app_queue::AppQueue, status},
     net::connection::Event,
 };
 
@@ -53,10 +53,12 @@ impl Absence {
         Some(since + PATIENCE)
     }
 
-    pub(crate) fn tell(&mut self, courier: &Arc<Courier>, broadcast: &str) {
+    pub(crate) fn tell(&mut self, app_queue: &Arc<AppQueue>, broadcast: &str) {
         self.told = true;
         let broadcast = broadcast.to_owned();
-        status::post(courier, "moq-waiting", |s| s.field("broadcast", broadcast));
+        status::post(app_queue, "moq-broadcast-missing", |s| {
+            s.field("broadcast", broadcast)
+        });
     }
 }
 

@@ -12,13 +12,16 @@ use moq_mux::binary;
 use moq_net::{broadcast, track};
 use tokio::time::Instant;
 
-use super::{Config, End, LONGEST_TAIL, until_retired};
-use crate::source::{
-    pad::stream::{Frame, Message},
-    playback::Playback,
-    subscriber::subscription::PAD_TIME,
+use super::{Config, LONGEST_TAIL, until_retired};
+use crate::{
+    media::catalog::data::Records,
+    net::error,
+    source::{
+        CAT,
+        message::{Frame, MAX_QUEUE_TIME, Message, TrackEnd},
+        playback::Playback,
+    },
 };
-use crate::{media::catalog::data::Records, net::error};
 
 /// No greater JSON value is read, in bytes: each change of it is written out anew.
 const MAX_VALUE: usize = 4 << 20;
@@ -107,7 +110,7 @@ pub(crate) async fn run(
     records: &Records,
     playback: &Playback,
     broadcast: &broadcast::Consumer,
-) -> End {
+) -> TrackEnd {
     let tail = async {
         config.retired.cancelled().await;
         tokio::time::sleep(LONGEST_TAIL).await;
@@ -115,9 +118,9 @@ pub(crate) async fn run(
     tokio::select! {
         biased;
         end = read(config, records, playback, broadcast) => {
-            end.unwrap_or_else(|err| End::Lost(error::chain(&err)))
+            end.unwrap_or_else(|err| TrackEnd::Lost(error::chain(&err)))
         }
-        () = tail => End::Retired,
+        () = tail => TrackEnd::Retired,
     }
 }
 
@@ -126,13 +129,13 @@ async fn read(
     records: &Records,
     playback: &Playback,
     broadcast: &broadcast::Consumer,
-) -> moq_mux::Result<End> {
+) -> moq_mux::Result<TrackEnd> {
     let subscription = track::Subscription::default()
         .with_priority(config.priority)
         .with_max_age(config.max_age);
     let subscribing = broadcast.track(&config.name)?.subscribe(subscription);
     let Some(track) = until_retired(&config.retired, subscribing).await else {
-        return Ok(End::Retired);
+        return Ok(TrackEnd::Retired);
     };
     let mut consumer = Consumer::new(track?, records)?;
     let mut first = true;
@@ -141,25 +144,23 @@ async fn read(
         tokio::task::coop::consume_budget().await;
         let next = measured(consumer.next());
         let Some((next, work)) = until_retired(&config.retired, next).await else {
-            return Ok(End::Retired);
+            return Ok(TrackEnd::Retired);
         };
         let payload = match next {
             Ok(Some(payload)) => payload,
-            Ok(None) => return Ok(End::Finished),
+            Ok(None) => return Ok(TrackEnd::Finished),
             Err(err) if !first && consumer.repeats() => {
-                gst::warning!(
-                    crate::source::element::CAT,
-                    id = &config.log,
-                    "The log broke off: {err}"
-                );
-                return Ok(End::Finished);
+                gst::warning!(CAT, id = &config.log, "The log broke off: {err}");
+                return Ok(TrackEnd::Finished);
             }
             Err(err) => return Err(err),
         };
         config.counters.frames.add(1);
         config.counters.bytes.add(payload.len() as u64);
-        let pts = playback.clock.now();
-        config.budget.set_max_time(PAD_TIME + playback.latency());
+        let pts = playback.clock.running_time();
+        config
+            .budget
+            .set_max_time(MAX_QUEUE_TIME + playback.latency());
         config.budget.room().await;
         let frame = Frame {
             pts,

@@ -25,7 +25,6 @@ use moq_net::{broadcast, group, track};
 use tokio::{sync::mpsc::UnboundedSender, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::{drops::Cause, silence::Silence};
 use self::{
     frame_reader::Container,
     playout::Output,
@@ -33,11 +32,10 @@ use self::{
     silence::Watch,
 };
 use super::{
-    element::CAT,
-    pad::stream::Message,
+    CAT,
+    message::{Control, DropCause, Message, PadIndex, TrackEnd, TrackProblem},
     playback::Playback,
     stats::Counters,
-    subscriber::{Control, PadIndex},
 };
 use crate::{element::budget::Budget, media::format::caps::Rendition, net::error};
 
@@ -75,32 +73,6 @@ impl Position {
     }
 }
 
-/// How a track ended.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum End {
-    #[error("the publisher finished it")]
-    Finished,
-    #[error("it has nothing but empty frames and groups")]
-    Empty,
-    #[error("it was retired, and its tail has come")]
-    Retired,
-    #[error("it broke off: {0}")]
-    Lost(String),
-    #[error("reading it failed, which is an error of this plugin")]
-    Panicked,
-    #[error("the broadcast \"{0}\", which has it, was not found")]
-    Missing(String),
-}
-
-/// What the user is to be told of a track.
-#[derive(Debug)]
-pub(crate) enum Trouble {
-    /// Its frames have been dropped for a second, for this reason.
-    Dropping(Cause),
-    /// It gives nothing.
-    Silent(Silence),
-}
-
 /// Tells the session what is wrong with the track.
 #[derive(Clone)]
 pub(crate) struct Teller {
@@ -111,15 +83,15 @@ pub(crate) struct Teller {
 }
 
 impl Teller {
-    fn dropping(&self, cause: Cause) {
-        self.tell(Trouble::Dropping(cause));
+    fn dropping(&self, cause: DropCause) {
+        self.tell(TrackProblem::Dropping(cause));
     }
 
-    fn tell(&self, trouble: Trouble) {
+    fn tell(&self, problem: TrackProblem) {
         // Refused only when the session has ended.
         let _ = self
             .control
-            .send(Control::Trouble(self.index, self.generation, trouble));
+            .send(Control::Problem(self.index, self.generation, problem));
     }
 }
 
@@ -184,7 +156,7 @@ impl Reader {
     }
 
     /// Reads until the track ends.
-    pub(crate) async fn run(mut self, broadcast: broadcast::Consumer) -> End {
+    pub(crate) async fn run(mut self, broadcast: broadcast::Consumer) -> TrackEnd {
         if let Some(records) = self.config.rendition.records() {
             let playback = &self.output.playback;
             return json_tracks::run(&self.config, records, playback, &broadcast).await;
@@ -199,7 +171,7 @@ impl Reader {
                 self.output.finish().await;
                 end
             }
-            Err(err) => End::Lost(error::chain(&err)),
+            Err(err) => TrackEnd::Lost(error::chain(&err)),
         }
     }
 
@@ -222,13 +194,13 @@ impl Reader {
                 && let Ok(track) = track
                 && let Some(silence) = watch.judge(&track)
             {
-                teller.tell(Trouble::Silent(silence));
+                teller.tell(TrackProblem::Silent(silence));
             }
             std::future::pending().await
         }
     }
 
-    async fn read(&mut self, broadcast: &broadcast::Consumer) -> Result<End, moq_net::Error> {
+    async fn read(&mut self, broadcast: &broadcast::Consumer) -> Result<TrackEnd, moq_net::Error> {
         let max_age = self.config.max_age;
         let mut subscription = track::Subscription::default()
             .with_priority(self.config.priority)
@@ -240,7 +212,7 @@ impl Reader {
         }
         let subscribing = broadcast.track(&self.config.name)?.subscribe(first);
         let Some(subscriber) = until_retired(&self.config.retired, subscribing).await else {
-            return Ok(End::Retired);
+            return Ok(TrackEnd::Retired);
         };
         let subscriber = subscriber?;
         self.watch.answered();
@@ -268,16 +240,16 @@ impl Reader {
         &mut self,
         broadcast: &broadcast::Consumer,
         next: impl Future<Output = Result<Option<group::Consumer>, moq_net::Error>>,
-    ) -> Result<Option<End>, moq_net::Error> {
+    ) -> Result<Option<TrackEnd>, moq_net::Error> {
         let next = until_retired(&self.config.retired, next);
         let Some(next) = self.output.settling(next).await else {
-            return Ok(Some(End::Retired));
+            return Ok(Some(TrackEnd::Retired));
         };
         if self.tail_is_over() {
-            return Ok(Some(End::Retired));
+            return Ok(Some(TrackEnd::Retired));
         }
         let Some(mut group) = next? else {
-            return Ok(Some(End::Finished));
+            return Ok(Some(TrackEnd::Finished));
         };
         let counters = &self.config.counters;
         let expected = self.expected.replace(group.sequence.saturating_add(1));
@@ -292,11 +264,11 @@ impl Reader {
         self.watch.group();
         self.output.begin_group(expected.is_none());
         if self.read_group(&mut group, broadcast).await.is_break() {
-            return Ok(Some(End::Lost(
+            return Ok(Some(TrackEnd::Lost(
                 "another publisher serves the broadcast".into(),
             )));
         }
-        Ok((self.empty > MAX_EMPTY).then_some(End::Empty))
+        Ok((self.empty > MAX_EMPTY).then_some(TrackEnd::Empty))
     }
 
     /// Counts an empty frame or group; whether there were too many.
@@ -321,8 +293,8 @@ impl Reader {
         let broke_off = err.is_broken_off();
         self.watch.broken();
         self.output.dropped(match broke_off {
-            true => Cause::Broken,
-            false => Cause::Container,
+            true => DropCause::Broken,
+            false => DropCause::Container,
         });
         if broke_off || std::mem::replace(&mut self.told, true) {
             return;

@@ -12,10 +12,7 @@ use bytes::Bytes;
 use gst::ClockTime;
 use tokio::time::Instant;
 
-use super::{
-    Config, Position, TAIL, Teller,
-    drops::{Cause, Drops},
-};
+use super::{Config, Position, TAIL, Teller, drops::Drops};
 use crate::{
     element::budget::{Budget, Charge},
     media::{
@@ -27,10 +24,9 @@ use crate::{
         time::playout::{TrackId, Verdict},
     },
     source::{
-        pad::stream::{Frame, Message},
+        message::{DropCause, Frame, MAX_QUEUE_TIME, Message},
         playback::Playback,
         stats::Counters,
-        subscriber::subscription::PAD_TIME,
     },
 };
 
@@ -160,17 +156,17 @@ impl Output {
         self.counters.bytes.add(frame.payload.len() as u64);
         if waited > self.max_age {
             self.counters.late.add(1);
-            self.dropped(Cause::Late);
+            self.dropped(DropCause::Late);
             self.gap = true;
             return false;
         }
         let Some(timestamp) = timestamp(&frame) else {
             self.counters.undecodable.add(1);
-            self.dropped(Cause::Time);
+            self.dropped(DropCause::Time);
             self.gap = true;
             return true;
         };
-        let now = self.playback.clock.now();
+        let now = self.playback.clock.running_time();
         let strays = self.playback.update(|timeline| {
             // A frame that waited here did not arrive now, but the first one anchors all the same.
             if (arrives && waited.is_zero()) || timeline.settles_at().is_none() {
@@ -199,7 +195,8 @@ impl Output {
     }
 
     pub(crate) async fn wait_for_room(&mut self) -> Duration {
-        self.budget.set_max_time(PAD_TIME + self.playback.latency());
+        self.budget
+            .set_max_time(MAX_QUEUE_TIME + self.playback.latency());
         if !self.budget.is_over() {
             return Duration::ZERO;
         }
@@ -212,14 +209,14 @@ impl Output {
 
     pub(crate) fn until_settled(&self) -> Duration {
         let at = self.playback.timeline().settles_at();
-        let now = self.playback.clock.now();
+        let now = self.playback.clock.running_time();
         // Without an anchor nothing is held for long; never without a pause.
         let at = at.map(|at| at.max(self.held.front().map_or(at, Held::ready)));
         at.map_or(TAIL, |at| at.saturating_sub(now).into())
     }
 
     pub(crate) fn release_if_settled(&mut self) {
-        let now = self.playback.clock.now();
+        let now = self.playback.clock.running_time();
         let settled = self.playback.timeline().is_settled(now);
         while let Some(front) = self.held.front() {
             let placed =
@@ -237,7 +234,7 @@ impl Output {
     /// it: it is of another publisher's clock.
     pub(crate) fn is_ahead(&self, frame: &moq_mux::container::Frame) -> bool {
         let edge = timestamp(frame).and_then(|ts| self.playback.timeline().edge(ts));
-        edge.is_some_and(|edge| edge > self.playback.clock.now() + AHEAD)
+        edge.is_some_and(|edge| edge > self.playback.clock.running_time() + AHEAD)
     }
 
     /// A group begins, `first` if it is the one that is under way at the join.
@@ -246,7 +243,7 @@ impl Output {
     }
 
     /// A frame was dropped for this cause.
-    pub(crate) fn dropped(&mut self, cause: Cause) {
+    pub(crate) fn dropped(&mut self, cause: DropCause) {
         if !self.leaves_out && self.drops.add(cause, Instant::now()) {
             self.teller.dropping(cause);
         }
@@ -269,7 +266,7 @@ impl Output {
         }
         if held.strays {
             self.counters.before_start.add(1);
-            self.dropped(Cause::Epoch);
+            self.dropped(DropCause::Epoch);
             return self.interrupt();
         }
         if self.rendition.kind() == Kind::Text {
@@ -277,7 +274,7 @@ impl Output {
         }
         if !self.is_decodable(&held) {
             self.counters.undecodable.add(1);
-            self.dropped(Cause::KeyFrame);
+            self.dropped(DropCause::KeyFrame);
             self.discont = true;
             return;
         }
@@ -286,7 +283,7 @@ impl Output {
         drop(timeline);
         let Verdict::Show(stamp) = verdict else {
             self.counters.before_start.add(1);
-            self.dropped(Cause::Before);
+            self.dropped(DropCause::Before);
             self.interrupt();
             return;
         };

@@ -12,6 +12,8 @@ use std::{
 use moq_net::track;
 use tokio::time::Instant;
 
+use crate::source::message::Silence;
+
 /// How long a track may give nothing until that is told: a relay has answered and a publisher has sent
 /// its latest group long before.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(4);
@@ -28,14 +30,6 @@ struct Progress {
     broken: bool,
     /// When the first frame came, and the newest.
     frames: Option<(Instant, Instant)>,
-}
-
-/// What is known of a track that gives nothing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Silence {
-    /// What came was of a cache alone.
-    pub(crate) cached: bool,
-    pub(crate) reason: String,
 }
 
 /// Watches over the beginning of one subscription.

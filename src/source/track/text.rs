@@ -6,7 +6,7 @@ use moq_mux::container;
 use super::playout::{Held, Output, timestamp};
 use crate::{
     media::{format::codec::text, time::playout::Stamp},
-    source::pad::stream::{Frame, Message},
+    source::message::{Frame, Message},
 };
 
 /// How long plain text waits for the frame that says when it ends; a publisher that knows the end

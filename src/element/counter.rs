@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A number that only grows during a run.
 #[derive(Debug, Default)]
-pub(crate) struct Count(AtomicU64);
+pub(crate) struct Counter(AtomicU64);
 
-impl Count {
+impl Counter {
     pub(crate) fn add(&self, more: u64) {
         self.0.fetch_add(more, Ordering::Relaxed);
     }
@@ -18,9 +18,9 @@ impl Count {
 
 /// The newest of a series of values, which may be unknown.
 #[derive(Debug)]
-pub(crate) struct Newest(AtomicU64);
+pub(crate) struct AtomicGauge(AtomicU64);
 
-impl Newest {
+impl AtomicGauge {
     /// Not a number; no value of ours has these bits.
     const UNKNOWN: u64 = u64::MAX;
 
@@ -35,7 +35,7 @@ impl Newest {
     }
 }
 
-impl Default for Newest {
+impl Default for AtomicGauge {
     fn default() -> Self {
         Self(AtomicU64::new(Self::UNKNOWN))
     }
