@@ -96,18 +96,18 @@ impl PublishedBroadcast {
 
     /// Takes in what a pad or the element has sent.
     pub(super) fn apply(&mut self, message: Message) -> Result<(), Error> {
-        let (id, message) = match message {
-            Message::Clock(clock) => {
-                self.clock = Some(clock);
-                return Ok(());
-            }
+        match message {
+            Message::Clock(clock) => self.clock = Some(clock),
             Message::Pad(id, PadMessage::Open(handle)) => {
                 let pad = PublishedPad::new(handle, self.run.app_queue.clone());
                 self.pads.insert(id, pad);
-                return Ok(());
             }
-            Message::Pad(id, message) => (id, message),
-        };
+            Message::Pad(id, message) => return self.apply_to_pad(id, message),
+        }
+        Ok(())
+    }
+
+    fn apply_to_pad(&mut self, id: PadId, message: PadMessage) -> Result<(), Error> {
         let Some(pad) = self.pads.get_mut(&id) else {
             return Ok(());
         };
