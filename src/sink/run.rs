@@ -20,7 +20,7 @@ use crate::{
     },
     media::time::{
         nanos::{clock_time, nanos},
-        publish::Outgoing,
+        publish::PublishTimeline,
     },
 };
 
@@ -58,8 +58,8 @@ struct Stage {
 /// Live input follows the clock by itself, so it never shares the offset of a late file.
 #[derive(Default)]
 struct Timelines {
-    live: Outgoing,
-    stored: Outgoing,
+    live: PublishTimeline,
+    stored: PublishTimeline,
 }
 
 impl Run {
@@ -186,17 +186,21 @@ impl Run {
     }
 
     /// Does `work` with the timeline of live or stored input.
-    pub(crate) fn with_timeline<T>(&self, live: bool, work: impl FnOnce(&mut Outgoing) -> T) -> T {
+    pub(crate) fn with_timeline<T>(
+        &self,
+        live: bool,
+        work: impl FnOnce(&mut PublishTimeline) -> T,
+    ) -> T {
         work(lock(&self.timelines).of(live))
     }
 }
 
 impl Timelines {
-    fn all(&mut self) -> [&mut Outgoing; 2] {
+    fn all(&mut self) -> [&mut PublishTimeline; 2] {
         [&mut self.live, &mut self.stored]
     }
 
-    fn of(&mut self, live: bool) -> &mut Outgoing {
+    fn of(&mut self, live: bool) -> &mut PublishTimeline {
         match live {
             true => &mut self.live,
             false => &mut self.stored,

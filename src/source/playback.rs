@@ -64,9 +64,9 @@ impl Playback {
     /// Does `change` to the timeline and tells what followed from it.
     pub(crate) fn update<T>(&self, change: impl FnOnce(&mut Timeline) -> T) -> T {
         let mut timeline = self.timeline();
-        let steps = timeline.steps();
+        let steps = timeline.resyncs();
         let result = change(&mut timeline);
-        let (latency, stepped) = (timeline.min_latency(), timeline.steps() != steps);
+        let (latency, stepped) = (timeline.min_latency(), timeline.resyncs() != steps);
         drop(timeline);
         if self.answer.set(latency) {
             post_latency(&self.app_queue);

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::element::pipeline_clock::PipelineClock;
 use crate::media::{
-    format::{caps::Span, codec::Kind, rendition::Rendition},
+    format::{codec::Kind, input::Span, rendition::Rendition},
     time::{
         nanos::{clock_time, nanos},
         publish::{Anchor, Arrival, Judgement},
@@ -329,9 +329,9 @@ impl MoqSinkPad {
         admitted: &Admitted,
         place: Place,
     ) -> Place {
-        let others = part
-            .run
-            .with_timeline(place.live, |timeline| timeline.step_of_others(place.anchor));
+        let others = part.run.with_timeline(place.live, |timeline| {
+            timeline.resync_of_others(place.anchor)
+        });
         let now = playing.signed_running_time();
         let judgement = lock(&self.stream).judge(admitted, now, others);
         match judgement {

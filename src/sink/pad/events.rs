@@ -77,7 +77,7 @@ impl MoqSinkPad {
     fn answer_accept_caps(&self, query: &mut gst::query::AcceptCaps) {
         let accepted = query.caps().is_subset(&self.obj().pad_template_caps());
         query.set_result(accepted);
-        if !accepted && let Err(reason) = caps::Stream::from_caps(query.caps()) {
+        if !accepted && let Err(reason) = caps::InputStream::from_caps(query.caps()) {
             // No CAPS event comes: nothing else says what to do about it.
             gst::warning!(CAT, imp = self, "Refused: {reason}");
         }
@@ -144,7 +144,7 @@ impl MoqSinkPad {
             }
             return Ok(());
         }
-        let stream = caps::Stream::from_caps(caps).and_then(|mut stream| {
+        let stream = caps::InputStream::from_caps(caps).and_then(|mut stream| {
             stream.set_text(&self.text_settings());
             stream.in_container(self.container(), caps)
         });

@@ -31,10 +31,7 @@ use crate::{
     element::{budget::Budget, pipeline_clock::PipelineClock, warn_limiter::Told},
     media::{
         container::kind::Container,
-        format::{
-            codec::{self, is_mime},
-            rendition::Rendition,
-        },
+        format::{codec::is_mime, input::TextSettings, rendition::Rendition},
     },
     net::stats::Statistics,
 };
@@ -293,9 +290,9 @@ impl MoqSinkPad {
         }
     }
 
-    pub(crate) fn text_settings(&self) -> codec::text::Settings {
+    pub(crate) fn text_settings(&self) -> TextSettings {
         let track = lock(&self.track);
-        codec::text::Settings {
+        TextSettings {
             plain: track.text_format == TextFormat::Utf8,
             role: match track.text_role {
                 TextRole::Subtitle => hang::catalog::TextRole::Subtitle,

@@ -7,14 +7,15 @@ use bytes::Bytes;
 use crate::media::{
     catalog::description::Tags,
     format::{
-        caps::{self, FrameError, Rendition, Span},
+        caps::{self, FrameError, Rendition},
         codec::Kind,
         duration,
+        input::Span,
     },
     time::{
         nanos::nanos,
         publish::{Anchor, Before, Continuity, Judgement, Sample},
-        segment::{Format, Times, Timing, Untimed},
+        segment::{Format, TimeError, Times, Timing},
     },
 };
 use crate::sink::{
@@ -26,7 +27,7 @@ use crate::sink::{
 #[derive(Default)]
 pub(crate) struct Stream {
     caps: Option<gst::Caps>,
-    codec: Option<caps::Stream>,
+    codec: Option<caps::InputStream>,
     pub(crate) timing: Timing,
     pub(crate) tags: Tags,
     /// Whether upstream follows the clock by itself; asked for again with each stream.
@@ -91,11 +92,11 @@ pub(crate) enum Halt {
     Drop(DropReason, String),
 }
 
-impl From<Untimed> for Halt {
-    fn from(untimed: Untimed) -> Self {
-        match untimed {
-            Untimed::Clipped => Self::Skip,
-            untimed => Self::Drop(DropReason::NoTimestamp, untimed.to_string()),
+impl From<TimeError> for Halt {
+    fn from(error: TimeError) -> Self {
+        match error {
+            TimeError::Clipped => Self::Skip,
+            error => Self::Drop(DropReason::NoTimestamp, error.to_string()),
         }
     }
 }
@@ -116,10 +117,10 @@ impl Stream {
 
     /// What the caps before were of.
     pub(crate) fn kind(&self) -> Option<Kind> {
-        self.codec.as_ref().map(caps::Stream::kind)
+        self.codec.as_ref().map(caps::InputStream::kind)
     }
 
-    pub(crate) fn set_codec(&mut self, caps: gst::Caps, codec: caps::Stream) {
+    pub(crate) fn set_codec(&mut self, caps: gst::Caps, codec: caps::InputStream) {
         self.caps = Some(caps);
         self.codec = Some(codec);
         self.live = None;
@@ -132,7 +133,7 @@ impl Stream {
     pub(crate) fn announce(&mut self) -> Option<Rendition> {
         let codec = self.codec.as_ref();
         let codec = codec.filter(|codec| codec.kind().is_sparse());
-        self.sent = codec.and_then(caps::Stream::rendition).cloned();
+        self.sent = codec.and_then(caps::InputStream::rendition).cloned();
         self.sent.clone()
     }
 
@@ -324,7 +325,7 @@ impl Stream {
 
     /// When an empty frame has to say that the text of `span` is over.
     pub(crate) fn clear_at(&self, span: Span) -> Option<gst::ClockTime> {
-        let clears = self.codec.as_ref().is_some_and(caps::Stream::clears);
+        let clears = self.codec.as_ref().is_some_and(caps::InputStream::clears);
         let end = span.begin.saturating_add(span.duration?);
         clears.then_some(end).filter(|end| *end > span.begin)
     }
@@ -353,7 +354,7 @@ impl Stream {
 }
 
 /// How long a buffer lasts: packets say it best, and video has its rate.
-fn frame_duration(codec: &caps::Stream, buffer: &gst::BufferRef) -> Option<gst::ClockTime> {
+fn frame_duration(codec: &caps::InputStream, buffer: &gst::BufferRef) -> Option<gst::ClockTime> {
     let known = match codec.kind() {
         Kind::Audio => codec
             .rendition()
@@ -366,12 +367,12 @@ fn frame_duration(codec: &caps::Stream, buffer: &gst::BufferRef) -> Option<gst::
 }
 
 /// Whether a video frame can begin a group.
-fn is_key(codec: &caps::Stream, buffer: &gst::BufferRef) -> Result<bool, Halt> {
+fn is_key(codec: &caps::InputStream, buffer: &gst::BufferRef) -> Result<bool, Halt> {
     let payload = buffer
         .map_readable()
         .map_err(|_| Halt::Drop(DropReason::Refused, "it cannot be read".into()))?;
     let marked = !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
-    Ok(codec.is_key(&payload, marked))
+    Ok(codec.is_keyframe(&payload, marked))
 }
 
 impl From<FrameError> for Halt {
