@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use gst::{prelude::*, subclass::prelude::*};
 
 use super::{CAT, MoqSink, MoqSinkPad};
+use crate::element::bus::post;
 
 /// What was posted already.
 #[derive(Default)]
@@ -104,11 +105,5 @@ pub(crate) fn post_eos(element: &gst::Element, seqnum: gst::Seqnum) {
         .src(element)
         .seqnum(seqnum)
         .build();
-    // Refused only without a bus: then nobody asks.
-    let _ = element.post_message(message);
-}
-
-fn post(element: &MoqSink, message: gst::Message) {
-    // Refused only without a bus: then nobody asks.
-    let _ = element.post_message(message);
+    post(element, message);
 }

@@ -12,7 +12,7 @@ use super::{
     track::{PublishedTrack, Refused, Written},
 };
 use crate::{
-    element::app_queue::AppQueue,
+    element::{app_queue::AppQueue, warn_limiter::WarnLimiter},
     media::{
         catalog::description::{Description, Orientation},
         format::{caps, codec::Kind, duration, rendition::Rendition},
@@ -49,8 +49,8 @@ pub(super) struct PublishedPad {
     transit: Transit,
     /// When the last QOS message was posted.
     qos_posted: Option<Instant>,
-    /// Reasons for drops that were reported; there are few.
-    reported: Vec<String>,
+    /// Warnings are given once.
+    warnings: WarnLimiter,
 }
 
 /// Whether more is expected of a pad's stream.
@@ -118,7 +118,7 @@ impl PublishedPad {
             keyframe: KeyframeRequest::None,
             transit: Transit::default(),
             qos_posted: None,
-            reported: Vec::new(),
+            warnings: WarnLimiter::once(),
         }
     }
 
@@ -226,7 +226,7 @@ impl PublishedPad {
         let own = self.orientation();
         if own.is_some() && own != listed {
             let reason = "The catalog has one orientation for all video: this pad's is left out, because an earlier pad has another";
-            if self.is_new(reason) {
+            if self.warnings.is_due(reason, Instant::now()) {
                 self.report(Report::Warning(reason.into()));
             }
         }
@@ -493,18 +493,9 @@ impl PublishedPad {
     }
 
     fn report_dropped(&mut self, reason: String) {
-        if self.is_new(&reason) {
+        if self.warnings.is_due(&reason, Instant::now()) {
             self.report(Report::Dropped(reason));
         }
-    }
-
-    /// Whether `text` was not reported before.
-    fn is_new(&mut self, text: &str) -> bool {
-        let new = !self.reported.iter().any(|reported| reported == text);
-        if new {
-            self.reported.push(text.to_owned());
-        }
-        new
     }
 
     fn report(&self, report: Report) {
