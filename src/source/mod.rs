@@ -103,6 +103,7 @@
 mod catalog;
 mod element;
 mod expose;
+mod keyframe_gate;
 mod message;
 mod pad;
 mod playback;
