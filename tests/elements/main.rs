@@ -11,8 +11,8 @@ mod mutate;
 #[path = "../fuzz/src/targets/mod.rs"]
 mod targets;
 
+mod docs;
 mod fuzz;
 mod inspect;
-mod readme;
 mod sink;
 mod source;

@@ -44,14 +44,26 @@ impl Sink {
         }
     }
 
-    /// Takes the place of what is upstream of another pad, and lets the element play.
+    /// Takes the place of what is upstream of another pad of the playing element.
     fn upstream(&self, pad: &str, live: bool) -> Harness {
+        // Before the harness gives it a clock and a state of its own.
+        self.element.set_clock(Some(&self.clock)).expect("a clock");
+        self.play();
         let mut upstream = Harness::with_element(&self.element, Some(pad), None);
         upstream.set_live(live);
-        self.element.set_clock(Some(&self.clock)).expect("a clock");
-        self.element.set_base_time(ClockTime::ZERO);
-        self.play();
         upstream
+    }
+
+    /// Waits until the session has handled what pads sent before.
+    fn wait_session(&self) {
+        // A pad that is not linked takes no part in what is posted for all.
+        let pad = self.element.request_pad_simple("sink_%u").expect("a pad");
+        pad.send_event(gst::event::StreamStart::new("broken"));
+        pad.send_event(gst::event::Caps::new(&caps(BROKEN_AAC)));
+        wait_property(&pad, "track-error", DEADLINE, |error: &Option<String>| {
+            error.is_some()
+        });
+        self.element.release_request_pad(&pad);
     }
 
     fn play(&self) {
@@ -269,16 +281,20 @@ fn after_eos_a_pad_takes_nothing_until_it_is_flushed() {
 #[test]
 fn stream_start_is_posted_once_when_every_linked_pad_has_begun() {
     let sink = Sink::new("");
-    let mut upstreams = ["sink_0", "sink_1"].map(|pad| sink.upstream(pad, true));
-    sink.element
-        .request_pad_simple("sink_2")
-        .expect("a pad that is not linked");
+    let request = |name| sink.element.request_pad_simple(name).expect("a pad");
+    request("sink_2");
+    let late = gst::Pad::new(gst::PadDirection::Src);
+    late.set_active(true).expect("a pad activates");
+    late.link(&request("sink_1")).expect("the pads link");
+    let mut upstream = sink.upstream("sink_0", true);
     let group = gst::GroupId::next();
-    let start = gst::event::StreamStart::builder("first").group_id(group);
-    assert!(upstreams[0].push_event(start.build()));
+    let start = |name| {
+        let start = gst::event::StreamStart::builder(name);
+        start.group_id(group).build()
+    };
+    assert!(upstream.push_event(start("first")));
     assert_eq!(sink.posted(gst::MessageType::StreamStart).len(), 0);
-    let start = gst::event::StreamStart::builder("second").group_id(group);
-    assert!(upstreams[1].push_event(start.build()));
+    assert!(late.push_event(start("second")));
     let posted = sink.posted(gst::MessageType::StreamStart);
     let [message] = &posted[..] else {
         panic!("one message: {posted:?}")
@@ -300,21 +316,15 @@ fn eos_is_posted_once_when_every_linked_pad_has_ended() {
             Ok(gst::FlowSuccess::Ok)
         );
     }
-    assert!(upstreams[0].push_event(gst::event::Eos::new()));
-    // Whatever the session has to say of the first end, it says before the error of this pad.
-    upstreams[1].set_src_caps(caps(BROKEN_AAC));
-    wait_property(
-        &pad(&upstreams[1]),
-        "track-error",
-        DEADLINE,
-        |error: &Option<String>| error.is_some(),
-    );
+    let seqnum = gst::Seqnum::next();
+    let end = || gst::event::Eos::builder().seqnum(seqnum).build();
+    assert!(upstreams[0].push_event(end()));
+    sink.wait_session();
     assert_eq!(sink.posted(gst::MessageType::Eos).len(), 0);
-    let end = gst::event::Eos::new();
-    let seqnum = end.seqnum();
-    assert!(upstreams[1].push_event(end));
+    assert!(upstreams[1].push_event(end()));
     let message = wait_message(&sink.bus, &[gst::MessageType::Eos], DEADLINE);
     assert_eq!(message.seqnum(), seqnum);
+    sink.wait_session();
     assert_eq!(sink.posted(gst::MessageType::Eos).len(), 0, "it comes once");
 }
 
@@ -325,9 +335,7 @@ fn eos_that_comes_in_paused_is_posted_in_playing() {
     upstream.set_src_caps(caps(OPUS));
     sink.pause();
     assert!(upstream.push_event(gst::event::Eos::new()));
-    wait_until("the session has got the end", DEADLINE, || {
-        status(&upstream) == "ended"
-    });
+    sink.wait_session();
     assert_eq!(sink.posted(gst::MessageType::Eos).len(), 0, "not in PAUSED");
     sink.play();
     wait_message(&sink.bus, &[gst::MessageType::Eos], DEADLINE);
@@ -409,19 +417,18 @@ fn the_container_says_which_caps_a_pad_takes() {
 }
 
 #[test]
-fn caps_that_no_format_has_are_not_negotiated() {
+fn caps_that_the_container_has_no_room_for_are_not_negotiated() {
     let sink = Sink::new("");
     let mut upstream = sink.upstream("sink_0", true);
-    let klv = caps("meta/x-klv, parsed=true");
     pad(&upstream).set_property_from_str("container", "cmaf");
-    upstream.push_event(gst::event::StreamStart::new("data"));
-    assert!(!upstream.push_event(gst::event::Caps::new(&klv)));
-    let warning = wait_message(&sink.bus, &[gst::MessageType::Warning], DEADLINE);
-    assert!(
-        describe(&warning).contains("container"),
-        "{}",
-        describe(&warning)
+    upstream.set_src_caps(caps("meta/x-klv, parsed=true"));
+    assert_eq!(
+        upstream.push(packet(ClockTime::ZERO)),
+        Err(gst::FlowError::NotNegotiated)
     );
+    let warning = wait_message(&sink.bus, &[gst::MessageType::Warning], DEADLINE);
+    let text = describe(&warning);
+    assert!(text.contains("container"), "{text}");
 }
 
 #[test]
