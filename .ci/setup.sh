@@ -1,5 +1,6 @@
 # What the demo and the tests need on a Debian machine; sourced by both.
 
+# What the relay of the demo and the tests needs; the plugin alone is built with Cargo.toml's rust-version.
 RUST_NEEDED=1.95
 PACKAGES=(
     libgstreamer1.0-dev
