@@ -35,7 +35,7 @@ cargo fmt --check
 say "Checking the dependencies"
 cargo deny --locked check licenses bans sources
 if timeout 60 cargo deny fetch db >/dev/null 2>&1; then
-    cargo deny --locked check --disable-fetch advisories
+    cargo deny --frozen check advisories
 else
     say "The database of advisories is out of reach: they are not checked"
 fi
