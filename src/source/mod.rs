@@ -102,7 +102,6 @@
 
 mod catalog;
 mod element;
-mod expose;
 mod message;
 mod pad;
 mod playback;
