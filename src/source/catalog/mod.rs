@@ -237,7 +237,7 @@ impl Broadcast {
     }
 
     /// Waits until a broadcast that was finished is gone, and looks whether another publisher serves it.
-    async fn end(&self, since: Instant) -> Update {
+    async fn end(&mut self, since: Instant) -> Update {
         let closed = timeout_at(since + END_TIMEOUT, self.consumer.closed());
         if closed.await.is_err() {
             return Update::Ended;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use gst::{ClockTime, prelude::*};
 use moq_net::origin;
-use tokio::{task::JoinSet, time::Instant};
+use tokio::task::JoinSet;
 
 use super::{
     broadcast::at,
