@@ -33,8 +33,8 @@ use crate::{
 
 const CACHE_SIZE: u64 = 16 << 20;
 const DEFAULT_LATENCY: u32 = 100;
-/// A group that is 100 ms late at 1 % loss and 25 ms each way is complete; sound takes more, because
-/// a missing packet is heard where a missing picture is hardly seen.
+/// A group of video that is 100 ms late at 1 % loss and 25 ms each way is complete; audio takes more,
+/// because a missing packet is heard where a missing frame of video is hardly seen.
 const DEFAULT_VIDEO_MAX_AGE: u32 = 100;
 const DEFAULT_AUDIO_MAX_AGE: u32 = 500;
 
@@ -43,18 +43,18 @@ const DEFAULT_AUDIO_MAX_AGE: u32 = 500;
 #[repr(u32)]
 #[enum_type(name = "GstMoqJoin")]
 pub enum Join {
-    /// With the group of pictures that is under way, played quickly up to the live edge.
+    /// With the GOP that is under way, played quickly up to the live edge.
     #[default]
     #[enum_value(name = "With the group that is under way", nick = "live")]
     Live,
-    /// With the next key frame, for recorders and slow decoders.
+    /// With the next keyframe, for recorders and slow decoders.
     #[enum_value(name = "With the next group", nick = "next-group")]
     NextGroup,
 }
 
 #[derive(Clone)]
-pub(crate) struct Settings {
-    pub(crate) session: config::Settings,
+struct Settings {
+    session: config::Settings,
     catalog_format: CatalogFormat,
     join: Join,
     latency: u32,
@@ -81,7 +81,7 @@ impl Default for Settings {
 }
 
 /// What exists from READY to PAUSED and back.
-pub(crate) struct Run {
+struct Run {
     task: Task,
     control: UnboundedSender<Control>,
     app_queue: Arc<AppQueue>,
@@ -228,7 +228,7 @@ impl MoqSrc {
 
     fn set_latency(&self, latency: u32) {
         self.settings().latency = latency;
-        self.tell(Control::Latency(ClockTime::from_mseconds(latency.into())));
+        self.send(Control::Latency(ClockTime::from_mseconds(latency.into())));
     }
 
     /// Makes the run: nothing here waits for the network.
@@ -292,10 +292,10 @@ impl MoqSrc {
             gst::error!(CAT, imp = self, "No clock in PLAYING");
             return;
         }
-        self.tell(Control::Play(clock));
+        self.send(Control::Play(clock));
     }
 
-    fn tell(&self, control: Control) {
+    fn send(&self, control: Control) {
         if let Some(run) = &*self.run() {
             run.control.send_or_drop(control);
         }
@@ -314,11 +314,11 @@ impl MoqSrc {
         pads.filter_map(|pad| pad.downcast().ok()).collect()
     }
 
-    pub(crate) fn settings(&self) -> MutexGuard<'_, Settings> {
+    fn settings(&self) -> MutexGuard<'_, Settings> {
         lock(&self.settings)
     }
 
-    pub(crate) fn run(&self) -> MutexGuard<'_, Option<Run>> {
+    fn run(&self) -> MutexGuard<'_, Option<Run>> {
         lock(&self.run)
     }
 }
@@ -388,7 +388,7 @@ impl ElementImpl for MoqSrc {
                     return Err(gst::StateChangeError);
                 }
             }
-            gst::StateChange::PlayingToPaused => self.tell(Control::Pause),
+            gst::StateChange::PlayingToPaused => self.send(Control::Pause),
             gst::StateChange::PausedToReady => self.stop(),
             _ => {}
         }
@@ -432,7 +432,7 @@ impl ElementImpl for MoqSrc {
         if self.run().is_none() {
             return false;
         }
-        self.tell(control);
+        self.send(control);
         true
     }
 
@@ -444,5 +444,26 @@ impl ElementImpl for MoqSrc {
             }
             _ => ElementImplExt::parent_query(self, query),
         }
+    }
+}
+
+impl URIHandlerImpl for MoqSrc {
+    const URI_TYPE: gst::URIType = gst::URIType::Src;
+
+    fn protocols() -> &'static [&'static str] {
+        &config::URI_SCHEMES
+    }
+
+    fn uri(&self) -> Option<String> {
+        self.settings().session.public_uri()
+    }
+
+    fn set_uri(&self, uri: &str) -> Result<(), glib::Error> {
+        if self.run().is_some() {
+            let text = "The URI of a running source cannot be changed";
+            return Err(glib::Error::new(gst::URIError::BadState, text));
+        }
+        let set = self.settings().session.set_uri(uri);
+        set.map_err(|reason| glib::Error::new(gst::URIError::BadUri, &reason))
     }
 }

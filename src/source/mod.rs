@@ -108,7 +108,6 @@ mod playback;
 mod stats;
 mod subscriber;
 mod track;
-mod uri;
 
 use std::sync::LazyLock;
 

@@ -25,6 +25,9 @@ use super::{
 };
 use crate::{element::budget::Budget, media::format::codec::Kind, net::stats::Statistics};
 
+/// The element of the pad: a panic in a pad function is its error.
+type Element = <super::MoqSrc as ObjectSubclassIs>::Subclass;
+
 /// What a new pad is made of.
 pub(crate) struct Config {
     pub(crate) index: PadIndex,
@@ -110,14 +113,14 @@ impl super::MoqSrcPad {
         let pad = gst::PadBuilder::<Self>::from_template(template)
             .name(config.name)
             .query_function(|pad, parent, query| {
-                super::element::MoqSrc::catch_panic_pad_function(
+                Element::catch_panic_pad_function(
                     parent,
                     || false,
                     |_| pad.imp().query(parent, query),
                 )
             })
             .event_function(|pad, parent, event| {
-                super::element::MoqSrc::catch_panic_pad_function(
+                Element::catch_panic_pad_function(
                     parent,
                     || false,
                     |_| pad.imp().event(parent, event),
