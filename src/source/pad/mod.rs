@@ -26,7 +26,7 @@ use super::{
 use crate::{element::budget::Budget, media::format::codec::Kind, net::stats::Statistics};
 
 /// The element of the pad: a panic in a pad function is its error.
-type Element = <super::MoqSrc as ObjectSubclassIs>::Subclass;
+type Element = <super::MoqSrc as glib::object::ObjectSubclassIs>::Subclass;
 
 /// What a new pad is made of.
 pub(crate) struct Config {
