@@ -152,6 +152,11 @@ impl Broadcast {
         &self.consumer
     }
 
+    /// Where other broadcasts are found.
+    pub(crate) fn origin(&self) -> &origin::Consumer {
+        &self.origin
+    }
+
     /// The catalog that is read.
     pub(crate) fn track(&self) -> Track {
         self.track

@@ -12,7 +12,6 @@ mod watchdog;
 
 use std::sync::Arc;
 
-use moq_net::origin;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
 
@@ -20,6 +19,7 @@ use self::{
     broadcast::{BroadcastFollower, Event},
     external::ExternalBroadcasts,
     pads::Pads,
+    subscription::Subscription,
     warnings::Warnings,
 };
 use super::{message::Control, playback};
@@ -49,7 +49,6 @@ struct Subscriber {
     config: Arc<Config>,
     commands: UnboundedReceiver<Control>,
     connection: RelayConnection,
-    origin: origin::Consumer,
     broadcast: BroadcastFollower,
     external: ExternalBroadcasts,
     pads: Pads,
@@ -67,7 +66,6 @@ impl Subscriber {
         Ok(Self {
             commands,
             connection,
-            origin: origin.consume(),
             broadcast: BroadcastFollower::new(config.clone(), origin.consume()),
             external: ExternalBroadcasts::new(config.clone(), origin),
             pads: Pads::new(config.clone()),
@@ -96,7 +94,7 @@ impl Subscriber {
                     }
                 }
             }
-            self.pads.resume(self.broadcast.listed(), &self.origin);
+            self.pads.resume(self.broadcast.listed());
         }
     }
 
@@ -122,13 +120,13 @@ impl Subscriber {
                 self.pads
                     .on_problem(index, generation, &problem, reachable, warnings);
             }
-            Control::Event(event) => self.pads.send_event(&event),
+            Control::Event(event) => self.pads.for_each(|pad| pad.send_event(event.clone())),
         }
     }
 
     fn on_eos(&mut self, seqnum: gst::Seqnum) {
         self.broadcast.end();
-        self.pads.end(seqnum);
+        self.pads.for_each(|pad| pad.end(Some(seqnum)));
         if self.pads.is_any_linked() {
             return;
         }
@@ -151,8 +149,8 @@ impl Subscriber {
                 self.pads.reconcile(&entries);
             }
             Event::Warnings(warnings) => self.warnings.post_all(warnings),
-            Event::Lost => self.pads.retire(),
-            Event::Ended => self.pads.finish(),
+            Event::Lost => self.pads.for_each(Subscription::retire),
+            Event::Ended => self.pads.for_each(Subscription::finish),
             Event::Missing => {
                 let broadcast = self.config.target.broadcast.clone();
                 let queue = &self.config.app_queue;

@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use gst::{ClockTime, prelude::*};
-use moq_net::origin;
 use tokio::task::JoinSet;
 
 use super::{
     broadcast::at,
     config::Config,
-    subscription::{ReaderEnd, ReaderSource, Subscription},
+    subscription::{ReaderEnd, Subscription},
     warnings::Warnings,
 };
 use crate::{
@@ -21,7 +20,7 @@ use crate::{
     source::{
         MoqSrcPad,
         catalog::{Broadcast, Entry},
-        message::{AppEvent, PadIndex, TrackProblem},
+        message::{PadIndex, TrackProblem},
         pad::{self, stop_all, template_name},
         playback::{self, Playback},
     },
@@ -69,6 +68,10 @@ impl Pads {
         self.list.iter().any(Subscription::is_linked)
     }
 
+    pub(super) fn for_each(&mut self, action: impl FnMut(&mut Subscription)) {
+        self.list.iter_mut().for_each(action);
+    }
+
     pub(super) fn get(&mut self, index: PadIndex) -> &mut Subscription {
         &mut self.list[index]
     }
@@ -91,16 +94,12 @@ impl Pads {
             self.config.answer.clone(),
             self.config.app_queue.clone(),
         ));
-        for pad in &mut self.list {
-            pad.play(clock.clone());
-        }
+        self.for_each(|pad| pad.play(clock.clone()));
     }
 
     pub(super) fn pause(&mut self) {
         self.playback = None;
-        for pad in &mut self.list {
-            pad.pause();
-        }
+        self.for_each(Subscription::pause);
     }
 
     pub(super) fn set_latency(&mut self, latency: ClockTime) {
@@ -114,41 +113,11 @@ impl Pads {
         }
     }
 
-    /// Sends an event of the application to every pad.
-    pub(super) fn send_event(&mut self, event: &AppEvent) {
-        for pad in &mut self.list {
-            pad.send_event(event.clone());
-        }
-    }
-
-    /// The application ends the stream.
-    pub(super) fn end(&mut self, seqnum: gst::Seqnum) {
-        for pad in &mut self.list {
-            pad.end(Some(seqnum));
-        }
-    }
-
     /// Another broadcast has come, which may have other timestamps, and other tracks of the same names.
     pub(super) fn restart(&mut self) {
-        for pad in &mut self.list {
-            pad.restart();
-        }
+        self.for_each(Subscription::restart);
         if let Some(playback) = &self.playback {
             playback.update(|timeline| timeline.restart());
-        }
-    }
-
-    /// The broadcast is gone: what is under way is still read.
-    pub(super) fn retire(&mut self) {
-        for pad in &mut self.list {
-            pad.retire();
-        }
-    }
-
-    /// The broadcast has ended: every pad ends when what is under way has come.
-    pub(super) fn finish(&mut self) {
-        for pad in &mut self.list {
-            pad.finish();
         }
     }
 
@@ -170,16 +139,11 @@ impl Pads {
         self.list[index].on_problem(generation, problem, reachable, live, warnings);
     }
 
-    /// Reads each track that is wanted, and no other.
-    pub(super) fn resume(&mut self, broadcast: Option<&Broadcast>, origin: &origin::Consumer) {
+    /// Reads each track of `broadcast` that is wanted, and no other.
+    pub(super) fn resume(&mut self, broadcast: Option<&Broadcast>) {
         let source = broadcast.zip(self.playback.as_ref());
-        let source = source.map(|(broadcast, playback)| ReaderSource {
-            broadcast: broadcast.consumer(),
-            origin,
-            playback,
-        });
         for pad in &mut self.list {
-            pad.resume(source.as_ref(), &mut self.readers);
+            pad.resume(source, &mut self.readers);
         }
     }
 

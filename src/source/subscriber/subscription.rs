@@ -6,7 +6,6 @@ use std::{
 };
 
 use gst::{glib, prelude::*};
-use moq_net::{broadcast, origin};
 use tokio::{
     task::{AbortHandle, JoinSet},
     time::Instant,
@@ -20,7 +19,7 @@ use crate::{
     net::backoff::Backoff,
     source::{
         CAT, MoqSrcPad,
-        catalog::Entry,
+        catalog::{Broadcast, Entry},
         message::{
             AppEvent, MAX_POSITION_AHEAD, MAX_QUEUE_TIME, Message, PadIndex, TrackEnd, TrackProblem,
         },
@@ -67,50 +66,42 @@ impl Stage {
     }
 
     fn delisted(self) -> Self {
-        match self {
-            Self::Listed | Self::Delisted => Self::Delisted,
-            Self::Closed | Self::Ended => Self::Ended,
+        match self.is_open() {
+            true => Self::Delisted,
+            false => Self::Ended,
         }
     }
 
     fn closed(self) -> Self {
-        match self {
-            Self::Listed | Self::Closed => Self::Closed,
-            Self::Delisted | Self::Ended => Self::Ended,
+        match self.is_listed() {
+            true => Self::Closed,
+            false => Self::Ended,
         }
     }
 }
 
 /// Who reads the track.
 enum Reading {
-    /// Nobody, and nobody will before `retry_at`. `from_start` says that it continues the track before
-    /// it, of which something was read.
-    Idle {
-        retry_at: Instant,
-        from_start: bool,
-    },
+    /// Nobody, and nobody will before this time.
+    Idle(Instant),
+    /// Nobody yet. It continues the track before it: nothing of its beginning is left out.
+    Continuing,
     Running(RunningReader),
-    /// Only the tail is still read; then the track of `next`.
-    Retired {
-        reader: RunningReader,
-        next: Option<Entry>,
-    },
+    /// Only the tail is still read, then the track that follows.
+    Retired(RunningReader, Option<Entry>),
     /// The publisher finished the track: reading it again would repeat its last group.
     Finished,
 }
 
 impl Reading {
     fn idle() -> Self {
-        Self::Idle {
-            retry_at: Instant::now(),
-            from_start: false,
-        }
+        Self::Idle(Instant::now())
     }
 
     fn reader(&self) -> Option<&RunningReader> {
         match self {
-            Self::Running(reader) | Self::Retired { reader, .. } => Some(reader),
-            Self::Idle { .. } | Self::Finished => None,
+            Self::Running(reader) | Self::Retired(reader, _) => Some(reader),
+            Self::Idle(_) | Self::Continuing | Self::Finished => None,
         }
     }
 }
@@ -130,12 +121,8 @@ impl Drop for RunningReader {
     }
 }
 
-/// Where the readers read from, and by which time.
-pub(super) struct ReaderSource<'a> {
-    pub(super) broadcast: &'a broadcast::Consumer,
-    pub(super) origin: &'a origin::Consumer,
-    pub(super) playback: &'a Arc<Playback>,
-}
+/// What the readers read, and by which clock.
+pub(super) type ReaderSource<'a> = (&'a Broadcast, &'a Arc<Playback>);
 
 /// What the task of a reader ends with.
 pub(super) struct ReaderEnd {
@@ -266,9 +253,7 @@ impl Subscription {
     /// already.
     pub(super) fn listed_entry(&self) -> &Entry {
         match &self.reading {
-            Reading::Retired {
-                next: Some(next), ..
-            } => next,
+            Reading::Retired(_, Some(next)) => next,
             _ => &self.entry,
         }
     }
@@ -280,12 +265,9 @@ impl Subscription {
 
     /// When the track is read again after a pause.
     pub(super) fn retry_at(&self) -> Option<Instant> {
+        let awaited = self.demand == Demand::Wanted && self.stage == Stage::Listed;
         match self.reading {
-            Reading::Idle { retry_at, .. }
-                if self.is_wanted() && self.stage == Stage::Listed && retry_at > Instant::now() =>
-            {
-                Some(retry_at)
-            }
+            Reading::Idle(retry_at) if awaited && retry_at > Instant::now() => Some(retry_at),
             _ => None,
         }
     }
@@ -358,30 +340,31 @@ impl Subscription {
         if follows && self.reading.reader().is_some() {
             // The tail of the old track comes first.
             self.retire();
-            if let Reading::Retired { next, .. } = &mut self.reading {
+            if let Reading::Retired(_, next) = &mut self.reading {
                 *next = Some(entry);
             }
             self.relist();
             return;
         }
         let continues = follows && matches!(self.reading, Reading::Finished);
-        match &self.reading {
-            // Its frames fit both.
+        match self.reading {
             Reading::Running(_) if is_same_stream(&self.entry, &entry) => {}
             // A reader that is retired would end in the middle of the track that is listed again.
-            Reading::Running(_) | Reading::Retired { .. } => self.reading = Reading::idle(),
-            Reading::Idle { .. } | Reading::Finished => {}
+            Reading::Running(_) | Reading::Retired(..) | Reading::Continuing => {
+                self.reading = Reading::idle();
+            }
+            Reading::Idle(_) | Reading::Finished => {}
         }
         self.switch(entry);
-        if let Reading::Idle { from_start, .. } = &mut self.reading {
-            *from_start = continues;
+        if continues {
+            self.reading = Reading::Continuing;
         }
     }
 
     /// The catalog lists nothing for this pad any more: what is under way is still read.
     pub(super) fn delist(&mut self) {
         self.finish();
-        if let Reading::Retired { next, .. } = &mut self.reading {
+        if let Reading::Retired(_, next) = &mut self.reading {
             *next = None;
         }
     }
@@ -397,7 +380,7 @@ impl Subscription {
         self.reading = match std::mem::replace(&mut self.reading, Reading::Finished) {
             Reading::Running(reader) => {
                 reader.retired.cancel();
-                Reading::Retired { reader, next: None }
+                Reading::Retired(reader, None)
             }
             reading => reading,
         };
@@ -431,18 +414,15 @@ impl Subscription {
         }
         let (started_at, next) = match std::mem::replace(&mut self.reading, Reading::idle()) {
             Reading::Running(reader) => (reader.started_at, None),
-            Reading::Retired { reader, next } => (reader.started_at, next),
-            Reading::Idle { .. } | Reading::Finished => return,
+            Reading::Retired(reader, next) => (reader.started_at, next),
+            Reading::Idle(_) | Reading::Continuing | Reading::Finished => return,
         };
         if let Some(next) = next {
             let stage = self.stage;
             self.switch(next);
             // Of a broadcast that has ended, what there is of the track is still read.
             self.stage = stage;
-            self.reading = Reading::Idle {
-                retry_at: Instant::now(),
-                from_start: true,
-            };
+            self.reading = Reading::Continuing;
             return;
         }
         let pause = match end {
@@ -458,10 +438,7 @@ impl Subscription {
                 self.backoff.next_pause()
             }
         };
-        self.reading = Reading::Idle {
-            retry_at: Instant::now() + pause,
-            from_start: false,
-        };
+        self.reading = Reading::Idle(Instant::now() + pause);
     }
 
     /// Warns of what a reader has noticed, unless it was given up meanwhile.
@@ -505,27 +482,22 @@ impl Subscription {
     /// Reads the track if it is wanted, and ends the stream if nothing of it is left.
     pub(super) fn resume(
         &mut self,
-        source: Option<&ReaderSource<'_>>,
+        source: Option<ReaderSource<'_>>,
         tasks: &mut JoinSet<ReaderEnd>,
     ) {
         if !self.is_wanted() {
             self.give_up();
         }
         match (self.stage, &self.reading, source) {
-            (_, Reading::Running(_) | Reading::Retired { .. }, _) => {}
-            (
-                Stage::Delisted,
-                Reading::Idle {
-                    from_start: true, ..
-                },
-                Some(source),
-            ) => {
+            (_, Reading::Running(_) | Reading::Retired(..), _) => {}
+            (Stage::Delisted, Reading::Continuing, Some(source)) => {
                 self.start(source, tasks);
                 self.retire();
             }
             (Stage::Delisted, ..) => self.end(None),
-            (Stage::Listed, Reading::Idle { retry_at, .. }, Some(source))
-                if self.is_wanted() && *retry_at <= Instant::now() =>
+            (Stage::Listed, Reading::Idle(retry_at), _) if *retry_at > Instant::now() => {}
+            (Stage::Listed, Reading::Idle(_) | Reading::Continuing, Some(source))
+                if self.is_wanted() =>
             {
                 self.start(source, tasks);
             }
@@ -535,17 +507,11 @@ impl Subscription {
 
     /// Ends the reader at once; the track that was to follow is the pad's then.
     fn give_up(&mut self) {
-        let reading = match &self.reading {
-            Reading::Running(_) | Reading::Retired { .. } => Reading::idle(),
-            Reading::Idle { retry_at, .. } => Reading::Idle {
-                retry_at: *retry_at,
-                from_start: false,
-            },
-            Reading::Finished => Reading::Finished,
-        };
-        if let Reading::Retired {
-            next: Some(next), ..
-        } = std::mem::replace(&mut self.reading, reading)
+        if matches!(self.reading, Reading::Idle(_) | Reading::Finished) {
+            return;
+        }
+        let reading = std::mem::replace(&mut self.reading, Reading::idle());
+        if let Reading::Retired(_, Some(next)) = reading
             && self.stage.is_listed()
         {
             self.switch(next);
@@ -560,7 +526,7 @@ impl Subscription {
     /// The catalog lists the track again; whether its stream begins anew.
     fn relist(&mut self) -> bool {
         let revived = self.stage == Stage::Ended;
-        if self.stage != Stage::Closed {
+        if !self.stage.is_listed() {
             self.stage = Stage::Listed;
         }
         revived
@@ -621,7 +587,7 @@ impl Subscription {
         }
     }
 
-    fn start(&mut self, source: &ReaderSource<'_>, tasks: &mut JoinSet<ReaderEnd>) {
+    fn start(&mut self, (broadcast, playback): ReaderSource<'_>, tasks: &mut JoinSet<ReaderEnd>) {
         let (index, entry, config) = (self.index, &self.entry, &self.config);
         let kind = entry.rendition.kind();
         self.readers += 1;
@@ -638,13 +604,7 @@ impl Subscription {
                 Kind::Audio | Kind::Text | Kind::Data => config.audio_max_age,
             },
             priority: kind.priority(),
-            from_start: matches!(
-                self.reading,
-                Reading::Idle {
-                    from_start: true,
-                    ..
-                }
-            ),
+            from_start: matches!(self.reading, Reading::Continuing),
             messages: self.outbox.messages().clone(),
             budget: self.budget.clone(),
             counters: self.counters.clone(),
@@ -656,12 +616,12 @@ impl Subscription {
             },
             retired: retired.clone(),
         };
-        let reader = Reader::new(reader, source.playback.clone());
-        let (broadcast, origin) = (source.broadcast.clone(), source.origin.clone());
+        let reader = Reader::new(reader, playback.clone());
+        let (consumer, origin) = (broadcast.consumer().clone(), broadcast.origin().clone());
         let (path, token) = (entry.external.clone(), retired.clone());
         let reading = contained(async move {
             match path {
-                None => reader.run(broadcast).await,
+                None => reader.run(consumer).await,
                 Some(path) => external::read(reader, origin, path, token).await,
             }
         });
