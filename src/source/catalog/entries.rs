@@ -23,7 +23,7 @@ use crate::{
         },
         time::playout::MAX_DELAY,
     },
-    source::track::frame_reader::Container,
+    source::track::FrameReader,
 };
 
 /// No more renditions of one broadcast are used (as hang's own readers do).
@@ -42,7 +42,7 @@ pub(crate) struct Entry {
     /// Name of the track.
     pub(crate) name: String,
     pub(crate) rendition: Arc<Rendition>,
-    pub(crate) container: Arc<Container>,
+    pub(crate) frames: Arc<FrameReader>,
     pub(crate) caps: gst::Caps,
     pub(crate) tags: gst::TagList,
     /// The other broadcast that has the track, if it is not the one of the catalog.
@@ -153,13 +153,13 @@ impl EntryList<'_> {
         }
         let external = external_path(own, &rendition)?;
         self.check_external(external.as_ref())?;
-        let container = Container::open(&mut rendition).map_err(|err| err.to_string())?;
+        let frames = FrameReader::open(&mut rendition).map_err(|err| err.to_string())?;
         let caps = caps::from_rendition(&rendition).map_err(|err| err.to_string())?;
         let description = Description::of_rendition(&rendition, self.orientation);
         let lineage = self.lineage.and_then(|lineage| lineage.get(name)?.as_str());
         let entry = Entry {
             name: name.to_owned(),
-            container: Arc::new(container),
+            frames: Arc::new(frames),
             tags: description.tags(&caps, rendition.kind()),
             rendition: Arc::new(rendition),
             caps,

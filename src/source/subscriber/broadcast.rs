@@ -118,11 +118,11 @@ impl BroadcastFollower {
         let missing_at = self.watchdog.due();
         match &mut self.state {
             State::Searching { search, over_at } => {
-                let over_at = over_at.filter(|_| has_pads);
+                let over_at = *over_at;
                 tokio::select! {
                     biased;
-                    found = search => self.on_search(found),
-                    () = at(over_at) => {
+                    found = search => self.on_search(found, over_at),
+                    () = at(over_at), if has_pads => {
                         self.end();
                         Event::Ended
                     }
@@ -140,7 +140,7 @@ impl BroadcastFollower {
         }
     }
 
-    fn on_search(&mut self, found: Result<Broadcast, String>) -> Event {
+    fn on_search(&mut self, found: Result<Broadcast, String>, over_at: Option<Instant>) -> Event {
         let reason = match found {
             Ok(broadcast) => {
                 self.catalog = Some(broadcast.track());
@@ -151,16 +151,14 @@ impl BroadcastFollower {
             Err(reason) => reason,
         };
         // It is announced all the same.
-        self.watchdog.begin(Instant::now());
-        let mut warnings = Vec::new();
+        let now = Instant::now();
+        self.watchdog.begin(now);
+        let mut warnings = vec![format!(
+            "The broadcast has no catalog that can be read ({reason})"
+        )];
         // Once may be a publisher that goes away just now.
-        if self.backoff.upcoming() > MIN_RETRY_INTERVAL {
-            let warning = format!("The broadcast has no catalog that can be read ({reason})");
-            if self.warnings.is_due(&warning, Instant::now()) {
-                warnings.push(warning);
-            }
-        }
-        let over_at = self.over_at();
+        let is_first = self.backoff.upcoming() == MIN_RETRY_INTERVAL;
+        warnings.retain(|warning| !is_first && self.warnings.is_due(warning, now));
         let pause = self.backoff.next_pause();
         self.search(pause, over_at);
         Event::Warnings(warnings)
@@ -217,13 +215,6 @@ impl BroadcastFollower {
             self.config.eos_timeout.map(|timeout| since + timeout),
         );
         Event::Lost
-    }
-
-    fn over_at(&self) -> Option<Instant> {
-        match self.state {
-            State::Searching { over_at, .. } => over_at,
-            State::Found(_) | State::Listed(_) | State::Ended(_) => None,
-        }
     }
 
     /// Looks for the broadcast after a `pause`.

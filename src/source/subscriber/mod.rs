@@ -90,7 +90,8 @@ impl Subscriber {
                 ended = self.pads.next() => {
                     if let Some(ended) = ended {
                         let reachable = self.is_reachable();
-                        self.pads.on_end(ended, reachable, &mut self.warnings);
+                        let pad = self.pads.get(ended.index);
+                        pad.on_end(ended, reachable, &mut self.warnings);
                     }
                 }
             }
@@ -116,9 +117,9 @@ impl Subscriber {
             Control::Flowing => playback::post_latency(&self.config.app_queue),
             Control::Eos(seqnum) => self.on_eos(seqnum),
             Control::Problem(index, generation, problem) => {
-                let (reachable, warnings) = (self.is_reachable(), &mut self.warnings);
-                self.pads
-                    .on_problem(index, generation, &problem, reachable, warnings);
+                let (reachable, live) = (self.is_reachable(), self.pads.is_live());
+                let pad = self.pads.get(index);
+                pad.on_problem(generation, &problem, reachable, live, &mut self.warnings);
             }
             Control::Event(event) => self.pads.for_each(|pad| pad.send_event(event.clone())),
         }

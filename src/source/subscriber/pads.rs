@@ -9,7 +9,6 @@ use super::{
     broadcast::at,
     config::Config,
     subscription::{ReaderEnd, Subscription},
-    warnings::Warnings,
 };
 use crate::{
     element::{app_queue::AppQueue, bus, pipeline_clock::PipelineClock},
@@ -20,7 +19,7 @@ use crate::{
     source::{
         MoqSrcPad,
         catalog::{Broadcast, Entry},
-        message::{PadIndex, TrackProblem},
+        message::PadIndex,
         pad::{self, stop_all, template_name},
         playback::{self, Playback},
     },
@@ -121,22 +120,10 @@ impl Pads {
         }
     }
 
-    pub(super) fn on_end(&mut self, ended: ReaderEnd, reachable: bool, warnings: &mut Warnings) {
-        self.list[ended.index].on_end(ended, reachable, warnings);
-    }
-
-    pub(super) fn on_problem(
-        &mut self,
-        index: PadIndex,
-        generation: u64,
-        problem: &TrackProblem,
-        reachable: bool,
-        warnings: &mut Warnings,
-    ) {
+    /// Whether the element plays at the live edge.
+    pub(super) fn is_live(&self) -> bool {
         let playback = self.playback.as_ref();
-        let live = playback
-            .is_some_and(|playback| playback.timeline().is_live(playback.clock.running_time()));
-        self.list[index].on_problem(generation, problem, reachable, live, warnings);
+        playback.is_some_and(|playback| playback.timeline().is_live(playback.clock.running_time()))
     }
 
     /// Reads each track of `broadcast` that is wanted, and no other.

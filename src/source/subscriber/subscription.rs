@@ -26,7 +26,7 @@ use crate::{
         pad,
         playback::Playback,
         stats::Counters,
-        track::{self, Position, Reader},
+        track::{self, PadSender, Position, ProblemReporter, Reader, Tail},
     },
 };
 
@@ -598,23 +598,21 @@ impl Subscription {
             name: entry.name.clone(),
             log: glib::gformat!("{}:{}", config.name, self.name),
             rendition: entry.rendition.clone(),
-            container: entry.container.clone(),
+            frames: entry.frames.clone(),
             max_age: match kind {
                 Kind::Video => config.video_max_age,
                 Kind::Audio | Kind::Text | Kind::Data => config.audio_max_age,
             },
             priority: kind.priority(),
             from_start: matches!(self.reading, Reading::Continuing),
-            messages: self.outbox.messages().clone(),
-            budget: self.budget.clone(),
-            counters: self.counters.clone(),
-            position: self.position.clone(),
-            teller: track::Teller {
-                control: config.control.clone(),
-                index,
-                generation,
-            },
-            retired: retired.clone(),
+            pad: PadSender::new(
+                self.outbox.messages().clone(),
+                self.budget.clone(),
+                self.counters.clone(),
+                self.position.clone(),
+            ),
+            problems: ProblemReporter::new(config.control.clone(), index, generation),
+            tail: Tail::of(retired.clone()),
         };
         let reader = Reader::new(reader, playback.clone());
         let (consumer, origin) = (broadcast.consumer().clone(), broadcast.origin().clone());
