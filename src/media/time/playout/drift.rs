@@ -1,6 +1,6 @@
 //! How far the publisher's clock runs away from ours.
 
-use super::Nanos;
+use crate::media::time::nanos::Nanos;
 
 /// Over less than this a drift of 100 ppm is no more than the jitter of a network.
 const LEAST: Nanos = 30_000_000_000;
