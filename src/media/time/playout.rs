@@ -348,7 +348,7 @@ impl Timeline {
 
     /// Whether the video frame of timestamp `ts` has its place before the timeline has settled.
     ///
-    /// A smaller transit only moves the edge back, which does not move what is caught up with. Pictures
+    /// A smaller transit only moves the edge back, which does not move what is caught up with. Frames
     /// that belong before the first one would: another track could bring some, and of the own one those
     /// that cannot be decoded without what came before it, which is why they are few.
     pub fn is_placed(&self, id: TrackId, ts: ClockTime) -> bool {

@@ -71,7 +71,7 @@ pub struct Arrival {
     pub live: bool,
     /// Whether it has frames only now and then, which are no later for it.
     pub sparse: bool,
-    /// It is not to be shown, others refer to it: it may not come before what was published.
+    /// It is not to be presented, others refer to it: it may not come before what was published.
     pub lead: bool,
     /// The newest MoQ time that this pad has published.
     pub published: Option<i64>,

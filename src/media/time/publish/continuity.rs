@@ -49,7 +49,7 @@ pub struct Sample {
     /// The stream follows the clock by itself.
     pub live: bool,
     /// `order` never goes back, because it is a decode time, decoding is in presentation order, or this
-    /// frame is a keyframe, which nothing before it is shown after.
+    /// frame is a keyframe, which nothing before it is presented after.
     pub is_ordered: bool,
     /// It is audio, which is placed by its durations.
     pub is_audio: bool,
