@@ -28,7 +28,7 @@ use super::{
     stats::Counters,
 };
 use crate::{
-    element::{budget::Budget, pipeline_clock::PipelineClock, warn_limiter::Told},
+    element::{budget::Budget, pipeline_clock::PipelineClock, warn_limiter::WarnLimiter},
     media::{
         container::kind::Container,
         format::{codec::is_mime, input::TextSettings, rendition::Rendition},
@@ -89,7 +89,7 @@ pub struct MoqSinkPad {
     position: Mutex<Option<gst::ClockTime>>,
     /// When a key frame was last requested.
     asked: Mutex<Option<Instant>>,
-    told: Mutex<Told>,
+    warnings: Mutex<WarnLimiter>,
 }
 
 #[derive(Default)]
@@ -194,7 +194,7 @@ impl MoqSinkPad {
         self.forget();
         *lock(&self.position) = None;
         *lock(&self.asked) = None;
-        *lock(&self.told) = Told::default();
+        lock(&self.warnings).reset();
         self.gate.open();
         self.gate.set_playing(run.playing());
         run.send(
@@ -407,7 +407,7 @@ impl MoqSinkPad {
 
     /// Tells the user and the application about trouble of this pad, each at most once a second.
     pub(crate) fn warn(&self, text: &str) {
-        if !lock(&self.told).is_due(text, Instant::now()) {
+        if !lock(&self.warnings).is_due(text, Instant::now()) {
             return;
         }
         let pad = self.obj();
