@@ -296,7 +296,7 @@ mod tests {
             size in (1u32..5000, 1u32..5000),
             aspect in (1u32..300, 1u32..300),
         ) {
-            let mut config = VideoConfig::new(hang::catalog::VideoCodec::VP8);
+            let mut config = VideoConfig::new(VideoCodec::VP8);
             let sent = Picture { size: Some(size), pixel_aspect: Some(aspect), framerate: None };
             sent.fill_config(&mut config);
             let back = Picture::from_config(&config, None).unwrap();
