@@ -5,12 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use gst::{glib, prelude::*};
 
 use super::{app_queue::AppQueue, bus, sync::lock};
-use crate::net::{
-    config::Target,
-    connection::Event,
-    error::Error,
-    stats::{Sessions, Statistics},
-};
+use crate::net::{config::Target, connection::Event, error::Error, stats::Sessions};
 
 /// State of the connection to the relay.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
@@ -60,8 +55,8 @@ impl ConnectionStatus {
     }
 
     /// What the property `stats` says.
-    pub(crate) fn stats(&self) -> Statistics {
-        self.state().sessions.structure().into()
+    pub(crate) fn stats(&self) -> gst::Structure {
+        self.state().sessions.structure()
     }
 
     /// A rate of the live session in bits per second, or 0 while it is unknown.

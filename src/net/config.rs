@@ -61,8 +61,25 @@ pub(crate) struct Settings {
     pub(crate) cache_time: u64,
 }
 
-impl Default for Settings {
-    fn default() -> Self {
+/// Which end of a broadcast an element is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    Publisher,
+    Subscriber,
+}
+
+impl Role {
+    /// How much media is kept, in bytes: a publisher's are for subscribers that come or come back.
+    pub(crate) fn cache_size(self) -> u64 {
+        match self {
+            Self::Publisher => 64 << 20,
+            Self::Subscriber => 16 << 20,
+        }
+    }
+}
+
+impl Settings {
+    pub(crate) fn new(role: Role) -> Self {
         Self {
             url: None,
             broadcast: None,
@@ -74,13 +91,11 @@ impl Default for Settings {
             reconnect_max_delay: RECONNECT_MAX_DELAY,
             quic_idle_timeout: QUIC_IDLE_TIMEOUT,
             quic_keep_alive: QUIC_KEEP_ALIVE,
-            cache_size: 0,
+            cache_size: role.cache_size(),
             cache_time: CACHE_TIME,
         }
     }
-}
 
-impl Settings {
     /// The `url` property as it reads back: without its query, which may hold a token, and without
     /// user and password.
     pub(crate) fn public_url(&self) -> Option<String> {
@@ -335,7 +350,7 @@ mod tests {
             url: Some(url.into()),
             broadcast: Some("room/camera".into()),
             token: token.map(Into::into),
-            ..Settings::default()
+            ..Settings::new(Role::Subscriber)
         }
     }
 
@@ -364,7 +379,7 @@ mod tests {
 
     #[test]
     fn a_uri_names_relay_and_broadcast() {
-        let mut settings = Settings::default();
+        let mut settings = Settings::new(Role::Subscriber);
         for (uri, url) in [
             (
                 "moq+https://relay.example/demo#room/my%20cam",

@@ -1,5 +1,5 @@
 use super::*;
-use crate::net::config::{Patience, Settings};
+use crate::net::config::{Patience, Role, Settings};
 
 /// Runs `test` with a connection that has dialled nothing yet.
 fn with_connection(test: impl FnOnce(&mut RelayConnection)) {
@@ -7,7 +7,7 @@ fn with_connection(test: impl FnOnce(&mut RelayConnection)) {
         url: Some("https://relay.invalid/".into()),
         broadcast: Some("x".into()),
         tls_disable_verify: true,
-        ..Settings::default()
+        ..Settings::new(Role::Subscriber)
     };
     let target = settings.target().expect("valid settings");
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -1,0 +1,316 @@
+//! The properties that both elements have, in one list.
+
+use gst::{
+    glib::{self, HasParamSpec, ParamSpecBoxed, ParamSpecBoxedBuilder, value::FromValue},
+    prelude::*,
+};
+
+use super::status::{ConnectionStatus, Status};
+use crate::net::config::{self, Role, Settings};
+
+/// The longest time of a property in ms: 10 minutes.
+const MAX_MS: u32 = 600_000;
+/// The shortest `cache-time` in ns.
+const MIN_CACHE_TIME: u64 = 1_000_000;
+
+type Get = Box<dyn Fn(&Settings, &ConnectionStatus) -> glib::Value + Send + Sync>;
+type Set = Box<dyn Fn(&mut Settings, &glib::Value) + Send + Sync>;
+
+/// One property: its declaration and what it stands for.
+struct Property {
+    spec: glib::ParamSpec,
+    /// Missing where it cannot be read back.
+    get: Option<Get>,
+    /// Missing where it is read-only.
+    set: Option<Set>,
+}
+
+/// The common properties of an element, beside those that it declares itself.
+pub(crate) struct CommonProperties(Vec<Property>);
+
+impl CommonProperties {
+    pub(crate) fn new(role: Role) -> Self {
+        let mut properties = relay();
+        properties.extend(timeouts());
+        properties.extend(cache(role));
+        properties.extend(connection());
+        Self(properties)
+    }
+
+    /// The declarations of all properties of an element; the numbers of its `own` stay.
+    pub(crate) fn beside(&self, own: &[glib::ParamSpec]) -> Vec<glib::ParamSpec> {
+        let common = self.0.iter().map(|property| &property.spec);
+        own.iter().chain(common).cloned().collect()
+    }
+
+    /// The value of the property of this `name`; none if it is not one of the list.
+    pub(crate) fn get(
+        &self,
+        name: &str,
+        settings: &Settings,
+        connection: &ConnectionStatus,
+    ) -> Option<glib::Value> {
+        let get = self.find(name)?.get.as_ref()?;
+        Some(get(settings, connection))
+    }
+
+    /// Sets the property of this `name`; whether it is one of the list.
+    pub(crate) fn set(&self, name: &str, value: &glib::Value, settings: &mut Settings) -> bool {
+        let set = self.find(name).and_then(|property| property.set.as_ref());
+        if let Some(set) = set {
+            set(settings, value);
+        }
+        set.is_some()
+    }
+
+    fn find(&self, name: &str) -> Option<&Property> {
+        self.0.iter().find(|property| property.spec.name() == name)
+    }
+}
+
+/// Where the relay is and how it is reached.
+fn relay() -> Vec<Property> {
+    vec![
+        setting(
+            glib::ParamSpecString::builder("url")
+                .nick("URL")
+                .blurb("URL of the relay (https, http for local development, moqt, moql, wss, ws) with the path of the broadcast; reads back without its query, which may hold a token").mutable_ready().build(),
+            Settings::public_url,
+            |settings, url| settings.url = url,
+        ),
+        setting(
+            glib::ParamSpecString::builder("broadcast")
+                .nick("Broadcast")
+                .blurb("Name of the broadcast at the relay").mutable_ready().build(),
+            |settings| settings.broadcast.clone(),
+            |settings, name| settings.broadcast = name,
+        ),
+        Property {
+            get: None,
+            ..setting(
+                glib::ParamSpecString::builder("token")
+                    .write_only()
+                    .nick("Token")
+                    .blurb("Access token (JWT) for the relay, in the place of the one in the URL; cannot be read back").mutable_ready().build(),
+                |_| None,
+                |settings, token: Option<String>| settings.token = token,
+            )
+        },
+        setting(
+            glib::ParamSpecBoolean::builder("tls-disable-verify")
+                .nick("Disable TLS verification")
+                .blurb("Accept any certificate of the relay; for tests only, as anyone can pretend to be the relay").mutable_ready().build(),
+            |settings| settings.tls_disable_verify,
+            |settings, disable| settings.tls_disable_verify = disable,
+        ),
+        setting(
+            glib::ParamSpecString::builder("moq-versions")
+                .nick("MoQ versions")
+                .blurb("MoQ versions that are offered to the relay, separated by commas, such as moq-lite-06,moq-transport-17 (NULL or empty = all that are known)").mutable_ready().build(),
+            |settings| settings.moq_versions.clone(),
+            |settings, versions| settings.moq_versions = versions,
+        ),
+    ]
+}
+
+/// How soon a relay is given up and dialled again.
+fn timeouts() -> Vec<Property> {
+    vec![
+        setting(
+            glib::ParamSpecUInt::builder("reconnect-timeout")
+                .nick("Reconnect timeout")
+                .blurb("Time in ms without a connection after which the element gives up with an error (0 = never)").mutable_ready().build(),
+            |settings| settings.reconnect_timeout,
+            |settings, ms| settings.reconnect_timeout = ms,
+        ),
+        setting(
+            ms("reconnect-min-delay", 10, config::RECONNECT_MIN_DELAY)
+                .nick("Reconnect minimum delay")
+                .blurb("Pause in ms before the first new try to connect; it doubles with each further one, and up to half of it is left out at random").mutable_ready().build(),
+            |settings| settings.reconnect_min_delay,
+            |settings, ms| settings.reconnect_min_delay = ms,
+        ),
+        setting(
+            ms("reconnect-max-delay", 10, config::RECONNECT_MAX_DELAY)
+                .nick("Reconnect maximum delay")
+                .blurb("Longest pause in ms between two tries to connect").mutable_ready().build(),
+            |settings| settings.reconnect_max_delay,
+            |settings, ms| settings.reconnect_max_delay = ms,
+        ),
+        setting(
+            ms("quic-idle-timeout", 100, config::QUIC_IDLE_TIMEOUT)
+                .nick("QUIC idle timeout")
+                .blurb("Time in ms after which a silent relay is given up, and dialled again").mutable_ready().build(),
+            |settings| settings.quic_idle_timeout,
+            |settings, ms| settings.quic_idle_timeout = ms,
+        ),
+        setting(
+            ms("quic-keep-alive", 0, config::QUIC_KEEP_ALIVE)
+                .nick("QUIC keep-alive")
+                .blurb("Interval in ms of packets that keep an idle connection alive, less than quic-idle-timeout (0 = none)").mutable_ready().build(),
+            |settings| settings.quic_keep_alive,
+            |settings, ms| settings.quic_keep_alive = ms,
+        ),
+    ]
+}
+
+/// What is kept of the media.
+fn cache(role: Role) -> Vec<Property> {
+    let (size, time) = match role {
+        Role::Publisher => (
+            "Bytes of media that are kept for subscribers that come or come back, beside the newest group of each track",
+            "Time in ns for which media are kept for subscribers that come or come back, beside the newest group of each track",
+        ),
+        Role::Subscriber => (
+            "Bytes of media that are kept until they are read, beside the newest group of each track; half as many may wait in each pad for downstream",
+            "Time in ns for which received media are kept until they are read, beside the newest group of each track",
+        ),
+    };
+    vec![
+        setting(
+            glib::ParamSpecUInt64::builder("cache-size")
+                .default_value(role.cache_size())
+                .nick("Cache size")
+                .blurb(size)
+                .mutable_ready()
+                .build(),
+            |settings| settings.cache_size,
+            |settings, bytes| settings.cache_size = bytes,
+        ),
+        setting(
+            glib::ParamSpecUInt64::builder("cache-time")
+                .minimum(MIN_CACHE_TIME)
+                .default_value(config::CACHE_TIME)
+                .nick("Cache time")
+                .blurb(time)
+                .mutable_ready()
+                .build(),
+            |settings| settings.cache_time,
+            |settings, time| settings.cache_time = time,
+        ),
+    ]
+}
+
+/// What is known of the connection.
+fn connection() -> Vec<Property> {
+    vec![
+        status(
+            glib::ParamSpecEnum::builder::<Status>("status")
+                .nick("Status")
+                .blurb("State of the connection to the relay").read_only().build(),
+            ConnectionStatus::status,
+        ),
+        status(
+            glib::ParamSpecBoolean::builder("connected")
+                .nick("Connected")
+                .blurb("Whether the session with the relay is up").read_only().build(),
+            ConnectionStatus::is_connected,
+        ),
+        status(
+            glib::ParamSpecString::builder("moq-version")
+                .nick("MoQ version")
+                .blurb("MoQ version of the session, or NULL without one").read_only().build(),
+            ConnectionStatus::version,
+        ),
+        status(
+            ParamSpecBoxed::builder::<gst::Structure>("stats")
+                .nick("Statistics")
+                .blurb("Statistics of the connection: sessions-started and -ended, rtt-ms, estimated-send-rate and -recv-rate in bits per second, bytes and packets sent, received and lost; what is unknown is absent").read_only().build(),
+            ConnectionStatus::stats,
+        ),
+        status(
+            glib::ParamSpecUInt64::builder("estimated-send-rate")
+                .nick("Estimated send rate")
+                .blurb("Estimated rate in bits per second at which the network can be sent to (0 = unknown)").read_only().build(),
+            |connection| connection.rate("estimated-send-rate"),
+        ),
+        status(
+            glib::ParamSpecUInt64::builder("estimated-recv-rate")
+                .nick("Estimated receive rate")
+                .blurb("Estimated rate in bits per second at which the network can be received from (0 = unknown)").read_only().build(),
+            |connection| connection.rate("estimated-recv-rate"),
+        ),
+    ]
+}
+
+fn ms(name: &str, minimum: u32, default: u32) -> glib::ParamSpecUIntBuilder<'_> {
+    glib::ParamSpecUInt::builder(name)
+        .minimum(minimum)
+        .maximum(MAX_MS)
+        .default_value(default)
+}
+
+/// What a user sets before the element runs.
+fn setting<T>(spec: glib::ParamSpec, get: fn(&Settings) -> T, set: fn(&mut Settings, T)) -> Property
+where
+    T: Into<glib::Value> + for<'v> FromValue<'v> + 'static,
+{
+    Property {
+        spec,
+        get: Some(Box::new(move |settings, _| get(settings).into())),
+        set: Some(Box::new(move |settings, value| {
+            // GObject refuses values of another type before.
+            if let Ok(value) = value.get() {
+                set(settings, value);
+            }
+        })),
+    }
+}
+
+/// What the element says of its connection.
+fn status<T>(spec: glib::ParamSpec, get: fn(&ConnectionStatus) -> T) -> Property
+where
+    T: Into<glib::Value> + 'static,
+{
+    Property {
+        spec,
+        get: Some(Box::new(move |_, connection| get(connection).into())),
+        set: None,
+    }
+}
+
+/// The value of a property `stats`: a GstStructure, for which glib's macro has no rule.
+#[derive(Clone, Debug)]
+pub struct Statistics(gst::Structure);
+
+impl From<gst::Structure> for Statistics {
+    fn from(structure: gst::Structure) -> Self {
+        Self(structure)
+    }
+}
+
+impl HasParamSpec for Statistics {
+    type ParamSpec = ParamSpecBoxed;
+    type SetValue = gst::Structure;
+    type BuilderFn = fn(&str) -> ParamSpecBoxedBuilder<'_, gst::Structure>;
+
+    fn param_spec_builder() -> Self::BuilderFn {
+        ParamSpecBoxed::builder
+    }
+}
+
+impl ToValue for Statistics {
+    fn to_value(&self) -> glib::Value {
+        self.0.to_value()
+    }
+
+    fn value_type(&self) -> glib::Type {
+        self.0.value_type()
+    }
+}
+
+// SAFETY: the checker has let through nothing but a GstStructure, and that is what is read.
+unsafe impl<'a> FromValue<'a> for Statistics {
+    type Checker = glib::value::GenericValueTypeChecker<gst::Structure>;
+
+    unsafe fn from_value(value: &'a glib::Value) -> Self {
+        // SAFETY: as above.
+        Self(unsafe { gst::Structure::from_value(value) })
+    }
+}
+
+impl From<Statistics> for glib::Value {
+    fn from(statistics: Statistics) -> Self {
+        statistics.0.into()
+    }
+}
