@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::{Config, LONGEST_TAIL, until_retired};
 use crate::{
     media::catalog::data::Records,
-    net::error,
+    net::failure::chain,
     source::{
         CAT,
         message::{Frame, MAX_QUEUE_TIME, Message, TrackEnd},
@@ -118,7 +118,7 @@ pub(crate) async fn run(
     tokio::select! {
         biased;
         end = read(config, records, playback, broadcast) => {
-            end.unwrap_or_else(|err| TrackEnd::Lost(error::chain(&err)))
+            end.unwrap_or_else(|err| TrackEnd::Lost(chain(&err)))
         }
         () = tail => TrackEnd::Retired,
     }

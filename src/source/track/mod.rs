@@ -37,7 +37,7 @@ use super::{
     playback::Playback,
     stats::Counters,
 };
-use crate::{element::budget::Budget, media::format::caps::Rendition, net::error};
+use crate::{element::budget::Budget, media::format::caps::Rendition, net::failure::chain};
 
 /// How long the tail of a track that is gone from the catalog may be silent, and may last.
 const TAIL: Duration = Duration::from_millis(500);
@@ -171,7 +171,7 @@ impl Reader {
                 self.output.finish().await;
                 end
             }
-            Err(err) => TrackEnd::Lost(error::chain(&err)),
+            Err(err) => TrackEnd::Lost(chain(&err)),
         }
     }
 
