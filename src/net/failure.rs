@@ -22,7 +22,7 @@ pub(crate) enum Cause {
 
 impl Cause {
     /// What the libraries say where they keep nothing but the text of their own causes.
-    const WORDS: [(&str, Self); 18] = [
+    const WORDS: [(&str, Self); 17] = [
         ("failed to lookup address", Self::Name),
         ("Connection refused", Self::Refused),
         // The same on Linux (ECONNREFUSED), where its words follow the locale.
