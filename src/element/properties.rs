@@ -11,7 +11,7 @@ use crate::net::config::{self, Role, Settings};
 /// The longest time of a property in ms: 10 minutes.
 const MAX_MS: u32 = 600_000;
 /// The shortest `cache-time` in ns.
-const MIN_CACHE_TIME: u64 = 1_000_000;
+const MIN_CACHE_TIME_NS: u64 = 1_000_000;
 
 type Get = Box<dyn Fn(&Settings, &ConnectionStatus) -> glib::Value + Send + Sync>;
 type Set = Box<dyn Fn(&mut Settings, &glib::Value) + Send + Sync>;
@@ -124,28 +124,28 @@ fn timeouts() -> Vec<Property> {
             |settings, ms| settings.reconnect_timeout = ms,
         ),
         setting(
-            ms("reconnect-min-delay", 10, config::RECONNECT_MIN_DELAY)
+            ms("reconnect-min-delay", 10, config::DEFAULT_RECONNECT_MIN_DELAY_MS)
                 .nick("Reconnect minimum delay")
                 .blurb("Pause in ms before the first new try to connect; it doubles with each further one, and up to half of it is left out at random").mutable_ready().build(),
             |settings| settings.reconnect_min_delay,
             |settings, ms| settings.reconnect_min_delay = ms,
         ),
         setting(
-            ms("reconnect-max-delay", 10, config::RECONNECT_MAX_DELAY)
+            ms("reconnect-max-delay", 10, config::DEFAULT_RECONNECT_MAX_DELAY_MS)
                 .nick("Reconnect maximum delay")
                 .blurb("Longest pause in ms between two tries to connect").mutable_ready().build(),
             |settings| settings.reconnect_max_delay,
             |settings, ms| settings.reconnect_max_delay = ms,
         ),
         setting(
-            ms("quic-idle-timeout", 100, config::QUIC_IDLE_TIMEOUT)
+            ms("quic-idle-timeout", 100, config::DEFAULT_QUIC_IDLE_TIMEOUT_MS)
                 .nick("QUIC idle timeout")
                 .blurb("Time in ms after which a silent relay is given up, and dialled again").mutable_ready().build(),
             |settings| settings.quic_idle_timeout,
             |settings, ms| settings.quic_idle_timeout = ms,
         ),
         setting(
-            ms("quic-keep-alive", 0, config::QUIC_KEEP_ALIVE)
+            ms("quic-keep-alive", 0, config::DEFAULT_QUIC_KEEP_ALIVE_MS)
                 .nick("QUIC keep-alive")
                 .blurb("Interval in ms of packets that keep an idle connection alive, less than quic-idle-timeout (0 = none)").mutable_ready().build(),
             |settings| settings.quic_keep_alive,
@@ -179,8 +179,8 @@ fn cache(role: Role) -> Vec<Property> {
         ),
         setting(
             glib::ParamSpecUInt64::builder("cache-time")
-                .minimum(MIN_CACHE_TIME)
-                .default_value(config::CACHE_TIME)
+                .minimum(MIN_CACHE_TIME_NS)
+                .default_value(config::DEFAULT_CACHE_TIME_NS)
                 .nick("Cache time")
                 .blurb(time)
                 .mutable_ready()

@@ -68,7 +68,7 @@ impl ConnectionStatus {
             .unwrap_or_default()
     }
 
-    /// Takes in what the link reports and has it told to the application.
+    /// Takes in a change of the connection and has the application notified of it.
     pub(crate) fn apply(self: &Arc<Self>, event: &Event, queue: &Arc<AppQueue>) {
         match event {
             Event::Connecting { first, serving } => {
@@ -79,7 +79,7 @@ impl ConnectionStatus {
                     self.set(Status::Connecting, None, queue);
                 }
             }
-            Event::Leaving => queue.post("moq-goaway", |s| {
+            Event::Goaway => queue.post("moq-goaway", |s| {
                 s.field("reason", "the relay asks to connect anew")
             }),
             Event::Connected { version, monitor } => {
@@ -111,7 +111,7 @@ impl ConnectionStatus {
         }
     }
 
-    /// The run has failed: no try will follow. The one place where a session's error is told.
+    /// The run has failed: no try will follow. The one place that reports a session's error.
     pub(crate) fn fail(self: &Arc<Self>, error: Error, target: Target, queue: &Arc<AppQueue>) {
         self.state().sessions.end();
         let reason = target.redact(&error.to_string());

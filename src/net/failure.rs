@@ -4,7 +4,7 @@ use std::{error::Error as StdError, io};
 
 use moq_tokio::{noq, rustls, websocket};
 
-/// What a failed dial or an ended session comes from, the most telling first.
+/// What a failed dial or an ended session comes from, the most precise first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Cause {
     Name,
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn of_several_addresses_the_most_telling_failure_counts() {
+    fn of_several_addresses_the_most_precise_failure_counts() {
         let words = ["timed out", "invalid peer certificate: UnknownIssuer"];
         let attempts = words.map(|words| Attempt {
             addr: ([127, 0, 0, 1], 443).into(),

@@ -21,7 +21,7 @@ use crate::{
         app_queue::AppQueue,
         pipeline_clock::PipelineClock,
         properties::CommonProperties,
-        runtime::{STOP_BOUND, Task},
+        runtime::{STOP_TIMEOUT, Task},
         status::ConnectionStatus,
         sync::{SendOrDrop, lock},
     },
@@ -194,7 +194,7 @@ impl MoqSrc {
     /// Ends the run: bounded, also on a dead network and with a push blocked.
     fn stop(&self) {
         let Some(run) = self.run().take() else { return };
-        let deadline = Instant::now() + STOP_BOUND;
+        let deadline = Instant::now() + STOP_TIMEOUT;
         run.task.stop(deadline);
         run.app_queue.close(deadline);
         let pads = self.pads();
