@@ -1,7 +1,10 @@
 //! The properties that both elements have, in one list.
 
 use gst::{
-    glib::{self, HasParamSpec, ParamSpecBoxed, ParamSpecBoxedBuilder, value::FromValue},
+    glib::{
+        self, HasParamSpec, ParamSpec, ParamSpecBoolean, ParamSpecBoxed, ParamSpecBoxedBuilder,
+        ParamSpecEnum, ParamSpecString, ParamSpecUInt, ParamSpecUInt64, value::FromValue,
+    },
     prelude::*,
 };
 
@@ -18,7 +21,7 @@ type Set = Box<dyn Fn(&mut Settings, &glib::Value) + Send + Sync>;
 
 /// One property: its declaration and what it stands for.
 struct Property {
-    spec: glib::ParamSpec,
+    spec: ParamSpec,
     /// Missing where it cannot be read back.
     get: Option<Get>,
     /// Missing where it is read-only.
@@ -38,7 +41,7 @@ impl CommonProperties {
     }
 
     /// The declarations of all properties of an element; the numbers of its `own` stay.
-    pub(crate) fn beside(&self, own: &[glib::ParamSpec]) -> Vec<glib::ParamSpec> {
+    pub(crate) fn beside(&self, own: &[ParamSpec]) -> Vec<ParamSpec> {
         let common = self.0.iter().map(|property| &property.spec);
         own.iter().chain(common).cloned().collect()
     }
@@ -68,89 +71,84 @@ impl CommonProperties {
     }
 }
 
+/// A property that a user sets before the element runs: declaration, nick, blurb, getter, setter.
+macro_rules! setting {
+    ($spec:expr, $nick:literal, $blurb:expr, $get:expr, $set:expr) => {
+        setting(
+            $spec.nick($nick).blurb($blurb).mutable_ready().build(),
+            $get,
+            $set,
+        )
+    };
+}
+
+/// A property of the connection: declaration, nick, blurb, getter.
+macro_rules! status {
+    ($spec:expr, $nick:literal, $blurb:expr, $get:expr) => {
+        status($spec.nick($nick).blurb($blurb).read_only().build(), $get)
+    };
+}
+
 /// Where the relay is and how it is reached.
 fn relay() -> Vec<Property> {
+    let token = setting! {
+        ParamSpecString::builder("token").write_only(), "Token",
+        "Access token (JWT) for the relay, in the place of the one in the URL; cannot be read back",
+        |_| None, |settings, token: Option<String>| settings.token = token
+    };
     vec![
-        setting(
-            glib::ParamSpecString::builder("url")
-                .nick("URL")
-                .blurb("URL of the relay (https, http for local development, moqt, moql, wss, ws) with the path of the broadcast; reads back without its query, which may hold a token").mutable_ready().build(),
-            Settings::public_url,
-            |settings, url| settings.url = url,
-        ),
-        setting(
-            glib::ParamSpecString::builder("broadcast")
-                .nick("Broadcast")
-                .blurb("Name of the broadcast at the relay").mutable_ready().build(),
-            |settings| settings.broadcast.clone(),
-            |settings, name| settings.broadcast = name,
-        ),
-        Property {
-            get: None,
-            ..setting(
-                glib::ParamSpecString::builder("token")
-                    .write_only()
-                    .nick("Token")
-                    .blurb("Access token (JWT) for the relay, in the place of the one in the URL; cannot be read back").mutable_ready().build(),
-                |_| None,
-                |settings, token: Option<String>| settings.token = token,
-            )
+        setting! {
+            ParamSpecString::builder("url"), "URL",
+            "URL of the relay (https, http for local development, moqt, moql, wss, ws) with the path of the broadcast; reads back without its query, which may hold a token",
+            Settings::public_url, |settings, url| settings.url = url
         },
-        setting(
-            glib::ParamSpecBoolean::builder("tls-disable-verify")
-                .nick("Disable TLS verification")
-                .blurb("Accept any certificate of the relay; for tests only, as anyone can pretend to be the relay").mutable_ready().build(),
-            |settings| settings.tls_disable_verify,
-            |settings, disable| settings.tls_disable_verify = disable,
-        ),
-        setting(
-            glib::ParamSpecString::builder("moq-versions")
-                .nick("MoQ versions")
-                .blurb("MoQ versions that are offered to the relay, separated by commas, such as moq-lite-06,moq-transport-17 (NULL or empty = all that are known)").mutable_ready().build(),
-            |settings| settings.moq_versions.clone(),
-            |settings, versions| settings.moq_versions = versions,
-        ),
+        setting! {
+            ParamSpecString::builder("broadcast"), "Broadcast",
+            "Name of the broadcast at the relay",
+            |settings| settings.broadcast.clone(), |settings, name| settings.broadcast = name
+        },
+        Property { get: None, ..token },
+        setting! {
+            ParamSpecBoolean::builder("tls-disable-verify"), "Disable TLS verification",
+            "Accept any certificate of the relay; for tests only, as anyone can pretend to be the relay",
+            |settings| settings.tls_disable_verify, |settings, disable| settings.tls_disable_verify = disable
+        },
+        setting! {
+            ParamSpecString::builder("moq-versions"), "MoQ versions",
+            "MoQ versions that are offered to the relay, separated by commas, such as moq-lite-06,moq-transport-17 (NULL or empty = all that are known)",
+            |settings| settings.moq_versions.clone(), |settings, versions| settings.moq_versions = versions
+        },
     ]
 }
 
 /// How soon a relay is given up and dialled again.
 fn timeouts() -> Vec<Property> {
     vec![
-        setting(
-            glib::ParamSpecUInt::builder("reconnect-timeout")
-                .nick("Reconnect timeout")
-                .blurb("Time in ms without a connection after which the element gives up with an error (0 = never)").mutable_ready().build(),
-            |settings| settings.reconnect_timeout,
-            |settings, ms| settings.reconnect_timeout = ms,
-        ),
-        setting(
-            ms("reconnect-min-delay", 10, config::DEFAULT_RECONNECT_MIN_DELAY_MS)
-                .nick("Reconnect minimum delay")
-                .blurb("Pause in ms before the first new try to connect; it doubles with each further one, and up to half of it is left out at random").mutable_ready().build(),
-            |settings| settings.reconnect_min_delay,
-            |settings, ms| settings.reconnect_min_delay = ms,
-        ),
-        setting(
-            ms("reconnect-max-delay", 10, config::DEFAULT_RECONNECT_MAX_DELAY_MS)
-                .nick("Reconnect maximum delay")
-                .blurb("Longest pause in ms between two tries to connect").mutable_ready().build(),
-            |settings| settings.reconnect_max_delay,
-            |settings, ms| settings.reconnect_max_delay = ms,
-        ),
-        setting(
-            ms("quic-idle-timeout", 100, config::DEFAULT_QUIC_IDLE_TIMEOUT_MS)
-                .nick("QUIC idle timeout")
-                .blurb("Time in ms after which a silent relay is given up, and dialled again").mutable_ready().build(),
-            |settings| settings.quic_idle_timeout,
-            |settings, ms| settings.quic_idle_timeout = ms,
-        ),
-        setting(
-            ms("quic-keep-alive", 0, config::DEFAULT_QUIC_KEEP_ALIVE_MS)
-                .nick("QUIC keep-alive")
-                .blurb("Interval in ms of packets that keep an idle connection alive, less than quic-idle-timeout (0 = none)").mutable_ready().build(),
-            |settings| settings.quic_keep_alive,
-            |settings, ms| settings.quic_keep_alive = ms,
-        ),
+        setting! {
+            ParamSpecUInt::builder("reconnect-timeout"), "Reconnect timeout",
+            "Time in ms without a connection after which the element gives up with an error (0 = never)",
+            |settings| settings.reconnect_timeout, |settings, ms| settings.reconnect_timeout = ms
+        },
+        setting! {
+            ms("reconnect-min-delay", 10, config::DEFAULT_RECONNECT_MIN_DELAY_MS), "Reconnect minimum delay",
+            "Pause in ms before the first new try to connect; it doubles with each further one, and up to half of it is left out at random",
+            |settings| settings.reconnect_min_delay, |settings, ms| settings.reconnect_min_delay = ms
+        },
+        setting! {
+            ms("reconnect-max-delay", 10, config::DEFAULT_RECONNECT_MAX_DELAY_MS), "Reconnect maximum delay",
+            "Longest pause in ms between two tries to connect",
+            |settings| settings.reconnect_max_delay, |settings, ms| settings.reconnect_max_delay = ms
+        },
+        setting! {
+            ms("quic-idle-timeout", 100, config::DEFAULT_QUIC_IDLE_TIMEOUT_MS), "QUIC idle timeout",
+            "Time in ms after which a silent relay is given up, and dialled again",
+            |settings| settings.quic_idle_timeout, |settings, ms| settings.quic_idle_timeout = ms
+        },
+        setting! {
+            ms("quic-keep-alive", 0, config::DEFAULT_QUIC_KEEP_ALIVE_MS), "QUIC keep-alive",
+            "Interval in ms of packets that keep an idle connection alive, less than quic-idle-timeout (0 = none)",
+            |settings| settings.quic_keep_alive, |settings, ms| settings.quic_keep_alive = ms
+        },
     ]
 }
 
@@ -167,81 +165,63 @@ fn cache(role: Role) -> Vec<Property> {
         ),
     };
     vec![
-        setting(
-            glib::ParamSpecUInt64::builder("cache-size")
-                .default_value(role.cache_size())
-                .nick("Cache size")
-                .blurb(size)
-                .mutable_ready()
-                .build(),
-            |settings| settings.cache_size,
-            |settings, bytes| settings.cache_size = bytes,
-        ),
-        setting(
-            glib::ParamSpecUInt64::builder("cache-time")
-                .minimum(MIN_CACHE_TIME_NS)
-                .default_value(config::DEFAULT_CACHE_TIME_NS)
-                .nick("Cache time")
-                .blurb(time)
-                .mutable_ready()
-                .build(),
-            |settings| settings.cache_time,
-            |settings, time| settings.cache_time = time,
-        ),
+        setting! {
+            ParamSpecUInt64::builder("cache-size").default_value(role.cache_size()), "Cache size",
+            size,
+            |settings| settings.cache_size, |settings, bytes| settings.cache_size = bytes
+        },
+        setting! {
+            ParamSpecUInt64::builder("cache-time").minimum(MIN_CACHE_TIME_NS).default_value(config::DEFAULT_CACHE_TIME_NS), "Cache time",
+            time,
+            |settings| settings.cache_time, |settings, time| settings.cache_time = time
+        },
     ]
 }
 
 /// What is known of the connection.
 fn connection() -> Vec<Property> {
     vec![
-        status(
-            glib::ParamSpecEnum::builder::<Status>("status")
-                .nick("Status")
-                .blurb("State of the connection to the relay").read_only().build(),
-            ConnectionStatus::status,
-        ),
-        status(
-            glib::ParamSpecBoolean::builder("connected")
-                .nick("Connected")
-                .blurb("Whether the session with the relay is up").read_only().build(),
-            ConnectionStatus::is_connected,
-        ),
-        status(
-            glib::ParamSpecString::builder("moq-version")
-                .nick("MoQ version")
-                .blurb("MoQ version of the session, or NULL without one").read_only().build(),
-            ConnectionStatus::version,
-        ),
-        status(
-            ParamSpecBoxed::builder::<gst::Structure>("stats")
-                .nick("Statistics")
-                .blurb("Statistics of the connection: sessions-started and -ended, rtt-ms, estimated-send-rate and -recv-rate in bits per second, bytes and packets sent, received and lost; what is unknown is absent").read_only().build(),
-            ConnectionStatus::stats,
-        ),
-        status(
-            glib::ParamSpecUInt64::builder("estimated-send-rate")
-                .nick("Estimated send rate")
-                .blurb("Estimated rate in bits per second at which the network can be sent to (0 = unknown)").read_only().build(),
-            |connection| connection.rate("estimated-send-rate"),
-        ),
-        status(
-            glib::ParamSpecUInt64::builder("estimated-recv-rate")
-                .nick("Estimated receive rate")
-                .blurb("Estimated rate in bits per second at which the network can be received from (0 = unknown)").read_only().build(),
-            |connection| connection.rate("estimated-recv-rate"),
-        ),
+        status! {
+            ParamSpecEnum::builder::<Status>("status"), "Status",
+            "State of the connection to the relay",
+            ConnectionStatus::status
+        },
+        status! {
+            ParamSpecBoolean::builder("connected"), "Connected",
+            "Whether the session with the relay is up",
+            ConnectionStatus::is_connected
+        },
+        status! {
+            ParamSpecString::builder("moq-version"), "MoQ version",
+            "MoQ version of the session, or NULL without one",
+            ConnectionStatus::version
+        },
+        status! {
+            ParamSpecBoxed::builder::<gst::Structure>("stats"), "Statistics",
+            "Statistics of the connection: sessions-started and -ended, rtt-ms, estimated-send-rate and -recv-rate in bits per second, bytes and packets sent, received and lost; what is unknown is absent",
+            ConnectionStatus::stats
+        },
+        status! {
+            ParamSpecUInt64::builder("estimated-send-rate"), "Estimated send rate",
+            "Estimated rate in bits per second at which the network can be sent to (0 = unknown)",
+            |connection| connection.rate("estimated-send-rate")
+        },
+        status! {
+            ParamSpecUInt64::builder("estimated-recv-rate"), "Estimated receive rate",
+            "Estimated rate in bits per second at which the network can be received from (0 = unknown)",
+            |connection| connection.rate("estimated-recv-rate")
+        },
     ]
 }
 
 fn ms(name: &str, minimum: u32, default: u32) -> glib::ParamSpecUIntBuilder<'_> {
-    glib::ParamSpecUInt::builder(name)
+    ParamSpecUInt::builder(name)
         .minimum(minimum)
         .maximum(MAX_MS)
         .default_value(default)
 }
 
-/// What a user sets before the element runs.
-fn setting<T>(spec: glib::ParamSpec, get: fn(&Settings) -> T, set: fn(&mut Settings, T)) -> Property
+fn setting<T>(spec: ParamSpec, get: fn(&Settings) -> T, set: fn(&mut Settings, T)) -> Property
 where
     T: Into<glib::Value> + for<'v> FromValue<'v> + 'static,
 {
@@ -257,8 +237,7 @@ where
     }
 }
 
-/// What the element says of its connection.
-fn status<T>(spec: glib::ParamSpec, get: fn(&ConnectionStatus) -> T) -> Property
+fn status<T>(spec: ParamSpec, get: fn(&ConnectionStatus) -> T) -> Property
 where
     T: Into<glib::Value> + 'static,
 {
