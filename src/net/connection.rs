@@ -182,24 +182,7 @@ impl RelayConnection {
                 self.url = self.target.url.clone();
                 self.lost(err)?
             }
-            Step::Ended(since, End::Handover(goaway)) => {
-                let url = Redirect::SameHost.resolve(goaway.uri(), &self.url);
-                self.url = self.target.admit(url);
-                let handover = goaway
-                    .timeout()
-                    .map_or(HANDOVER_TIMEOUT, |cap| cap.min(HANDOVER_TIMEOUT));
-                // A relay that hands over again and again is not dialled without a pause, and one
-                // that accepts and closes at once is no better than one that refuses.
-                let pause = match self.backoff.reset_if_lasted(since.elapsed()) {
-                    true => Duration::ZERO,
-                    false => self.next_pause(),
-                };
-                let next = State::Waiting(Instant::now() + pause);
-                if let State::Live(live) = std::mem::replace(&mut self.state, next) {
-                    self.draining = Some((live.connection, Instant::now() + handover));
-                }
-                Event::Goaway
-            }
+            Step::Ended(since, End::Handover(goaway)) => self.hand_over(since, &goaway),
             Step::Ended(since, End::Closed(closed)) => {
                 self.down = Instant::now();
                 self.backoff.reset_if_lasted(since.elapsed());
@@ -213,6 +196,26 @@ impl RelayConnection {
             }
         };
         Ok(Some(event))
+    }
+
+    /// Keeps the session that is up `since` then until the next one is, as its `goaway` asks.
+    fn hand_over(&mut self, since: Instant, goaway: &Goaway) -> Event {
+        let url = Redirect::SameHost.resolve(goaway.uri(), &self.url);
+        self.url = self.target.admit(url);
+        let handover = goaway
+            .timeout()
+            .map_or(HANDOVER_TIMEOUT, |cap| cap.min(HANDOVER_TIMEOUT));
+        // A relay that hands over again and again is not dialled without a pause, and one
+        // that accepts and closes at once is no better than one that refuses.
+        let pause = match self.backoff.reset_if_lasted(since.elapsed()) {
+            true => Duration::ZERO,
+            false => self.next_pause(),
+        };
+        let next = State::Waiting(Instant::now() + pause);
+        if let State::Live(live) = std::mem::replace(&mut self.state, next) {
+            self.draining = Some((live.connection, Instant::now() + handover));
+        }
+        Event::Goaway
     }
 
     /// The error that ends the run, or that of a try: a place that a relay named has no last word.
