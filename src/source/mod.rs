@@ -146,7 +146,7 @@ mod stats;
 mod subscriber;
 mod track;
 
-#[cfg(any(test, fuzzing))]
+#[cfg(feature = "testing")]
 pub use catalog::fuzzing;
 
 pub(crate) static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {

@@ -23,7 +23,10 @@ use super::{
     playback::LatencyAnswer,
     stats::Counters,
 };
-use crate::{element::budget::Budget, media::format::codec::Kind, net::stats::Statistics};
+use crate::{
+    element::{budget::Budget, properties::Statistics},
+    media::format::codec::Kind,
+};
 
 /// The element of the pad: a panic in a pad function is its error.
 type Element = <super::MoqSrc as glib::object::ObjectSubclassIs>::Subclass;
