@@ -2,7 +2,7 @@
 
 mod entries;
 mod format;
-#[cfg(any(test, fuzzing))]
+#[cfg(feature = "testing")]
 pub mod fuzzing;
 mod hang;
 mod msf;

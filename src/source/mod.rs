@@ -148,7 +148,7 @@ mod subscriber;
 mod track;
 mod uri;
 
-#[cfg(any(test, fuzzing))]
+#[cfg(feature = "testing")]
 pub use catalog::fuzzing;
 
 pub(crate) static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {

@@ -23,7 +23,10 @@ use super::{
     playback::LatencyAnswer,
     stats::Counters,
 };
-use crate::{element::budget::Budget, media::format::codec::Kind, net::stats::Statistics};
+use crate::{
+    element::{budget::Budget, properties::Statistics},
+    media::format::codec::Kind,
+};
 
 /// What a new pad is made of.
 pub(crate) struct Config {

@@ -26,7 +26,7 @@ impl Absence {
         match event {
             Event::Connected { .. } => self.connected = true,
             Event::Lost { serving: false, .. } => self.connected = false,
-            Event::Connecting { .. } | Event::Leaving | Event::Lost { .. } => return,
+            Event::Connecting { .. } | Event::Goaway | Event::Lost { .. } => return,
         }
         self.begin(now);
     }
