@@ -18,7 +18,6 @@ mod display;
 mod events;
 mod interrupt;
 mod options;
-mod snapshot;
 #[allow(dead_code, reason = "shared with the tests, which use all of it")]
 #[path = "../../tests/common/probe.rs"]
 mod probe;
@@ -26,6 +25,7 @@ mod publisher;
 #[allow(dead_code, reason = "shared with the tests, which use all of it")]
 #[path = "../../tests/common/relay.rs"]
 mod relay;
+mod snapshot;
 mod subscriber;
 mod table;
 
