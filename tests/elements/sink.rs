@@ -49,9 +49,20 @@ impl Sink {
         // Before the harness gives it a clock and a state of its own.
         self.element.set_clock(Some(&self.clock)).expect("a clock");
         self.play();
+        let sync: bool = self.element.property("sync");
         let mut upstream = Harness::with_element(&self.element, Some(pad), None);
+        // The harness takes it away from every sink.
+        self.element.set_property("sync", sync);
         upstream.set_live(live);
         upstream
+    }
+
+    /// Waits until somebody waits for this time of the clock.
+    fn wait_clock(&self, time: ClockTime) {
+        wait_until(&format!("a wait until {time}"), DEADLINE, || {
+            let id = self.clock.peek_next_pending_id();
+            id.is_some_and(|id| id.time() == time)
+        });
     }
 
     /// Waits until the session has handled what pads sent before.
@@ -157,14 +168,11 @@ fn a_file_is_paced_by_the_clock() {
     for number in 0..5 {
         let source = upstream.srcpad().expect("a pad");
         let pushed = thread::spawn(move || source.push(packet(40 * MS * number)));
-        if number > 0 {
-            let id = sink.clock.wait_for_next_pending_id();
-            assert_eq!(id.time(), 40 * MS * number);
-            assert!(!pushed.is_finished(), "it waits for its time");
-            let before = sink.element.query_position::<ClockTime>();
-            assert_eq!(before, Some(40 * MS * (number - 1)));
-            assert!(sink.clock.crank());
-        }
+        sink.wait_clock(40 * MS * number);
+        assert!(!pushed.is_finished(), "it waits for its time");
+        let before = number.checked_sub(1).map(|before| 40 * MS * before);
+        assert_eq!(sink.element.query_position::<ClockTime>(), before);
+        assert!(sink.clock.crank());
         assert_eq!(pushed.join().expect("no panic"), Ok(gst::FlowSuccess::Ok));
     }
 }
@@ -223,26 +231,25 @@ fn a_flush_lets_a_waiting_buffer_go_and_the_stream_goes_on() {
     let mut upstream = sink.upstream("sink_0", false);
     upstream.set_src_caps(caps(OPUS));
     let source = upstream.srcpad().expect("a pad");
-    assert_eq!(
-        source.push(packet(ClockTime::ZERO)),
-        Ok(gst::FlowSuccess::Ok)
-    );
-    let waiting = source.clone();
-    let pushed = thread::spawn(move || waiting.push(packet(ClockTime::from_seconds(3600))));
-    sink.clock.wait_for_next_pending_id();
+    let push = |pts| {
+        let source = source.clone();
+        thread::spawn(move || source.push(packet(pts)))
+    };
+    let waiting = push(ClockTime::SECOND);
+    sink.wait_clock(ClockTime::SECOND);
     assert!(source.push_event(gst::event::FlushStart::new()));
-    assert_eq!(
-        pushed.join().expect("no panic"),
-        Err(gst::FlowError::Flushing)
-    );
+    let let_go = waiting.join().expect("no panic");
+    assert_eq!(let_go, Err(gst::FlowError::Flushing));
     let refused = pad(&upstream).chain(packet(ClockTime::ZERO));
     assert_eq!(refused, Err(gst::FlowError::Flushing));
     assert!(source.push_event(gst::event::FlushStop::new(false)));
     assert!(source.push_event(segment()));
-    assert_eq!(
-        source.push(packet(ClockTime::ZERO)),
-        Ok(gst::FlowSuccess::Ok)
-    );
+    let next = push(2 * ClockTime::SECOND);
+    wait_until("the next one waits", DEADLINE, || {
+        sink.clock.peek_next_pending_id().is_some()
+    });
+    assert!(sink.clock.crank());
+    assert_eq!(next.join().expect("no panic"), Ok(gst::FlowSuccess::Ok));
 }
 
 #[test]

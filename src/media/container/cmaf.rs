@@ -83,7 +83,7 @@ impl Init {
     ///
     /// # Errors
     ///
-    /// When it is damaged, or is not of one track of picture or sound.
+    /// When it is damaged, or is not of one track of video or audio.
     pub fn parse(init: &[u8]) -> Result<Self, Malformed> {
         if init.len() > MAX_INIT {
             return Err("the CMAF init segment is larger than 256 KiB".into());
@@ -94,7 +94,7 @@ impl Init {
         let is_video = match trak.mdia.hdlr.handler.as_ref() {
             b"vide" => true,
             b"soun" => false,
-            _ => return Err("the CMAF track is neither picture nor sound".into()),
+            _ => return Err("the CMAF track is neither video nor audio".into()),
         };
         let track_id = trak.tkhd.track_id;
         let codecs = trak.mdia.minf.stbl.stsd.codecs;

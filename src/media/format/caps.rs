@@ -94,6 +94,7 @@ impl InputStream {
     }
 
     /// Name of the codec for people.
+    #[cfg(feature = "testing")]
     pub fn codec(&self) -> &'static str {
         self.codec.name
     }
@@ -119,6 +120,7 @@ impl InputStream {
     ///
     /// When nobody could decode the keyframe, or the frame is malformed. The stream can go on with
     /// the next keyframe.
+    #[cfg(feature = "testing")]
     pub fn prepare(&mut self, payload: Bytes, keyframe: bool) -> Result<Bytes, FrameError> {
         let payload = self.input.prepare(payload, keyframe)?;
         self.wrap().map_err(|_| FrameError::NotContained)?;
@@ -193,7 +195,7 @@ pub fn from_rendition(rendition: &Rendition) -> Result<gst::Caps, CapsError> {
             container.kind().unwrap_or_default()
         )));
     }
-    Codec::of_rendition(rendition)?.caps(rendition)
+    Codec::caps(rendition)
 }
 
 /// Reorder depth in frames of a catalog entry, from its description or codec string: 0 when it
