@@ -170,8 +170,10 @@ fn a_file_is_paced_by_the_clock() {
         let pushed = thread::spawn(move || source.push(packet(40 * MS * number)));
         sink.wait_clock(40 * MS * number);
         assert!(!pushed.is_finished(), "it waits for its time");
-        let before = number.checked_sub(1).map(|before| 40 * MS * before);
-        assert_eq!(sink.element.query_position::<ClockTime>(), before);
+        if let Some(before) = number.checked_sub(1) {
+            let position = sink.element.query_position::<ClockTime>();
+            assert_eq!(position, Some(40 * MS * before));
+        }
         assert!(sink.clock.crank());
         assert_eq!(pushed.join().expect("no panic"), Ok(gst::FlowSuccess::Ok));
     }
