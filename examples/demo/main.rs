@@ -127,11 +127,11 @@ impl<'a> Demo<'a> {
         if let Some(latency) = options.latency {
             source.set_property_from_str("latency", &latency.to_string());
         }
-        let audio = options.out.join("audio.wav");
+        let recording = options.out.join("audio.wav");
         let subscriber = Subscriber::start(
             &source,
             display::is_there(),
-            &audio,
+            &recording,
             &sender,
             [&video, &audio],
         )?;
