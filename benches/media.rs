@@ -8,13 +8,13 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use gst::ClockTime;
 use gstmoq::media::{
     format::{
-        caps::{self, Stream},
+        caps::{self, InputStream},
         codec::Kind,
     },
     time::{
         nanos::nanos,
         playout::{Join, Timeline},
-        publish::{Arrival, Before, Outgoing},
+        publish::{Arrival, Before, PublishTimeline},
     },
 };
 
@@ -28,8 +28,8 @@ fn input() -> gst::Caps {
     CAPS.parse().expect("caps")
 }
 
-fn stream() -> Stream {
-    Stream::from_caps(&input()).expect("caps that are taken")
+fn stream() -> InputStream {
+    InputStream::from_caps(&input()).expect("caps that are taken")
 }
 
 /// A picture of 20 kB with one slice.
@@ -43,7 +43,7 @@ fn picture() -> Bytes {
 
 fn stamp(criterion: &mut Criterion) {
     criterion.bench_function("timeline: a frame to publish", |bencher| {
-        let mut timeline = Outgoing::default();
+        let mut timeline = PublishTimeline::default();
         timeline.start(0, 0);
         let anchor = timeline.anchor(Arrival {
             due: 0,
@@ -84,7 +84,7 @@ fn entries(criterion: &mut Criterion) {
     let caps = input();
     let rendition = stream().rendition().cloned().expect("an entry");
     criterion.bench_function("caps to catalog entry", |bencher| {
-        bencher.iter(|| Stream::from_caps(black_box(&caps)));
+        bencher.iter(|| InputStream::from_caps(black_box(&caps)));
     });
     criterion.bench_function("catalog entry to caps", |bencher| {
         bencher.iter(|| caps::from_rendition(black_box(&rendition)));
@@ -97,7 +97,7 @@ fn frames(criterion: &mut Criterion) {
         "a picture of 20 kB: is it a key frame, and what is published",
         |bencher| {
             bencher.iter(|| {
-                let key = stream.is_key(&picture, false);
+                let key = stream.is_keyframe(&picture, false);
                 black_box(stream.prepare(picture.clone(), key))
             });
         },

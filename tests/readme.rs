@@ -8,6 +8,10 @@ use common::{
     pipeline::{DEADLINE, wait_message},
 };
 use gst::prelude::*;
+use gstmoq::media::{
+    container::kind::Container,
+    format::codec::{CODECS, Codec},
+};
 
 const README: &str = include_str!("../README.md");
 
@@ -177,4 +181,40 @@ fn split(command: &str) -> Vec<String> {
         words.push(word);
     }
     words
+}
+
+/// Caps as people write them: without types, each alternative in a code span of its own.
+fn readable(caps: &str) -> String {
+    let mut caps = caps.to_owned();
+    for type_ in ["(string)", "(int)", "(boolean)"] {
+        caps = caps.replace(type_, "");
+    }
+    let spans = caps.split(';').map(|one| format!("`{}`", one.trim()));
+    spans.collect::<Vec<_>>().join(", ")
+}
+
+fn row(codec: &Codec) -> String {
+    let (takes, gives) = (readable(codec.sink_caps), readable(codec.src_caps));
+    let gives = match takes == gives {
+        true => "the same".to_owned(),
+        false => gives,
+    };
+    format!(
+        "| {} | {} | {takes} | {gives} |",
+        codec.kind.name(),
+        codec.name
+    )
+}
+
+#[test]
+fn the_readme_has_the_codec_table_as_it_is() {
+    let expected: Vec<String> = CODECS.iter().map(row).collect();
+    let (_, after) = README.split_once("| kind | codec |").expect("a table");
+    let rows = after.lines().skip(2);
+    let found: Vec<&str> = rows.take_while(|line| line.starts_with('|')).collect();
+    assert_eq!(found, expected, "\n{}\n", expected.join("\n"));
+    for container in [Container::Legacy, Container::Loc, Container::Cmaf] {
+        let name = format!("{container:?}").to_lowercase();
+        assert!(README.contains(&format!("`{name}`")), "{name}");
+    }
 }

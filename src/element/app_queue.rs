@@ -1,4 +1,4 @@
-//! Carries what the session has to tell the application off the runtime's worker, in order.
+//! Calls of the application's code, in order and off the runtime's worker.
 //!
 //! Signal and bus handlers are the application's code: it may block, link, or change states. On the
 //! runtime's one worker it would hold up every element of the process, so it runs on GStreamer's
@@ -7,12 +7,17 @@
 use std::{
     collections::VecDeque,
     panic::{self, AssertUnwindSafe},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard},
     thread::{self, ThreadId},
     time::Instant,
 };
 
 use gst::{glib, prelude::*};
+
+use super::{
+    bus,
+    sync::{lock, unpoisoned},
+};
 
 /// How many jobs wait at most before those that could be missed are left out.
 const MAX_WAITING: usize = 1000;
@@ -74,6 +79,15 @@ impl AppQueue {
         }
     }
 
+    /// Has an element message of this name posted.
+    pub(crate) fn post(
+        self: &Arc<Self>,
+        name: &'static str,
+        fields: impl FnOnce(gst::structure::Builder) -> gst::structure::Builder + Send + 'static,
+    ) {
+        self.send(move |element| bus::post_element(element, name, fields));
+    }
+
     fn queue(self: &Arc<Self>, subject: Option<String>, work: Work) {
         let mut state = self.state();
         if state.closed {
@@ -88,9 +102,9 @@ impl AppQueue {
         }
         state.draining = true;
         drop(state);
-        let app_queue = self.clone();
+        let queue = self.clone();
         if let Some(element) = self.element.upgrade() {
-            element.call_async(move |element| app_queue.drain(element));
+            element.call_async(move |element| queue.drain(element));
         }
     }
 
@@ -105,7 +119,7 @@ impl AppQueue {
             deadline.saturating_duration_since(Instant::now()),
             |state| state.busy.is_some_and(|thread| thread != me),
         );
-        drop(wait);
+        drop(unpoisoned(wait));
     }
 
     /// Whether [`AppQueue::close`] was called: a job that outlived its run undoes what it did.
@@ -137,7 +151,7 @@ impl AppQueue {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 
@@ -151,10 +165,10 @@ mod tests {
     fn while_a_handler_blocks_the_newest_of_each_subject_waits() {
         gst::init().expect("GStreamer initializes");
         let bin = gst::Bin::new();
-        let app_queue = AppQueue::new(bin.upcast_ref());
+        let queue = AppQueue::new(bin.upcast_ref());
         let (blocks, blocked) = mpsc::channel();
         let (release, released) = mpsc::channel::<()>();
-        app_queue.send(move |_| {
+        queue.send(move |_| {
             blocks.send(()).expect("the test waits");
             released.recv().expect("the test goes on");
         });
@@ -164,17 +178,17 @@ mod tests {
             let done = done.clone();
             move |_: &gst::Element| done.send(result).expect("the test listens")
         };
-        app_queue.send(tell("first".into()));
+        queue.send(tell("first".into()));
         for number in 0..100_000 {
             let subject = ["odd", "even"][number % 2];
             let result = format!("{subject} {}", number / 2);
-            app_queue.send_newest(subject.into(), tell(result));
+            queue.send_newest(subject.into(), tell(result));
         }
-        app_queue.send(tell("last".into()));
+        queue.send(tell("last".into()));
         for _ in 0..100_000 {
-            app_queue.offer(tell("offered".into()));
+            queue.offer(tell("offered".into()));
         }
-        app_queue.send(tell("end".into()));
+        queue.send(tell("end".into()));
         release.send(()).expect("the handler waits");
         let results: Vec<_> = results
             .iter()

@@ -1,11 +1,13 @@
 //! The byte and time budget that travels beside a channel.
 
 use std::sync::{
-    Arc, Condvar, Mutex, MutexGuard, PoisonError,
+    Arc, Condvar, Mutex, MutexGuard,
     atomic::{AtomicU64, Ordering},
 };
 
 use tokio::sync::Notify;
+
+use super::sync::{lock, unpoisoned};
 
 /// No more frames wait in one channel, however small they are: each costs a few hundred bytes itself.
 const MAX_FRAMES: u64 = 32_768;
@@ -114,10 +116,8 @@ impl Budget {
         }
         let _waiter = self.waiter();
         let level = self.level();
-        drop(
-            self.blocking
-                .wait_while(level, |level| self.over(level) && !cancelled()),
-        );
+        let wait = |level: &mut Level| self.over(level) && !cancelled();
+        drop(unpoisoned(self.blocking.wait_while(level, wait)));
     }
 
     /// Waits until there is room.
@@ -162,7 +162,7 @@ impl Budget {
     }
 
     fn level(&self) -> MutexGuard<'_, Level> {
-        self.level.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.level)
     }
 }
 

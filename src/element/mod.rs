@@ -2,8 +2,10 @@
 
 pub(crate) mod app_queue;
 pub(crate) mod budget;
+pub(crate) mod bus;
 pub(crate) mod counter;
 pub(crate) mod pipeline_clock;
 pub(crate) mod runtime;
 pub(crate) mod status;
+pub(crate) mod sync;
 pub(crate) mod warn_limiter;

@@ -1,10 +1,10 @@
 //! What the user can see of the connection: properties, progress and element messages.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use gst::{glib, prelude::*};
 
-use super::app_queue::AppQueue;
+use super::{app_queue::AppQueue, bus, sync::lock};
 use crate::net::{
     config::Target,
     connection::Event,
@@ -74,27 +74,25 @@ impl ConnectionStatus {
     }
 
     /// Takes in what the link reports and has it told to the application.
-    pub(crate) fn apply(self: &Arc<Self>, event: &Event, app_queue: &Arc<AppQueue>) {
+    pub(crate) fn apply(self: &Arc<Self>, event: &Event, queue: &Arc<AppQueue>) {
         match event {
             Event::Connecting { first, serving } => {
                 if *first {
-                    self.begin(app_queue);
+                    self.begin(queue);
                 }
                 if !serving {
-                    self.set(Status::Connecting, None, Some(app_queue));
+                    self.set(Status::Connecting, None, queue);
                 }
             }
-            Event::Leaving => post(app_queue, "moq-goaway", |s| {
+            Event::Leaving => queue.post("moq-goaway", |s| {
                 s.field("reason", "the relay asks to connect anew")
             }),
             Event::Connected { version, monitor } => {
                 self.state().sessions.begin(monitor.clone());
-                self.set(Status::Connected, Some(version.clone()), Some(app_queue));
-                self.end(app_queue, gst::ProgressType::Complete, "Connected");
+                self.set(Status::Connected, Some(version.clone()), queue);
+                self.end(queue, gst::ProgressType::Complete, "Connected");
                 let version = version.clone();
-                post(app_queue, "moq-connected", move |s| {
-                    s.field("version", version)
-                });
+                queue.post("moq-connected", move |s| s.field("version", version));
             }
             Event::Lost {
                 cause,
@@ -104,13 +102,13 @@ impl ConnectionStatus {
             } => {
                 if !serving {
                     self.state().sessions.end();
-                    self.set(Status::Connecting, None, Some(app_queue));
+                    self.set(Status::Connecting, None, queue);
                     let text = format!("{reason}; the next try is in {} ms", retry.as_millis());
-                    self.end(app_queue, gst::ProgressType::Error, &text);
+                    self.end(queue, gst::ProgressType::Error, &text);
                 }
                 let (cause, reason, serving) = (cause.nick(), reason.clone(), *serving);
                 let retry = retry.as_millis() as u64;
-                post(app_queue, "moq-disconnected", move |s| {
+                queue.post("moq-disconnected", move |s| {
                     let s = s.field("cause", cause).field("reason", reason);
                     s.field("retry-in-ms", retry).field("serving", serving)
                 });
@@ -119,12 +117,12 @@ impl ConnectionStatus {
     }
 
     /// The run has failed: no try will follow. The one place where a session's error is told.
-    pub(crate) fn fail(self: &Arc<Self>, error: Error, target: Target, app_queue: &Arc<AppQueue>) {
+    pub(crate) fn fail(self: &Arc<Self>, error: Error, target: Target, queue: &Arc<AppQueue>) {
         self.state().sessions.end();
         let reason = target.redact(&error.to_string());
-        self.end(app_queue, gst::ProgressType::Error, &reason);
-        self.set(Status::Disconnected, None, Some(app_queue));
-        app_queue.send(move |element| error.post(element, |text| target.redact(text)));
+        self.end(queue, gst::ProgressType::Error, &reason);
+        self.set(Status::Disconnected, None, queue);
+        queue.send(move |element| error.post(element, |text| target.redact(text)));
     }
 
     /// The run has ended on purpose; called from the state change, which notifies by itself.
@@ -136,44 +134,44 @@ impl ConnectionStatus {
         state.sessions = Sessions::default();
         drop(state);
         if in_progress {
-            post_progress(element, gst::ProgressType::Canceled, "Stopped");
+            bus::post_progress(element, gst::ProgressType::Canceled, PROGRESS, "Stopped");
         }
         if changed {
             notify(element);
         }
     }
 
-    fn begin(self: &Arc<Self>, app_queue: &Arc<AppQueue>) {
+    fn begin(self: &Arc<Self>, queue: &Arc<AppQueue>) {
         let this = self.clone();
         // Noted where it is posted: what a stop drops was not begun.
-        app_queue.send(move |element| {
+        queue.send(move |element| {
             this.state().in_progress = true;
-            post_progress(element, gst::ProgressType::Start, "Connecting");
+            bus::post_progress(element, gst::ProgressType::Start, PROGRESS, "Connecting");
         });
     }
 
-    fn end(self: &Arc<Self>, app_queue: &Arc<AppQueue>, kind: gst::ProgressType, text: &str) {
+    fn end(self: &Arc<Self>, queue: &Arc<AppQueue>, kind: gst::ProgressType, text: &str) {
         let (this, text) = (self.clone(), text.to_owned());
-        app_queue.send(move |element| {
+        queue.send(move |element| {
             if std::mem::take(&mut this.state().in_progress) {
-                post_progress(element, kind, &text);
+                bus::post_progress(element, kind, PROGRESS, &text);
             }
         });
     }
 
-    fn set(&self, status: Status, version: Option<String>, app_queue: Option<&Arc<AppQueue>>) {
+    fn set(&self, status: Status, version: Option<String>, queue: &Arc<AppQueue>) {
         let mut state = self.state();
         let changed = state.status != status || state.version != version;
         state.status = status;
         state.version = version;
         drop(state);
-        if let Some(app_queue) = app_queue.filter(|_| changed) {
-            app_queue.send(notify);
+        if changed {
+            queue.send(notify);
         }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 
@@ -181,28 +179,4 @@ fn notify(element: &gst::Element) {
     for property in ["status", "connected", "moq-version"] {
         element.notify(property);
     }
-}
-
-fn post_progress(element: &gst::Element, kind: gst::ProgressType, text: &str) {
-    let message = gst::message::Progress::builder(kind, PROGRESS, text)
-        .src(element)
-        .build();
-    // Refused only without a bus: then nobody asks.
-    let _ = element.post_message(message);
-}
-
-/// Has an element message posted.
-pub(crate) fn post(
-    app_queue: &Arc<AppQueue>,
-    name: &'static str,
-    fields: impl FnOnce(gst::structure::Builder) -> gst::structure::Builder + Send + 'static,
-) {
-    app_queue.send(move |element| {
-        let structure = fields(gst::Structure::builder(name)).build();
-        let message = gst::message::Element::builder(structure)
-            .src(element)
-            .build();
-        // Refused only without a bus: then nobody asks.
-        let _ = element.post_message(message);
-    });
 }

@@ -10,7 +10,8 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::{
-    config::{Patience, Target},
+    backoff::Backoff,
+    config::Target,
     dial::{Dialer, GOODBYE},
     error::Error,
     failure::Cause,
@@ -60,7 +61,7 @@ pub(crate) struct RelayConnection {
     state: State,
     /// The session that hands over to the next one, until it has completed what it had begun.
     leaving: Option<(moq_tokio::Connection, Instant)>,
-    pause: Duration,
+    backoff: Backoff,
     first: bool,
     /// Since when there is no session.
     down: Instant,
@@ -115,7 +116,7 @@ impl RelayConnection {
             url: target.url.clone(),
             state: State::Waiting(Instant::now()),
             leaving: None,
-            pause: target.patience.min_delay,
+            backoff: Backoff::new(target.patience.min_delay, target.patience.max_delay),
             first: true,
             down: Instant::now(),
             target,
@@ -153,7 +154,7 @@ impl RelayConnection {
                 self.state = State::Scouting(self.dialer.scout(&self.url));
                 return Ok(None);
             }
-            Step::Due => match self.dialer.renew(&self.target, self.pause) {
+            Step::Due => match self.dialer.renew(&self.target, self.backoff.upcoming()) {
                 Ok(()) => self.dial(),
                 Err(err) => self.lost(err)?,
             },
@@ -185,8 +186,9 @@ impl RelayConnection {
                 let url = Redirect::SameHost.resolve(goaway.uri(), &self.url);
                 self.url = self.target.admit(url);
                 let handover = goaway.timeout().map_or(HANDOVER, |cap| cap.min(HANDOVER));
-                // A relay that hands over again and again is not dialled without a pause.
-                let pause = match self.settle(since) {
+                // A relay that hands over again and again is not dialled without a pause, and one
+                // that accepts and closes at once is no better than one that refuses.
+                let pause = match self.backoff.reset_if_lasted(since.elapsed()) {
                     true => Duration::ZERO,
                     false => self.next_pause(),
                 };
@@ -198,7 +200,7 @@ impl RelayConnection {
             }
             Step::Ended(since, End::Closed(closed)) => {
                 self.down = Instant::now();
-                self.settle(since);
+                self.backoff.reset_if_lasted(since.elapsed());
                 match closed {
                     Ok(()) => self.lost(moq_tokio::Error::Stopped)?,
                     Err(err) => {
@@ -229,21 +231,6 @@ impl RelayConnection {
             first: std::mem::take(&mut self.first),
             serving: self.leaving.is_some(),
         }
-    }
-
-    /// Whether a session was worth its dial: a relay that accepts and closes at once is no better
-    /// than one that refuses.
-    fn settle(&mut self, since: Instant) -> bool {
-        let Patience {
-            min_delay,
-            max_delay,
-            ..
-        } = self.target.patience;
-        let settled = since.elapsed() > max_delay;
-        if settled {
-            self.pause = min_delay;
-        }
-        settled
     }
 
     /// Ends the session so that the peer knows at once.
@@ -300,12 +287,8 @@ impl RelayConnection {
         })
     }
 
-    /// The pause before the next dial; the one after it is twice as long.
     fn next_pause(&mut self) -> Duration {
-        let pause = self.pause;
-        self.pause = (pause * 2).min(self.target.patience.max_delay);
-        // Half of it is random, so that a fleet does not dial a restarted relay in step.
-        pause.mul_f64(0.5 + fastrand::f64() / 2.0)
+        self.backoff.next_jittered(fastrand::f64())
     }
 }
 

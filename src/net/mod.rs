@@ -1,5 +1,6 @@
 //! MoQ without pads: configuration, the connection and its failures, statistics.
 
+pub(crate) mod backoff;
 pub(crate) mod config;
 pub(crate) mod connection;
 mod dial;

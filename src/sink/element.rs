@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     sync::{
-        Arc, LazyLock, Mutex, MutexGuard, PoisonError,
+        Arc, LazyLock, Mutex, MutexGuard,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
@@ -23,6 +23,7 @@ use crate::{
         pipeline_clock::PipelineClock,
         runtime::Task,
         status::{ConnectionStatus, Status},
+        sync::lock,
     },
     media::format::codec,
     net::{
@@ -261,7 +262,7 @@ impl MoqSink {
     }
 
     fn reserved(&self) -> MutexGuard<'_, BTreeSet<String>> {
-        self.reserved.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.reserved)
     }
 
     /// Adds a pad of this name, and lets it join the run.
@@ -291,7 +292,7 @@ impl MoqSink {
     }
 
     pub(crate) fn settings(&self) -> MutexGuard<'_, Settings> {
-        self.settings.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.settings)
     }
 
     pub(crate) fn run(&self) -> Option<Arc<Run>> {
@@ -299,7 +300,7 @@ impl MoqSink {
     }
 
     fn run_lock(&self) -> MutexGuard<'_, Option<Arc<Run>>> {
-        self.run.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.run)
     }
 
     pub(crate) fn pads(&self) -> impl Iterator<Item = MoqSinkPad> + use<> {

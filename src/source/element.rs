@@ -1,7 +1,7 @@
 //! The element shell: properties, state changes, pads.
 
 use std::{
-    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, LazyLock, Mutex, MutexGuard},
     time::{Duration, Instant},
 };
 
@@ -22,6 +22,7 @@ use crate::{
         pipeline_clock::PipelineClock,
         runtime::{STOP_BOUND, Task},
         status::{ConnectionStatus, Status},
+        sync::{SendOrDrop, lock},
     },
     media::{
         format::codec::{self, Kind},
@@ -296,8 +297,7 @@ impl MoqSrc {
 
     fn tell(&self, control: Control) {
         if let Some(run) = &*self.run() {
-            // Refused only when the session has failed.
-            let _ = run.control.send(control);
+            run.control.send_or_drop(control);
         }
     }
 
@@ -315,11 +315,11 @@ impl MoqSrc {
     }
 
     pub(crate) fn settings(&self) -> MutexGuard<'_, Settings> {
-        self.settings.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.settings)
     }
 
     pub(crate) fn run(&self) -> MutexGuard<'_, Option<Run>> {
-        self.run.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.run)
     }
 }
 

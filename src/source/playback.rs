@@ -1,14 +1,14 @@
 //! What all tracks share while the element plays: the clock, the timeline, the latency.
 
 use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
+    Arc, Mutex, MutexGuard,
     atomic::{AtomicU64, Ordering},
 };
 
-use gst::{ClockTime, prelude::*};
+use gst::ClockTime;
 
 use crate::{
-    element::{app_queue::AppQueue, pipeline_clock::PipelineClock, status},
+    element::{app_queue::AppQueue, bus, pipeline_clock::PipelineClock, sync::lock},
     media::time::playout::{Join, Timeline},
 };
 
@@ -53,7 +53,7 @@ impl Playback {
     }
 
     pub(crate) fn timeline(&self) -> MutexGuard<'_, Timeline> {
-        self.timeline.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.timeline)
     }
 
     /// What a LATENCY query is answered.
@@ -64,15 +64,15 @@ impl Playback {
     /// Does `change` to the timeline and tells what followed from it.
     pub(crate) fn update<T>(&self, change: impl FnOnce(&mut Timeline) -> T) -> T {
         let mut timeline = self.timeline();
-        let steps = timeline.steps();
+        let steps = timeline.resyncs();
         let result = change(&mut timeline);
-        let (latency, stepped) = (timeline.min_latency(), timeline.steps() != steps);
+        let (latency, stepped) = (timeline.min_latency(), timeline.resyncs() != steps);
         drop(timeline);
         if self.answer.set(latency) {
             post_latency(&self.app_queue);
         }
         if stepped {
-            status::post(&self.app_queue, "moq-resync", |s| {
+            self.app_queue.post("moq-resync", |s| {
                 s.field(
                     "reason",
                     "every frame was later than the latency for a second",
@@ -86,8 +86,9 @@ impl Playback {
 /// Has the pipeline distribute its latency anew.
 pub(crate) fn post_latency(app_queue: &Arc<AppQueue>) {
     app_queue.send_newest("latency".into(), |element| {
-        let message = gst::message::Latency::builder().src(element).build();
-        // Refused only without a bus: then nobody distributes latency.
-        let _ = element.post_message(message);
+        bus::post(
+            element,
+            gst::message::Latency::builder().src(element).build(),
+        );
     });
 }

@@ -7,32 +7,27 @@ use bytes::Bytes;
 use gst::prelude::MulDiv;
 use hang::catalog::Container;
 
-use super::codec::{Codec, Intake, Kind, text};
+use super::{
+    codec::Codec,
+    input::{InputFormat, Span, TextSettings},
+    rendition::Kind,
+};
 use crate::media::container::kind;
 
 pub use super::rendition::{CapsError, FrameError, Rendition};
 
 /// What one sink pad takes in, from one CAPS event to the next.
 #[derive(Debug)]
-pub struct Stream {
+pub struct InputStream {
     codec: &'static Codec,
     frame_duration: Option<gst::ClockTime>,
-    intake: Box<dyn Intake>,
+    input: Box<dyn InputFormat>,
     container: kind::Container,
-    /// An entry of the intake, and the same with its container.
+    /// An entry of the input, and the same with its container.
     wrapped: Option<(Rendition, Rendition)>,
 }
 
-/// When a frame is shown, in MoQ time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Span {
-    /// Its timestamp.
-    pub begin: gst::ClockTime,
-    /// How long it lasts, if its buffer says so.
-    pub duration: Option<gst::ClockTime>,
-}
-
-impl Stream {
+impl InputStream {
     /// Starts a stream with the caps of a CAPS event.
     ///
     /// # Errors
@@ -51,7 +46,7 @@ impl Stream {
         Ok(Self {
             codec,
             frame_duration: frame_duration(structure),
-            intake: codec.intake(structure)?,
+            input: codec.input(structure)?,
             container: kind::Container::default(),
             wrapped: None,
         })
@@ -75,9 +70,9 @@ impl Stream {
         Ok(self)
     }
 
-    /// Keeps the entry with its container in line with the intake's.
+    /// Keeps the entry with its container in line with the input's.
     fn wrap(&mut self) -> Result<(), CapsError> {
-        let plain = self.intake.rendition();
+        let plain = self.input.rendition();
         if self.container == kind::Container::Legacy
             || plain == self.wrapped.as_ref().map(|(plain, _)| plain)
         {
@@ -103,12 +98,12 @@ impl Stream {
         self.codec.name
     }
 
-    /// The complete catalog entry, or `None` while it waits for the first key frame.
+    /// The complete catalog entry, or `None` while it waits for the first keyframe.
     ///
-    /// It may change with a key frame that brings new parameter sets.
+    /// It may change with a keyframe that brings new parameter sets.
     pub fn rendition(&self) -> Option<&Rendition> {
         match self.container {
-            kind::Container::Legacy => self.intake.rendition(),
+            kind::Container::Legacy => self.input.rendition(),
             _ => self.wrapped.as_ref().map(|(_, wrapped)| wrapped),
         }
     }
@@ -117,15 +112,15 @@ impl Stream {
     /// sets.
     ///
     /// H.264 avc3 and H.265 hev1 are rewritten as Annex B; all else goes out as it is, except for a
-    /// key frame of a byte-stream without parameter sets: it gets the last ones, so that whoever
+    /// keyframe of a byte-stream without parameter sets: it gets the last ones, so that whoever
     /// joins there can decode.
     ///
     /// # Errors
     ///
-    /// When nobody could decode the key frame, or the frame is malformed. The stream can go on with
-    /// the next key frame.
-    pub fn prepare(&mut self, payload: Bytes, key_frame: bool) -> Result<Bytes, FrameError> {
-        let payload = self.intake.prepare(payload, key_frame)?;
+    /// When nobody could decode the keyframe, or the frame is malformed. The stream can go on with
+    /// the next keyframe.
+    pub fn prepare(&mut self, payload: Bytes, keyframe: bool) -> Result<Bytes, FrameError> {
+        let payload = self.input.prepare(payload, keyframe)?;
         self.wrap().map_err(|_| FrameError::NotContained)?;
         Ok(payload)
     }
@@ -137,14 +132,14 @@ impl Stream {
     ///
     /// # Errors
     ///
-    /// As [`Stream::prepare`]; and when text is not UTF-8.
+    /// As [`Self::prepare`]; and when text is not UTF-8.
     pub fn prepare_at(
         &mut self,
         payload: Bytes,
-        key_frame: bool,
+        keyframe: bool,
         span: Span,
     ) -> Result<Bytes, FrameError> {
-        let payload = self.intake.prepare_at(payload, key_frame, span)?;
+        let payload = self.input.prepare_at(payload, keyframe, span)?;
         self.wrap().map_err(|_| FrameError::NotContained)?;
         Ok(payload)
     }
@@ -153,18 +148,18 @@ impl Stream {
     pub fn remember(&mut self, header: &gst::BufferRef) {
         if let Ok(header) = header.map_readable() {
             // A header alone is no frame: what else is wrong with it shows at the next one.
-            let _ = self.intake.prepare(Bytes::copy_from_slice(&header), false);
+            let _ = self.input.prepare(Bytes::copy_from_slice(&header), false);
         }
     }
 
     /// Says how text is published; other kinds do not care.
-    pub fn set_text(&mut self, settings: &text::Settings) {
-        self.intake.set_text(settings);
+    pub fn set_text(&mut self, settings: &TextSettings) {
+        self.input.set_text(settings);
     }
 
     /// Whether an empty frame is published where a frame ends, and where nothing is left of one.
     pub fn clears(&self) -> bool {
-        self.intake.clears()
+        self.input.clears()
     }
 
     /// Duration of a frame by the frame rate of the caps; `None` when they have none or it varies.
@@ -175,13 +170,13 @@ impl Stream {
     /// How many frames can come before one that is presented earlier: 0 when the stream never
     /// reorders, `None` when nothing says so (yet).
     pub fn reorder_depth(&self) -> Option<u32> {
-        self.intake.reorder_depth()
+        self.input.reorder_depth()
     }
 
     /// Whether a decoder can begin with this frame; `marked` is what the buffer's flag says, which
     /// encoders and parsers do not always set right.
-    pub fn is_key(&self, payload: &[u8], marked: bool) -> bool {
-        self.intake.is_key(payload, marked)
+    pub fn is_keyframe(&self, payload: &[u8], marked: bool) -> bool {
+        self.input.is_keyframe(payload, marked)
     }
 }
 
@@ -204,16 +199,12 @@ pub fn from_rendition(rendition: &Rendition) -> Result<gst::Caps, CapsError> {
 /// Reorder depth in frames of a catalog entry, from its description or codec string: 0 when it
 /// never reorders, `None` when nothing says so.
 pub fn reorder_depth(rendition: &Rendition) -> Option<u32> {
-    Codec::of_rendition(rendition)
-        .ok()?
-        .reorder_depth(rendition, None)
+    Codec::reorder_depth(rendition, None)
 }
 
-/// The same with a key frame of the track, whose parameter sets count when the entry has none.
-pub fn reorder_depth_in_band(rendition: &Rendition, key_frame: &[u8]) -> Option<u32> {
-    Codec::of_rendition(rendition)
-        .ok()?
-        .reorder_depth(rendition, Some(key_frame))
+/// The same with a keyframe of the track, whose parameter sets count when the entry has none.
+pub fn reorder_depth_in_band(rendition: &Rendition, keyframe: &[u8]) -> Option<u32> {
+    Codec::reorder_depth(rendition, Some(keyframe))
 }
 
 fn frame_duration(structure: &gst::StructureRef) -> Option<gst::ClockTime> {

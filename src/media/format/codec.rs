@@ -15,8 +15,6 @@ mod mpeg;
 mod nal;
 mod opus;
 mod pcm;
-#[cfg(test)]
-mod table;
 pub mod text;
 mod video;
 mod vp8;
@@ -24,16 +22,17 @@ mod vp9;
 
 use std::fmt;
 
-use bytes::Bytes;
 use hang::catalog::AudioCodec;
 
-use self::{h264::H264, h265::H265};
-use super::{
-    caps::Span,
-    rendition::{CapsError, FrameError, Rendition},
+use self::{
+    audio::{Packet, PacketReader},
+    h264::H264,
+    h265::H265,
 };
-
-pub(super) use self::audio::Packet;
+use super::{
+    input::InputFormat,
+    rendition::{CapsError, Rendition},
+};
 
 pub use self::data::is_mime;
 pub use super::rendition::Kind;
@@ -42,22 +41,24 @@ pub use super::rendition::Kind;
 pub struct Codec {
     /// Name for people.
     pub name: &'static str,
-    /// What the codec carries.
+    /// What the codec is for.
     pub kind: Kind,
-    /// What moqsink's pad takes.
-    sink_caps: &'static str,
+    /// What moqsink's pads take.
+    pub sink_caps: &'static str,
     /// What moqsrc's pads give.
-    src_caps: &'static str,
+    pub src_caps: &'static str,
     /// Whether caps are of this codec, in whatever form.
-    takes: fn(&gst::StructureRef) -> bool,
+    matches_caps: fn(&gst::StructureRef) -> bool,
     /// Whether a catalog entry is of this codec.
-    carries: fn(&Rendition) -> bool,
-    /// Starts the intake of a stream with these caps.
-    intake: fn(&gst::StructureRef) -> Result<Box<dyn Intake>, CapsError>,
+    matches_rendition: fn(&Rendition) -> bool,
+    /// Starts a stream with these caps.
+    input: fn(&gst::StructureRef) -> Result<Box<dyn InputFormat>, CapsError>,
     /// Complete caps of a catalog entry.
     caps: fn(&Rendition) -> Result<gst::Caps, CapsError>,
-    /// Reorder depth in frames of a catalog entry, or of a key frame of it.
+    /// Reorder depth in frames of a catalog entry, or of a keyframe of it.
     reorder_depth: fn(&Rendition, Option<&[u8]>) -> Option<u32>,
+    /// Reads a packet of audio.
+    packet: Option<PacketReader>,
 }
 
 /// All codecs. Their order is the order in the pad templates.
@@ -67,22 +68,24 @@ pub static CODECS: &[Codec] = &[
         kind: Kind::Video,
         sink_caps: "video/x-h264, stream-format=(string){ avc, avc3, byte-stream }, alignment=(string)au",
         src_caps: "video/x-h264, stream-format=(string){ avc, byte-stream }, alignment=(string)au, parsed=(boolean)true",
-        takes: nal::takes::<H264>,
-        carries: nal::carries::<H264>,
-        intake: nal::intake::<H264>,
+        matches_caps: nal::matches_caps::<H264>,
+        matches_rendition: nal::matches_rendition::<H264>,
+        input: nal::input::<H264>,
         caps: nal::caps::<H264>,
         reorder_depth: nal::reorder_depth::<H264>,
+        packet: None,
     },
     Codec {
         name: "H.265",
         kind: Kind::Video,
         sink_caps: "video/x-h265, stream-format=(string){ hvc1, hev1, byte-stream }, alignment=(string)au",
         src_caps: "video/x-h265, stream-format=(string){ hvc1, byte-stream }, alignment=(string)au, parsed=(boolean)true",
-        takes: nal::takes::<H265>,
-        carries: nal::carries::<H265>,
-        intake: nal::intake::<H265>,
+        matches_caps: nal::matches_caps::<H265>,
+        matches_rendition: nal::matches_rendition::<H265>,
+        input: nal::input::<H265>,
         caps: nal::caps::<H265>,
         reorder_depth: nal::reorder_depth::<H265>,
+        packet: None,
     },
     Codec {
         name: "AV1",
@@ -90,154 +93,168 @@ pub static CODECS: &[Codec] = &[
         // av1enc of GStreamer 1.22 states no stream-format.
         sink_caps: "video/x-av1, alignment=(string)tu",
         src_caps: "video/x-av1, stream-format=(string)obu-stream, alignment=(string)tu, parsed=(boolean)true",
-        takes: av1::takes,
-        carries: av1::carries,
-        intake: av1::intake,
+        matches_caps: av1::matches_caps,
+        matches_rendition: av1::matches_rendition,
+        input: av1::input,
         caps: av1::caps,
         reorder_depth: never_reordered,
+        packet: None,
     },
     Codec {
         name: "VP8",
         kind: Kind::Video,
         sink_caps: "video/x-vp8",
         src_caps: "video/x-vp8",
-        takes: vp8::takes,
-        carries: vp8::carries,
-        intake: vp8::intake,
+        matches_caps: vp8::matches_caps,
+        matches_rendition: vp8::matches_rendition,
+        input: vp8::input,
         caps: vp8::caps,
         reorder_depth: never_reordered,
+        packet: None,
     },
     Codec {
         name: "VP9",
         kind: Kind::Video,
         sink_caps: "video/x-vp9",
         src_caps: "video/x-vp9, profile=(string){ 0, 1, 2, 3 }",
-        takes: vp9::takes,
-        carries: vp9::carries,
-        intake: vp9::intake,
+        matches_caps: vp9::matches_caps,
+        matches_rendition: vp9::matches_rendition,
+        input: vp9::input,
         caps: vp9::caps,
         reorder_depth: never_reordered,
+        packet: None,
     },
     Codec {
         name: "AAC",
         kind: Kind::Audio,
         sink_caps: "audio/mpeg, mpegversion=(int)4, stream-format=(string)raw",
         src_caps: "audio/mpeg, mpegversion=(int)4, stream-format=(string)raw, framed=(boolean)true",
-        takes: aac::takes,
-        carries: aac::carries,
-        intake: aac::intake,
+        matches_caps: aac::matches_caps,
+        matches_rendition: aac::matches_rendition,
+        input: aac::input,
         caps: aac::caps,
         reorder_depth: never_reordered,
+        packet: Some(aac::packet),
     },
     Codec {
         name: "Opus",
         kind: Kind::Audio,
         sink_caps: "audio/x-opus, channel-mapping-family=(int)[ 0, 1 ]",
         src_caps: "audio/x-opus, channel-mapping-family=(int)[ 0, 1 ]",
-        takes: |caps| caps.name() == "audio/x-opus",
-        carries: |entry| audio::is(entry, &AudioCodec::Opus),
-        intake: opus::intake,
+        matches_caps: |caps| caps.name() == "audio/x-opus",
+        matches_rendition: |entry| audio::is(entry, &AudioCodec::Opus),
+        input: opus::input,
         caps: opus::caps,
         reorder_depth: never_reordered,
+        packet: Some(opus::packet),
     },
     Codec {
         name: "MP3",
         kind: Kind::Audio,
         sink_caps: "audio/mpeg, mpegversion=(int)1, layer=(int)3",
         src_caps: "audio/mpeg, mpegversion=(int)1, layer=(int)3, parsed=(boolean)true",
-        takes: |caps| mpeg::takes(caps, 3),
-        carries: |entry| audio::is(entry, &AudioCodec::Mp3),
-        intake: |caps| mpeg::intake(caps, AudioCodec::Mp3),
+        matches_caps: |caps| mpeg::matches_caps(caps, 3),
+        matches_rendition: |entry| audio::is(entry, &AudioCodec::Mp3),
+        input: |caps| mpeg::input::<3>(caps, AudioCodec::Mp3),
         caps: |entry| mpeg::caps(entry, 3),
         reorder_depth: never_reordered,
+        packet: Some(mpeg::packet::<3>),
     },
     Codec {
         name: "MP2",
         kind: Kind::Audio,
         sink_caps: "audio/mpeg, mpegversion=(int)1, layer=(int)2",
         src_caps: "audio/mpeg, mpegversion=(int)1, layer=(int)2, parsed=(boolean)true",
-        takes: |caps| mpeg::takes(caps, 2),
-        carries: |entry| audio::is(entry, &AudioCodec::Mp2),
-        intake: |caps| mpeg::intake(caps, AudioCodec::Mp2),
+        matches_caps: |caps| mpeg::matches_caps(caps, 2),
+        matches_rendition: |entry| audio::is(entry, &AudioCodec::Mp2),
+        input: |caps| mpeg::input::<2>(caps, AudioCodec::Mp2),
         caps: |entry| mpeg::caps(entry, 2),
         reorder_depth: never_reordered,
+        packet: Some(mpeg::packet::<2>),
     },
     Codec {
         name: "FLAC",
         kind: Kind::Audio,
         sink_caps: "audio/x-flac",
         src_caps: "audio/x-flac, framed=(boolean)true",
-        takes: |caps| caps.name() == "audio/x-flac",
-        carries: |entry| audio::is(entry, &AudioCodec::Flac),
-        intake: flac::intake,
+        matches_caps: |caps| caps.name() == "audio/x-flac",
+        matches_rendition: |entry| audio::is(entry, &AudioCodec::Flac),
+        input: flac::input,
         caps: flac::caps,
         reorder_depth: never_reordered,
+        packet: Some(flac::packet),
     },
     Codec {
         name: "AC-3",
         kind: Kind::Audio,
         sink_caps: "audio/x-ac3",
         src_caps: "audio/x-ac3, framed=(boolean)true, alignment=(string)frame",
-        takes: |caps| caps.name() == "audio/x-ac3",
-        carries: |entry| audio::is(entry, &AudioCodec::Ac3),
-        intake: |caps| ac3::intake(caps, AudioCodec::Ac3),
+        matches_caps: |caps| caps.name() == "audio/x-ac3",
+        matches_rendition: |entry| audio::is(entry, &AudioCodec::Ac3),
+        input: |caps| ac3::input(caps, AudioCodec::Ac3, ac3::ac3_packet),
         caps: |entry| ac3::caps(entry, "audio/x-ac3"),
         reorder_depth: never_reordered,
+        packet: Some(ac3::ac3_packet),
     },
     Codec {
         name: "E-AC-3",
         kind: Kind::Audio,
         sink_caps: "audio/x-eac3",
         src_caps: "audio/x-eac3, framed=(boolean)true, alignment=(string)frame",
-        takes: |caps| caps.name() == "audio/x-eac3",
-        carries: |entry| audio::is(entry, &AudioCodec::Ec3),
-        intake: |caps| ac3::intake(caps, AudioCodec::Ec3),
+        matches_caps: |caps| caps.name() == "audio/x-eac3",
+        matches_rendition: |entry| audio::is(entry, &AudioCodec::Ec3),
+        input: |caps| ac3::input(caps, AudioCodec::Ec3, ac3::eac3_packet),
         caps: |entry| ac3::caps(entry, "audio/x-eac3"),
         reorder_depth: never_reordered,
+        packet: Some(ac3::eac3_packet),
     },
     Codec {
         name: "PCM",
         kind: Kind::Audio,
         sink_caps: "audio/x-raw, format=(string)F32LE, layout=(string)interleaved",
         src_caps: "audio/x-raw, format=(string)F32LE, layout=(string)interleaved",
-        takes: |caps| caps.name() == "audio/x-raw",
-        carries: |entry| audio::is(entry, &AudioCodec::Pcm),
-        intake: pcm::intake,
+        matches_caps: |caps| caps.name() == "audio/x-raw",
+        matches_rendition: |entry| audio::is(entry, &AudioCodec::Pcm),
+        input: pcm::input,
         caps: pcm::caps,
         reorder_depth: never_reordered,
+        packet: Some(pcm::packet),
     },
     Codec {
         name: "WebVTT and plain text",
         kind: Kind::Text,
         sink_caps: "text/x-raw, format=(string){ utf8, pango-markup }; application/x-subtitle-vtt",
         src_caps: "text/x-raw, format=(string){ utf8, pango-markup }",
-        takes: text::takes,
-        carries: text::carries,
-        intake: text::intake,
+        matches_caps: text::matches_caps,
+        matches_rendition: text::matches_rendition,
+        input: text::input,
         caps: text::caps,
         reorder_depth: never_reordered,
+        packet: None,
     },
     Codec {
         name: "TTML",
         kind: Kind::Text,
         sink_caps: "application/ttml+xml",
         src_caps: "application/ttml+xml",
-        takes: text::takes_ttml,
-        carries: text::carries_ttml,
-        intake: text::intake,
+        matches_caps: text::matches_caps_ttml,
+        matches_rendition: text::matches_rendition_ttml,
+        input: text::input,
         caps: text::caps,
         reorder_depth: never_reordered,
+        packet: None,
     },
     Codec {
         name: "data",
         kind: Kind::Data,
         sink_caps: data::CAPS,
         src_caps: data::CAPS,
-        takes: data::takes,
-        carries: data::carries,
-        intake: data::intake,
+        matches_caps: data::matches_caps,
+        matches_rendition: data::matches_rendition,
+        input: data::input,
         caps: data::caps,
         reorder_depth: never_reordered,
+        packet: None,
     },
 ];
 
@@ -246,11 +263,11 @@ impl Codec {
     ///
     /// # Errors
     ///
-    /// `Unsupported` when no row takes them.
+    /// `Unsupported` when no row has them.
     pub(super) fn of_caps(structure: &gst::StructureRef) -> Result<&'static Self, CapsError> {
         CODECS
             .iter()
-            .find(|codec| (codec.takes)(structure))
+            .find(|codec| (codec.matches_caps)(structure))
             .ok_or_else(|| {
                 let hint = match structure.name().as_str() {
                     "video/x-raw" => "; insert a video encoder such as x264enc",
@@ -270,37 +287,45 @@ impl Codec {
     ///
     /// # Errors
     ///
-    /// `Unsupported` when no row carries it.
+    /// `Unsupported` when no row has it.
     pub(super) fn of_rendition(rendition: &Rendition) -> Result<&'static Self, CapsError> {
-        CODECS
-            .iter()
-            .find(|codec| (codec.carries)(rendition))
-            .ok_or_else(|| {
-                CapsError::unsupported(format!(
-                    "The codec {:?} is not supported (codecs: {}).",
-                    rendition.codec(),
-                    names()
-                ))
-            })
+        Self::find(rendition).ok_or_else(|| {
+            CapsError::unsupported(format!(
+                "The codec {:?} is not supported (codecs: {}).",
+                rendition.codec(),
+                names()
+            ))
+        })
     }
 
-    pub(super) fn intake(
+    fn find(rendition: &Rendition) -> Option<&'static Self> {
+        let mut codecs = CODECS.iter();
+        codecs.find(|codec| (codec.matches_rendition)(rendition))
+    }
+
+    pub(super) fn input(
         &self,
         structure: &gst::StructureRef,
-    ) -> Result<Box<dyn Intake>, CapsError> {
-        (self.intake)(structure)
+    ) -> Result<Box<dyn InputFormat>, CapsError> {
+        (self.input)(structure)
     }
 
     pub(super) fn caps(&self, rendition: &Rendition) -> Result<gst::Caps, CapsError> {
         (self.caps)(rendition)
     }
 
-    pub(super) fn reorder_depth(
-        &self,
-        rendition: &Rendition,
-        key_frame: Option<&[u8]>,
-    ) -> Option<u32> {
-        (self.reorder_depth)(rendition, key_frame)
+    /// Reorder depth in frames of a catalog entry, or of a keyframe of it where the entry has no
+    /// parameter sets: 0 when it never reorders, `None` when nothing says so.
+    pub(super) fn reorder_depth(rendition: &Rendition, keyframe: Option<&[u8]>) -> Option<u32> {
+        (Self::find(rendition)?.reorder_depth)(rendition, keyframe)
+    }
+
+    /// What a packet of audio says of itself; `None` for another kind, and for what is no packet.
+    pub(super) fn packet(rendition: &Rendition, payload: &[u8]) -> Option<Packet> {
+        let Rendition::Audio(config) = rendition else {
+            return None;
+        };
+        (Self::find(rendition)?.packet?)(config, payload).ok()
     }
 }
 
@@ -334,60 +359,6 @@ pub fn kind_of(caps: &gst::Caps) -> Option<Kind> {
 /// Whether any codec is of this kind.
 pub fn is_known(kind: Kind) -> bool {
     CODECS.iter().any(|codec| codec.kind == kind)
-}
-
-/// How a codec turns what a sink pad takes into what goes on the wire.
-pub(super) trait Intake: fmt::Debug + Send {
-    /// See [`Stream::rendition`](crate::media::format::caps::Stream::rendition).
-    fn rendition(&self) -> Option<&Rendition>;
-
-    /// See [`Stream::prepare`](crate::media::format::caps::Stream::prepare).
-    fn prepare(&mut self, payload: Bytes, key_frame: bool) -> Result<Bytes, FrameError>;
-
-    /// See [`Stream::prepare`](crate::media::format::caps::Stream::prepare), for what carries its own time.
-    fn prepare_at(
-        &mut self,
-        payload: Bytes,
-        key_frame: bool,
-        _span: Span,
-    ) -> Result<Bytes, FrameError> {
-        self.prepare(payload, key_frame)
-    }
-
-    /// See [`Stream::reorder_depth`](crate::media::format::caps::Stream::reorder_depth).
-    fn reorder_depth(&self) -> Option<u32>;
-
-    /// See [`Stream::set_text`](crate::media::format::caps::Stream::set_text).
-    fn set_text(&mut self, _settings: &text::Settings) {}
-
-    /// See [`Stream::clears`](crate::media::format::caps::Stream::clears).
-    fn clears(&self) -> bool {
-        false
-    }
-
-    /// See [`Stream::is_key`](crate::media::format::caps::Stream::is_key); codecs whose payload tells
-    /// look there.
-    fn is_key(&self, _payload: &[u8], marked: bool) -> bool {
-        marked
-    }
-}
-
-/// The intake of a codec whose caps say everything and whose packets go out as they are.
-#[derive(Debug)]
-struct Plain(Rendition);
-
-impl Intake for Plain {
-    fn rendition(&self) -> Option<&Rendition> {
-        Some(&self.0)
-    }
-
-    fn prepare(&mut self, payload: Bytes, _key_frame: bool) -> Result<Bytes, FrameError> {
-        Ok(payload)
-    }
-
-    fn reorder_depth(&self) -> Option<u32> {
-        Some(0)
-    }
 }
 
 fn never_reordered(_: &Rendition, _: Option<&[u8]>) -> Option<u32> {

@@ -4,4 +4,5 @@ pub mod annexb;
 pub mod caps;
 pub mod codec;
 pub mod duration;
+pub mod input;
 pub mod rendition;

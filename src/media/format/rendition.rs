@@ -172,7 +172,7 @@ impl Rendition {
     }
 
     /// The other broadcast that has the track, relative to the one of the catalog.
-    pub fn elsewhere(&self) -> Option<&moq_net::path::RelativeOwned> {
+    pub fn external_broadcast(&self) -> Option<&moq_net::path::RelativeOwned> {
         match self {
             Self::Video(config) => config.broadcast.as_ref(),
             Self::Audio(config) => config.broadcast.as_ref(),

@@ -79,7 +79,7 @@ pub struct Stamp {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// It is shown.
-    Show(Stamp),
+    Emit(Stamp),
     /// It is older than the start of the subscription, and is dropped.
     BeforeStart,
 }
@@ -313,7 +313,7 @@ impl Timeline {
     }
 
     /// Whether the newest frame of the track is of an epoch that no other track has: it has no place.
-    pub fn is_stray(&self, id: TrackId) -> bool {
+    pub fn is_outlier(&self, id: TrackId) -> bool {
         let track = self.tracks.get(id.0).and_then(Option::as_ref);
         track.is_some_and(|track| track.strays)
     }
@@ -413,7 +413,7 @@ impl Timeline {
             pts = pts.max(track.last.unwrap_or(0)).max(begin);
             track.last = Some(pts);
         }
-        Verdict::Show(Stamp {
+        Verdict::Emit(Stamp {
             pts: clock_time(pts),
             dts,
             discont,
@@ -440,7 +440,7 @@ impl Timeline {
     }
 
     /// How often the edge stepped forward to a longer route.
-    pub fn steps(&self) -> u64 {
+    pub fn resyncs(&self) -> u64 {
         self.steps
     }
 

@@ -40,7 +40,7 @@ const MAX_PAST: usize = 8;
 /// generation, whose offset continues what was published. A pause needs no offset, because it moves
 /// the base time.
 #[derive(Debug, Default)]
-pub struct Outgoing {
+pub struct PublishTimeline {
     /// The clock's time at MoQ time 0.
     epoch: Option<i64>,
     offset: i64,
@@ -91,7 +91,7 @@ pub enum Before {
     Restart(Anchor),
 }
 
-impl Outgoing {
+impl PublishTimeline {
     /// The pipeline plays, by a clock that shows `now`; only the first call of a run counts.
     pub fn start(&mut self, base_time: i64, now: i64) {
         self.epoch
@@ -190,7 +190,7 @@ impl Outgoing {
     }
 
     /// By how much the times of another pad stepped lately, which this one may do, too.
-    pub fn step_of_others(&self, anchor: Anchor) -> Option<i64> {
+    pub fn resync_of_others(&self, anchor: Anchor) -> Option<i64> {
         (anchor.generation != self.generation)
             .then(|| self.offset.saturating_sub(self.offset(anchor)))
     }

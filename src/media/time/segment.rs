@@ -52,7 +52,7 @@ pub struct Times {
 
 /// Why a buffer cannot be published. Each text ends the sentence "A buffer was dropped: ...".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Untimed {
+pub enum TimeError {
     /// No SEGMENT event came, or one that is not in time or cannot be counted in.
     #[error("no usable segment in time format came before it")]
     NoSegment,
@@ -96,8 +96,8 @@ impl Timing {
         pts: Option<gst::ClockTime>,
         dts: Option<gst::ClockTime>,
         format: Format,
-    ) -> Result<Times, Untimed> {
-        let segment = self.segment.clone().ok_or(Untimed::NoSegment)?;
+    ) -> Result<Times, TimeError> {
+        let segment = self.segment.clone().ok_or(TimeError::NoSegment)?;
         let step = std::mem::replace(&mut self.step, format.step);
         let own = pts.or(dts.filter(|_| format.in_order));
         let guess = || match (self.previous, step.or(format.step)) {
@@ -106,22 +106,22 @@ impl Timing {
             // The first one of them: whatever reorders later, it starts here.
             (None, step) => dts.filter(|_| step.is_some()),
         };
-        let time = own.or_else(guess).ok_or(Untimed::NoTime)?;
+        let time = own.or_else(guess).ok_or(TimeError::NoTime)?;
         self.previous = Some(match (own, dts) {
             (Some(_), Some(dts)) => dts,
             _ => time,
         });
-        let shown = running(&segment, time).ok_or(Untimed::NoSegment)?;
+        let shown = running(&segment, time).ok_or(TimeError::NoSegment)?;
         let decoded = dts.and_then(|dts| running(&segment, dts));
         let start = segment.base().map_or(0, nanos);
         let lead = shown < start;
         if is_beyond(&segment, time)
             && !dts.is_some_and(|dts| format.refers && !is_beyond(&segment, dts))
         {
-            return Err(Untimed::Clipped);
+            return Err(TimeError::Clipped);
         }
         if lead && !format.refers {
-            return Err(Untimed::Clipped);
+            return Err(TimeError::Clipped);
         }
         let presentation = self.squeezed(shown, start);
         let decoded = decoded.map(|decoded| self.squeezed(decoded, start).min(presentation));
@@ -235,7 +235,11 @@ mod tests {
             (20, video, true),
         ] {
             let times = timing.times(Some(SECOND * time), None, format);
-            assert_eq!(times == Err(Untimed::Clipped), clipped, "{time} {times:?}");
+            assert_eq!(
+                times == Err(TimeError::Clipped),
+                clipped,
+                "{time} {times:?}"
+            );
         }
         // Shown after the end, but decoded before others that are shown within.
         let times = timing.times(Some(SECOND * 20), Some(SECOND * 19), video);
@@ -295,7 +299,7 @@ mod tests {
             segment.set_offset(stop.map(|stop| stop * 2));
             timing.set_segment(segment.as_ref());
             let times = timing.times(Some(SECOND), None, Format::default());
-            assert_eq!(times, Err(Untimed::NoSegment));
+            assert_eq!(times, Err(TimeError::NoSegment));
         }
         segment.set_stop(SECOND * 3);
         timing.set_segment(segment.as_ref());
@@ -321,7 +325,7 @@ mod tests {
         let times = timing(0).times(None, Some(SECOND), in_order);
         assert_eq!(times.expect("a time").presentation, S);
         let times = timing(0).times(None, Some(SECOND), Format::default());
-        assert_eq!(times, Err(Untimed::NoTime));
+        assert_eq!(times, Err(TimeError::NoTime));
     }
 
     #[test]
@@ -350,6 +354,6 @@ mod tests {
     #[test]
     fn without_a_segment_there_is_no_time() {
         let times = Timing::default().times(Some(SECOND), None, Format::default());
-        assert_eq!(times, Err(Untimed::NoSegment));
+        assert_eq!(times, Err(TimeError::NoSegment));
     }
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::net::config::Settings;
+use crate::net::config::{Patience, Settings};
 
 /// Runs `test` with a connection that has dialled nothing yet.
 fn with_connection(test: impl FnOnce(&mut RelayConnection)) {
@@ -86,8 +86,9 @@ fn pauses_double_up_to_the_longest_and_half_of_each_is_random() {
         let mut longest = min_delay;
         for _ in 0..20 {
             let mut drawn = Vec::new();
+            let backoff = connection.backoff.clone();
             for _ in 0..50 {
-                connection.pause = longest;
+                connection.backoff = backoff.clone();
                 drawn.push(connection.next_pause());
             }
             let within = longest / 2..=longest;
@@ -98,7 +99,7 @@ fn pauses_double_up_to_the_longest_and_half_of_each_is_random() {
             assert!(drawn.iter().any(|pause| *pause < longest.mul_f64(0.7)));
             assert!(drawn.iter().any(|pause| *pause > longest.mul_f64(0.8)));
             longest = (longest * 2).min(max_delay);
-            assert_eq!(connection.pause, longest);
+            assert_eq!(connection.backoff.upcoming(), longest);
         }
     });
 }

@@ -28,13 +28,10 @@ use super::{
     stats::Counters,
 };
 use crate::{
-    element::{budget::Budget, pipeline_clock::PipelineClock, warn_limiter::Told},
+    element::{budget::Budget, pipeline_clock::PipelineClock, warn_limiter::WarnLimiter},
     media::{
         container::kind::Container,
-        format::{
-            codec::{self, is_mime},
-            rendition::Rendition,
-        },
+        format::{codec::is_mime, input::TextSettings, rendition::Rendition},
     },
     net::stats::Statistics,
 };
@@ -92,7 +89,7 @@ pub struct MoqSinkPad {
     position: Mutex<Option<gst::ClockTime>>,
     /// When a key frame was last requested.
     asked: Mutex<Option<Instant>>,
-    told: Mutex<Told>,
+    warnings: Mutex<WarnLimiter>,
 }
 
 #[derive(Default)]
@@ -197,7 +194,7 @@ impl MoqSinkPad {
         self.forget();
         *lock(&self.position) = None;
         *lock(&self.asked) = None;
-        *lock(&self.told) = Told::default();
+        lock(&self.warnings).reset();
         self.gate.open();
         self.gate.set_playing(run.playing());
         run.send(
@@ -293,9 +290,9 @@ impl MoqSinkPad {
         }
     }
 
-    pub(crate) fn text_settings(&self) -> codec::text::Settings {
+    pub(crate) fn text_settings(&self) -> TextSettings {
         let track = lock(&self.track);
-        codec::text::Settings {
+        TextSettings {
             plain: track.text_format == TextFormat::Utf8,
             role: match track.text_role {
                 TextRole::Subtitle => hang::catalog::TextRole::Subtitle,
@@ -410,7 +407,7 @@ impl MoqSinkPad {
 
     /// Tells the user and the application about trouble of this pad, each at most once a second.
     pub(crate) fn warn(&self, text: &str) {
-        if !lock(&self.told).is_due(text, Instant::now()) {
+        if !lock(&self.warnings).is_due(text, Instant::now()) {
             return;
         }
         let pad = self.obj();

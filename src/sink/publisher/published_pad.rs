@@ -6,6 +6,7 @@ use gst::prelude::*;
 use tokio::time::Instant;
 
 use super::track::{Refused, Track};
+use crate::element::warn_limiter::WarnLimiter;
 use crate::media::{
     catalog::description::{Description, Orientation},
     format::{
@@ -57,7 +58,7 @@ pub(crate) struct Member {
     /// When the last QOS message was posted.
     qualified: Option<Instant>,
     /// Reasons for drops that were reported; there are few.
-    told: Vec<String>,
+    warnings: WarnLimiter,
 }
 
 impl Member {
@@ -80,7 +81,7 @@ impl Member {
             transit: None,
             evaluate: None,
             qualified: None,
-            told: Vec::new(),
+            warnings: WarnLimiter::once(),
         }
     }
 
@@ -193,7 +194,7 @@ impl Member {
         let own = self.orientation();
         if own.is_some() && own != orientation {
             let reason = "The catalog has one orientation for all pictures: this pad's is left out, because an earlier pad has another";
-            if self.is_new(reason) {
+            if self.warnings.is_due(reason, Instant::now()) {
                 self.report(run, Report::Warning(reason.into()));
             }
         }
@@ -335,18 +336,9 @@ impl Member {
     }
 
     fn tell(&mut self, run: &Run, reason: String) {
-        if self.is_new(&reason) {
+        if self.warnings.is_due(&reason, Instant::now()) {
             self.report(run, Report::Dropped(reason));
         }
-    }
-
-    /// Whether the user was not told `text` before.
-    fn is_new(&mut self, text: &str) -> bool {
-        let new = !self.told.iter().any(|told| told == text);
-        if new {
-            self.told.push(text.to_owned());
-        }
-        new
     }
 }
 

@@ -187,7 +187,7 @@ impl List<'_> {
 
 /// The other broadcast that has the track; a reference of a broadcast to itself is none.
 fn elsewhere(own: &Path<'_>, rendition: &Rendition) -> Result<Option<PathOwned>, String> {
-    let Some(reference) = rendition.elsewhere() else {
+    let Some(reference) = rendition.external_broadcast() else {
         return Ok(None);
     };
     let path = own

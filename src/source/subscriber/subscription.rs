@@ -17,7 +17,7 @@ use crate::source::{
     track::Position,
 };
 use crate::{
-    element::{app_queue::AppQueue, budget::Budget, status},
+    element::{app_queue::AppQueue, budget::Budget},
     media::format::{codec::Kind, duration},
 };
 
@@ -256,7 +256,7 @@ impl Subscription {
         if !same_track || other_caps {
             let (pad, track) = (self.name.clone(), entry.name.clone());
             let caps = entry.caps.clone();
-            status::post(app_queue, "moq-rendition-changed", move |s| {
+            app_queue.post("moq-rendition-changed", move |s| {
                 s.field("pad", pad)
                     .field("track", track)
                     .field("caps", caps)

@@ -4,10 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use crate::{
-    element::{app_queue::AppQueue, status},
-    net::connection::Event,
-};
+use crate::{element::app_queue::AppQueue, net::connection::Event};
 
 /// How long a relay has to announce a broadcast that is published; a publisher that restarts is
 /// mostly back before.
@@ -56,9 +53,7 @@ impl Absence {
     pub(crate) fn tell(&mut self, app_queue: &Arc<AppQueue>, broadcast: &str) {
         self.told = true;
         let broadcast = broadcast.to_owned();
-        status::post(app_queue, "moq-broadcast-missing", |s| {
-            s.field("broadcast", broadcast)
-        });
+        app_queue.post("moq-broadcast-missing", |s| s.field("broadcast", broadcast));
     }
 }
 

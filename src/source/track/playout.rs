@@ -175,10 +175,10 @@ impl Output {
             if let Some(edge) = timeline.edge(timestamp) {
                 let delay = now.saturating_sub(edge);
                 self.counters.delay.set(delay.nseconds() as f64 / 1e6);
-                self.counters.steps.set(timeline.steps() as f64);
+                self.counters.steps.set(timeline.resyncs() as f64);
                 self.counters.drift.set(timeline.drift());
             }
-            timeline.is_stray(self.track)
+            timeline.is_outlier(self.track)
         });
         self.held.push_back(Held {
             timestamp,
@@ -281,7 +281,7 @@ impl Output {
         let mut timeline = self.playback.timeline();
         let verdict = timeline.stamp(self.track, held.timestamp);
         drop(timeline);
-        let Verdict::Show(stamp) = verdict else {
+        let Verdict::Emit(stamp) = verdict else {
             self.counters.before_start.add(1);
             self.dropped(DropCause::Before);
             self.interrupt();

@@ -45,15 +45,15 @@ fn caps(text: &str) -> gst::Caps {
     text.parse().unwrap()
 }
 
-fn stream(text: &str) -> Stream {
-    Stream::from_caps(&caps(text)).unwrap()
+fn stream(text: &str) -> InputStream {
+    InputStream::from_caps(&caps(text)).unwrap()
 }
 
 fn refusal(text: &str) -> CapsError {
-    Stream::from_caps(&caps(text)).unwrap_err()
+    InputStream::from_caps(&caps(text)).unwrap_err()
 }
 
-fn round_trip(stream: &Stream) -> gst::Caps {
+fn round_trip(stream: &InputStream) -> gst::Caps {
     from_rendition(stream.rendition().unwrap()).unwrap()
 }
 
@@ -101,7 +101,7 @@ fn avc_comes_back_as_it_was() {
 
 #[test]
 fn in_band_streams_become_byte_stream_with_what_the_sps_says() {
-    let key_frames = [
+    let keyframes = [
         (AVC3, prefixed(&[SPS, PPS, "6588"]), gst::Fraction::from(25)),
         (
             BYTE_STREAM,
@@ -109,10 +109,10 @@ fn in_band_streams_become_byte_stream_with_what_the_sps_says() {
             gst::Fraction::new(30000, 1001),
         ),
     ];
-    for (text, key_frame, framerate) in key_frames {
+    for (text, keyframe, framerate) in keyframes {
         let mut stream = stream(text);
         assert_eq!(stream.rendition(), None, "{text}");
-        stream.prepare(key_frame, true).unwrap();
+        stream.prepare(keyframe, true).unwrap();
         assert_eq!(stream.rendition().unwrap().codec(), "avc3.4d401f");
         let caps = round_trip(&stream);
         let structure = caps.structure(0).unwrap();
@@ -196,7 +196,7 @@ fn opus_keeps_its_head_and_plays_at_48_khz() {
     assert_eq!(heads.len(), 2);
     // What came from the caps is the same entry again.
     assert_eq!(
-        Stream::from_caps(&back).unwrap().rendition(),
+        InputStream::from_caps(&back).unwrap().rendition(),
         stereo.rendition()
     );
 }
@@ -293,16 +293,16 @@ fn reorder_depth_is_read_from_the_description() {
 }
 
 #[test]
-fn reorder_depth_is_read_from_the_key_frame() {
+fn reorder_depth_is_read_from_the_keyframe() {
     for (sps, depth) in REORDERING {
         let mut stream = stream(BYTE_STREAM);
         assert_eq!(stream.reorder_depth(), None);
-        let key_frame = annexb(&[sps, PPS, "6588"]);
-        stream.prepare(key_frame.clone(), true).unwrap();
+        let keyframe = annexb(&[sps, PPS, "6588"]);
+        stream.prepare(keyframe.clone(), true).unwrap();
         assert_eq!(stream.reorder_depth(), Some(depth));
         let rendition = stream.rendition().unwrap();
         assert_eq!(reorder_depth(rendition), None);
-        assert_eq!(reorder_depth_in_band(rendition, &key_frame), Some(depth));
+        assert_eq!(reorder_depth_in_band(rendition, &keyframe), Some(depth));
     }
 }
 

@@ -8,11 +8,13 @@ use moq_mux::codec::aac;
 
 use self::config::Config;
 use super::{
-    Intake, Plain,
     audio::{self, Limits, Packet},
     field,
 };
-use crate::media::format::rendition::{CapsError, Rendition};
+use crate::media::format::{
+    input::{Fixed, InputFormat},
+    rendition::{CapsError, FrameError, Rendition},
+};
 
 /// The escape of an AudioSpecificConfig has 24 bits for the rate (ISO/IEC 14496-3 1.6.2.1).
 const LIMITS: Limits = Limits {
@@ -20,15 +22,15 @@ const LIMITS: Limits = Limits {
     channels: 8,
 };
 
-pub(super) fn takes(structure: &gst::StructureRef) -> bool {
+pub(super) fn matches_caps(structure: &gst::StructureRef) -> bool {
     structure.name() == "audio/mpeg" && matches!(structure.get::<i32>("mpegversion"), Ok(2) | Ok(4))
 }
 
-pub(super) fn carries(rendition: &Rendition) -> bool {
+pub(super) fn matches_rendition(rendition: &Rendition) -> bool {
     matches!(rendition, Rendition::Audio(config) if matches!(config.codec, AudioCodec::AAC(_)))
 }
 
-pub(super) fn intake(structure: &gst::StructureRef) -> Result<Box<dyn Intake>, CapsError> {
+pub(super) fn input(structure: &gst::StructureRef) -> Result<Box<dyn InputFormat>, CapsError> {
     if structure.get::<i32>("mpegversion") != Ok(4) {
         return Err(CapsError::unsupported(
             "MPEG-2 AAC is not supported; encode to MPEG-4 AAC.",
@@ -49,7 +51,7 @@ pub(super) fn intake(structure: &gst::StructureRef) -> Result<Box<dyn Intake>, C
     entry.sample_rate = rate.unwrap_or_else(|| config.output_rate());
     entry.channel_count = channels.unwrap_or(entry.channel_count);
     LIMITS.check(entry.sample_rate, entry.channel_count)?;
-    Ok(Box::new(Plain(Rendition::Audio(entry))))
+    Ok(Box::new(Fixed(Rendition::Audio(entry))))
 }
 
 pub(super) fn caps(rendition: &Rendition) -> Result<gst::Caps, CapsError> {
@@ -74,9 +76,11 @@ pub(super) fn caps(rendition: &Rendition) -> Result<gst::Caps, CapsError> {
 }
 
 /// All access units of a track last equally long.
-pub(super) fn packet(entry: &AudioConfig) -> Option<Packet> {
-    let config = Config::parse(&audio_specific_config(entry).ok()?)?;
-    Some(Packet {
+pub(super) fn packet(entry: &AudioConfig, _payload: &[u8]) -> Result<Packet, FrameError> {
+    let data = audio_specific_config(entry).ok();
+    let config = data.and_then(|data| Config::parse(&data));
+    let config = config.ok_or(FrameError::NoFrame("aacparse"))?;
+    Ok(Packet {
         rate: config.core_rate,
         channels: entry.channel_count.max(1),
         samples: config.samples,

@@ -1,13 +1,15 @@
 //! AC-3 and E-AC-3: whole frames, each with its own header.
 
-use hang::catalog::AudioCodec;
+use hang::catalog::{AudioCodec, AudioConfig};
 
 use super::{
-    Intake,
-    audio::{self, Frame, Limits, Packet, Packets},
+    audio::{self, Frame, Limits, Packet, PacketReader, Packets},
     field,
 };
-use crate::media::format::rendition::{CapsError, Rendition};
+use crate::media::format::{
+    input::InputFormat,
+    rendition::{CapsError, FrameError, Rendition},
+};
 
 /// By fscod (ETSI TS 102 366 table 4.1).
 const RATES: [u32; 3] = [48_000, 44_100, 32_000];
@@ -20,11 +22,12 @@ const BIT_RATES: [usize; 19] = [
 /// Full-bandwidth channels by acmod (ETSI TS 102 366 table 4.3).
 const CHANNELS: [u32; 8] = [2, 1, 2, 3, 3, 4, 4, 5];
 
-/// The intake of AC-3 or E-AC-3.
-pub(super) fn intake(
+/// The input of AC-3 or E-AC-3.
+pub(super) fn input(
     structure: &gst::StructureRef,
     codec: AudioCodec,
-) -> Result<Box<dyn Intake>, CapsError> {
+    reader: PacketReader,
+) -> Result<Box<dyn InputFormat>, CapsError> {
     field::framed(structure, "framed", "ac3parse")?;
     let alignment = structure.get::<&str>("alignment").unwrap_or("frame");
     if alignment != "frame" {
@@ -33,7 +36,7 @@ pub(super) fn intake(
         )));
     }
     let limits = limits(&codec);
-    Packets::framed(codec, structure, limits)
+    Packets::framed(codec, structure, limits, reader)
 }
 
 /// Caps of AC-3 or E-AC-3 under this name.
@@ -49,6 +52,14 @@ pub(super) fn caps(rendition: &Rendition, name: &str) -> Result<gst::Caps, CapsE
         .build())
 }
 
+pub(super) fn ac3_packet(_: &AudioConfig, payload: &[u8]) -> Result<Packet, FrameError> {
+    Packet::of_frames(payload, ac3, "ac3parse")
+}
+
+pub(super) fn eac3_packet(_: &AudioConfig, payload: &[u8]) -> Result<Packet, FrameError> {
+    Packet::of_frames(payload, eac3, "ac3parse")
+}
+
 /// Six channels (ETSI TS 102 366 section 4.4.2.3), or as many as dependent substreams add, up to
 /// 13.1 (section E.1.3.1.8).
 fn limits(codec: &AudioCodec) -> Limits {
@@ -62,7 +73,7 @@ fn limits(codec: &AudioCodec) -> Limits {
 }
 
 /// The AC-3 frame that begins with this header (ETSI TS 102 366 sections 4.3.1 and 4.3.2).
-pub(super) fn ac3(data: &[u8]) -> Option<Frame> {
+fn ac3(data: &[u8]) -> Option<Frame> {
     let &[0x0b, 0x77, _, _, codes, stream, modes, ..] = data else {
         return None;
     };
@@ -100,7 +111,7 @@ pub(super) fn ac3(data: &[u8]) -> Option<Frame> {
 /// The E-AC-3 frame that begins with this header (ETSI TS 102 366 section E.1.2.2).
 ///
 /// Only the first independent substream takes time: the others go with it.
-pub(super) fn eac3(data: &[u8]) -> Option<Frame> {
+fn eac3(data: &[u8]) -> Option<Frame> {
     let &[0x0b, 0x77, kind, size, modes, stream, ..] = data else {
         return None;
     };

@@ -9,8 +9,11 @@ use bytes::Bytes;
 use gst::prelude::MulDiv;
 use hang::catalog::{AudioCodec, AudioConfig};
 
-use super::{Intake, aac, ac3, field, flac, mpeg, opus, pcm};
-use crate::media::format::rendition::{CapsError, FrameError, Rendition};
+use super::field;
+use crate::media::format::{
+    input::InputFormat,
+    rendition::{CapsError, FrameError, Rendition},
+};
 
 /// The most that a codec has of both, at least 1 each.
 #[derive(Clone, Copy, Debug)]
@@ -74,9 +77,14 @@ pub(super) fn is(rendition: &Rendition, codec: &AudioCodec) -> bool {
     matches!(rendition, Rendition::Audio(entry) if entry.codec == *codec)
 }
 
+/// Reads a packet of a track with this entry.
+///
+/// It is an error when it is none of the codec.
+pub(super) type PacketReader = fn(&AudioConfig, &[u8]) -> Result<Packet, FrameError>;
+
 /// What one packet says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::media) struct Packet {
+pub(crate) struct Packet {
     /// Sample rate in Hz, above zero.
     pub(super) rate: u32,
     /// Channels, above zero.
@@ -86,41 +94,19 @@ pub(in crate::media) struct Packet {
 }
 
 impl Packet {
-    /// Reads the packet of a track with this entry.
-    ///
-    /// # Errors
-    ///
-    /// When it is none of that codec.
-    pub(in crate::media) fn read(
-        config: &AudioConfig,
-        payload: &[u8],
-    ) -> Result<Option<Self>, FrameError> {
-        match config.codec {
-            AudioCodec::AAC(_) => Ok(aac::packet(config)),
-            AudioCodec::Opus => opus::packet(config, payload).map(Some),
-            AudioCodec::Flac => flac::packet(config, payload).map(Some),
-            AudioCodec::Pcm => pcm::packet(config, payload).map(Some),
-            AudioCodec::Mp3 => {
-                Self::of_frames(payload, |data| mpeg::frame(data, 3), "mpegaudioparse").map(Some)
-            }
-            AudioCodec::Mp2 => {
-                Self::of_frames(payload, |data| mpeg::frame(data, 2), "mpegaudioparse").map(Some)
-            }
-            AudioCodec::Ac3 => Self::of_frames(payload, ac3::ac3, "ac3parse").map(Some),
-            AudioCodec::Ec3 => Self::of_frames(payload, ac3::eac3, "ac3parse").map(Some),
-            _ => Ok(None),
-        }
-    }
-
     /// How long it lasts; `None` when it says nothing about it.
-    pub(in crate::media) fn duration(self) -> Option<gst::ClockTime> {
+    pub(crate) fn duration(self) -> Option<gst::ClockTime> {
         gst::ClockTime::SECOND
             .mul_div_floor(self.samples, u64::from(self.rate))
             .filter(|duration| !duration.is_zero())
     }
 
     /// Adds up the frames of a packet; what follows the last one is ancillary.
-    fn of_frames(
+    ///
+    /// # Errors
+    ///
+    /// When it does not begin with a frame, or ends within one.
+    pub(super) fn of_frames(
         payload: &[u8],
         header: fn(&[u8]) -> Option<Frame>,
         parser: &'static str,
@@ -148,24 +134,26 @@ pub(super) struct Frame {
     pub(super) length: Option<usize>,
 }
 
-/// The intake of a codec whose packets go out as they are, once they were seen to be such.
+/// The input of a codec whose packets go out as they are, once they were seen to be such.
 #[derive(Debug)]
 pub(super) struct Packets {
     rendition: Rendition,
+    reader: PacketReader,
     /// Rate and channels are known.
     complete: bool,
 }
 
 impl Packets {
-    /// The intake of packets of a complete entry.
-    pub(super) fn of(entry: AudioConfig) -> Box<dyn Intake> {
+    /// The input of packets of a complete entry.
+    pub(super) fn of(entry: AudioConfig, reader: PacketReader) -> Box<dyn InputFormat> {
         Box::new(Self {
             complete: true,
+            reader,
             rendition: Rendition::Audio(entry),
         })
     }
 
-    /// The intake of packets that have their own headers: caps without rate or channels are
+    /// The input of packets that have their own headers: caps without rate or channels are
     /// completed by the first one.
     ///
     /// # Errors
@@ -175,35 +163,33 @@ impl Packets {
         codec: AudioCodec,
         structure: &gst::StructureRef,
         limits: Limits,
-    ) -> Result<Box<dyn Intake>, CapsError> {
+        reader: PacketReader,
+    ) -> Result<Box<dyn InputFormat>, CapsError> {
         let (rate, channels) = limits.read(structure)?;
         let complete = rate.is_some() && channels.is_some();
         let entry = AudioConfig::new(codec, rate.unwrap_or(0), channels.unwrap_or(0));
         Ok(Box::new(Self {
             complete,
+            reader,
             rendition: Rendition::Audio(entry),
         }))
     }
 }
 
-impl Intake for Packets {
+impl InputFormat for Packets {
     fn rendition(&self) -> Option<&Rendition> {
         Some(&self.rendition).filter(|_| self.complete)
     }
 
-    fn prepare(&mut self, payload: Bytes, _key_frame: bool) -> Result<Bytes, FrameError> {
+    fn prepare(&mut self, payload: Bytes, _keyframe: bool) -> Result<Bytes, FrameError> {
         let Rendition::Audio(entry) = &mut self.rendition else {
             return Ok(payload);
         };
-        let packet = Packet::read(entry, &payload)?;
-        if let Some(packet) = packet.filter(|_| !self.complete) {
+        let packet = (self.reader)(entry, &payload)?;
+        if !self.complete {
             (entry.sample_rate, entry.channel_count) = (packet.rate, packet.channels);
             self.complete = true;
         }
         Ok(payload)
-    }
-
-    fn reorder_depth(&self) -> Option<u32> {
-        Some(0)
     }
 }

@@ -6,22 +6,25 @@ use bytes::{Bytes, BytesMut};
 use hang::catalog::{VideoCodec, VideoConfig};
 
 use self::obu::{Head, Sequence};
+use super::field;
 use super::video::{self, Picture};
-use super::{Intake, field};
-use crate::media::format::rendition::{CapsError, FrameError, Rendition};
+use crate::media::format::{
+    input::InputFormat,
+    rendition::{CapsError, FrameError, Rendition},
+};
 
 /// Names of the profiles (AV1 specification section 6.4.1, table "seq_profile").
 const PROFILES: [&str; 3] = ["main", "high", "professional"];
 
-pub(super) fn takes(structure: &gst::StructureRef) -> bool {
+pub(super) fn matches_caps(structure: &gst::StructureRef) -> bool {
     structure.name() == "video/x-av1"
 }
 
-pub(super) fn carries(rendition: &Rendition) -> bool {
+pub(super) fn matches_rendition(rendition: &Rendition) -> bool {
     matches!(rendition, Rendition::Video(config) if matches!(config.codec, VideoCodec::AV1(_)))
 }
 
-pub(super) fn intake(structure: &gst::StructureRef) -> Result<Box<dyn Intake>, CapsError> {
+pub(super) fn input(structure: &gst::StructureRef) -> Result<Box<dyn InputFormat>, CapsError> {
     let alignment = structure.get::<&str>("alignment").unwrap_or_default();
     if alignment != "tu" {
         return Err(CapsError::unsupported(format!(
@@ -103,7 +106,7 @@ fn sequence_of(record: Bytes) -> Result<Option<Bytes>, CapsError> {
     Ok(head.sequence.map(Bytes::copy_from_slice))
 }
 
-/// The intake of AV1: each key frame goes out with a sequence header.
+/// The input of AV1: each keyframe goes out with a sequence header.
 #[derive(Debug)]
 struct TemporalUnits {
     picture: Picture,
@@ -130,19 +133,19 @@ impl TemporalUnits {
     }
 }
 
-impl Intake for TemporalUnits {
+impl InputFormat for TemporalUnits {
     fn rendition(&self) -> Option<&Rendition> {
         self.rendition.as_ref()
     }
 
-    fn prepare(&mut self, payload: Bytes, key_frame: bool) -> Result<Bytes, FrameError> {
+    fn prepare(&mut self, payload: Bytes, keyframe: bool) -> Result<Bytes, FrameError> {
         let head = Head::read(&payload)?;
         if let Some(sequence) = head.sequence
             && self.sequence.as_deref() != Some(sequence)
         {
             self.sequence = Some(Bytes::copy_from_slice(sequence));
         }
-        if !key_frame {
+        if !keyframe {
             return Ok(payload);
         }
         self.describe()?;
@@ -158,11 +161,7 @@ impl Intake for TemporalUnits {
         Ok(out.freeze())
     }
 
-    fn reorder_depth(&self) -> Option<u32> {
-        Some(0)
-    }
-
-    fn is_key(&self, payload: &[u8], _marked: bool) -> bool {
-        Head::read(payload).is_ok_and(|head| head.is_key(self.sequence.as_deref()))
+    fn is_keyframe(&self, payload: &[u8], _marked: bool) -> bool {
+        Head::read(payload).is_ok_and(|head| head.is_keyframe(self.sequence.as_deref()))
     }
 }

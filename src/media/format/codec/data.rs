@@ -1,6 +1,6 @@
 //! Data that has a time, such as KLV and captions: the catalog entry holds its caps as text.
 
-use super::{Intake, Plain};
+use crate::media::format::input::{Fixed, InputFormat};
 use crate::media::{
     catalog::data::DataConfig,
     format::rendition::{CapsError, Rendition},
@@ -38,18 +38,18 @@ const MAX_CAPS: usize = 256;
 /// In bytes; RFC 6838 section 4.2 allows 127 on each side of the slash.
 const MAX_MIME: usize = 255;
 
-pub(super) fn takes(structure: &gst::StructureRef) -> bool {
+pub(super) fn matches_caps(structure: &gst::StructureRef) -> bool {
     TYPES.contains(&structure.name().as_str())
 }
 
-pub(super) fn carries(rendition: &Rendition) -> bool {
+pub(super) fn matches_rendition(rendition: &Rendition) -> bool {
     matches!(rendition, Rendition::Data(_))
 }
 
-pub(super) fn intake(structure: &gst::StructureRef) -> Result<Box<dyn Intake>, CapsError> {
+pub(super) fn input(structure: &gst::StructureRef) -> Result<Box<dyn InputFormat>, CapsError> {
     let caps = gst::Caps::from(structure.to_owned()).to_string();
     parse(&caps)?;
-    Ok(Box::new(Plain(Rendition::Data(DataConfig::new(caps)))))
+    Ok(Box::new(Fixed(Rendition::Data(DataConfig::new(caps)))))
 }
 
 pub(super) fn caps(rendition: &Rendition) -> Result<gst::Caps, CapsError> {
@@ -138,9 +138,9 @@ mod tests {
         for text in TAKEN {
             let expected: gst::Caps = text.parse().expect("caps");
             let structure = expected.structure(0).expect("a structure");
-            assert!(takes(structure), "{text}");
-            let intake = intake(structure).expect(text);
-            let back = caps(intake.rendition().expect("an entry")).expect(text);
+            assert!(matches_caps(structure), "{text}");
+            let input = input(structure).expect(text);
+            let back = caps(input.rendition().expect("an entry")).expect(text);
             assert!(back.is_strictly_equal(&expected), "{back:?}");
         }
     }
@@ -175,7 +175,7 @@ mod tests {
             assert!(error.to_string().ends_with('.'), "{error}");
         }
         let other: gst::Caps = "application/octet-stream, type=json".parse().expect("caps");
-        let error = intake(other.structure(0).expect("a structure")).expect_err("a refusal");
+        let error = input(other.structure(0).expect("a structure")).expect_err("a refusal");
         assert!(error.to_string().contains("type=(string)json"), "{error}");
     }
 
@@ -224,8 +224,8 @@ mod tests {
                 Ok(caps) => {
                     prop_assert!(caps.is_fixed() && caps.size() == 1);
                     let structure = caps.structure(0).expect("a structure");
-                    prop_assert!(takes(structure));
-                    let again = intake(structure).expect("what was read can be published");
+                    prop_assert!(matches_caps(structure));
+                    let again = input(structure).expect("what was read can be published");
                     let back = super::caps(again.rendition().expect("an entry")).expect("the same");
                     prop_assert!(back.is_strictly_equal(&caps), "{:?} {:?}", back, caps);
                 }

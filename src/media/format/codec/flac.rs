@@ -5,11 +5,13 @@ use hang::catalog::AudioConfig;
 use moq_mux::codec::flac;
 
 use super::{
-    Intake,
     audio::{self, Limits, Packet, Packets},
     field,
 };
-use crate::media::format::rendition::{CapsError, FrameError, Rendition};
+use crate::media::format::{
+    input::InputFormat,
+    rendition::{CapsError, FrameError, Rendition},
+};
 
 /// What GStreamer's elements take; the format itself has 20 bits for the rate.
 const LIMITS: Limits = Limits {
@@ -26,7 +28,7 @@ const STREAMINFO: usize = 4 + 34;
 /// signature, version 1.0, and the number of header packets that follow.
 const OGG: &[u8] = b"\x7fFLAC\x01\x00\x00\x01";
 
-pub(super) fn intake(structure: &gst::StructureRef) -> Result<Box<dyn Intake>, CapsError> {
+pub(super) fn input(structure: &gst::StructureRef) -> Result<Box<dyn InputFormat>, CapsError> {
     field::framed(structure, "framed", "flacparse")?;
     let headers = field::stream_headers(structure)?;
     if headers.is_empty() {
@@ -36,7 +38,7 @@ pub(super) fn intake(structure: &gst::StructureRef) -> Result<Box<dyn Intake>, C
     }
     let entry = flac::config(&description(&headers.concat())?).map_err(unreadable)?;
     LIMITS.check(entry.sample_rate, entry.channel_count)?;
-    Ok(Packets::of(entry))
+    Ok(Packets::of(entry, packet))
 }
 
 pub(super) fn caps(rendition: &Rendition) -> Result<gst::Caps, CapsError> {

@@ -1,13 +1,15 @@
 //! MPEG audio, layers II and III (MP2 and MP3): whole frames, each with its own header.
 
-use hang::catalog::AudioCodec;
+use hang::catalog::{AudioCodec, AudioConfig};
 
 use super::{
-    Intake,
     audio::{self, Frame, Limits, Packet, Packets},
     field,
 };
-use crate::media::format::rendition::{CapsError, Rendition};
+use crate::media::format::{
+    input::InputFormat,
+    rendition::{CapsError, FrameError, Rendition},
+};
 
 /// ISO/IEC 11172-3 section 2.4.2.3.
 const LIMITS: Limits = Limits {
@@ -26,18 +28,18 @@ const LAYER_3: [u32; 14] = [
 const LOWER_RATES: [u32; 14] = [8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160];
 
 /// Whether caps are of this layer.
-pub(super) fn takes(structure: &gst::StructureRef, layer: i32) -> bool {
+pub(super) fn matches_caps(structure: &gst::StructureRef, layer: i32) -> bool {
     structure.name() == "audio/mpeg"
         && structure.get("mpegversion") == Ok(1)
         && structure.get("layer") == Ok(layer)
 }
 
-pub(super) fn intake(
+pub(super) fn input<const LAYER: u8>(
     structure: &gst::StructureRef,
     codec: AudioCodec,
-) -> Result<Box<dyn Intake>, CapsError> {
+) -> Result<Box<dyn InputFormat>, CapsError> {
     field::framed(structure, "parsed", "mpegaudioparse")?;
-    Packets::framed(codec, structure, LIMITS)
+    Packets::framed(codec, structure, LIMITS, packet::<LAYER>)
 }
 
 pub(super) fn caps(rendition: &Rendition, layer: i32) -> Result<gst::Caps, CapsError> {
@@ -58,8 +60,15 @@ pub(super) fn caps(rendition: &Rendition, layer: i32) -> Result<gst::Caps, CapsE
         .build())
 }
 
+pub(super) fn packet<const LAYER: u8>(
+    _: &AudioConfig,
+    payload: &[u8],
+) -> Result<Packet, FrameError> {
+    Packet::of_frames(payload, |data| frame(data, LAYER), "mpegaudioparse")
+}
+
 /// The frame of this layer that begins with its header (ISO/IEC 11172-3 section 2.4.1.3, ISO/IEC 13818-3 section 2.4.1.3).
-pub(super) fn frame(data: &[u8], layer: u8) -> Option<Frame> {
+fn frame(data: &[u8], layer: u8) -> Option<Frame> {
     let &[0xff, kind, rates, mode, ..] = data else {
         return None;
     };

@@ -7,11 +7,13 @@ use hang::catalog::AudioConfig;
 use moq_mux::codec::opus::{self, Mapping, mapping};
 
 use super::{
-    Intake,
     audio::{self, Limits, Packet, Packets},
     field,
 };
-use crate::media::format::rendition::{CapsError, FrameError, Rendition};
+use crate::media::format::{
+    input::InputFormat,
+    rendition::{CapsError, FrameError, Rendition},
+};
 
 /// The clock of all Opus streams in Hz (RFC 7845 section 4).
 const RATE: u32 = 48_000;
@@ -29,14 +31,17 @@ const HEADERS: [&[u8]; 2] = [b"OpusHead", b"OpusTags"];
 /// play any packet in stereo.
 const DEFAULT_CHANNELS: u32 = 2;
 
-pub(super) fn intake(structure: &gst::StructureRef) -> Result<Box<dyn Intake>, CapsError> {
+pub(super) fn input(structure: &gst::StructureRef) -> Result<Box<dyn InputFormat>, CapsError> {
     let fields = LIMITS.read(structure)?;
     let head = match field::stream_headers(structure)?.into_iter().next() {
         Some(head) => head,
         None => made_of(structure, fields)?,
     };
     parse(&head)?;
-    Ok(Packets::of(opus::config(&head).map_err(unreadable)?))
+    Ok(Packets::of(
+        opus::config(&head).map_err(unreadable)?,
+        packet,
+    ))
 }
 
 pub(super) fn caps(rendition: &Rendition) -> Result<gst::Caps, CapsError> {

@@ -7,11 +7,11 @@
 use gst_audio::AudioChannelPosition;
 use hang::catalog::{AudioCodec, AudioConfig};
 
-use super::{
-    Intake,
-    audio::{self, Limits, Packet, Packets},
+use super::audio::{self, Limits, Packet, Packets};
+use crate::media::format::{
+    input::InputFormat,
+    rendition::{CapsError, FrameError, Rendition},
 };
-use crate::media::format::rendition::{CapsError, FrameError, Rendition};
 
 const LIMITS: Limits = Limits {
     rate: (1 << 24) - 1,
@@ -21,7 +21,7 @@ const LIMITS: Limits = Limits {
 /// Bytes of one sample of one channel.
 const SAMPLE: u64 = 4;
 
-pub(super) fn intake(structure: &gst::StructureRef) -> Result<Box<dyn Intake>, CapsError> {
+pub(super) fn input(structure: &gst::StructureRef) -> Result<Box<dyn InputFormat>, CapsError> {
     for (name, taken) in [("format", "F32LE"), ("layout", "interleaved")] {
         let value = structure.get::<&str>(name).unwrap_or_default();
         if value != taken {
@@ -33,11 +33,10 @@ pub(super) fn intake(structure: &gst::StructureRef) -> Result<Box<dyn Intake>, C
     let (rate, channels) = LIMITS.read(structure)?;
     let missing = || CapsError::broken("Raw audio needs rate and channels in the caps.");
     let (rate, channels) = rate.zip(channels).ok_or_else(missing)?;
-    Ok(Packets::of(AudioConfig::new(
-        AudioCodec::Pcm,
-        rate,
-        channels,
-    )))
+    Ok(Packets::of(
+        AudioConfig::new(AudioCodec::Pcm, rate, channels),
+        packet,
+    ))
 }
 
 pub(super) fn caps(rendition: &Rendition) -> Result<gst::Caps, CapsError> {

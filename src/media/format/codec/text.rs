@@ -5,12 +5,11 @@
 
 use bytes::Bytes;
 use gst::ClockTime;
-use hang::catalog::{TextConfig, TextFormat, TextRole};
+use hang::catalog::{TextConfig, TextFormat};
 
-use super::Intake;
 use crate::media::{
     format::{
-        caps::Span,
+        input::{InputFormat, Span, TextSettings},
         rendition::{CapsError, FrameError, Rendition},
     },
     text::{
@@ -26,15 +25,6 @@ const DEFAULT_DURATION: ClockTime = ClockTime::from_seconds(5);
 /// How much later than its frame a cue may begin: one that is far ahead would silence its pad for as
 /// long.
 const MAX_AHEAD: ClockTime = ClockTime::from_seconds(60);
-
-/// What the user wants of a text track.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Settings {
-    /// Raw text goes out as plain text rather than as WebVTT.
-    pub plain: bool,
-    /// What the text is for.
-    pub role: TextRole,
-}
 
 /// One cue for a pad of moqsrc.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,24 +52,24 @@ struct Text {
     rendition: Rendition,
 }
 
-pub(super) fn takes(structure: &gst::StructureRef) -> bool {
-    input(structure).is_some_and(|input| input != Input::Ttml)
+pub(super) fn matches_caps(structure: &gst::StructureRef) -> bool {
+    variant(structure).is_some_and(|input| input != Input::Ttml)
 }
 
-pub(super) fn takes_ttml(structure: &gst::StructureRef) -> bool {
-    input(structure) == Some(Input::Ttml)
+pub(super) fn matches_caps_ttml(structure: &gst::StructureRef) -> bool {
+    variant(structure) == Some(Input::Ttml)
 }
 
-pub(super) fn carries(rendition: &Rendition) -> bool {
+pub(super) fn matches_rendition(rendition: &Rendition) -> bool {
     matches!(format(rendition), Some(TextFormat::Vtt | TextFormat::Utf8))
 }
 
-pub(super) fn carries_ttml(rendition: &Rendition) -> bool {
+pub(super) fn matches_rendition_ttml(rendition: &Rendition) -> bool {
     format(rendition) == Some(&TextFormat::Ttml)
 }
 
-pub(super) fn intake(structure: &gst::StructureRef) -> Result<Box<dyn Intake>, CapsError> {
-    let input = input(structure)
+pub(super) fn input(structure: &gst::StructureRef) -> Result<Box<dyn InputFormat>, CapsError> {
+    let input = variant(structure)
         .ok_or_else(|| CapsError::unsupported("Text has to be utf8 or pango-markup."))?;
     let config = TextConfig::new(match input {
         Input::Ttml => TextFormat::Ttml,
@@ -148,19 +138,19 @@ pub fn cues(rendition: &Rendition, payload: &Bytes) -> Vec<Shown> {
     }
 }
 
-impl Intake for Text {
+impl InputFormat for Text {
     fn rendition(&self) -> Option<&Rendition> {
         Some(&self.rendition)
     }
 
-    fn prepare(&mut self, payload: Bytes, _key_frame: bool) -> Result<Bytes, FrameError> {
+    fn prepare(&mut self, payload: Bytes, _keyframe: bool) -> Result<Bytes, FrameError> {
         Ok(payload)
     }
 
     fn prepare_at(
         &mut self,
         payload: Bytes,
-        _key_frame: bool,
+        _keyframe: bool,
         span: Span,
     ) -> Result<Bytes, FrameError> {
         if self.input == Input::Ttml {
@@ -192,11 +182,7 @@ impl Intake for Text {
         })
     }
 
-    fn reorder_depth(&self) -> Option<u32> {
-        Some(0)
-    }
-
-    fn set_text(&mut self, settings: &Settings) {
+    fn set_text(&mut self, settings: &TextSettings) {
         if matches!(self.input, Input::Utf8 | Input::Pango) {
             self.config.format = match settings.plain {
                 true => TextFormat::Utf8,
@@ -212,7 +198,7 @@ impl Intake for Text {
     }
 }
 
-fn input(structure: &gst::StructureRef) -> Option<Input> {
+fn variant(structure: &gst::StructureRef) -> Option<Input> {
     match structure.name().as_str() {
         "text/x-raw" => match structure.get::<&str>("format") {
             Ok("utf8") => Some(Input::Utf8),

@@ -3,8 +3,11 @@
 use bytes::Bytes;
 use hang::catalog::VideoConfig;
 
-use super::{Intake, field};
-use crate::media::format::rendition::{CapsError, FrameError, Rendition};
+use super::field;
+use crate::media::format::{
+    input::InputFormat,
+    rendition::{CapsError, FrameError, Rendition},
+};
 
 /// Largest width or height in pixels; no codec here codes more, and containers have 16 bits.
 pub(super) const MAX_SIZE: u32 = 65_535;
@@ -14,7 +17,7 @@ const MAX_FRAMERATE: f64 = 1_000_000.0;
 
 /// The picture of a video stream, as far as it is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Picture {
+pub(crate) struct Picture {
     /// Width and height of the cropped picture in pixels, each 1 to [`MAX_SIZE`].
     pub(super) size: Option<(u32, u32)>,
     /// Width to height of one pixel; both above zero.
@@ -138,7 +141,7 @@ pub(super) fn fill_samples(
     }
 }
 
-/// The catalog entry of a stream whose key frame states its size, which wins over that of the caps;
+/// The catalog entry of a stream whose keyframe states its size, which wins over that of the caps;
 /// `None` for a size that is empty or absurd.
 pub(super) fn describe(
     mut config: VideoConfig,
@@ -154,10 +157,10 @@ pub(super) fn describe(
     Some(Rendition::Video(config))
 }
 
-/// The catalog entry that a frame describes, `None` when it is no key frame.
+/// The catalog entry that a frame describes, `None` when it is no keyframe.
 type Describe = fn(&[u8], Picture) -> Result<Option<Rendition>, FrameError>;
 
-/// The intake of a codec without reordering whose key frames say all that is to know: frames go out
+/// The input of a codec without reordering whose keyframes say all that is to know: frames go out
 /// as they are.
 #[derive(Debug)]
 pub(super) struct SelfDescribed {
@@ -170,10 +173,10 @@ impl SelfDescribed {
     /// # Errors
     ///
     /// `Broken` for a size that is zero or absurd.
-    pub(super) fn intake(
+    pub(super) fn input(
         structure: &gst::StructureRef,
         describe: Describe,
-    ) -> Result<Box<dyn Intake>, CapsError> {
+    ) -> Result<Box<dyn InputFormat>, CapsError> {
         Ok(Box::new(Self {
             picture: Picture::from_caps(structure)?,
             describe,
@@ -182,23 +185,19 @@ impl SelfDescribed {
     }
 }
 
-impl Intake for SelfDescribed {
+impl InputFormat for SelfDescribed {
     fn rendition(&self) -> Option<&Rendition> {
         self.rendition.as_ref()
     }
 
-    fn prepare(&mut self, payload: Bytes, _key_frame: bool) -> Result<Bytes, FrameError> {
+    fn prepare(&mut self, payload: Bytes, _keyframe: bool) -> Result<Bytes, FrameError> {
         if let Some(rendition) = (self.describe)(&payload, self.picture)? {
             self.rendition = Some(rendition);
         }
         Ok(payload)
     }
 
-    fn reorder_depth(&self) -> Option<u32> {
-        Some(0)
-    }
-
-    fn is_key(&self, payload: &[u8], _marked: bool) -> bool {
+    fn is_keyframe(&self, payload: &[u8], _marked: bool) -> bool {
         matches!((self.describe)(payload, self.picture), Ok(Some(_)))
     }
 }

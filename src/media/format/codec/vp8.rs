@@ -2,20 +2,22 @@
 
 use hang::catalog::{VideoCodec, VideoConfig};
 
-use super::Intake;
 use super::video::{self, Picture, SelfDescribed};
-use crate::media::format::rendition::{CapsError, FrameError, Rendition};
+use crate::media::format::{
+    input::InputFormat,
+    rendition::{CapsError, FrameError, Rendition},
+};
 
-pub(super) fn takes(structure: &gst::StructureRef) -> bool {
+pub(super) fn matches_caps(structure: &gst::StructureRef) -> bool {
     structure.name() == "video/x-vp8"
 }
 
-pub(super) fn carries(rendition: &Rendition) -> bool {
+pub(super) fn matches_rendition(rendition: &Rendition) -> bool {
     matches!(rendition, Rendition::Video(config) if config.codec == VideoCodec::VP8)
 }
 
-pub(super) fn intake(structure: &gst::StructureRef) -> Result<Box<dyn Intake>, CapsError> {
-    SelfDescribed::intake(structure, describe)
+pub(super) fn input(structure: &gst::StructureRef) -> Result<Box<dyn InputFormat>, CapsError> {
+    SelfDescribed::input(structure, describe)
 }
 
 pub(super) fn caps(rendition: &Rendition) -> Result<gst::Caps, CapsError> {
@@ -26,7 +28,7 @@ pub(super) fn caps(rendition: &Rendition) -> Result<gst::Caps, CapsError> {
     Ok(picture.into_caps(gst::Structure::new_empty("video/x-vp8")))
 }
 
-/// The catalog entry if this is a key frame (RFC 6386 section 9.1).
+/// The catalog entry if this is a keyframe (RFC 6386 section 9.1).
 fn describe(frame: &[u8], picture: Picture) -> Result<Option<Rendition>, FrameError> {
     const DAMAGED: FrameError = FrameError::Damaged("VP8 frame header");
     let (tag, rest) = frame.split_first_chunk::<3>().ok_or(DAMAGED)?;

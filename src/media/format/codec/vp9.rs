@@ -3,9 +3,11 @@
 use h264_reader::rbsp::{BitRead, BitReader, BitReaderError};
 use hang::catalog::{VP9, VideoCodec, VideoConfig};
 
-use super::Intake;
 use super::video::{self, Picture, SelfDescribed};
-use crate::media::format::rendition::{CapsError, FrameError, Rendition};
+use crate::media::format::{
+    input::InputFormat,
+    rendition::{CapsError, FrameError, Rendition},
+};
 
 /// "Unspecified" for colour primaries, transfer and matrix (ITU-T H.273).
 const UNSPECIFIED: u8 = 2;
@@ -29,16 +31,16 @@ const LEVELS: [(u8, u64, u64); 14] = [
     (62, 4_706_009_088, 35_651_584),
 ];
 
-pub(super) fn takes(structure: &gst::StructureRef) -> bool {
+pub(super) fn matches_caps(structure: &gst::StructureRef) -> bool {
     structure.name() == "video/x-vp9"
 }
 
-pub(super) fn carries(rendition: &Rendition) -> bool {
+pub(super) fn matches_rendition(rendition: &Rendition) -> bool {
     matches!(rendition, Rendition::Video(config) if matches!(config.codec, VideoCodec::VP9(_)))
 }
 
-pub(super) fn intake(structure: &gst::StructureRef) -> Result<Box<dyn Intake>, CapsError> {
-    SelfDescribed::intake(structure, describe)
+pub(super) fn input(structure: &gst::StructureRef) -> Result<Box<dyn InputFormat>, CapsError> {
+    SelfDescribed::input(structure, describe)
 }
 
 pub(super) fn caps(rendition: &Rendition) -> Result<gst::Caps, CapsError> {
@@ -75,7 +77,7 @@ pub(super) fn caps(rendition: &Rendition) -> Result<gst::Caps, CapsError> {
     Ok(picture.into_caps(structure))
 }
 
-/// The catalog entry if this is a key frame, or a superframe that begins with one.
+/// The catalog entry if this is a keyframe, or a superframe that begins with one.
 fn describe(frame: &[u8], picture: Picture) -> Result<Option<Rendition>, FrameError> {
     const DAMAGED: FrameError = FrameError::Damaged("VP9 frame header");
     // frame_marker and frame_sync_code, section 7.2 of the specification.
@@ -95,7 +97,7 @@ fn describe(frame: &[u8], picture: Picture) -> Result<Option<Rendition>, FrameEr
         .ok_or(DAMAGED)
 }
 
-/// What the uncompressed header of a key frame says (section 6.2 of the specification).
+/// What the uncompressed header of a keyframe says (section 6.2 of the specification).
 struct Header {
     sync_code: u32,
     codec: VP9,
@@ -103,7 +105,7 @@ struct Header {
 }
 
 impl Header {
-    /// `None` for a frame that is no key frame.
+    /// `None` for a frame that is no keyframe.
     fn read(frame: &[u8]) -> Result<Option<Self>, BitReaderError> {
         let mut bits = BitReader::new(frame);
         bits.skip(2, "frame_marker")?;

@@ -27,7 +27,7 @@ impl Timeline {
             true => begin.max(clock_time(start - offset)),
             false => begin,
         };
-        let Verdict::Show(stamp) = self.stamp(id, begin) else {
+        let Verdict::Emit(stamp) = self.stamp(id, begin) else {
             return None;
         };
         let duration = end.map(|end| clock_time(end - nanos(stamp.pts)));

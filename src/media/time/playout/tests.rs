@@ -19,11 +19,11 @@ fn timeline(join: Join) -> Timeline {
 fn pass(timeline: &mut Timeline, id: TrackId, ts: Nanos, now: Nanos) -> Option<Stamp> {
     timeline.arrive(id, at(ts), at(now));
     timeline.is_settled(at(now + 50 * MS));
-    if timeline.is_stray(id) {
+    if timeline.is_outlier(id) {
         return None;
     }
     match timeline.stamp(id, at(ts)) {
-        Verdict::Show(stamp) => Some(stamp),
+        Verdict::Emit(stamp) => Some(stamp),
         Verdict::BeforeStart => None,
     }
 }
@@ -103,7 +103,7 @@ fn an_old_group_is_played_in_order_up_to_the_edge() {
     assert!(timeline.is_settled(at(now + 50 * MS)));
     let mut last = None;
     for ts in &frames {
-        let Verdict::Show(stamp) = timeline.stamp(video, at(*ts)) else {
+        let Verdict::Emit(stamp) = timeline.stamp(video, at(*ts)) else {
             panic!("video is never dropped at a live join");
         };
         let shown = nanos(stamp.pts);
@@ -123,7 +123,7 @@ fn sound_before_the_start_is_dropped_and_not_compressed() {
     timeline.arrive(audio, at(100 * S), at(5 * S));
     assert!(timeline.is_settled(at(6 * S)));
     assert_eq!(timeline.stamp(audio, at(99 * S)), Verdict::BeforeStart);
-    let Verdict::Show(stamp) = timeline.stamp(audio, at(100 * S)) else {
+    let Verdict::Emit(stamp) = timeline.stamp(audio, at(100 * S)) else {
         panic!("the edge is shown");
     };
     assert_eq!(stamp.pts, at(5 * S));
@@ -140,7 +140,7 @@ fn joining_at_the_next_group_compresses_nothing() {
     assert_eq!(timeline.stamp(video, at(98 * S)), Verdict::BeforeStart);
     assert!(matches!(
         timeline.stamp(video, at(100 * S)),
-        Verdict::Show(stamp) if stamp.pts == at(5 * S)
+        Verdict::Emit(stamp) if stamp.pts == at(5 * S)
     ));
 }
 
@@ -250,7 +250,7 @@ fn a_longer_route_is_stepped_to_once() {
             assert!(capture + transit - pts(stamp) < 5 * MS, "at the new edge");
         }
     }
-    assert_eq!(timeline.steps(), 1);
+    assert_eq!(timeline.resyncs(), 1);
     assert_eq!(discontinuities, 2, "one at the start, one at the step");
 }
 
@@ -287,7 +287,7 @@ fn another_epoch_is_followed_though_nothing_was_held() {
         timeline.stamp(video, at(ts));
     }
     timeline.arrive(video, at(700 * S), at(10 * S));
-    let Verdict::Show(stamp) = timeline.stamp(video, at(700 * S)) else {
+    let Verdict::Emit(stamp) = timeline.stamp(video, at(700 * S)) else {
         panic!("video is never dropped at a live join");
     };
     assert_eq!((stamp.pts, stamp.discont), (at(10 * S), true));
@@ -354,7 +354,7 @@ fn a_silent_track_does_not_keep_the_others_from_a_longer_route() {
         late = arrival - pts(pass(&mut timeline, audio, capture, arrival));
     }
     assert!(late < 5 * MS, "{late}");
-    assert_eq!(timeline.steps(), 1);
+    assert_eq!(timeline.resyncs(), 1);
 }
 
 /// Plays an hour of frames through a clock that is `ppm` off, with `jitter` on every arrival.
@@ -370,7 +370,7 @@ fn drift(ppm: Nanos, jitter: &[Nanos]) -> Nanos {
         let shown = pts(pass(&mut timeline, audio, 10 * S + ts, now));
         worst = worst.max((shown - (now - transit + 20 * MS)).abs());
     }
-    assert_eq!(timeline.steps(), 0, "a drift is followed, not stepped");
+    assert_eq!(timeline.resyncs(), 0, "a drift is followed, not stepped");
     let seen = timeline.drift().expect("an hour is enough");
     assert!((seen - ppm as f64).abs() < 5.0, "{ppm} ppm seem {seen}");
     worst
@@ -492,12 +492,12 @@ fn play(frames: &[Arrival], until: Nanos) -> (Nanos, [Vec<(Nanos, Nanos)>; 2]) {
     for (video, ts, now) in frames.iter().filter(|(_, _, now)| *now < until) {
         let id = tracks[usize::from(*video)];
         timeline.arrive(id, at(*ts), at(*now));
-        held.push_back((*video, *ts, timeline.is_stray(id)));
+        held.push_back((*video, *ts, timeline.is_outlier(id)));
         while timeline.is_settled(at(*now))
             && let Some((video, ts, strays)) = held.pop_front()
         {
             let track = usize::from(video);
-            if !strays && let Verdict::Show(stamp) = timeline.stamp(tracks[track], at(ts)) {
+            if !strays && let Verdict::Emit(stamp) = timeline.stamp(tracks[track], at(ts)) {
                 delays[track].push((ts, nanos(stamp.pts) - ts));
             }
         }
@@ -588,7 +588,7 @@ proptest! {
             timeline.is_placed(id, ts);
             timeline.min_latency();
             timeline.edge(ts);
-            if !timeline.is_stray(id) {
+            if !timeline.is_outlier(id) {
                 if track == 2 {
                     timeline.stamp_span(id, ts, Some(ts + ClockTime::from_seconds(60)));
                 }
@@ -623,7 +623,7 @@ proptest! {
         for (_, ts, now) in frames {
             timeline.arrive(video, at(ts), at(now));
             timeline.is_settled(at(now));
-            let Verdict::Show(stamp) = timeline.stamp(video, at(ts)) else {
+            let Verdict::Emit(stamp) = timeline.stamp(video, at(ts)) else {
                 panic!("video is never dropped at a live join");
             };
             let dts = stamp.dts.expect("video has decode times");
@@ -685,7 +685,7 @@ proptest! {
             timeline.is_settled(at(now));
             let (picture, sound) = (timeline.stamp(video, at(ts)), timeline.stamp(audio, at(ts)));
             // Once the start is behind: the first frames of a join are compressed, or dropped.
-            if let (Verdict::Show(picture), Verdict::Show(sound), true) = (picture, sound, i >= 55) {
+            if let (Verdict::Emit(picture), Verdict::Emit(sound), true) = (picture, sound, i >= 55) {
                 prop_assert!(nanos(picture.pts).abs_diff(nanos(sound.pts)) <= 1_000);
             }
         }

@@ -11,12 +11,12 @@ fn ms(ms: i64) -> i64 {
 }
 
 /// MoQ time in ns.
-fn stamp(outgoing: &Outgoing, anchor: Anchor, due: i64) -> i64 {
+fn stamp(outgoing: &PublishTimeline, anchor: Anchor, due: i64) -> i64 {
     nanos(outgoing.stamp(anchor, due))
 }
 
-fn started() -> Outgoing {
-    let mut outgoing = Outgoing::default();
+fn started() -> PublishTimeline {
+    let mut outgoing = PublishTimeline::default();
     outgoing.start(BASE, BASE);
     outgoing
 }
@@ -156,7 +156,7 @@ fn a_pause_keeps_time_going_on() {
 fn a_clock_that_counts_from_an_epoch_counts_from_the_run() {
     for seconds in [1_800_000_000, 3_989_000_000] {
         let now = seconds * S;
-        let mut outgoing = Outgoing::default();
+        let mut outgoing = PublishTimeline::default();
         outgoing.start(0, now);
         let arrival = |due| Arrival {
             due,
@@ -228,8 +228,8 @@ fn tracks_that_step_together_stay_together() {
     let mut outgoing = started();
     let [video, audio] = [(); 2].map(|()| outgoing.anchor(stored(0, 0)));
     let stepped = outgoing.resync(video, ms(8_000));
-    assert_eq!(outgoing.step_of_others(audio), Some(ms(8_000)));
-    assert_eq!(outgoing.step_of_others(stepped), None);
+    assert_eq!(outgoing.resync_of_others(audio), Some(ms(8_000)));
+    assert_eq!(outgoing.resync_of_others(stepped), None);
     let followed = outgoing.resync(audio, ms(7_980));
     let due = BASE + ms(2_000);
     for anchor in [stepped, followed] {
@@ -248,7 +248,7 @@ proptest! {
         base: i64, now: i64, due: i64, shift: i64, live: bool, sparse: bool, lead: bool,
         published in proptest::option::of(0..i64::MAX),
     ) {
-        let mut outgoing = Outgoing::default();
+        let mut outgoing = PublishTimeline::default();
         outgoing.start(base, now);
         let arrival = Arrival {
             due, now, live, sparse, lead, published, before: Before::Nothing,

@@ -15,9 +15,10 @@ use gstmoq::media::{
     },
     format::{
         annexb,
-        caps::{self, Rendition, Span, Stream},
-        codec::text::{self, cues},
+        caps::{self, InputStream, Rendition},
+        codec::text::cues,
         duration,
+        input::{Span, TextSettings},
         rendition::{Catalog, SECTIONS},
     },
     text::{Markup, vtt},
@@ -180,7 +181,7 @@ pub(crate) static RENDITIONS: LazyLock<Vec<Rendition>> = LazyLock::new(|| {
     let caps = seeds(".caps").into_iter();
     let renditions = caps.map(|(name, caps)| {
         let caps = parse(&caps).expect("caps");
-        let mut stream = Stream::from_caps(&caps).expect("caps that are taken");
+        let mut stream = InputStream::from_caps(&caps).expect("caps that are taken");
         for frame in seeds(".bin")
             .into_iter()
             .filter(|(frame, _)| frame.starts_with(&name))
@@ -284,7 +285,7 @@ fn caps_to_entry(input: &[u8]) {
     let Some(caps) = parse(input) else { return };
     for container in [Container::Legacy, Container::Loc, Container::Cmaf] {
         let stream =
-            Stream::from_caps(&caps).and_then(|stream| stream.in_container(container, &caps));
+            InputStream::from_caps(&caps).and_then(|stream| stream.in_container(container, &caps));
         if let Ok(stream) = stream
             && let Some(rendition) = stream.rendition()
         {
@@ -305,9 +306,10 @@ fn frames(input: &[u8]) {
     }
     let mut choices = Choices(choices);
     let container = *choices.pick(&[Container::Legacy, Container::Loc, Container::Cmaf]);
-    let stream = Stream::from_caps(&caps).and_then(|stream| stream.in_container(container, &caps));
+    let stream =
+        InputStream::from_caps(&caps).and_then(|stream| stream.in_container(container, &caps));
     let Ok(mut stream) = stream else { return };
-    stream.set_text(&text::Settings {
+    stream.set_text(&TextSettings {
         plain: choices.flag(),
         ..Default::default()
     });
@@ -317,7 +319,7 @@ fn frames(input: &[u8]) {
             continue;
         }
         let payload = Bytes::copy_from_slice(frame);
-        let key = stream.is_key(&payload, choices.flag());
+        let key = stream.is_keyframe(&payload, choices.flag());
         let span = Span {
             begin: choices.time(60),
             duration: choices.flag().then(|| choices.time(63)),

@@ -8,7 +8,7 @@ use gstmoq::media::{
     time::{
         nanos::nanos,
         playout::{Join, Timeline, TrackId, Verdict},
-        publish::{Anchor, Arrival, Before, Continuity, Judgement, Outgoing, Sample},
+        publish::{Anchor, Arrival, Before, Continuity, Judgement, PublishTimeline, Sample},
         segment::{Format, Times, Timing},
     },
 };
@@ -92,7 +92,7 @@ impl Play {
                 assert!(duration.is_none_or(|duration| !duration.is_zero()));
                 self.shows(name, kind, stamp.pts, ts);
             }
-        } else if let Verdict::Show(stamp) = self.timeline.stamp(id, ts) {
+        } else if let Verdict::Emit(stamp) = self.timeline.stamp(id, ts) {
             assert!(stamp.dts.is_none_or(|dts| dts <= stamp.pts), "{stamp:?}");
             assert!(stamp.pts < ClockTime::from_nseconds(1 << 62), "{stamp:?}");
             self.shows(name, kind, stamp.dts.unwrap_or(stamp.pts), ts);
@@ -117,7 +117,7 @@ pub(super) fn outgoing(input: &[u8]) {
     let mut choices = Choices(input);
     let live = choices.flag();
     let base = nanos(choices.time(63));
-    let mut outgoing = Outgoing::default();
+    let mut outgoing = PublishTimeline::default();
     outgoing.start(base, base);
     let mut now = 0;
     let mut pads: [Pad; 3] = Default::default();
@@ -177,7 +177,14 @@ impl Pad {
         self.timing.times(pts, dts, format).ok()
     }
 
-    fn publish(&mut self, outgoing: &mut Outgoing, times: Times, base: i64, now: i64, live: bool) {
+    fn publish(
+        &mut self,
+        outgoing: &mut PublishTimeline,
+        times: Times,
+        base: i64,
+        now: i64,
+        live: bool,
+    ) {
         let new = self.anchor.is_none();
         let clock = base.saturating_add(now);
         let due = base.saturating_add(times.presentation);
@@ -200,7 +207,7 @@ impl Pad {
             is_ordered: times.is_ordered,
             is_audio: false,
             discont: false,
-            others: outgoing.step_of_others(anchor),
+            others: outgoing.resync_of_others(anchor),
         });
         let moved = match judgement {
             Judgement::Move(by) => by,

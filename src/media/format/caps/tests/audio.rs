@@ -83,7 +83,7 @@ fn check(text: &str, rate: u32, channels: u32) -> Result<(), TestCaseError> {
     let structure = given.structure(0).unwrap();
     prop_assert_eq!(structure.get::<i32>("rate"), Ok(rate as i32));
     prop_assert_eq!(structure.get::<i32>("channels"), Ok(channels as i32));
-    let again = Stream::from_caps(&given).unwrap();
+    let again = InputStream::from_caps(&given).unwrap();
     prop_assert_eq!(again.rendition(), stream.rendition());
     prop_assert!(round_trip(&again).is_strictly_equal(&given));
     Ok(())
@@ -126,7 +126,7 @@ proptest! {
             let mut caps = caps(name);
             let structure = caps.make_mut().structure_mut(0).unwrap();
             structure.set("streamheader", gst::Array::new([header]));
-            let given = Stream::from_caps(&caps).ok();
+            let given = InputStream::from_caps(&caps).ok();
             let given = given.map(|stream| from_rendition(stream.rendition().unwrap()));
             prop_assert!(given.is_none_or(|given| given.is_ok_and(|caps| caps.is_fixed())));
         }

@@ -26,11 +26,11 @@ fn av1c(obus: &str) -> String {
     format!("{BARE}, codec_data=(buffer)81000c00{obus}")
 }
 
-/// Says whether it is a key frame, and what goes out.
-fn pass(stream: &mut Stream, obus: &[&str]) -> Result<Bytes, FrameError> {
+/// Says whether it is a keyframe, and what goes out.
+fn pass(stream: &mut InputStream, obus: &[&str]) -> Result<Bytes, FrameError> {
     let unit = unit(obus);
-    let key_frame = stream.is_key(&unit, true);
-    stream.prepare(unit, key_frame)
+    let keyframe = stream.is_keyframe(&unit, true);
+    stream.prepare(unit, keyframe)
 }
 
 #[test]
@@ -43,7 +43,7 @@ fn caps_come_back_with_what_the_sequence_header_says() {
         "video/x-av1, alignment=tu, framerate=30/1",
     ] {
         let mut stream = stream(text);
-        assert_eq!(stream.rendition(), None, "the key frame says it");
+        assert_eq!(stream.rendition(), None, "the keyframe says it");
         pass(&mut stream, &[DELIMITER, SEQUENCE, KEY]).unwrap();
         let rendition = stream.rendition().unwrap();
         assert_eq!(rendition.codec(), "av01.0.00M.08.0.110.02.02.02.0");
@@ -84,7 +84,7 @@ fn unusable_caps_are_broken() {
 }
 
 #[test]
-fn a_key_frame_is_shown_at_once_whatever_its_flag_says() {
+fn a_keyframe_is_shown_at_once_whatever_its_flag_says() {
     let stream = stream(BARE);
     for (obus, key) in [
         (&[DELIMITER, SEQUENCE, KEY][..], true),
@@ -106,16 +106,16 @@ fn a_key_frame_is_shown_at_once_whatever_its_flag_says() {
         (&["b20410000000"], false),
     ] {
         for marked in [true, false] {
-            assert_eq!(stream.is_key(&unit(obus), marked), key, "{obus:?}");
+            assert_eq!(stream.is_keyframe(&unit(obus), marked), key, "{obus:?}");
         }
     }
-    // After reduced_still_picture_header all are key frames.
+    // After reduced_still_picture_header all are keyframes.
     let reduced = "0a0118";
-    assert!(stream.is_key(&unit(&[reduced, DELTA]), false));
+    assert!(stream.is_keyframe(&unit(&[reduced, DELTA]), false));
 }
 
 #[test]
-fn a_bare_key_frame_gets_the_last_sequence_header_after_its_delimiter() {
+fn a_bare_keyframe_gets_the_last_sequence_header_after_its_delimiter() {
     let mut stream = stream(BARE);
     let complete = unit(&[DELIMITER, SEQUENCE, KEY]);
     let sent = stream.prepare(complete.clone(), true).unwrap();
@@ -139,7 +139,7 @@ fn a_bare_key_frame_gets_the_last_sequence_header_after_its_delimiter() {
 }
 
 #[test]
-fn nobody_gets_a_key_frame_without_a_sequence_header() {
+fn nobody_gets_a_keyframe_without_a_sequence_header() {
     for text in [BARE, &av1c("")] {
         let mut stream = stream(text);
         let error = pass(&mut stream, &[DELIMITER, KEY]).unwrap_err();
@@ -165,9 +165,9 @@ fn damaged_units_are_errors() {
 }
 
 #[test]
-fn a_sequence_header_of_another_size_changes_the_entry_with_its_key_frame() {
+fn a_sequence_header_of_another_size_changes_the_entry_with_its_keyframe() {
     let mut stream = stream(BARE);
-    let width = |stream: &Stream| video(stream.rendition().unwrap()).coded_width;
+    let width = |stream: &InputStream| video(stream.rendition().unwrap()).coded_width;
     pass(&mut stream, &[DELIMITER, SEQUENCE, KEY]).unwrap();
     assert_eq!(width(&stream), Some(160));
     pass(&mut stream, &[DELIMITER, NARROW, DELTA]).unwrap();
@@ -271,7 +271,7 @@ proptest! {
         bytes.truncate(cut);
         for unit in [bytes, rest] {
             let mut stream = stream(BARE);
-            let key = stream.is_key(&unit, marked);
+            let key = stream.is_keyframe(&unit, marked);
             let result = stream.prepare(unit.clone().into(), key);
             prop_assert_eq!(key && result.is_ok(), stream.rendition().is_some());
             if let Some(rendition) = stream.rendition() {
@@ -282,7 +282,7 @@ proptest! {
             let record = [&[0x81, 0, 0, 0], &unit[..]].concat();
             let structure = caps.make_mut().structure_mut(0).unwrap();
             structure.set("codec_data", gst::Buffer::from_slice(record));
-            if let Ok(mut stream) = Stream::from_caps(&caps) {
+            if let Ok(mut stream) = InputStream::from_caps(&caps) {
                 let _ = stream.prepare(hex(KEY).into(), true);
             }
         }

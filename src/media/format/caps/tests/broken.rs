@@ -116,7 +116,7 @@ fn an_empty_codec_data_is_none() {
     let mut caps = caps(AVC);
     let structure = caps.make_mut().structure_mut(0).unwrap();
     structure.set("codec_data", gst::Buffer::new());
-    let error = Stream::from_caps(&caps).unwrap_err();
+    let error = InputStream::from_caps(&caps).unwrap_err();
     assert!(error.to_string().contains("needs codec_data"), "{error}");
 }
 
@@ -222,13 +222,13 @@ proptest! {
             let mut caps = caps(text);
             let structure = caps.make_mut().structure_mut(0).unwrap();
             structure.set("codec_data", gst::Buffer::from_slice(data.clone()));
-            streams.extend(Stream::from_caps(&caps));
+            streams.extend(InputStream::from_caps(&caps));
         }
         let mut caps = caps(OPUS);
         let structure = caps.make_mut().structure_mut(0).unwrap();
         structure.set("streamheader", gst::Array::new([gst::Buffer::from_slice(head)]));
-        streams.extend(Stream::from_caps(&caps));
-        for rendition in streams.iter().filter_map(Stream::rendition) {
+        streams.extend(InputStream::from_caps(&caps));
+        for rendition in streams.iter().filter_map(InputStream::rendition) {
             let _ = (from_rendition(rendition), reorder_depth(rendition));
         }
     }
@@ -237,7 +237,7 @@ proptest! {
     fn no_frame_panics(
         sps in noise(SPS),
         rest in prop::collection::vec(0u8..9, 0..60),
-        key_frame in any::<bool>(),
+        keyframe in any::<bool>(),
     ) {
         let pps = hex(PPS);
         let length = (sps.len() as u32).to_be_bytes();
@@ -245,7 +245,7 @@ proptest! {
         let prefixed = [&length, &sps[..], &[0, 0, 0, 4], &pps, &rest].concat();
         for (text, frame) in [(BYTE_STREAM, annexb), (AVC3, prefixed)] {
             let mut stream = stream(text);
-            let _ = stream.prepare(frame.clone().into(), key_frame);
+            let _ = stream.prepare(frame.clone().into(), keyframe);
             let _ = stream.prepare(rest.clone().into(), true);
             if let Some(rendition) = stream.rendition() {
                 let _ = (from_rendition(rendition), reorder_depth_in_band(rendition, &frame));

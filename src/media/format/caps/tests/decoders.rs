@@ -40,8 +40,8 @@ fn decoders_take_the_caps_without_a_parser() {
         assert!(accepts(decoder, &given), "{decoder}: {given:?}");
     }
     let mut in_band = stream(BYTE_STREAM);
-    let key_frame = annexb(&[SPS, PPS, "6588"]);
-    in_band.prepare(key_frame, true).unwrap();
+    let keyframe = annexb(&[SPS, PPS, "6588"]);
+    in_band.prepare(keyframe, true).unwrap();
     for decoder in ["avdec_h264", "openh264dec"] {
         assert!(accepts(decoder, &round_trip(&in_band)), "{decoder}");
     }
@@ -71,7 +71,7 @@ pub(super) fn named<T: IsA<gst::Element>>(pipeline: &gst::Pipeline, name: &str) 
     pipeline.by_name(name).unwrap().downcast().unwrap()
 }
 
-/// Encodes, and sends each frame through a [`Stream`].
+/// Encodes, and sends each frame through a [`InputStream`].
 pub(super) fn encode(encoder: &str) -> (gst::Caps, Vec<gst::Buffer>) {
     let pipeline = launch(&format!("{encoder} ! appsink name=sink sync=false"));
     let sink: gst_app::AppSink = named(&pipeline, "sink");
@@ -80,13 +80,13 @@ pub(super) fn encode(encoder: &str) -> (gst::Caps, Vec<gst::Buffer>) {
     let mut frames = Vec::new();
     while let Ok(sample) = sink.pull_sample() {
         let stream =
-            stream.get_or_insert_with(|| Stream::from_caps(sample.caps().unwrap()).unwrap());
+            stream.get_or_insert_with(|| InputStream::from_caps(sample.caps().unwrap()).unwrap());
         let buffer = sample.buffer().unwrap();
         let marked = !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
         let payload = Bytes::copy_from_slice(&buffer.map_readable().unwrap());
-        let key_frame = stream.is_key(&payload, marked);
-        assert_eq!(key_frame, marked, "encoders mark their key frames");
-        let mut sent = gst::Buffer::from_slice(stream.prepare(payload, key_frame).unwrap());
+        let keyframe = stream.is_keyframe(&payload, marked);
+        assert_eq!(keyframe, marked, "encoders mark their keyframes");
+        let mut sent = gst::Buffer::from_slice(stream.prepare(payload, keyframe).unwrap());
         sent.make_mut().set_pts(buffer.pts());
         frames.push(sent);
     }

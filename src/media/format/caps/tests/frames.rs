@@ -16,18 +16,18 @@ fn complete_formats_are_not_copied() {
 }
 
 #[test]
-fn a_byte_stream_key_frame_with_parameter_sets_is_not_copied() {
+fn a_byte_stream_keyframe_with_parameter_sets_is_not_copied() {
     let payload = annexb(&[DELIMITER, SPS, PPS, SLICE]);
     let sent = stream(BYTE_STREAM).prepare(payload.clone(), true).unwrap();
     assert_eq!(sent.as_ptr(), payload.as_ptr());
 }
 
 #[test]
-fn a_bare_key_frame_gets_the_last_parameter_sets_after_its_delimiter() {
+fn a_bare_keyframe_gets_the_last_parameter_sets_after_its_delimiter() {
     let mut stream = stream(BYTE_STREAM);
     let complete = annexb(&[SPS, PPS, SLICE]);
     stream.prepare(complete, true).unwrap();
-    // A picture parameter set changes between key frames.
+    // A picture parameter set changes between keyframes.
     let changed = "68ef3c81";
     let change = annexb(&[changed, "41"]);
     assert_eq!(stream.prepare(change.clone(), false).unwrap(), change);
@@ -53,7 +53,7 @@ fn parameter_sets_may_come_from_codec_data() {
 }
 
 #[test]
-fn a_key_frame_nobody_could_decode_is_an_error() {
+fn a_keyframe_nobody_could_decode_is_an_error() {
     for (text, bare) in [(BYTE_STREAM, annexb(&[SLICE])), (AVC3, prefixed(&[SLICE]))] {
         let mut stream = stream(text);
         let error = stream.prepare(bare, true).unwrap_err();
@@ -63,9 +63,9 @@ fn a_key_frame_nobody_could_decode_is_an_error() {
 }
 
 #[test]
-fn avc3_becomes_annex_b_with_parameter_sets_on_each_key_frame() {
+fn avc3_becomes_annex_b_with_parameter_sets_on_each_keyframe() {
     let mut stream = stream(AVC3);
-    for (key_frame, sent, received) in [
+    for (keyframe, sent, received) in [
         (true, vec![SPS, PPS, SLICE], vec![SPS, PPS, SLICE]),
         (false, vec!["41aa", "41bb"], vec!["41aa", "41bb"]),
         (
@@ -75,7 +75,7 @@ fn avc3_becomes_annex_b_with_parameter_sets_on_each_key_frame() {
         ),
     ] {
         assert_eq!(
-            stream.prepare(prefixed(&sent), key_frame).unwrap(),
+            stream.prepare(prefixed(&sent), keyframe).unwrap(),
             annexb(&received)
         );
     }
@@ -113,8 +113,8 @@ fn parameter_sets_of_a_header_without_a_time_count_for_what_follows() {
     let mut stream = stream(BYTE_STREAM);
     let header = gst::Buffer::from_slice(annexb(&[SPS, PPS]));
     stream.remember(&header);
-    let key_frame = stream
+    let keyframe = stream
         .prepare(annexb(&["6588"]), true)
         .expect("they are known");
-    assert_eq!(key_frame, annexb(&[SPS, PPS, "6588"]));
+    assert_eq!(keyframe, annexb(&[SPS, PPS, "6588"]));
 }

@@ -38,7 +38,7 @@ fn hvc1_comes_back_as_it_was() {
     assert!(given.is_strictly_equal(&caps(&text)), "{given:?}");
     // What came from the caps is the same entry again.
     assert_eq!(
-        Stream::from_caps(&given).unwrap().rendition(),
+        InputStream::from_caps(&given).unwrap().rendition(),
         stream.rendition()
     );
     let templates = [
@@ -55,10 +55,10 @@ fn hvc1_comes_back_as_it_was() {
 #[test]
 fn in_band_streams_become_byte_stream_with_what_the_sps_says() {
     let sets = [VPS, SPS, PPS, IDR];
-    for (text, key_frame) in [(HEV1, prefixed(&sets)), (BYTE_STREAM, annexb(&sets))] {
+    for (text, keyframe) in [(HEV1, prefixed(&sets)), (BYTE_STREAM, annexb(&sets))] {
         let mut stream = stream(text);
         assert_eq!(stream.rendition(), None, "{text}");
-        let sent = stream.prepare(key_frame, true).unwrap();
+        let sent = stream.prepare(keyframe, true).unwrap();
         assert_eq!(sent, annexb(&sets), "{text}");
         assert_eq!(stream.reorder_depth(), Some(2));
         let rendition = stream.rendition().unwrap();
@@ -72,7 +72,7 @@ fn in_band_streams_become_byte_stream_with_what_the_sps_says() {
 }
 
 #[test]
-fn a_bare_key_frame_gets_the_last_parameter_sets_after_its_delimiter() {
+fn a_bare_keyframe_gets_the_last_parameter_sets_after_its_delimiter() {
     const DELIMITER: &str = "460150";
     let complete = [DELIMITER, VPS, SPS, PPS, IDR];
     for text in [HEV1, BYTE_STREAM] {
@@ -186,7 +186,7 @@ proptest! {
             let mut caps = caps(text);
             let structure = caps.make_mut().structure_mut(0).unwrap();
             structure.set("codec_data", gst::Buffer::from_slice(record.clone()));
-            if let Ok(stream) = Stream::from_caps(&caps)
+            if let Ok(stream) = InputStream::from_caps(&caps)
                 && let Some(rendition) = stream.rendition()
             {
                 prop_assert!(from_rendition(rendition).unwrap().is_fixed());
@@ -205,7 +205,7 @@ proptest! {
         let prefixed = [&length, &sps[..], &prefixed(&[VPS, PPS]), &rest].concat();
         for (text, frame) in [(BYTE_STREAM, annexb), (HEV1, prefixed)] {
             let mut stream = stream(text);
-            let _ = (stream.is_key(&frame, true), stream.is_key(&rest, false));
+            let _ = (stream.is_keyframe(&frame, true), stream.is_keyframe(&rest, false));
             let _ = stream.prepare(frame.clone().into(), true);
             let _ = stream.prepare(rest.clone().into(), true);
             if let Some(rendition) = stream.rendition() {

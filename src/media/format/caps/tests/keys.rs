@@ -1,4 +1,4 @@
-//! Which frame is a key frame, whatever its buffer's flag says.
+//! Which frame is a keyframe, whatever its buffer's flag says.
 
 use super::*;
 
@@ -13,12 +13,15 @@ enum Key {
     Never,
 }
 
-fn judge(stream: &Stream, frame: &[u8]) -> Key {
-    match (stream.is_key(frame, true), stream.is_key(frame, false)) {
+fn judge(stream: &InputStream, frame: &[u8]) -> Key {
+    match (
+        stream.is_keyframe(frame, true),
+        stream.is_keyframe(frame, false),
+    ) {
         (true, true) => Key::Always,
         (true, false) => Key::IfMarked,
         (false, false) => Key::Never,
-        (false, true) => panic!("a key frame because it is not marked"),
+        (false, true) => panic!("a keyframe because it is not marked"),
     }
 }
 
@@ -27,7 +30,7 @@ const SEI: &str = "0003000003000601c080";
 const OTHER_SEI: &str = "000680ffffffffff80";
 
 #[test]
-fn h264_key_frames_are_idr_recovery_points_and_marked_i_slices() {
+fn h264_keyframes_are_idr_recovery_points_and_marked_i_slices() {
     let refresh = format!("06{SEI}");
     let other = format!("06{OTHER_SEI}");
     for (nals, expected) in [
@@ -59,7 +62,7 @@ fn h264_key_frames_are_idr_recovery_points_and_marked_i_slices() {
 }
 
 #[test]
-fn h265_key_frames_are_irap_and_recovery_points() {
+fn h265_keyframes_are_irap_and_recovery_points() {
     let refresh = format!("4e01{SEI}");
     let other = format!("4e01{OTHER_SEI}");
     let suffix = format!("5001{SEI}");

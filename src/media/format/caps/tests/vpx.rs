@@ -1,4 +1,4 @@
-//! VP8 and VP9, whose key frames describe themselves.
+//! VP8 and VP9, whose keyframes describe themselves.
 
 use gst::prelude::*;
 use hang::catalog::VP9;
@@ -9,27 +9,27 @@ use super::*;
 
 const VP8: &str = "video/x-vp8, width=160, height=120, framerate=30/1";
 const VP9: &str = "video/x-vp9, width=160, height=120, framerate=30/1";
-/// The beginnings of key frames of vp8enc and vp9enc, 160 x 120.
+/// The beginnings of keyframes of vp8enc and vp9enc, 160 x 120.
 const VP8_KEY: &str = "1031009d012aa0007800";
 const VP9_KEY: &str = "824983422009f0077610";
 const FRAMES: [(&str, &str, &str); 2] =
     [(VP8, VP8_KEY, "7111000a10"), (VP9, VP9_KEY, "8600409294")];
 
-fn described(text: &str, key_frame: &str) -> Stream {
+fn described(text: &str, keyframe: &str) -> InputStream {
     let mut stream = stream(text);
-    assert_eq!(stream.rendition(), None, "the key frame says it");
-    stream.prepare(hex(key_frame).into(), true).unwrap();
+    assert_eq!(stream.rendition(), None, "the keyframe says it");
+    stream.prepare(hex(keyframe).into(), true).unwrap();
     stream
 }
 
 #[test]
-fn caps_come_back_with_what_the_key_frame_says() {
+fn caps_come_back_with_what_the_keyframe_says() {
     let more = "video/x-vp9, width=160, height=120, framerate=30/1, profile=(string)0, \
         chroma-format=4:2:0, chroma-site=cosited, bit-depth-luma=(uint)8, bit-depth-chroma=(uint)8";
     for (text, key, expected, codec) in [
         (VP8, VP8_KEY, VP8, "vp8"),
         (VP9, VP9_KEY, more, "vp09.00.10.08.01.02.02.05.00"),
-        // The size of the key frame wins, and so does its being without caps.
+        // The size of the keyframe wins, and so does its being without caps.
         (
             "video/x-vp8, width=99, height=9, framerate=30/1",
             VP8_KEY,
@@ -53,25 +53,25 @@ fn caps_come_back_with_what_the_key_frame_says() {
 }
 
 #[test]
-fn the_frame_and_not_its_flag_says_what_a_key_frame_is() {
+fn the_frame_and_not_its_flag_says_what_a_keyframe_is() {
     for (text, key, delta) in FRAMES {
         let stream = stream(text);
         for marked in [true, false] {
-            assert!(stream.is_key(&hex(key), marked), "{text}");
-            assert!(!stream.is_key(&hex(delta), marked), "{text}");
+            assert!(stream.is_keyframe(&hex(key), marked), "{text}");
+            assert!(!stream.is_keyframe(&hex(delta), marked), "{text}");
         }
     }
     // show_existing_frame shows a picture that whoever joins does not have.
-    assert!(!stream(VP9).is_key(&hex("88"), true));
+    assert!(!stream(VP9).is_keyframe(&hex("88"), true));
 }
 
 #[test]
 fn frames_pass_untouched() {
     for (text, key, delta) in FRAMES {
         let mut stream = stream(text);
-        for (frame, key_frame) in [(key, true), (delta, false)] {
+        for (frame, keyframe) in [(key, true), (delta, false)] {
             let payload = Bytes::from(hex(frame));
-            let sent = stream.prepare(payload.clone(), key_frame).unwrap();
+            let sent = stream.prepare(payload.clone(), keyframe).unwrap();
             assert_eq!(sent.as_ptr(), payload.as_ptr());
             assert_eq!(sent.len(), payload.len());
         }
@@ -79,14 +79,14 @@ fn frames_pass_untouched() {
 }
 
 #[test]
-fn a_key_frame_of_another_size_changes_the_entry() {
+fn a_keyframe_of_another_size_changes_the_entry() {
     for (text, key, from, to) in [
         (VP8, VP8_KEY, "a0007800", "40017800"),
         (VP9, VP9_KEY, "09f0", "13f0"),
     ] {
         let mut stream = described(text, key);
         let larger = hex(&key.replace(from, to));
-        assert!(stream.is_key(&larger, true));
+        assert!(stream.is_keyframe(&larger, true));
         stream.prepare(larger.into(), true).unwrap();
         let config = video(stream.rendition().unwrap());
         assert_eq!(
@@ -97,7 +97,7 @@ fn a_key_frame_of_another_size_changes_the_entry() {
 }
 
 #[test]
-fn damaged_key_frames_are_errors_and_begin_nothing() {
+fn damaged_keyframes_are_errors_and_begin_nothing() {
     for (text, frame) in [
         (VP8, "10"),
         (VP8, "103100"),
@@ -112,7 +112,7 @@ fn damaged_key_frames_are_errors_and_begin_nothing() {
         (VP9, "024983422009f0077610"),
     ] {
         let mut stream = stream(text);
-        assert!(!stream.is_key(&hex(frame), true), "{frame}");
+        assert!(!stream.is_keyframe(&hex(frame), true), "{frame}");
         let error = stream.prepare(hex(frame).into(), true).unwrap_err();
         assert!(matches!(error, FrameError::Damaged(_)), "{frame}: {error}");
         assert!(error.to_string().contains("damaged or cut short"));
@@ -153,8 +153,8 @@ fn the_level_is_that_of_size_and_rate() {
         // 65535 x 65535
         ("fffefffe", "30/1", "62"),
     ] {
-        let key_frame = VP9_KEY.replace("009f0077", size);
-        let stream = described(&VP9.replace("30/1", rate), &key_frame);
+        let keyframe = VP9_KEY.replace("009f0077", size);
+        let stream = described(&VP9.replace("30/1", rate), &keyframe);
         let codec = stream.rendition().unwrap().codec();
         assert_eq!(codec.split('.').nth(2), Some(level), "{size} at {rate}");
     }
@@ -250,7 +250,7 @@ proptest! {
     ) {
         for (text, frame) in [(VP8, frames.0), (VP9, frames.1)] {
             let mut stream = stream(text);
-            let key = stream.is_key(&frame, marked);
+            let key = stream.is_keyframe(&frame, marked);
             let result = stream.prepare(frame.into(), key);
             prop_assert_eq!(key, stream.rendition().is_some());
             if key {

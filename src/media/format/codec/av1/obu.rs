@@ -94,9 +94,9 @@ impl<'a> Head<'a> {
         Ok(head)
     }
 
-    /// Whether its first frame is a key frame that is shown at once; `sequence` is the sequence
+    /// Whether its first frame is a keyframe that is shown at once; `sequence` is the sequence
     /// header before it.
-    pub(super) fn is_key(&self, sequence: Option<&[u8]>) -> bool {
+    pub(super) fn is_keyframe(&self, sequence: Option<&[u8]>) -> bool {
         let Some(&first) = self.frame.and_then(<[u8]>::first) else {
             return false;
         };
@@ -105,7 +105,7 @@ impl<'a> Head<'a> {
     }
 }
 
-/// Whether a sequence header says `reduced_still_picture_header`: then all frames are key frames.
+/// Whether a sequence header says `reduced_still_picture_header`: then all frames are keyframes.
 fn is_reduced(mut sequence: &[u8]) -> bool {
     let payload = Obu::take(&mut sequence).map(|obu| obu.payload);
     payload.is_some_and(|payload| payload.first().is_some_and(|first| first & 0x08 != 0))

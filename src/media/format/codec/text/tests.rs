@@ -1,23 +1,23 @@
 use super::*;
-use crate::media::format::caps::{self, Stream};
+use crate::media::format::caps::{self, InputStream};
 
 const SPAN: Span = Span {
     begin: ClockTime::from_mseconds(61_500),
     duration: Some(ClockTime::from_seconds(2)),
 };
 
-fn stream(caps: &str, plain: bool) -> Stream {
+fn stream(caps: &str, plain: bool) -> InputStream {
     gst::init().expect("GStreamer initializes");
     let caps: gst::Caps = caps.parse().expect("caps");
-    let mut stream = Stream::from_caps(&caps).expect("the caps are taken");
-    stream.set_text(&Settings {
+    let mut stream = InputStream::from_caps(&caps).expect("the caps are taken");
+    stream.set_text(&TextSettings {
         plain,
-        role: TextRole::Caption,
+        role: hang::catalog::TextRole::Caption,
     });
     stream
 }
 
-fn sent(stream: &mut Stream, text: &str, span: Span) -> String {
+fn sent(stream: &mut InputStream, text: &str, span: Span) -> String {
     let payload = Bytes::copy_from_slice(text.as_bytes());
     let sent = stream.prepare_at(payload, true, span).expect("text");
     String::from_utf8(sent.to_vec()).expect("UTF-8")
@@ -159,7 +159,7 @@ fn a_file_of_subtitles_is_refused_with_a_hint() {
         ("application/x-ass", "insert ssaparse"),
     ] {
         let caps: gst::Caps = caps.parse().expect("caps");
-        let error = Stream::from_caps(&caps).expect_err("no cues");
+        let error = InputStream::from_caps(&caps).expect_err("no cues");
         assert!(error.to_string().contains(hint), "{error}");
     }
 }
