@@ -162,7 +162,8 @@ impl Run {
         let eos = playback.held_eos.take();
         drop(playback);
         let mut timelines = lock(&self.timelines);
-        for timeline in [&mut timelines.live, &mut timelines.stored] {
+        let Timelines { live, stored } = &mut *timelines;
+        for timeline in [live, stored] {
             timeline.start(nanos(clock.base_time()), nanos(clock.now()));
             if let PlayState::Paused {
                 clock: old,

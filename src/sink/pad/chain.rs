@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use gst::{prelude::*, subclass::prelude::*};
+use gst::subclass::prelude::*;
 
 use super::{
     MoqSinkPad,
@@ -236,12 +236,7 @@ impl MoqSinkPad {
     }
 
     /// Counts and reports a buffer that was dropped.
-    fn dropped(
-        &self,
-        reason: DropReason,
-        text: &str,
-        playing: bool,
-    ) -> Result<(), gst::FlowError> {
+    fn dropped(&self, reason: DropReason, text: &str, playing: bool) -> Result<(), gst::FlowError> {
         let reaction = self.with_stream(|stream| stream.drop_buffer(reason, playing))?;
         if reason != DropReason::NoKeyframe {
             self.warn_once(text, &format!("A buffer was dropped: {text}"));

@@ -1,6 +1,6 @@
 //! Where a pad's streaming thread waits: for the pipeline to play, and for a time of its clock.
 
-use std::sync::{Condvar, Mutex, MutexGuard};
+use std::sync::{Condvar, Mutex};
 
 use crate::element::{
     pipeline_clock::PipelineClock,
@@ -63,10 +63,6 @@ impl ClockSync {
     /// The same for good.
     pub(super) fn release(&self) {
         self.change(|state| state.phase = Phase::Released);
-    }
-
-    pub(super) fn is_released(&self) -> bool {
-        lock(&self.state).phase == Phase::Released
     }
 
     pub(super) fn set_flushing(&self, flushing: bool) {

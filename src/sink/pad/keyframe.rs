@@ -41,17 +41,16 @@ impl KeyframeState {
         let group = self.group.get_or_insert_default();
         group.frames += 1;
         group.bytes += bytes;
-        let quarters =
-            (4 * group.frames / MAX_GROUP_FRAMES).max(4 * group.bytes / MAX_GROUP_BYTES);
+        let quarters = (4 * group.frames / MAX_GROUP_FRAMES).max(4 * group.bytes / MAX_GROUP_BYTES);
         let crossed = std::mem::replace(&mut group.quarters, quarters) < quarters;
         crossed && matches!(quarters, 2 | 3)
     }
 
     /// Whether upstream is to be asked now; then it counts as asked.
     pub(super) fn request(&mut self, now: Instant) -> bool {
-        let recent = self.requested.is_some_and(|at| {
-            now.saturating_duration_since(at) < KEYFRAME_REQUEST_INTERVAL
-        });
+        let recent = self
+            .requested
+            .is_some_and(|at| now.saturating_duration_since(at) < KEYFRAME_REQUEST_INTERVAL);
         if !recent {
             self.requested = Some(now);
         }
@@ -81,7 +80,10 @@ mod tests {
             .collect();
         assert_eq!(due, [MAX_GROUP_FRAMES / 2, MAX_GROUP_FRAMES / 4 * 3]);
         assert!(!keyframes.publish(true, MAX_GROUP_BYTES / 4));
-        assert!(keyframes.publish(false, MAX_GROUP_BYTES / 4), "by its bytes");
+        assert!(
+            keyframes.publish(false, MAX_GROUP_BYTES / 4),
+            "by its bytes"
+        );
     }
 
     #[test]

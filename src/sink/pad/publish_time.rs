@@ -173,10 +173,7 @@ impl PublishTime {
             anchor,
             running,
             time,
-            departure: times
-                .departure
-                .saturating_add(moved)
-                .saturating_add(offset),
+            departure: times.departure.saturating_add(moved).saturating_add(offset),
             // What is not to be shown is placed by another rule, and says nothing of its way.
             transit: (live && !times.lead).then(|| clock_time(elapsed.saturating_sub(nanos(time)))),
             resync,

@@ -293,7 +293,8 @@ impl StreamState {
         let sparse = self.kind().is_some_and(Kind::is_sparse);
         let time = &mut self.time;
         let live = time.is_live();
-        let place = |timeline: &mut PublishTimeline| time.place_gap(timeline, clock, running, sparse);
+        let place =
+            |timeline: &mut PublishTimeline| time.place_gap(timeline, clock, running, sparse);
         self.run.with_timeline(live, place)
     }
 

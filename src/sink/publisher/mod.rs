@@ -91,7 +91,7 @@ impl Session {
                 event = connection.next() => {
                     let event = event?;
                     self.log(&event);
-                    self.connection.apply(&event, &self.run.app_queue);
+                    self.connection.apply(&event, self.run.app_queue());
                     connected = match event {
                         Event::Connected { version, .. } => {
                             let version: Result<Version, _> = version.parse();
@@ -155,7 +155,7 @@ impl Session {
         publication.told();
         drain.reset();
         let run = self.run.clone();
-        self.run.app_queue.send(move |element| {
+        self.run.app_queue().send(move |element| {
             if run.ended(seqnum) {
                 post_eos(element, seqnum);
             }

@@ -86,7 +86,7 @@ impl Member {
     }
 
     pub(crate) fn report(&self, run: &Run, report: Report) {
-        self.peer.report(&run.app_queue, report);
+        self.peer.report(run.app_queue(), report);
     }
 
     /// Whether nothing may come for a long time although all is well.
