@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use gst::subclass::prelude::*;
 
 use super::{
-    MoqSink, MoqSinkPad,
+    CAT, MoqSink, MoqSinkPad,
     pad::upstream::{SegmentEnd, StreamGroup},
 };
 use crate::element::{bus::post, sync::lock};
@@ -73,4 +73,14 @@ fn segment_done(pads: &[MoqSinkPad]) -> Option<SegmentEnd> {
         upstream.is_segment_seek().then(|| upstream.segment_done())
     });
     ends.collect::<Option<Vec<_>>>()?.last().copied()
+}
+
+/// Posts the EOS message of the element.
+pub(crate) fn post_eos(element: &gst::Element, seqnum: gst::Seqnum) {
+    gst::info!(CAT, obj = element, "All streams have ended");
+    let message = gst::message::Eos::builder()
+        .src(element)
+        .seqnum(seqnum)
+        .build();
+    post(element, message);
 }

@@ -183,28 +183,28 @@ pub(crate) enum DropCause {
     /// Downstream took what was before them too slowly.
     Late,
     /// Their timestamps are out of range.
-    Time,
+    Timestamp,
     /// What they refer to was lost.
-    KeyFrame,
-    /// Their timestamps are of another epoch than those of the other tracks.
-    Epoch,
+    Undecodable,
+    /// Their timestamps are on another base than those of the other tracks.
+    Outlier,
     /// They belong before the start, or before what was shown.
-    Before,
+    BeforeStart,
     /// Their container cannot be read.
-    Container,
+    Unreadable,
     /// Their groups break off on the way.
-    Broken,
+    BrokenOff,
 }
 
 impl DropCause {
     pub(crate) const ALL: [Self; 7] = [
         Self::Late,
-        Self::Time,
-        Self::KeyFrame,
-        Self::Epoch,
-        Self::Before,
-        Self::Container,
-        Self::Broken,
+        Self::Timestamp,
+        Self::Undecodable,
+        Self::Outlier,
+        Self::BeforeStart,
+        Self::Unreadable,
+        Self::BrokenOff,
     ];
 }
 
@@ -214,21 +214,21 @@ impl fmt::Display for DropCause {
             Self::Late => {
                 "downstream takes them too slowly; a queue or a faster downstream would help"
             }
-            Self::Time => "their timestamps are beyond 2^63 ns; the publisher has to send others",
-            Self::KeyFrame => {
+            Self::Timestamp => "their timestamps are beyond 2^63 ns; the publisher has to send others",
+            Self::Undecodable => {
                 "what they refer to was lost; the next key frame ends that, and more of them would \
                  end it sooner"
             }
-            Self::Epoch => {
+            Self::Outlier => {
                 "their timestamps are more than a second ahead of those of the other tracks; the \
                  publisher has to stamp all its tracks by one clock"
             }
-            Self::Before => {
+            Self::BeforeStart => {
                 "they are older than what is shown now; the publisher has to stamp all its tracks by \
                  one clock, or a greater latency may help"
             }
-            Self::Container => "their container cannot be read",
-            Self::Broken => {
+            Self::Unreadable => "their container cannot be read",
+            Self::BrokenOff => {
                 "their groups break off before they have come; the relay refuses them, or the network \
                  is too slow for them"
             }

@@ -20,7 +20,7 @@ use crate::{
         },
         time::playout::MAX_DELAY,
     },
-    source::track::frame_reader::Container,
+    source::track::FrameReader,
 };
 
 /// No more renditions of one broadcast are used (as hang's own readers do).
@@ -39,7 +39,7 @@ pub(crate) struct Entry {
     /// Name of the track.
     pub(crate) name: String,
     pub(crate) rendition: Arc<Rendition>,
-    pub(crate) container: Arc<Container>,
+    pub(crate) frames: Arc<FrameReader>,
     pub(crate) caps: gst::Caps,
     pub(crate) tags: gst::TagList,
     /// The other broadcast that has the track.
@@ -157,12 +157,12 @@ impl List<'_> {
             rendition.set_delay(None);
         }
         let elsewhere = elsewhere(own, &rendition)?;
-        let container = Container::open(&mut rendition).map_err(|err| err.to_string())?;
+        let frames = FrameReader::open(&mut rendition).map_err(|err| err.to_string())?;
         let caps = caps::from_rendition(&rendition).map_err(|err| err.to_string())?;
         let description = Description::of_rendition(&rendition, self.orientation);
         let entry = Entry {
             name: name.to_owned(),
-            container: Arc::new(container),
+            frames: Arc::new(frames),
             tags: description.tags(&caps, rendition.kind()),
             rendition: Arc::new(rendition),
             caps,

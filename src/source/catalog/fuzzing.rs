@@ -59,7 +59,7 @@ fn read_group(entry: &Entry, mut group: group::Consumer) -> Vec<Bytes> {
     let mut context = Context::from_waker(Waker::noop());
     let mut payloads = Vec::new();
     loop {
-        let mut read = pin!(entry.container.read(&mut group));
+        let mut read = pin!(entry.frames.read(&mut group));
         match read.as_mut().poll(&mut context) {
             Poll::Ready(Ok(Some(frames))) => {
                 payloads.extend(frames.into_iter().map(|frame| frame.payload));

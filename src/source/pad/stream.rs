@@ -19,6 +19,7 @@ use crate::{
     media::format::codec::Kind,
     source::{
         CAT,
+        keyframe_gate::KeyframeGate,
         message::{Control, Frame, MAX_POSITION_AHEAD, Message, PadIndex},
         pad::{gaps, text},
         playback::LatencyAnswer,
@@ -197,9 +198,8 @@ pub(crate) struct Pusher {
     /// Nothing was pushed yet to who is linked since the wish of this number.
     pub(crate) start: Option<gaps::Start>,
     pub(crate) begun_for: u32,
-    /// Downstream flushed: deltas are of no use until a key frame.
-    pub(crate) needs_key: bool,
-    pub(crate) discont: bool,
+    /// Closed by what downstream flushed or refused.
+    gate: KeyframeGate,
     /// Nothing was taken yet.
     pub(crate) first: bool,
     pub(crate) ended: bool,
@@ -236,9 +236,8 @@ impl Pusher {
             gap_due: Instant::now(),
             start: None,
             begun_for: 0,
-            needs_key: false,
+            gate: KeyframeGate::new(kind),
             first: true,
-            discont: false,
             ended: false,
             eos: None,
             format: None,
@@ -324,11 +323,10 @@ impl Pusher {
         if self.ended {
             return;
         }
-        if self.needs_key && frame.delta {
+        if !self.gate.admits(!frame.delta, frame.pts) {
             self.counters.undecodable.add(1);
             return;
         }
-        self.needs_key = false;
         if !frame.delta {
             self.push_format(pad, false);
         }
@@ -342,7 +340,7 @@ impl Pusher {
             buffer.set_pts(pts);
             buffer.set_dts(frame.dts);
             buffer.set_duration(frame.duration);
-            if std::mem::take(&mut self.discont) | frame.discont {
+            if self.gate.take_discont() | frame.discont {
                 buffer.set_flags(gst::BufferFlags::DISCONT);
             }
             if frame.delta {
@@ -370,8 +368,7 @@ impl Pusher {
     }
 
     fn refused(&mut self, pad: &gst::Pad, error: gst::FlowError, wish: u32) {
-        self.needs_key = true;
-        self.discont = true;
+        self.gate.interrupt();
         match error {
             gst::FlowError::Flushing => {}
             gst::FlowError::Eos => {
@@ -423,7 +420,7 @@ impl Pusher {
                 pad.push_event(gst::event::Tag::new(tags));
             }
         }
-        self.discont = true;
+        self.gate.mark_discont();
     }
 
     /// Pushes an event of the application.
@@ -437,8 +434,7 @@ impl Pusher {
         pad.push_event(stop.build());
         // The flush has taken it away.
         pad.push_event(gst::event::Segment::new(segment().as_ref()));
-        self.needs_key = self.kind == Kind::Video;
-        self.discont = true;
+        self.gate.interrupt();
         // An end that was flushed away is an end all the same.
         if let Some(seqnum) = self.eos.filter(|_| self.ended) {
             // As an event of its own: the very same one would not be pushed twice.

@@ -202,20 +202,18 @@ impl Session {
             name: pad.entry.name.clone(),
             log: glib::gformat!("{}:{}", self.config.name, pad.name),
             rendition: pad.entry.rendition.clone(),
-            container: pad.entry.container.clone(),
+            frames: pad.entry.frames.clone(),
             max_age,
             priority: kind.priority(),
             from_start: std::mem::take(&mut pad.follows),
-            messages: pad.messages.clone(),
-            budget: pad.budget.clone(),
-            counters: pad.counters.clone(),
-            position: pad.position.clone(),
-            teller: track::Teller {
-                control: self.config.control.clone(),
-                index,
-                generation,
-            },
-            retired: retired.clone(),
+            pad: track::PadSender::new(
+                pad.messages.clone(),
+                pad.budget.clone(),
+                pad.counters.clone(),
+                pad.position.clone(),
+            ),
+            problems: track::ProblemReporter::new(self.config.control.clone(), index, generation),
+            tail: track::Tail::of(retired.clone()),
         };
         let reader = Reader::new(config, playback.clone());
         let (consumer, origin) = (broadcast.consumer.clone(), self.origin.clone());

@@ -1,4 +1,4 @@
-//! Frames that are dropped for a while: whoever waits for them is told why, once.
+//! Frames that are dropped for a while: each cause is reported once.
 
 use std::time::Duration;
 
@@ -6,32 +6,33 @@ use tokio::time::Instant;
 
 use crate::source::message::DropCause;
 
-/// How long frames may be dropped, without one that is shown, until that is told.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long frames may be dropped, without one that is emitted, until that is reported.
+const REPORT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The drops of one track since a frame was shown last.
+/// The drops of one track since a frame was emitted last.
 #[derive(Debug, Default)]
-pub(crate) struct Drops {
+pub(super) struct Drops {
     since: Option<Instant>,
     /// When the last one was.
     last: Option<Instant>,
-    told: [bool; DropCause::ALL.len()],
+    reported: [bool; DropCause::ALL.len()],
 }
 
 impl Drops {
-    /// Takes in that a frame is dropped for this cause; whether that is to be told now.
-    pub(crate) fn add(&mut self, cause: DropCause, now: Instant) -> bool {
+    /// Takes in that a frame is dropped for this cause; whether that is to be reported now.
+    pub(super) fn add(&mut self, cause: DropCause, now: Instant) -> bool {
         // What came long before is another matter.
         let last = self.last.replace(now);
-        if last.is_some_and(|last| now - last > PATIENCE) {
+        if last.is_some_and(|last| now - last > REPORT_TIMEOUT) {
             self.since = None;
         }
         let since = *self.since.get_or_insert(now);
-        now - since >= PATIENCE && !std::mem::replace(&mut self.told[cause as usize], true)
+        now - since >= REPORT_TIMEOUT
+            && !std::mem::replace(&mut self.reported[cause as usize], true)
     }
 
-    /// A frame is shown.
-    pub(crate) fn end(&mut self) {
+    /// A frame is emitted.
+    pub(super) fn end(&mut self) {
         if self.since.is_some() {
             *self = Self::default();
         }
@@ -43,29 +44,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_cause_that_lasts_a_second_is_told_once_until_a_frame_is_shown() {
+    fn each_cause_that_lasts_a_second_is_reported_once_until_a_frame_is_emitted() {
         let start = Instant::now();
         let mut drops = Drops::default();
         for round in 0..2_u32 {
             for cause in DropCause::ALL {
-                let told = (0..400_u32).filter(|tick| {
+                let reported = (0..400_u32).filter(|tick| {
                     let now =
                         start + Duration::from_secs(100) * round + Duration::from_millis(5) * *tick;
                     drops.add(cause, now)
                 });
-                assert_eq!(told.count(), 1, "{cause}");
+                assert_eq!(reported.count(), 1, "{cause}");
             }
             drops.end();
         }
     }
 
     #[test]
-    fn drops_among_frames_that_are_shown_are_not_told() {
+    fn drops_among_frames_that_are_emitted_are_not_reported() {
         let start = Instant::now();
         let mut drops = Drops::default();
         for tick in 0..1000_u32 {
             let now = start + Duration::from_millis(20) * tick;
-            assert!(!drops.add(DropCause::KeyFrame, now));
+            assert!(!drops.add(DropCause::Undecodable, now));
             if tick % 40 == 0 {
                 drops.end();
             }

@@ -18,17 +18,20 @@ use crate::media::{
 /// claim a rewind cannot make us stumble.
 const CONTENT: container::Kind = container::Kind::Data;
 
-/// What wraps the frames of one track.
-pub(crate) enum Container {
+/// Reads the groups of one track.
+pub(crate) struct FrameReader(Container);
+
+/// What wraps the frames.
+enum Container {
     Frames(wire::Container),
     Fragments(Box<Init>),
 }
 
-impl fmt::Debug for Container {
+impl fmt::Debug for FrameReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Frames(_) => "Frames",
-            Self::Fragments(_) => "Fragments",
+        f.write_str(match self.0 {
+            Container::Frames(_) => "Frames",
+            Container::Fragments(_) => "Fragments",
         })
     }
 }
@@ -46,7 +49,7 @@ pub(crate) enum Error {
 
 impl Error {
     /// Whether the group broke off, which says nothing about what is in it.
-    pub(crate) fn is_broken_off(&self) -> bool {
+    pub(super) fn is_broken_off(&self) -> bool {
         let wire = match self {
             Self::Group(err) | Self::Frame(moq_mux::Error::Moq(err)) => err,
             Self::Frame(moq_mux::Error::Hang(hang::Error::Moq(err))) => err,
@@ -59,16 +62,16 @@ impl Error {
     }
 }
 
-impl Container {
-    /// The container of an entry, which gets what only its init segment says.
+impl FrameReader {
+    /// The reader of an entry's container; the entry gets what only its init segment says.
     pub(crate) fn open(rendition: &mut Rendition) -> Result<Self, Error> {
         if let catalog::Container::Cmaf { init } = rendition.container() {
             let init = Init::parse(init)?;
             init.complete(rendition)?;
-            return Ok(Self::Fragments(Box::new(init)));
+            return Ok(Self(Container::Fragments(Box::new(init))));
         }
         let container = wire::Container::new(rendition.container(), CONTENT)?;
-        Ok(Self::Frames(container))
+        Ok(Self(Container::Frames(container)))
     }
 
     /// The next frames of a group, none at its end; cancel safe.
@@ -76,9 +79,9 @@ impl Container {
         &self,
         group: &mut group::Consumer,
     ) -> Result<Option<Vec<Frame>>, Error> {
-        match self {
-            Self::Frames(container) => Ok(container.read(group).await?),
-            Self::Fragments(init) => match group.read_frame().await? {
+        match &self.0 {
+            Container::Frames(container) => Ok(container.read(group).await?),
+            Container::Fragments(init) => match group.read_frame().await? {
                 Some(fragment) => Ok(Some(init.frames(&fragment.payload)?)),
                 None => Ok(None),
             },

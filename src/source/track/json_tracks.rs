@@ -12,13 +12,12 @@ use moq_mux::binary;
 use moq_net::{broadcast, track};
 use tokio::time::Instant;
 
-use super::{Config, LONGEST_TAIL, until_retired};
+use super::config::Config;
 use crate::{
     media::catalog::data::Records,
-    net::error,
     source::{
         CAT,
-        message::{Frame, MAX_QUEUE_TIME, Message, TrackEnd},
+        message::{Frame, TrackEnd},
         playback::Playback,
     },
 };
@@ -26,29 +25,29 @@ use crate::{
 /// No greater JSON value is read, in bytes: each change of it is written out anew.
 const MAX_VALUE: usize = 4 << 20;
 
-/// How many times as long as its reading took a record rests the track at least, ...
-const REST: u32 = 3;
-/// ... though a rest that would be shorter is left out.
-const MIN_REST: Duration = Duration::from_millis(20);
+/// A track pauses at least this many times as long as the reading of a record took, ...
+const PAUSE_FACTOR: u32 = 3;
+/// ... though a pause that would be shorter is left out.
+const MIN_PAUSE: Duration = Duration::from_millis(20);
 
 /// Keeps a track that is much work from holding up the others, which share its thread.
-struct Rest {
+struct Pacer {
     /// When the work so far is made up for.
     until: Instant,
 }
 
-impl Rest {
+impl Pacer {
     fn new(now: Instant) -> Self {
         Self { until: now }
     }
 
-    /// Takes in work that took as long until now; how long it has to rest.
+    /// Takes in work that took as long until now; how long it has to pause.
     fn after(&mut self, work: Duration, now: Instant) -> Duration {
-        self.until = self.until.max(now) + work * REST;
-        let rest = self.until - now;
-        match rest < MIN_REST {
+        self.until = self.until.max(now) + work * PAUSE_FACTOR;
+        let pause = self.until - now;
+        match pause < MIN_PAUSE {
             true => Duration::ZERO,
-            false => rest,
+            false => pause,
         }
     }
 }
@@ -105,26 +104,7 @@ impl Consumer {
 }
 
 /// Reads `records` until their track ends.
-pub(crate) async fn run(
-    config: &Config,
-    records: &Records,
-    playback: &Playback,
-    broadcast: &broadcast::Consumer,
-) -> TrackEnd {
-    let tail = async {
-        config.retired.cancelled().await;
-        tokio::time::sleep(LONGEST_TAIL).await;
-    };
-    tokio::select! {
-        biased;
-        end = read(config, records, playback, broadcast) => {
-            end.unwrap_or_else(|err| TrackEnd::Lost(error::chain(&err)))
-        }
-        () = tail => TrackEnd::Retired,
-    }
-}
-
-async fn read(
+pub(super) async fn read(
     config: &Config,
     records: &Records,
     playback: &Playback,
@@ -134,16 +114,16 @@ async fn read(
         .with_priority(config.priority)
         .with_max_age(config.max_age);
     let subscribing = broadcast.track(&config.name)?.subscribe(subscription);
-    let Some(track) = until_retired(&config.retired, subscribing).await else {
+    let Some(track) = config.tail.before_silence(subscribing).await else {
         return Ok(TrackEnd::Retired);
     };
     let mut consumer = Consumer::new(track?, records)?;
     let mut first = true;
-    let mut rest = Rest::new(Instant::now());
+    let mut pacer = Pacer::new(Instant::now());
     loop {
         tokio::task::coop::consume_budget().await;
         let next = measured(consumer.next());
-        let Some((next, work)) = until_retired(&config.retired, next).await else {
+        let Some((next, work)) = config.tail.before_silence(next).await else {
             return Ok(TrackEnd::Retired);
         };
         let payload = match next {
@@ -155,26 +135,22 @@ async fn read(
             }
             Err(err) => return Err(err),
         };
-        config.counters.frames.add(1);
-        config.counters.bytes.add(payload.len() as u64);
+        config.pad.count(payload.len());
         let pts = playback.clock.running_time();
-        config
-            .budget
-            .set_max_time(MAX_QUEUE_TIME + playback.latency());
-        config.budget.room().await;
-        let frame = Frame {
+        if let Some(room) = config.pad.wait_for_room(playback.latency()) {
+            room.await;
+        }
+        config.pad.send(Frame {
             pts,
             dts: None,
             duration: None,
             discont: std::mem::take(&mut first),
             delta: false,
             stays: false,
-            charge: config.budget.charge(payload.len(), pts),
+            charge: config.pad.charge(payload.len()).at(pts),
             payload,
-        };
-        // Refused only when the pad has gone.
-        let _ = config.messages.send(Message::Frame(frame));
-        tokio::time::sleep(rest.after(work, Instant::now())).await;
+        });
+        tokio::time::sleep(pacer.after(work, Instant::now())).await;
     }
 }
 
@@ -186,21 +162,21 @@ mod tests {
     fn much_work_takes_a_quarter_of_the_time_and_little_is_done_at_once() {
         let begun = Instant::now();
         let mut now = begun;
-        let mut rest = Rest::new(now);
+        let mut pacer = Pacer::new(now);
         let ms = Duration::from_millis;
         for _ in 0..100 {
             now += ms(50);
-            now += rest.after(ms(50), now);
+            now += pacer.after(ms(50), now);
         }
         assert_eq!(now - begun, ms(100 * 4 * 50));
-        let mut rest = Rest::new(now);
+        let mut pacer = Pacer::new(now);
         for _ in 0..100 {
             now += ms(33);
-            assert!(rest.after(ms(1), now).is_zero());
+            assert!(pacer.after(ms(1), now).is_zero());
         }
-        let rests = (0..1000).map(|_| rest.after(ms(1), now));
+        let pauses = (0..1000).map(|_| pacer.after(ms(1), now));
         assert!(
-            rests.max() > Some(ms(1000)),
+            pauses.max() > Some(ms(1000)),
             "what comes at once is summed up"
         );
     }

@@ -1,95 +1,86 @@
-//! From the frames of one track to the messages of its pad.
+//! From the frames of one track to the frames of its pad: when each one is played, and which are dropped.
 
-use std::{
-    collections::VecDeque,
-    future::Future,
-    pin::pin,
-    sync::{Arc, mpsc},
-    time::Duration,
-};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use gst::ClockTime;
+use moq_mux::container;
 use tokio::time::Instant;
 
-use super::{Config, Position, TAIL, Teller, drops::Drops};
+use super::{
+    config::{Config, ProblemReporter},
+    drops::Drops,
+    pad_sender::PadSender,
+    text::CueReader,
+};
 use crate::{
-    element::budget::{Budget, Charge},
+    element::budget::Charge,
     media::{
-        format::{
-            caps::{self, Rendition},
-            codec::Kind,
-            duration,
-        },
-        time::playout::{TrackId, Verdict},
+        format::{caps, codec::Kind, duration, rendition::Rendition},
+        time::playout::{Stamp, Timeline, TrackId, Verdict},
     },
     source::{
-        message::{DropCause, Frame, MAX_QUEUE_TIME, Message},
+        keyframe_gate::KeyframeGate,
+        message::{DropCause, Frame, TrackProblem},
         playback::Playback,
-        stats::Counters,
     },
 };
 
 /// No route gets faster by more than this at once.
-const AHEAD: ClockTime = ClockTime::from_mseconds(250);
+const MAX_AHEAD: ClockTime = ClockTime::from_mseconds(250);
+/// How often pending frames are looked at while no timeline says when they are due.
+const RELEASE_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Stamps the frames of one track and sends them to its pad.
-pub(crate) struct Output {
-    pub(crate) rendition: Arc<Rendition>,
-    pub(crate) messages: mpsc::Sender<Message>,
-    pub(crate) budget: Arc<Budget>,
-    pub(crate) counters: Arc<Counters>,
-    pub(crate) position: Arc<Position>,
-    pub(crate) max_age: Duration,
-    pub(crate) playback: Arc<Playback>,
-    pub(crate) track: TrackId,
-    /// Frames that wait for the timeline to settle.
-    pub(crate) held: VecDeque<Held>,
+/// Gives the frames of one track their running time, in order, and sends them to its pad.
+///
+/// A frame is pending until the timeline has settled, or has a place for it before that.
+pub(super) struct Playout {
+    rendition: Arc<Rendition>,
+    playback: Arc<Playback>,
+    track: TrackId,
+    pad: PadSender,
+    pending: VecDeque<PendingFrame>,
     /// Frames were lost before the next one to come.
-    pub(crate) gap: bool,
-    /// The next frame to show does not follow the one before it.
-    pub(crate) discont: bool,
-    /// Deltas are of no use until a key frame comes.
-    pub(crate) needs_key: bool,
-    /// Pictures before this one refer to a group that was not received.
-    pub(crate) first_shown: Option<ClockTime>,
-    /// The end of the text that is shown was told.
-    pub(crate) cleared: bool,
-    /// What was dropped since a frame was shown.
+    follows_loss: bool,
+    gate: KeyframeGate,
+    /// Of a text track.
+    cues: Option<CueReader>,
+    /// What was dropped since a frame was emitted.
     drops: Drops,
-    teller: Teller,
+    problems: ProblemReporter,
     /// The group under way at the join is left out by the user's wish.
-    leaves_out: bool,
+    skips_first_group: bool,
 }
 
-pub(crate) struct Held {
-    pub(crate) timestamp: ClockTime,
-    pub(crate) key: bool,
+/// A frame that waits for its running time.
+struct PendingFrame {
+    timestamp: ClockTime,
+    keyframe: bool,
     /// Frames were lost before this one.
-    pub(crate) gap: bool,
-    /// Its time is of another epoch than that of the other tracks.
-    pub(crate) strays: bool,
-    pub(crate) payload: Bytes,
-    pub(crate) charge: Charge,
-    /// When it ends, if a frame that came after it says so.
-    pub(crate) end: Option<ClockTime>,
-    /// Before that it is held, unless its end is known.
-    pub(crate) ready: ClockTime,
+    follows_loss: bool,
+    /// Its timestamp is on another base than those of the other tracks.
+    is_outlier: bool,
+    payload: Bytes,
+    charge: Charge,
+    /// When its text ends, if a frame that came after it says so.
+    end: Option<ClockTime>,
+    /// The running time until which it waits for such a frame, if it is the last one.
+    emit_at: ClockTime,
 }
 
 /// The frame's timestamp, unless it is absurd: 2^63 ns are 292 years.
-pub(crate) fn timestamp(frame: &moq_mux::container::Frame) -> Option<ClockTime> {
+fn timestamp(frame: &container::Frame) -> Option<ClockTime> {
     let nanos = u64::try_from(frame.timestamp.as_nanos()).ok()?;
     (nanos < 1 << 63).then(|| ClockTime::from_nseconds(nanos))
 }
 
-impl Output {
-    pub(crate) fn new(config: &Config, playback: Arc<Playback>) -> Self {
+impl Playout {
+    pub(super) fn new(config: &Config, playback: Arc<Playback>) -> Self {
         let delay = config.rendition.delay();
         let delay = delay.and_then(|delay| ClockTime::try_from(delay).ok());
         let kind = config.rendition.kind();
         let track = playback.update(|timeline| {
-            let track = timeline.add_track(kind, delay, config.position.get());
+            let track = timeline.add_track(kind, delay, config.pad.position());
             if let Some(depth) = caps::reorder_depth(&config.rendition) {
                 timeline.set_reorder_depth(track, depth);
             }
@@ -98,233 +89,240 @@ impl Output {
             }
             track
         });
-        let leaves_out = playback.timeline().joins_next_group();
+        let skips_first_group = playback.timeline().joins_next_group();
+        let mut gate = KeyframeGate::new(kind);
+        gate.interrupt();
         Self {
             rendition: config.rendition.clone(),
-            messages: config.messages.clone(),
-            budget: config.budget.clone(),
-            counters: config.counters.clone(),
-            position: config.position.clone(),
-            max_age: config.max_age,
             playback,
             track,
-            held: VecDeque::new(),
-            gap: false,
-            discont: true,
-            needs_key: kind == Kind::Video,
-            first_shown: None,
-            cleared: false,
+            pad: config.pad.clone(),
+            pending: VecDeque::new(),
+            follows_loss: false,
+            gate,
+            cues: CueReader::of(&config.rendition),
             drops: Drops::default(),
-            teller: config.teller.clone(),
-            leaves_out,
+            problems: config.problems.clone(),
+            skips_first_group,
         }
     }
 
-    /// The result of `future`; meanwhile the held frames are let go when the timeline settles.
-    pub(crate) async fn settling<T>(&mut self, future: impl Future<Output = T>) -> T {
-        let mut future = pin!(future);
-        loop {
-            let until_settled = self.until_settled();
-            tokio::select! {
-                biased;
-                result = &mut future => return result,
-                () = tokio::time::sleep(until_settled), if !self.held.is_empty() => {
-                    self.release_if_settled();
-                }
-            }
-        }
+    pub(super) fn playback(&self) -> &Playback {
+        &self.playback
     }
 
-    /// Lets everything go that is held.
-    pub(crate) async fn finish(&mut self) {
-        while !self.held.is_empty() {
-            tokio::time::sleep(self.until_settled()).await;
-            self.release_if_settled();
-        }
+    /// How long it takes until [`Self::release`] is due, if frames are pending.
+    pub(super) fn next_release(&self) -> Option<Duration> {
+        let front = self.pending.front()?;
+        let settles_at = self.playback.timeline().settles_at();
+        let now = self.playback.clock.running_time();
+        // Never without a pause.
+        Some(settles_at.map_or(RELEASE_INTERVAL, |at| {
+            at.max(front.emit_at).saturating_sub(now).into()
+        }))
     }
 
-    /// Takes in a frame, whose arrival counts if it `arrives`; `false` says that its group is too old
-    /// to go on with.
-    pub(crate) async fn take(
-        &mut self,
-        frame: moq_mux::container::Frame,
-        key: bool,
-        arrives: bool,
-    ) -> bool {
-        let waited = self.wait_for_room().await;
-        self.counters.frames.add(1);
-        self.counters.bytes.add(frame.payload.len() as u64);
-        if waited > self.max_age {
-            self.counters.late.add(1);
-            self.dropped(DropCause::Late);
-            self.gap = true;
-            return false;
-        }
+    /// A group begins, `first` if it is the one that is under way at the join.
+    pub(super) fn begin_group(&mut self, first: bool) {
+        self.skips_first_group &= first;
+    }
+
+    /// Whether frames were lost before the next one to come.
+    pub(super) fn follows_loss(&self) -> bool {
+        self.follows_loss
+    }
+
+    /// Whole groups were lost before the next frame.
+    pub(super) fn lose_groups(&mut self, groups: u64) {
+        self.pad.counters().groups_lost.add(groups);
+        self.follows_loss = true;
+    }
+
+    /// The rest of the group under way is left out for this cause.
+    pub(super) fn lose_rest(&mut self, cause: DropCause) {
+        self.drop_frame(cause);
+        self.lose_groups(1);
+    }
+
+    /// Whether a frame that comes now, behind a loss, is ahead of all that came, as no lost group makes
+    /// it: it is of another publisher's clock.
+    pub(super) fn is_ahead(&self, frame: &container::Frame) -> bool {
+        let edge = timestamp(frame).and_then(|ts| self.playback.timeline().edge(ts));
+        edge.is_some_and(|edge| edge > self.playback.clock.running_time() + MAX_AHEAD)
+    }
+
+    /// Takes in a frame, whose arrival counts if it `arrives` only now.
+    pub(super) fn push(&mut self, frame: container::Frame, keyframe: bool, arrives: bool) {
         let Some(timestamp) = timestamp(&frame) else {
-            self.counters.undecodable.add(1);
-            self.dropped(DropCause::Time);
-            self.gap = true;
-            return true;
+            self.drop_frame(DropCause::Timestamp);
+            self.follows_loss = true;
+            return;
         };
         let now = self.playback.clock.running_time();
-        let strays = self.playback.update(|timeline| {
-            // A frame that waited here did not arrive now, but the first one anchors all the same.
-            if (arrives && waited.is_zero()) || timeline.settles_at().is_none() {
+        let is_outlier = self.playback.update(|timeline| {
+            // The first frame anchors in any case.
+            if arrives || timeline.settles_at().is_none() {
                 timeline.arrive(self.track, timestamp, now);
             }
             if let Some(edge) = timeline.edge(timestamp) {
                 let delay = now.saturating_sub(edge);
-                self.counters.delay.set(delay.nseconds() as f64 / 1e6);
-                self.counters.steps.set(timeline.resyncs() as f64);
-                self.counters.drift.set(timeline.drift());
+                let counters = self.pad.counters();
+                counters.delay.set(delay.nseconds() as f64 / 1e6);
+                counters.steps.set(timeline.resyncs() as f64);
+                counters.drift.set(timeline.drift());
             }
             timeline.is_outlier(self.track)
         });
-        self.held.push_back(Held {
+        self.pending.push_back(PendingFrame {
             timestamp,
-            key,
-            gap: std::mem::take(&mut self.gap),
-            strays,
-            charge: self.budget.charge_untimed(frame.payload.len()),
+            keyframe,
+            follows_loss: std::mem::take(&mut self.follows_loss),
+            is_outlier,
+            charge: self.pad.charge(frame.payload.len()),
             payload: frame.payload,
             end: None,
-            ready: self.ready(now),
+            emit_at: self
+                .cues
+                .as_ref()
+                .map_or(ClockTime::ZERO, |cues| cues.emit_at(now)),
         });
-        self.release_if_settled();
-        true
+        self.release();
     }
 
-    pub(crate) async fn wait_for_room(&mut self) -> Duration {
-        self.budget
-            .set_max_time(MAX_QUEUE_TIME + self.playback.latency());
-        if !self.budget.is_over() {
-            return Duration::ZERO;
+    /// Takes in an empty frame: plain text is over at its timestamp.
+    pub(super) fn clear(&mut self, frame: &container::Frame) {
+        let cues = self.cues.as_mut().filter(|cues| cues.is_plain());
+        let Some((cues, end)) = cues.zip(timestamp(frame)) else {
+            return;
+        };
+        if let Some(last) = self.pending.back_mut() {
+            last.end = Some(end);
+            last.emit_at = ClockTime::ZERO;
+            return self.release();
         }
-        let begun = Instant::now();
-        // What is held takes room, too, and is let go meanwhile.
-        let budget = self.budget.clone();
-        self.settling(budget.room()).await;
-        begun.elapsed()
+        let end = self.playback.timeline().edge(end);
+        if let Some(end) = end.filter(|_| cues.end_is_new()) {
+            self.pad.clear_text(end);
+        }
     }
 
-    pub(crate) fn until_settled(&self) -> Duration {
-        let at = self.playback.timeline().settles_at();
-        let now = self.playback.clock.running_time();
-        // Without an anchor nothing is held for long; never without a pause.
-        let at = at.map(|at| at.max(self.held.front().map_or(at, Held::ready)));
-        at.map_or(TAIL, |at| at.saturating_sub(now).into())
-    }
-
-    pub(crate) fn release_if_settled(&mut self) {
-        let now = self.playback.clock.running_time();
-        let settled = self.playback.timeline().is_settled(now);
-        while let Some(front) = self.held.front() {
+    /// Emits the pending frames that are due.
+    pub(super) fn release(&mut self) {
+        let playback = self.playback.clone();
+        let now = playback.clock.running_time();
+        while let Some(front) = self.pending.front() {
+            let waits_for_end = self.pending.len() == 1 && front.emit_at > now;
+            let mut timeline = playback.timeline();
             let placed =
-                settled || (self.playback.timeline()).is_placed(self.track, front.timestamp);
-            if !placed || (self.held.len() == 1 && front.ready() > now) {
+                timeline.is_settled(now) || timeline.is_placed(self.track, front.timestamp);
+            if waits_for_end || !placed {
                 return;
             }
-            if let Some(held) = self.held.pop_front() {
-                self.show(held);
+            let Some(frame) = self.pending.pop_front() else {
+                return;
+            };
+            let admitted = self.admit(&mut timeline, &frame);
+            if let (Ok(()), Some(_)) = (admitted, &self.cues) {
+                drop(timeline);
+                self.emit_cues(&frame);
+                continue;
+            }
+            let stamp = admitted.and_then(|()| self.stamp(&mut timeline, &frame));
+            drop(timeline);
+            match stamp {
+                Ok(stamp) => self.emit(frame, stamp),
+                Err(cause) => self.drop_frame(cause),
             }
         }
     }
 
-    /// Whether a frame that comes now, behind a gap, is ahead of all that came, as no lost group makes
-    /// it: it is of another publisher's clock.
-    pub(crate) fn is_ahead(&self, frame: &moq_mux::container::Frame) -> bool {
-        let edge = timestamp(frame).and_then(|ts| self.playback.timeline().edge(ts));
-        edge.is_some_and(|edge| edge > self.playback.clock.running_time() + AHEAD)
-    }
-
-    /// A group begins, `first` if it is the one that is under way at the join.
-    pub(crate) fn begin_group(&mut self, first: bool) {
-        self.leaves_out &= first;
-    }
-
-    /// A frame was dropped for this cause.
-    pub(crate) fn dropped(&mut self, cause: DropCause) {
-        if !self.leaves_out && self.drops.add(cause, Instant::now()) {
-            self.teller.dropping(cause);
+    /// Whether the frame can be decoded, and belongs to what the others show.
+    fn admit(&mut self, timeline: &mut Timeline, frame: &PendingFrame) -> Result<(), DropCause> {
+        if frame.follows_loss || frame.is_outlier {
+            self.gate.interrupt();
+        }
+        if frame.is_outlier {
+            return Err(DropCause::Outlier);
+        }
+        if frame.keyframe
+            && self.gate.needs_keyframe()
+            && let Some(depth) = caps::reorder_depth_in_band(&self.rendition, &frame.payload)
+        {
+            timeline.set_reorder_depth(self.track, depth);
+        }
+        match self.gate.admits(frame.keyframe, frame.timestamp) {
+            true => Ok(()),
+            false => Err(DropCause::Undecodable),
         }
     }
 
-    /// A frame is shown.
-    pub(crate) fn shown(&mut self) {
+    fn stamp(&mut self, timeline: &mut Timeline, frame: &PendingFrame) -> Result<Stamp, DropCause> {
+        match timeline.stamp(self.track, frame.timestamp) {
+            Verdict::Emit(stamp) => Ok(stamp),
+            Verdict::BeforeStart => {
+                self.gate.interrupt();
+                Err(DropCause::BeforeStart)
+            }
+        }
+    }
+
+    fn emit(&mut self, frame: PendingFrame, stamp: Stamp) {
         self.drops.end();
-    }
-
-    /// What follows does not belong to what came before: video begins again with a key frame.
-    pub(crate) fn interrupt(&mut self) {
-        self.discont = true;
-        self.needs_key = self.rendition.kind() == Kind::Video;
-    }
-
-    pub(crate) fn show(&mut self, held: Held) {
-        if held.gap {
-            self.interrupt();
-        }
-        if held.strays {
-            self.counters.before_start.add(1);
-            self.dropped(DropCause::Epoch);
-            return self.interrupt();
-        }
-        if self.rendition.kind() == Kind::Text {
-            return self.show_text(&held);
-        }
-        if !self.is_decodable(&held) {
-            self.counters.undecodable.add(1);
-            self.dropped(DropCause::KeyFrame);
-            self.discont = true;
-            return;
-        }
-        let mut timeline = self.playback.timeline();
-        let verdict = timeline.stamp(self.track, held.timestamp);
-        drop(timeline);
-        let Verdict::Emit(stamp) = verdict else {
-            self.counters.before_start.add(1);
-            self.dropped(DropCause::Before);
-            self.interrupt();
-            return;
-        };
-        self.shown();
-        let is_video = self.rendition.kind() == Kind::Video;
-        let frame = Frame {
+        self.pad.send(Frame {
             pts: stamp.pts,
             dts: stamp.dts,
-            duration: duration::of(&self.rendition, &held.payload),
-            discont: std::mem::take(&mut self.discont) | stamp.discont,
-            delta: is_video && !held.key,
+            duration: duration::of(&self.rendition, &frame.payload),
+            discont: self.gate.take_discont() | stamp.discont,
+            delta: self.rendition.kind() == Kind::Video && !frame.keyframe,
             stays: false,
-            charge: held.charge.at(stamp.pts),
-            payload: held.payload,
-        };
-        self.position.advance(frame.dts.unwrap_or(frame.pts));
-        // Refused only when the pad has gone.
-        let _ = self.messages.send(Message::Frame(frame));
+            charge: frame.charge.at(stamp.pts),
+            payload: frame.payload,
+        });
     }
 
-    /// Whether what the picture refers to was received, too.
-    pub(crate) fn is_decodable(&mut self, held: &Held) -> bool {
-        if held.key {
-            self.first_shown = self.needs_key.then_some(held.timestamp);
-            if self.needs_key
-                && let Some(depth) = caps::reorder_depth_in_band(&self.rendition, &held.payload)
-            {
-                self.playback
-                    .timeline()
-                    .set_reorder_depth(self.track, depth);
-            }
-            self.needs_key = false;
-            return true;
+    fn emit_cues(&mut self, frame: &PendingFrame) {
+        let Some(reader) = &mut self.cues else { return };
+        for cue in reader.cues(frame.timestamp, &frame.payload, frame.end) {
+            let mut timeline = self.playback.timeline();
+            let stamped = timeline.stamp_span(self.track, cue.begin, cue.end);
+            drop(timeline);
+            let Some((Stamp { pts, discont, .. }, duration)) = stamped else {
+                // Nothing is wrong with a cue that was over before the start.
+                self.pad.counters().before_start.add(1);
+                continue;
+            };
+            self.drops.end();
+            reader.begin();
+            self.pad.send(Frame {
+                pts,
+                dts: None,
+                duration,
+                discont: self.gate.take_discont() | discont,
+                delta: false,
+                stays: duration.is_none() && reader.is_plain(),
+                charge: self.pad.charge(cue.text.len()).at(pts),
+                payload: cue.text,
+            });
         }
-        let leading = self.first_shown.is_some_and(|first| held.timestamp < first);
-        let is_video = self.rendition.kind() == Kind::Video;
-        !(self.needs_key || (leading && is_video))
+    }
+
+    /// Counts a frame that is dropped, and reports causes that last.
+    fn drop_frame(&mut self, cause: DropCause) {
+        let counters = self.pad.counters();
+        match cause {
+            DropCause::Late => counters.late.add(1),
+            DropCause::Timestamp | DropCause::Undecodable => counters.undecodable.add(1),
+            DropCause::Outlier | DropCause::BeforeStart => counters.before_start.add(1),
+            // The lost group is counted.
+            DropCause::Unreadable | DropCause::BrokenOff => {}
+        }
+        if !self.skips_first_group && self.drops.add(cause, Instant::now()) {
+            self.problems.report(TrackProblem::Dropping(cause));
+        }
     }
 }
 
-impl Drop for Output {
+impl Drop for Playout {
     fn drop(&mut self) {
         self.playback.timeline().remove_track(self.track);
     }

@@ -6,17 +6,17 @@ use moq_net::{group, track};
 use tokio::time::{Instant, timeout_at};
 
 /// How much of such a track is taken, however late it comes, and for how long it may be late.
-pub(crate) const BACKLOG: Duration = Duration::from_secs(5);
+pub(super) const MAX_BACKLOG: Duration = Duration::from_secs(5);
 /// How long its next group may be overtaken by later ones: a few round trips of a long way.
-const OVERTAKEN: Duration = Duration::from_secs(2);
+const REORDER_TIMEOUT: Duration = Duration::from_secs(2);
 /// How many groups may overtake it.
-const MAX_EARLY: usize = 1000;
+const MAX_EARLY_GROUPS: usize = 1000;
 
 /// Brings groups, which overtake each other on their own streams, back into order.
 ///
 /// The library's own cursor cannot wait for one group: with a limit behind it, it takes the end of
 /// what is within the limit for the end of the track.
-pub(crate) struct Beginning {
+pub(super) struct GroupReorderBuffer {
     subscriber: track::Subscriber,
     /// What is asked for afterwards.
     rest: track::Subscription,
@@ -32,27 +32,27 @@ pub(crate) struct Beginning {
     caught_up: bool,
 }
 
-impl Beginning {
-    pub(crate) fn new(subscriber: track::Subscriber, rest: track::Subscription) -> Self {
+impl GroupReorderBuffer {
+    pub(super) fn new(subscriber: track::Subscriber, rest: track::Subscription) -> Self {
         Self {
             subscriber,
             rest,
             next: 0,
             early: BTreeMap::new(),
             give_up_at: None,
-            until: Instant::now() + BACKLOG,
+            until: Instant::now() + MAX_BACKLOG,
             begun: false,
             caught_up: false,
         }
     }
 
     /// Whether the rest can be read as every track is.
-    pub(crate) fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         self.caught_up || (self.early.is_empty() && Instant::now() >= self.until)
     }
 
     /// What follows the beginning.
-    pub(crate) fn rest(self) -> track::Ordered {
+    pub(super) fn rest(self) -> track::Ordered {
         let mut groups = self.subscriber.ordered();
         groups.set_groups(self.next..);
         // Refused only when the track has ended.
@@ -61,7 +61,7 @@ impl Beginning {
     }
 
     /// The next group; cancel safe.
-    pub(crate) async fn next(&mut self) -> Result<Option<group::Consumer>, moq_net::Error> {
+    pub(super) async fn next(&mut self) -> Result<Option<group::Consumer>, moq_net::Error> {
         loop {
             if let Some(group) = self.due() {
                 self.hand_out(&group);
@@ -91,9 +91,9 @@ impl Beginning {
             return;
         }
         self.early.insert(group.sequence, group);
-        let patience = (Instant::now() + OVERTAKEN).min(self.until);
+        let patience = (Instant::now() + REORDER_TIMEOUT).min(self.until);
         self.give_up_at.get_or_insert(patience);
-        if self.early.len() > MAX_EARLY {
+        if self.early.len() > MAX_EARLY_GROUPS {
             self.skip();
         }
     }
@@ -109,7 +109,7 @@ impl Beginning {
         self.next = group.sequence.saturating_add(1);
         self.give_up_at = match self.early.is_empty() {
             true => None,
-            false => Some((Instant::now() + OVERTAKEN).min(self.until)),
+            false => Some((Instant::now() + REORDER_TIMEOUT).min(self.until)),
         };
         // The first one may be the latest only because the next has not come yet.
         if std::mem::replace(&mut self.begun, true)

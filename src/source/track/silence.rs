@@ -4,21 +4,25 @@
 //! sense only if no frame has come since it was subscribed, or none but what a cache had while the other
 //! tracks of the broadcast are silent as well.
 
-use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
 use moq_net::track;
 use tokio::time::Instant;
 
 use crate::source::message::Silence;
 
-/// How long a track may give nothing until that is told: a relay has answered and a publisher has sent
-/// its latest group long before.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(4);
+/// How long a track may give nothing until that is reported: a relay has answered and a publisher has
+/// sent its latest group long before.
+const REPORT_TIMEOUT: Duration = Duration::from_secs(4);
 /// What comes for no longer than this was in a cache.
-const CACHED: Duration = Duration::from_millis(1500);
+const MAX_CACHED_DURATION: Duration = Duration::from_millis(1500);
+
+/// Watches the beginning of one subscription.
+pub(super) struct SilenceWatch {
+    /// The track, and when it is judged; `None` once it was.
+    judged: Option<(track::Consumer, Instant)>,
+    progress: Progress,
+}
 
 /// What has come of a track since it was subscribed.
 #[derive(Debug, Default)]
@@ -32,52 +36,68 @@ struct Progress {
     frames: Option<(Instant, Instant)>,
 }
 
-/// Watches over the beginning of one subscription.
-#[derive(Debug, Default)]
-pub(crate) struct Watch(Mutex<Progress>);
+impl SilenceWatch {
+    /// A watch that finds nothing.
+    pub(super) fn off() -> Self {
+        Self {
+            judged: None,
+            progress: Progress::default(),
+        }
+    }
 
-impl Watch {
+    /// The watch over `track`, which is subscribed now.
+    pub(super) fn over(track: track::Consumer) -> Self {
+        Self {
+            judged: Some((track, Instant::now() + REPORT_TIMEOUT)),
+            progress: Progress::default(),
+        }
+    }
+
     /// The relay has accepted the subscription.
-    pub(crate) fn answered(&self) {
-        self.progress().answered = true;
+    pub(super) fn answered(&mut self) {
+        self.progress.answered = true;
     }
 
     /// A group has begun.
-    pub(crate) fn group(&self) {
-        self.progress().groups += 1;
+    pub(super) fn group(&mut self) {
+        self.progress.groups += 1;
     }
 
     /// An empty frame or group has come.
-    pub(crate) fn empty(&self) {
-        self.progress().empty = true;
+    pub(super) fn empty(&mut self) {
+        self.progress.empty = true;
     }
 
     /// A group has broken off, or cannot be read.
-    pub(crate) fn broken(&self) {
-        self.progress().broken = true;
+    pub(super) fn broken(&mut self) {
+        self.progress.broken = true;
     }
 
     /// A frame has come.
-    pub(crate) fn frame(&self, now: Instant) {
-        let frames = &mut self.progress().frames;
-        let (_, newest) = frames.get_or_insert((now, now));
-        *newest = now;
+    pub(super) fn frame(&mut self) {
+        if self.judged.is_some() {
+            let now = Instant::now();
+            let (_, newest) = self.progress.frames.get_or_insert((now, now));
+            *newest = now;
+        }
     }
 
-    /// What is wrong with `track`, if it gives nothing.
-    pub(crate) fn judge(&self, track: &track::Consumer) -> Option<Silence> {
-        self.progress().judge(track.latest())
+    /// When [`Self::judge`] is due, once.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.judged.as_ref().map(|(_, due)| *due)
     }
 
-    fn progress(&self) -> MutexGuard<'_, Progress> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What is wrong with the track, if it gives nothing.
+    pub(super) fn judge(&mut self) -> Option<Silence> {
+        let (track, _) = self.judged.take()?;
+        self.progress.judge(track.latest())
     }
 }
 
 impl Progress {
     fn judge(&self, latest: Option<u64>) -> Option<Silence> {
         let cached = match self.frames {
-            Some((first, newest)) if newest - first > CACHED => return None,
+            Some((first, newest)) if newest - first > MAX_CACHED_DURATION => return None,
             frames => frames.is_some(),
         };
         let reason = match (latest, self) {

@@ -1,4 +1,4 @@
-//! Gives the targets of `tests/fuzz.rs`, and whole catalogs, to libFuzzer.
+//! Gives the targets of `tests/elements/fuzz.rs`, and whole catalogs, to libFuzzer.
 
 #[path = "../../common/mutate.rs"]
 #[allow(dead_code)]
@@ -20,7 +20,7 @@ use self::{
     targets::{TARGETS, Target},
 };
 
-/// What the elements do with a whole catalog is private to them: no target of `tests/fuzz.rs`.
+/// What the elements do with a whole catalog is private to them: no target of `tests/elements/fuzz.rs`.
 static CATALOG: Target = Target {
     name: "catalog",
     form: Form::Json,

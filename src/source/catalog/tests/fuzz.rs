@@ -1,4 +1,4 @@
-//! Damaged catalogs of the committed corpus; see `tests/fuzz.rs`.
+//! Damaged catalogs of the committed corpus; see `tests/elements/fuzz.rs`.
 
 use crate::source::catalog::fuzzing;
 

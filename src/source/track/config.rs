@@ -1,0 +1,55 @@
+//! What the reader of a track is made of.
+
+use std::{sync::Arc, time::Duration};
+
+use gst::glib;
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::{frame_reader::FrameReader, pad_sender::PadSender, tail::Tail};
+use crate::{
+    media::format::rendition::Rendition,
+    source::message::{Control, PadIndex, TrackProblem},
+};
+
+pub(crate) struct Config {
+    /// Name of the track.
+    pub(crate) name: String,
+    /// What it is called in the log.
+    pub(crate) log: glib::GString,
+    pub(crate) rendition: Arc<Rendition>,
+    pub(crate) frames: Arc<FrameReader>,
+    /// How long a late group is waited for.
+    pub(crate) max_age: Duration,
+    pub(crate) priority: u8,
+    /// It continues another track: nothing of its beginning is left out.
+    pub(crate) from_start: bool,
+    pub(crate) pad: PadSender,
+    pub(crate) problems: ProblemReporter,
+    pub(crate) tail: Tail,
+}
+
+/// Reports to the subscriber what is wrong with a track.
+#[derive(Clone)]
+pub(crate) struct ProblemReporter {
+    control: UnboundedSender<Control>,
+    index: PadIndex,
+    generation: u64,
+}
+
+impl ProblemReporter {
+    /// The reporter of the reader of this `generation` of a pad.
+    pub(crate) fn new(control: UnboundedSender<Control>, index: PadIndex, generation: u64) -> Self {
+        Self {
+            control,
+            index,
+            generation,
+        }
+    }
+
+    pub(super) fn report(&self, problem: TrackProblem) {
+        // Refused only when the session has ended.
+        let _ = self
+            .control
+            .send(Control::Problem(self.index, self.generation, problem));
+    }
+}

@@ -1,0 +1,343 @@
+//! Reads one track: its groups in order, and the frames of each into the playout.
+
+use std::{future::Future, ops::ControlFlow, pin::pin, sync::Arc, time::Duration};
+
+use moq_mux::container;
+use moq_net::{broadcast, group, track};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::{
+    config::Config,
+    frame_reader::Error,
+    json_tracks,
+    playout::Playout,
+    reorder::{GroupReorderBuffer, MAX_BACKLOG},
+    silence::SilenceWatch,
+};
+use crate::{
+    net::error,
+    source::{
+        CAT,
+        message::{DropCause, TrackEnd, TrackProblem},
+        playback::Playback,
+    },
+};
+
+/// How long frames wait that seem to be of another publisher, until that is known.
+const REPLACED_TIMEOUT: Duration = Duration::from_secs(1);
+/// After that was waited for in vain, frames that are ahead are those of a route that got faster for as long.
+const REPLACED_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Whoever sends as many empty frames and groups in a row, within that time, sends nothing.
+const MAX_EMPTY: usize = 1000;
+const MAX_EMPTY_INTERVAL: Duration = Duration::from_secs(100);
+
+/// The reader of one track.
+pub(crate) struct Reader {
+    config: Config,
+    playout: Playout,
+    /// The number of the next group, once there was one.
+    expected: Option<u64>,
+    empty: EmptyRun,
+    /// That its frames cannot be read was logged.
+    logged: bool,
+    /// When another publisher was suspected in vain.
+    trusted: Option<Instant>,
+    silence: SilenceWatch,
+}
+
+/// Empty frames and groups in a row, and when the first of them came.
+struct EmptyRun {
+    count: usize,
+    since: Instant,
+}
+
+impl EmptyRun {
+    fn add(&mut self) {
+        if self.count == 0 || self.since.elapsed() > MAX_EMPTY_INTERVAL {
+            self.count = 0;
+            self.since = Instant::now();
+        }
+        self.count += 1;
+    }
+
+    fn is_too_long(&self) -> bool {
+        self.count > MAX_EMPTY
+    }
+}
+
+impl Reader {
+    pub(crate) fn new(config: Config, playback: Arc<Playback>) -> Self {
+        let playout = Playout::new(&config, playback);
+        Self {
+            config,
+            playout,
+            expected: None,
+            empty: EmptyRun {
+                count: 0,
+                since: Instant::now(),
+            },
+            logged: false,
+            trusted: None,
+            silence: SilenceWatch::off(),
+        }
+    }
+
+    /// Reads until the track ends.
+    pub(crate) async fn run(mut self, broadcast: broadcast::Consumer) -> TrackEnd {
+        let tail = self.config.tail.clone();
+        if let Some(records) = self.config.rendition.records() {
+            let read =
+                json_tracks::read(&self.config, records, self.playout.playback(), &broadcast);
+            let end = tail.limits(read).await;
+            return end.map_or(TrackEnd::Retired, |end| {
+                end.unwrap_or_else(|err| TrackEnd::Lost(error::chain(&err)))
+            });
+        }
+        let end = match tail.limits(self.read(&broadcast)).await {
+            Some(Ok(end)) => end,
+            Some(Err(err)) => return TrackEnd::Lost(error::chain(&err)),
+            None => TrackEnd::Retired,
+        };
+        self.finish().await;
+        end
+    }
+
+    async fn read(&mut self, broadcast: &broadcast::Consumer) -> Result<TrackEnd, moq_net::Error> {
+        let max_age = self.config.max_age;
+        let mut subscription = track::Subscription::default()
+            .with_priority(self.config.priority)
+            .with_max_age(max_age);
+        let mut first = subscription.clone();
+        if self.config.from_start {
+            subscription = subscription.with_groups(0..);
+            first = subscription.clone().with_max_age(max_age.max(MAX_BACKLOG));
+        }
+        let track = broadcast.track(&self.config.name)?;
+        let subscribing = track.subscribe(first);
+        // Whoever publishes a cue or a record now and then may be silent for as long as it likes.
+        if !self.config.rendition.kind().is_sparse() {
+            self.silence = SilenceWatch::over(track);
+        }
+        let Some(subscriber) = self.wait_in_tail(subscribing).await else {
+            return Ok(TrackEnd::Retired);
+        };
+        let subscriber = subscriber?;
+        self.silence.answered();
+        let mut groups = match self.config.from_start {
+            true => {
+                let mut beginning = GroupReorderBuffer::new(subscriber, subscription);
+                while !beginning.is_over() {
+                    if let Some(end) = self.read_next(broadcast, beginning.next()).await? {
+                        return Ok(end);
+                    }
+                }
+                beginning.rest()
+            }
+            false => subscriber.ordered(),
+        };
+        loop {
+            if let Some(end) = self.read_next(broadcast, groups.next_group()).await? {
+                return Ok(end);
+            }
+        }
+    }
+
+    /// Reads the group that comes `next`; the end of the track, if it is there.
+    async fn read_next(
+        &mut self,
+        broadcast: &broadcast::Consumer,
+        next: impl Future<Output = Result<Option<group::Consumer>, moq_net::Error>>,
+    ) -> Result<Option<TrackEnd>, moq_net::Error> {
+        let Some(next) = self.wait_in_tail(next).await else {
+            return Ok(Some(TrackEnd::Retired));
+        };
+        let Some(group) = next? else {
+            return Ok(Some(TrackEnd::Finished));
+        };
+        let expected = self.expected.replace(group.sequence.saturating_add(1));
+        if let Some(expected) = expected.filter(|expected| *expected != group.sequence) {
+            self.playout
+                .lose_groups(group.sequence.saturating_sub(expected));
+        }
+        self.config.pad.counters().groups.add(1);
+        self.silence.group();
+        self.playout.begin_group(expected.is_none());
+        if self.read_group(group, broadcast).await.is_break() {
+            return Ok(Some(TrackEnd::Lost(
+                "another publisher serves the broadcast".into(),
+            )));
+        }
+        Ok(self.empty.is_too_long().then_some(TrackEnd::Empty))
+    }
+
+    /// A group that breaks off is no error of its track: it came too late, or was given up.
+    ///
+    /// It is not read at all if it is of another publisher, who has another catalog.
+    async fn read_group(
+        &mut self,
+        mut group: group::Consumer,
+        broadcast: &broadcast::Consumer,
+    ) -> ControlFlow<()> {
+        let suspected = self.playout.follows_loss();
+        let mut first = true;
+        while let Some(frames) = self.read_frames(&mut group, first).await {
+            if first
+                && suspected
+                && (frames.first()).is_some_and(|frame| self.playout.is_ahead(frame))
+                && self.is_replaced(broadcast).await
+            {
+                return ControlFlow::Break(());
+            }
+            // The first of what came at once is the one that waited longest for the others: its
+            // transit is the publisher's, and with the last one's the others would be late.
+            let mut arrives = true;
+            for frame in frames {
+                // An empty payload marks an end; it is no frame of video or audio.
+                if frame.payload.is_empty() {
+                    self.count_empty();
+                    if self.empty.is_too_long() {
+                        return ControlFlow::Continue(());
+                    }
+                    self.playout.clear(&frame);
+                    continue;
+                }
+                self.empty.count = 0;
+                self.silence.frame();
+                let keyframe = std::mem::take(&mut first) || frame.keyframe;
+                let arrives = std::mem::take(&mut arrives);
+                if !self.play_out(frame, keyframe, arrives).await {
+                    return ControlFlow::Continue(());
+                }
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// The next frames of a group, none at its end; `first` if there were none before them.
+    async fn read_frames(
+        &mut self,
+        group: &mut group::Consumer,
+        first: bool,
+    ) -> Option<Vec<container::Frame>> {
+        // What is there already comes without a wait: others get their turn all the same.
+        tokio::task::coop::consume_budget().await;
+        let reader = self.config.frames.clone();
+        match self.wait_in_tail(reader.read(group)).await? {
+            Ok(Some(frames)) => return Some(frames),
+            Ok(None) if first => self.count_empty(),
+            Ok(None) => {}
+            Err(err) => self.lose_rest(&err),
+        }
+        None
+    }
+
+    /// Hands a frame to the playout; `false` says that its group is too old to go on with.
+    async fn play_out(&mut self, frame: container::Frame, keyframe: bool, arrives: bool) -> bool {
+        let waited = self.wait_for_room().await;
+        self.config.pad.count(frame.payload.len());
+        if waited > self.config.max_age {
+            self.playout.lose_rest(DropCause::Late);
+            return false;
+        }
+        // A frame that waited here did not arrive now.
+        let arrives = arrives && waited.is_zero();
+        self.playout.push(frame, keyframe, arrives);
+        true
+    }
+
+    fn count_empty(&mut self) {
+        self.silence.empty();
+        self.empty.add();
+    }
+
+    /// Logs once what is wrong with the content of the track; that a group broke off is no such thing.
+    fn lose_rest(&mut self, err: &Error) {
+        let broke_off = err.is_broken_off();
+        self.silence.broken();
+        self.playout.lose_rest(match broke_off {
+            true => DropCause::BrokenOff,
+            false => DropCause::Unreadable,
+        });
+        if broke_off || std::mem::replace(&mut self.logged, true) {
+            return;
+        }
+        let name = &self.config.name;
+        gst::warning!(
+            CAT,
+            id = &self.config.log,
+            "The rest of a group of the track \"{name}\" is left out, it cannot be read: {err}"
+        );
+    }
+
+    /// Waits to see whether the broadcast is that of another publisher now: a relay tells of it after
+    /// the first frames.
+    async fn is_replaced(&mut self, broadcast: &broadcast::Consumer) -> bool {
+        let trusted = self.trusted.map(|since| since.elapsed());
+        if trusted.is_some_and(|elapsed| elapsed < REPLACED_INTERVAL) {
+            return false;
+        }
+        let tail = self.config.tail.clone();
+        let gone = async {
+            tokio::select! {
+                biased;
+                () = tail.begins() => (),
+                _ = broadcast.closed() => (),
+            }
+        };
+        let gone = tokio::time::timeout(REPLACED_TIMEOUT, gone);
+        let replaced = self.wait(gone).await.is_ok();
+        self.trusted = (!replaced).then(Instant::now);
+        replaced
+    }
+
+    /// Waits until the pad has room, and says for how long; pending frames take room, too.
+    async fn wait_for_room(&mut self) -> Duration {
+        let latency = self.playout.playback().latency();
+        let Some(room) = self.config.pad.wait_for_room(latency) else {
+            return Duration::ZERO;
+        };
+        let begun = Instant::now();
+        self.wait(room).await;
+        begun.elapsed()
+    }
+
+    /// What `future` comes to; in the tail of the track `None` after a while of silence.
+    async fn wait_in_tail<T>(&mut self, future: impl Future<Output = T>) -> Option<T> {
+        let tail = self.config.tail.clone();
+        self.wait(tail.before_silence(future)).await
+    }
+
+    /// What `future` comes to; meanwhile pending frames are emitted when they are due, and a track that
+    /// gives nothing is reported.
+    async fn wait<T>(&mut self, future: impl Future<Output = T>) -> T {
+        let mut future = pin!(future);
+        loop {
+            let release = self.playout.next_release();
+            let judgement = self.silence.due();
+            tokio::select! {
+                biased;
+                result = &mut future => return result,
+                () = sleep(release.unwrap_or_default()), if release.is_some() => self.playout.release(),
+                () = sleep_until(judgement.unwrap_or_else(Instant::now)), if judgement.is_some() => {
+                    self.judge_silence();
+                }
+            }
+        }
+    }
+
+    fn judge_silence(&mut self) {
+        let silence = self.silence.judge();
+        if let Some(silence) = silence.filter(|_| !self.config.tail.has_begun()) {
+            self.config.problems.report(TrackProblem::Silent(silence));
+        }
+    }
+
+    /// Emits all that is pending.
+    async fn finish(&mut self) {
+        while let Some(release) = self.playout.next_release() {
+            sleep(release).await;
+            self.playout.release();
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! Which frames begin a group, and what a viewer gets who joins there.
+
+use gst::prelude::*;
+
+use crate::common::{
+    Packet, Packets, Publisher, Relay, Running, Viewer, init,
+    media::{moqsink, moqsrc},
+    nal::{FRAMES, GOP, X264, X264_FAST, X265, source},
+    pipeline::{DEADLINE, wait_pad},
+    unique_broadcast,
+};
+
+/// A pipeline that publishes live pictures.
+fn live(relay: &Relay, broadcast: &str, encoder: &str) -> (Running, gst::Pad) {
+    let publisher = Running::launch(&format!(
+        "{} ! {encoder} ! moq.sink_0 {}",
+        source(100_000).replace("videotestsrc", "videotestsrc is-live=true"),
+        moqsink(&relay.url(), broadcast)
+    ));
+    let pad = wait_pad(&publisher.element("moq"), "sink_0", DEADLINE);
+    (publisher, pad)
+}
+
+#[test]
+fn one_joins_an_open_gop_of_h265_without_its_leading_pictures() {
+    init();
+    let relay = Relay::start().expect("the relay starts");
+    let broadcast = unique_broadcast("open-gop");
+    let (publisher, pad) = live(&relay, &broadcast, X265);
+    let sent = Packets::of(&pad);
+    publisher.start();
+    sent.wait_count(2 * GOP, DEADLINE);
+    let subscriber = Running::play(&format!(
+        "{} moq.video_0 ! avdec_h265 ! fakesink name=out",
+        moqsrc(&relay.url(), &broadcast)
+    ));
+    let got = Packets::of_pad(&subscriber.element("moq"), "video_0");
+    let pictures = Packets::into_sink(&subscriber.element("out"));
+    let pictures = pictures.wait_count(2 * GOP, DEADLINE);
+    let got = got.so_far();
+    assert!(got[0].is_key());
+    let type_of = |packet: &Packet| {
+        let mut units = packet.bytes.windows(4);
+        let slice = |code: &[u8]| code[..3] == [0, 0, 1] && (code[3] >> 1) < 32;
+        units.find(|code| slice(code)).map(|code| code[3] >> 1)
+    };
+    const CRA: u8 = 21;
+    const RASL: [u8; 2] = [8, 9];
+    assert_eq!(type_of(&got[0]), Some(CRA), "it begins with an open GOP");
+    assert!(
+        sent.so_far()
+            .iter()
+            .any(|packet| type_of(packet).is_some_and(|kind| RASL.contains(&kind))),
+        "the encoder makes leading pictures"
+    );
+    let begin = got[0].pts;
+    let next_key = got[1..].iter().position(Packet::is_key);
+    for packet in &got[1..=next_key.expect("a second group comes")] {
+        assert!(packet.pts > begin, "no leading picture of the first group");
+    }
+    for pair in got.windows(2) {
+        assert!(pair[0].dts < pair[1].dts);
+    }
+    let times: Vec<_> = pictures.iter().map(|picture| picture.pts).collect();
+    assert!(times.is_sorted(), "{times:?}");
+}
+
+#[test]
+fn intra_refresh_is_joined_at_a_recovery_point() {
+    init();
+    let relay = Relay::start().expect("the relay starts");
+    let broadcast = unique_broadcast("refresh");
+    let encoder = format!(
+        "{X264_FAST} key-int-max=30 intra-refresh=true option-string=scenecut=0 \
+         ! video/x-h264,stream-format=byte-stream"
+    );
+    let (publisher, pad) = live(&relay, &broadcast, &encoder);
+    let sent = Packets::of(&pad);
+    // Upstream marks nothing: the recovery points alone tell.
+    mark(&pad, ALL_DELTAS);
+    publisher.start();
+    sent.wait_count(2 * GOP + 5, DEADLINE);
+    let subscriber = Running::play(&format!(
+        "{} moq.video_0 ! avdec_h264 ! fakesink name=out",
+        moqsrc(&relay.url(), &broadcast)
+    ));
+    let got = Packets::of_pad(&subscriber.element("moq"), "video_0");
+    let pictures = Packets::into_sink(&subscriber.element("out"));
+    pictures.wait_count(2 * GOP, DEADLINE);
+    let got = got.so_far();
+    let sent = sent.so_far();
+    let joined = sent.iter().position(|packet| packet.bytes == got[0].bytes);
+    let joined = joined.expect("the first frame was sent");
+    assert!(joined > 0 && joined % GOP == 0, "joined at frame {joined}");
+    let idr = |packet: &Packet| {
+        let mut units = packet.bytes.windows(4);
+        units.any(|code| code[..3] == [0, 0, 1] && code[3] & 0x1f == 5)
+    };
+    assert!(idr(&sent[0]) && !sent[1..].iter().any(idr));
+    let keys: Vec<_> = (0..got.len()).filter(|&at| got[at].is_key()).collect();
+    assert!(
+        keys.len() > 1 && keys.iter().all(|at| at % GOP == 0),
+        "{keys:?}"
+    );
+}
+
+const ALL_KEYS: fn(&mut gst::BufferFlags) = |flags| flags.remove(gst::BufferFlags::DELTA_UNIT);
+const ALL_DELTAS: fn(&mut gst::BufferFlags) = |flags| flags.insert(gst::BufferFlags::DELTA_UNIT);
+
+/// Changes the flags of each buffer that passes the pad.
+fn mark(pad: &gst::Pad, change: fn(&mut gst::BufferFlags)) {
+    pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+        if let Some(gst::PadProbeData::Buffer(buffer)) = &mut info.data {
+            let mut flags = buffer.flags();
+            change(&mut flags);
+            let buffer = buffer.make_mut();
+            buffer.unset_flags(gst::BufferFlags::DELTA_UNIT);
+            buffer.set_flags(flags);
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
+
+#[test]
+fn a_key_flag_that_lies_is_not_believed() {
+    init();
+    let relay = Relay::start().expect("the relay starts");
+    for (encoder, lie, expected) in [
+        // The B-frames before x265's second key frame follow it.
+        (X264, ALL_KEYS, [GOP, FRAMES - GOP]),
+        (X265, ALL_KEYS, [GOP - 1, FRAMES - GOP + 1]),
+        (X265, ALL_DELTAS, [GOP - 1, FRAMES - GOP + 1]),
+    ] {
+        let broadcast = unique_broadcast("lie");
+        let viewer = Viewer::start(&relay.url(), &broadcast);
+        let publisher = Running::launch(&format!(
+            "{} ! {encoder} ! moq.sink_0 {}",
+            source(FRAMES),
+            moqsink(&relay.url(), &broadcast)
+        ));
+        let pad = wait_pad(&publisher.element("moq"), "sink_0", DEADLINE);
+        mark(&pad, lie);
+        publisher.start();
+        publisher.wait_eos();
+        let seen = viewer.wait("the track ends", DEADLINE, |seen| !seen.ended.is_empty());
+        let groups = seen.tracks.values().next().expect("a track");
+        let sizes: Vec<_> = groups.values().map(Vec::len).collect();
+        assert_eq!(sizes, expected, "{encoder}");
+    }
+}
+
+#[test]
+fn a_lost_group_takes_the_leading_pictures_of_the_next_along() {
+    init();
+    let relay = Relay::start().expect("the relay starts");
+    let broadcast = unique_broadcast("lost");
+    let catalog = r#"{"video":{"renditions":{"v":
+        {"codec":"hev1.1.6.L63.90","container":{"kind":"legacy"}}}}}"#;
+    let publisher = Publisher::start(&relay.url(), &broadcast, catalog);
+    let track = publisher.track("v");
+    let subscriber = Running::play(&format!(
+        "{} moq.video_0 ! fakesink name=out sync=false",
+        moqsrc(&relay.url(), &broadcast)
+    ));
+    let got = Packets::into_sink(&subscriber.element("out"));
+    publisher.wait_used(&track);
+    // The frames of each group in decode order, by their time in ms; group 2 never comes.
+    let groups: [(u64, &[u8], usize); 3] = [
+        (0, &[0, 40], 2),
+        (1, &[120, 80, 160], 5),
+        (3, &[240, 200, 250], 7),
+    ];
+    for (sequence, times, count) in groups {
+        let mut group = track
+            .create_group(moq_net::group::Info { sequence })
+            .expect("the track takes a group");
+        for &time in times {
+            let timestamp = moq_net::Timestamp::from_millis(time.into());
+            hang::container::Frame {
+                timestamp: timestamp.expect("a timestamp"),
+                payload: vec![0, 0, 1, 0x28, time].into(),
+            }
+            .write_to(&mut group)
+            .expect("the group takes a frame");
+        }
+        group.finish().expect("the group ends");
+        got.wait_count(count, DEADLINE);
+    }
+    let got = got.so_far();
+    let times: Vec<_> = got.iter().map(|packet| packet.bytes[4]).collect();
+    assert_eq!(times, [0, 40, 120, 80, 160, 240, 250]);
+    assert!(got[5].flags.contains(gst::BufferFlags::DISCONT));
+}
+
+/// Encodes `frames` pictures of the given height to byte-stream.
+fn encode(frames: usize, height: u32) -> Vec<Vec<u8>> {
+    let encoder = Running::launch(&format!(
+        "{} ! {X264_FAST} key-int-max=30 ! video/x-h264,stream-format=byte-stream,profile=main ! fakesink name=out",
+        source(frames).replace("height=180", &format!("height={height}"))
+    ));
+    let packets = Packets::into_sink(&encoder.element("out"));
+    encoder.start();
+    encoder.wait_eos();
+    let packets = packets.so_far().into_iter();
+    packets.map(|packet| packet.bytes).collect()
+}
+
+#[test]
+fn an_sps_that_changes_in_band_changes_the_caps_of_the_pad() {
+    init();
+    let relay = Relay::start().expect("the relay starts");
+    let broadcast = unique_broadcast("sps");
+    let subscriber = Running::play(&format!(
+        "{} moq.video_0 ! avdec_h264 ! fakesink name=out sync=false",
+        moqsrc(&relay.url(), &broadcast)
+    ));
+    let got = Packets::of_pad(&subscriber.element("moq"), "video_0");
+    let pictures = Packets::into_sink(&subscriber.element("out"));
+    let publisher = Running::launch(&format!(
+        "appsrc name=src format=time ! \
+         video/x-h264,stream-format=byte-stream,alignment=au,framerate=30/1 ! moq.sink_0 {}",
+        moqsink(&relay.url(), &broadcast)
+    ));
+    publisher.start();
+    let src: gst_app::AppSrc = publisher.element("src").downcast().expect("an appsrc");
+    let sent = [encode(GOP, 180), encode(GOP, 240)].concat();
+    for (time, frame) in (0..).zip(&sent) {
+        let mut buffer = gst::Buffer::from_slice(frame.clone());
+        let buffer_ref = buffer.get_mut().expect("nobody else has it");
+        buffer_ref.set_pts(gst::ClockTime::SECOND * time / 30);
+        src.push_buffer(buffer).expect("the source takes a buffer");
+    }
+    src.end_of_stream().expect("the source takes EOS");
+    let pad = wait_pad(&subscriber.element("moq"), "video_0", DEADLINE);
+    publisher.wait_eos();
+    subscriber.wait_eos();
+    let received: Vec<_> = got
+        .so_far()
+        .into_iter()
+        .map(|packet| packet.bytes)
+        .collect();
+    assert!(received == sent, "{} frames came", received.len());
+    let height = |caps: &gst::CapsRef| caps.structure(0)?.get::<i32>("height").ok();
+    let events = pictures.events();
+    let heights = events.iter().filter_map(|event| match event.view() {
+        gst::EventView::Caps(caps) => height(caps.caps()),
+        _ => None,
+    });
+    let mut heights: Vec<_> = heights.collect();
+    heights.dedup();
+    assert_eq!(heights, [180, 240]);
+    let given = pad.current_caps().expect("the pad has caps");
+    assert_eq!(height(&given), Some(240));
+    assert_eq!(pictures.count(), 2 * GOP);
+}

@@ -1,0 +1,43 @@
+//! The elements with a real relay, real publishers and real subscribers: two tests at a time.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod announcements;
+mod catalogs;
+mod codecs_audio;
+mod codecs_audio_broken;
+mod codecs_nal;
+mod codecs_vpx;
+mod containers;
+mod containers_of_others;
+mod data;
+mod describe;
+mod errors;
+mod faults;
+mod following_tracks;
+mod format_changes;
+mod hostile;
+mod json_tracks;
+mod keyframes;
+mod launch;
+mod leaks;
+mod long_groups;
+mod network;
+mod outages;
+mod playback;
+mod reconnect;
+mod recording;
+mod roundtrip;
+mod sink;
+mod sink_changes;
+mod sink_queries;
+mod sink_times;
+mod source;
+mod source_pads;
+mod statistics;
+mod stop_sink;
+mod stop_source;
+mod text;
+mod text_players;
+mod video_sizes;
