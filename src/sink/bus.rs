@@ -4,11 +4,13 @@ use std::sync::Mutex;
 
 use gst::subclass::prelude::*;
 
-use super::{
-    CAT, MoqSink, MoqSinkPad,
-    pad::upstream::{SegmentEnd, StreamGroup},
-};
+use super::{CAT, MoqSink, MoqSinkPad};
 use crate::element::{bus::post, sync::lock};
+
+/// The group of a STREAM_START event, which may have none, and the event's seqnum.
+pub(crate) type StreamGroup = (Option<gst::GroupId>, gst::Seqnum);
+/// Where a segment ended, and the seqnum of its SEGMENT_DONE event.
+pub(crate) type SegmentEnd = (gst::GenericFormattedValue, gst::Seqnum);
 
 /// What was posted already.
 #[derive(Default)]

@@ -20,7 +20,7 @@ use crate::{
         app_queue::AppQueue,
         budget::Budget,
         pipeline_clock::PipelineClock,
-        runtime::{STOP_BOUND, Task},
+        runtime::{STOP_TIMEOUT, Task},
         sync::{SendOrDrop, lock, unpoisoned},
     },
     media::time::{
@@ -111,7 +111,7 @@ impl Run {
 
     /// Ends the session task and everything that it still has to report; bounded.
     pub(crate) fn stop(&self) {
-        let deadline = Instant::now() + STOP_BOUND;
+        let deadline = Instant::now() + STOP_TIMEOUT;
         *lock(&self.gave_up) = true;
         self.begun.notify_all();
         let task = lock(&self.task).take();

@@ -7,7 +7,7 @@ mod keyframe;
 mod publish_time;
 mod stream;
 mod text;
-pub(crate) mod upstream;
+mod upstream;
 
 use std::{
     sync::{Arc, Mutex, OnceLock},
@@ -30,13 +30,13 @@ use super::{
 };
 use crate::{
     element::{
-        bus::post_element, pipeline_clock::PipelineClock, sync::lock, warn_limiter::WarnLimiter,
+        bus::post_element, pipeline_clock::PipelineClock, properties::Statistics, sync::lock,
+        warn_limiter::WarnLimiter,
     },
     media::{
         container::kind::Container,
         format::{codec::is_mime, input::TextSettings, rendition::Rendition},
     },
-    net::stats::Statistics,
 };
 
 /// State of a pad's track.

@@ -10,7 +10,11 @@ use gst::{prelude::*, subclass::prelude::*};
 use super::MoqSinkPad;
 use crate::{
     element::sync::lock,
-    sink::{CAT, MoqSink, message::PadMessage},
+    sink::{
+        CAT, MoqSink,
+        bus::{SegmentEnd, StreamGroup},
+        message::PadMessage,
+    },
 };
 
 /// What has come on one pad that concerns the whole element.
@@ -28,9 +32,6 @@ pub(crate) struct UpstreamState {
     /// A seek for when the stream has begun.
     kept_seek: Option<gst::Event>,
 }
-
-pub(crate) type StreamGroup = (Option<gst::GroupId>, gst::Seqnum);
-pub(crate) type SegmentEnd = (gst::GenericFormattedValue, gst::Seqnum);
 
 impl UpstreamState {
     pub(crate) fn group(&self) -> Option<StreamGroup> {

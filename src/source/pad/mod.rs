@@ -23,7 +23,13 @@ use super::{
     playback::LatencyAnswer,
     stats::Counters,
 };
-use crate::{element::budget::Budget, media::format::codec::Kind, net::stats::Statistics};
+use crate::{
+    element::{budget::Budget, properties::Statistics},
+    media::format::codec::Kind,
+};
+
+/// The element of the pad: a panic in a pad function is its error.
+type Element = <super::MoqSrc as glib::object::ObjectSubclassIs>::Subclass;
 
 /// What a new pad is made of.
 pub(crate) struct Config {
@@ -110,14 +116,14 @@ impl super::MoqSrcPad {
         let pad = gst::PadBuilder::<Self>::from_template(template)
             .name(config.name)
             .query_function(|pad, parent, query| {
-                super::element::MoqSrc::catch_panic_pad_function(
+                Element::catch_panic_pad_function(
                     parent,
                     || false,
                     |_| pad.imp().query(parent, query),
                 )
             })
             .event_function(|pad, parent, event| {
-                super::element::MoqSrc::catch_panic_pad_function(
+                Element::catch_panic_pad_function(
                     parent,
                     || false,
                     |_| pad.imp().event(parent, event),
