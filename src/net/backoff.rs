@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Growing pauses between tries.
 
 use std::time::Duration;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Events and queries of the request pad.
 
 use gst::{prelude::*, subclass::prelude::*};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! VP8 and VP9, whose keyframes describe themselves.
 
 use gst::prelude::*;
