@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! What `moqsink` owes its upstream and its application while no relay answers: the test is upstream.
 
 use std::{

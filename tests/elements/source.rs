@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! What `moqsrc` owes its pipeline and its application while no relay answers.
 
 use gst::{ClockTime, prelude::*};
