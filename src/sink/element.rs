@@ -43,15 +43,15 @@ static COMMON: LazyLock<CommonProperties> =
 #[properties(wrapper_type = super::MoqSink)]
 pub struct MoqSink {
     #[property(name = "sync", type = bool, get, set, member = sync, default = true,
-        nick = "Sync", blurb = "Pace input that comes faster than real time by the clock; live input passes at once", mutable_playing)]
+        nick = "Sync", blurb = "Pace input that comes faster than real time by the clock; live input is never delayed", mutable_playing)]
     #[property(name = "max-bytes", type = u32, get, set, member = max_bytes, default = MAX_BYTES,
-        nick = "Max. bytes", blurb = "How many bytes of a track may wait until they are handed to the network: a file waits then, live input loses its oldest group (0 = unlimited)", mutable_ready)]
+        nick = "Max. bytes", blurb = "Bytes that may wait in each pad for the network, then files wait and live input drops its oldest group (0 = unlimited)", mutable_ready)]
     #[property(name = "max-time", type = u64, get, set, member = max_time, default = MAX_TIME.nseconds(),
-        nick = "Max. time", blurb = "How many nanoseconds of a track may wait until they are handed to the network, as max-bytes (0 = unlimited)", mutable_ready)]
+        nick = "Max. time", blurb = "Time in ns of media that may wait in each pad for the network, then files wait and live input drops its oldest group (0 = unlimited)", mutable_ready)]
     #[property(name = "drain-timeout", type = u32, get, set, member = drain_timeout, default = DRAIN_TIMEOUT,
-        nick = "Drain timeout", blurb = "How many milliseconds EOS waits at most until all was delivered to the relay (0 = not at all)", mutable_ready)]
+        nick = "Drain timeout", blurb = "Time in ms that EOS waits for the delivery to the relay (0 = not at all)", mutable_ready)]
     #[property(name = "max-age", type = u32, get, set, member = max_age, default = MAX_AGE,
-        nick = "Max. age", blurb = "How many milliseconds of live pictures may come before the rest of an older group is dropped that the network has not carried, and five times as many of sound; viewers that are less patient have it dropped earlier (0 = as late as viewers want it). What does not come live is never dropped by it", mutable_ready)]
+        nick = "Max. age", blurb = "Age in ms at which the rest of a live video group is dropped that the network has not carried, five times as much for audio (0 = no limit)", mutable_ready)]
     settings: Mutex<Settings>,
     connection: Arc<ConnectionStatus>,
     run: Mutex<Option<Arc<Run>>>,

@@ -138,7 +138,6 @@ use gst::{glib, prelude::*};
 
 mod catalog;
 mod element;
-mod expose;
 mod keyframe_gate;
 mod message;
 mod pad;
@@ -146,7 +145,6 @@ mod playback;
 mod stats;
 mod subscriber;
 mod track;
-mod uri;
 
 #[cfg(feature = "testing")]
 pub use catalog::fuzzing;
