@@ -1,4 +1,5 @@
-//! Publishes a test picture and a test tone, as this line does:
+// SPDX-License-Identifier: MIT
+//! Publishes a test video and a test tone, as this line does:
 //!
 //! ```sh
 //! gst-launch-1.0 -e \

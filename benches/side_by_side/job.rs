@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! One process of a run: what it is to do, and how it says what it measured.
 
 use std::{
@@ -62,7 +63,7 @@ impl Word {
     }
 }
 
-/// What a process is told, but for the end: that is the end of its input.
+/// What a process is ordered, but for the end: that is the end of its input.
 pub(crate) enum Order {
     /// Measure from now on.
     Measure,

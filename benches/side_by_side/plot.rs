@@ -1,4 +1,5 @@
-//! Delay and cost at each rate, as a picture.
+// SPDX-License-Identifier: MIT
+//! Delay and cost at each rate, as a figure.
 
 use std::path::Path;
 

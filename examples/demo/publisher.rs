@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! The publishing side: any clip into `moqsink`, again and again.
 
 use std::{sync::mpsc, time::Duration};
@@ -88,9 +89,9 @@ impl Publisher {
         Ok(())
     }
 
-    /// Tells the elements that the latency has changed.
+    /// Lets the elements know that the latency has changed.
     pub(crate) fn latency_changed(&self) {
-        // The next LATENCY message tries again.
+        // The next LATENCY message retries.
         let _ = self.pipeline.recalculate_latency();
     }
 

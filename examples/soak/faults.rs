@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! What goes wrong.
 
 use std::{collections::BTreeMap, time::Duration};
@@ -149,7 +150,7 @@ impl Fault {
                 ..path
             },
             Self::SlowNetwork => Path {
-                // Pictures and sound need 700 kbit/s.
+                // Video and audio need 700 kbit/s.
                 bandwidth: Some(350_000),
                 queue: 350_000 / 8 / 10,
                 ..path

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! The element shell: properties, state changes, pads.
 
 use std::{
@@ -37,8 +38,8 @@ use crate::{
 };
 
 const DEFAULT_LATENCY: u32 = 100;
-/// A group that is 100 ms late at 1 % loss and 25 ms each way is complete; sound takes more, because
-/// a missing packet is heard where a missing picture is hardly seen.
+/// A group of video that is 100 ms late at 1 % loss and 25 ms each way is complete; audio takes more,
+/// because a missing packet is heard where a missing frame of video is hardly seen.
 const DEFAULT_VIDEO_MAX_AGE: u32 = 100;
 const DEFAULT_AUDIO_MAX_AGE: u32 = 500;
 
@@ -47,18 +48,21 @@ const DEFAULT_AUDIO_MAX_AGE: u32 = 500;
 #[repr(u32)]
 #[enum_type(name = "GstMoqJoin")]
 pub enum Join {
-    /// With the group of pictures that is under way, played quickly up to the live edge.
+    /// With the GOP that is under way, played quickly up to the live edge.
     #[default]
-    #[enum_value(name = "With the group that is under way", nick = "live")]
+    #[enum_value(
+        name = "The current group, catching up with the live edge",
+        nick = "live"
+    )]
     Live,
-    /// With the next key frame, for recorders and slow decoders.
-    #[enum_value(name = "With the next group", nick = "next-group")]
+    /// With the next keyframe, for recorders and slow decoders.
+    #[enum_value(name = "The next group", nick = "next-group")]
     NextGroup,
 }
 
 #[derive(Clone)]
-pub(crate) struct Settings {
-    pub(crate) session: config::Settings,
+struct Settings {
+    session: config::Settings,
     catalog_format: CatalogFormat,
     join: Join,
     latency: u32,
@@ -82,7 +86,7 @@ impl Default for Settings {
 }
 
 /// What exists from READY to PAUSED and back.
-pub(crate) struct Run {
+struct Run {
     task: Task,
     control: UnboundedSender<Control>,
     app_queue: Arc<AppQueue>,
@@ -98,7 +102,7 @@ pub struct MoqSrc {
     #[property(
         name = "catalog-format",
         nick = "Catalog format",
-        blurb = "Which catalog of the broadcast is read; MSF has pictures and sound only",
+        blurb = "Catalog of the broadcast to read",
         get = |this: &Self| this.settings().catalog_format,
         set = |this: &Self, format| this.settings().catalog_format = format,
         type = CatalogFormat, mutable_ready, builder(CatalogFormat::default())
@@ -106,7 +110,7 @@ pub struct MoqSrc {
     #[property(
         name = "join",
         nick = "Join",
-        blurb = "Where a subscription starts",
+        blurb = "Group with which a subscription starts",
         get = |this: &Self| this.settings().join,
         set = |this: &Self, join| this.settings().join = join,
         type = Join, mutable_ready, builder(Join::default())
@@ -114,7 +118,7 @@ pub struct MoqSrc {
     #[property(
         name = "latency",
         nick = "Latency",
-        blurb = "Buffering that hides the network's jitter, in ms; a slower track adds what it is slower",
+        blurb = "Time in ms to wait for media that are late on the network",
         get = |this: &Self| this.settings().latency,
         set = Self::set_latency,
         type = u32, maximum = 60_000, default = DEFAULT_LATENCY, mutable_playing
@@ -122,7 +126,7 @@ pub struct MoqSrc {
     #[property(
         name = "video-max-age",
         nick = "Video maximum age",
-        blurb = "How long a late group of pictures is waited for when a newer one has come, in ms",
+        blurb = "Time in ms to wait for a late video group when a newer one has arrived",
         get = |this: &Self| this.settings().video_max_age,
         set = |this: &Self, age| this.settings().video_max_age = age,
         type = u32, maximum = 60_000, default = DEFAULT_VIDEO_MAX_AGE, mutable_ready
@@ -130,13 +134,13 @@ pub struct MoqSrc {
     #[property(
         name = "audio-max-age",
         nick = "Audio maximum age",
-        blurb = "How long a late group of sound, text or data is waited for when a newer one has come, in ms",
+        blurb = "Time in ms to wait for a late group of audio, text or data when a newer one has arrived",
         get = |this: &Self| this.settings().audio_max_age,
         set = |this: &Self, age| this.settings().audio_max_age = age,
         type = u32, maximum = 60_000, default = DEFAULT_AUDIO_MAX_AGE, mutable_ready
     )]
     #[property(name = "eos-timeout", type = u32, get = |this: &Self| this.settings().eos_timeout, set = |this: &Self, ms| this.settings().eos_timeout = ms,
-        nick = "EOS timeout", blurb = "A broadcast that was found and has been gone for this many milliseconds, by itself or with the connection, is over: every pad gets EOS (0 = it is waited for for ever). What its publisher ends on purpose is over at once, unless the relay has another publisher of the name", mutable_ready)]
+        nick = "EOS timeout", blurb = "Time in ms that the broadcast may be gone until every pad gets EOS (0 = wait for ever)", mutable_ready)]
     settings: Mutex<Settings>,
     connection: Arc<ConnectionStatus>,
     answer: Arc<LatencyAnswer>,
@@ -148,7 +152,7 @@ pub struct MoqSrc {
 impl MoqSrc {
     fn set_latency(&self, latency: u32) {
         self.settings().latency = latency;
-        self.tell(Control::Latency(ClockTime::from_mseconds(latency.into())));
+        self.send(Control::Latency(ClockTime::from_mseconds(latency.into())));
     }
 
     /// Makes the run: nothing here waits for the network.
@@ -212,10 +216,10 @@ impl MoqSrc {
             gst::error!(CAT, imp = self, "No clock in PLAYING");
             return;
         }
-        self.tell(Control::Play(clock));
+        self.send(Control::Play(clock));
     }
 
-    fn tell(&self, control: Control) {
+    fn send(&self, control: Control) {
         if let Some(run) = &*self.run() {
             run.control.send_or_drop(control);
         }
@@ -234,11 +238,11 @@ impl MoqSrc {
         pads.filter_map(|pad| pad.downcast().ok()).collect()
     }
 
-    pub(crate) fn settings(&self) -> MutexGuard<'_, Settings> {
+    fn settings(&self) -> MutexGuard<'_, Settings> {
         lock(&self.settings)
     }
 
-    pub(crate) fn run(&self) -> MutexGuard<'_, Option<Run>> {
+    fn run(&self) -> MutexGuard<'_, Option<Run>> {
         lock(&self.run)
     }
 }
@@ -331,7 +335,7 @@ impl ElementImpl for MoqSrc {
                     return Err(gst::StateChangeError);
                 }
             }
-            gst::StateChange::PlayingToPaused => self.tell(Control::Pause),
+            gst::StateChange::PlayingToPaused => self.send(Control::Pause),
             gst::StateChange::PausedToReady => self.stop(),
             _ => {}
         }
@@ -375,7 +379,7 @@ impl ElementImpl for MoqSrc {
         if self.run().is_none() {
             return false;
         }
-        self.tell(control);
+        self.send(control);
         true
     }
 
@@ -387,5 +391,26 @@ impl ElementImpl for MoqSrc {
             }
             _ => ElementImplExt::parent_query(self, query),
         }
+    }
+}
+
+impl URIHandlerImpl for MoqSrc {
+    const URI_TYPE: gst::URIType = gst::URIType::Src;
+
+    fn protocols() -> &'static [&'static str] {
+        &config::URI_SCHEMES
+    }
+
+    fn uri(&self) -> Option<String> {
+        self.settings().session.public_uri()
+    }
+
+    fn set_uri(&self, uri: &str) -> Result<(), glib::Error> {
+        if self.run().is_some() {
+            let text = "The URI of a running source cannot be changed";
+            return Err(glib::Error::new(gst::URIError::BadState, text));
+        }
+        let set = self.settings().session.set_uri(uri);
+        set.map_err(|reason| glib::Error::new(gst::URIError::BadUri, &reason))
     }
 }

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: MIT
-
 //! The element `moqsrc`: its documentation, log category, types and registration.
 
 /**
@@ -138,7 +137,6 @@ use gst::{glib, prelude::*};
 
 mod catalog;
 mod element;
-mod expose;
 mod keyframe_gate;
 mod message;
 mod pad;
@@ -146,7 +144,6 @@ mod playback;
 mod stats;
 mod subscriber;
 mod track;
-mod uri;
 
 #[cfg(feature = "testing")]
 pub use catalog::fuzzing;

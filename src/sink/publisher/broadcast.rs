@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! The broadcast: the tracks of all pads, from the first frame to their common end.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -99,7 +100,7 @@ impl PublishedBroadcast {
         match message {
             Message::Clock(clock) => self.clock = Some(clock),
             Message::Pad(id, PadMessage::Open(handle)) => {
-                let pad = PublishedPad::new(handle, self.run.app_queue.clone());
+                let pad = PublishedPad::new(handle, self.run.app_queue().clone());
                 self.pads.insert(id, pad);
             }
             Message::Pad(id, message) => return self.apply_to_pad(id, message),

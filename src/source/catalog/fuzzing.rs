@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Any catalog and any frame, for the fuzzers, to whom all this is private.
 
 use std::{
@@ -11,7 +12,7 @@ use moq_net::{Path, Timestamp, broadcast, group, track};
 use super::{
     entries::{self, Entry},
     format::Track,
-    is_over,
+    is_ended,
 };
 
 /// Reads a catalog in each format, and a frame of each track that it lists.
@@ -37,7 +38,7 @@ pub fn read(catalog: &[u8], frame: &[u8]) {
                 .sum();
             assert!(read <= frame.len(), "{read} bytes of {}", frame.len());
         }
-        is_over(track, &catalog);
+        is_ended(track, &catalog);
     }
 }
 

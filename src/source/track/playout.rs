@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! From the frames of one track to the frames of its pad: when each one is played, and which are dropped.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
@@ -168,7 +169,7 @@ impl Playout {
                 let delay = now.saturating_sub(edge);
                 let counters = self.pad.counters();
                 counters.delay.set(delay.nseconds() as f64 / 1e6);
-                counters.steps.set(timeline.resyncs() as f64);
+                counters.resyncs.set(timeline.resyncs() as f64);
                 counters.drift.set(timeline.drift());
             }
             timeline.is_outlier(self.track)
