@@ -135,7 +135,7 @@ impl InputStream {
     ///
     /// # Errors
     ///
-    /// As [`Self::prepare`]; and when text is not UTF-8.
+    /// When nobody could decode the keyframe, the frame is malformed, or text is not UTF-8.
     pub fn prepare_at(
         &mut self,
         payload: Bytes,
