@@ -425,13 +425,14 @@ impl PublishedBroadcast {
         for pad in self.pads.values_mut() {
             pad.check_orientation(orientation);
         }
-        let Some((open, pad)) = self.open.as_mut().zip(self.pads.get_mut(&id)) else {
-            return Ok(());
-        };
-        open.catalog.edit(|catalog| {
-            pad.list(catalog, delay);
-            Orientation::list(orientation, catalog);
-        })
+        let pad = self.pads.get_mut(&id);
+        match self.open.as_mut().zip(pad.filter(|pad| pad.is_published())) {
+            Some((open, pad)) => open.catalog.edit(|catalog| {
+                pad.list(catalog, delay);
+                Orientation::list(orientation, catalog);
+            }),
+            None => Ok(()),
+        }
     }
 
     fn edit(&mut self, edit: impl FnOnce(&mut rendition::Catalog)) -> Result<(), Error> {

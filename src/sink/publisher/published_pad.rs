@@ -352,14 +352,18 @@ impl PublishedPad {
         self.stream != StreamState::Running
     }
 
+    pub(super) fn is_published(&self) -> bool {
+        self.track.is_some()
+    }
+
     /// Whether the catalog need not wait for a track.
     pub(super) fn is_settled(&self) -> bool {
-        self.track.is_some() || self.is_over() || self.is_sparse() || !self.is_linked()
+        self.is_published() || self.is_over() || self.is_sparse() || !self.is_linked()
     }
 
     /// Whether a track is missing, which is published before there is a frame.
     pub(super) fn needs_sparse_track(&self) -> bool {
-        self.is_sparse() && self.track.is_none() && !self.is_over()
+        self.is_sparse() && !self.is_published() && !self.is_over()
     }
 
     /// Whether nothing may come for a long time although all is well.
@@ -452,7 +456,7 @@ impl PublishedPad {
 
     /// Subscribers come back, and begin with a keyframe.
     pub(super) fn reconnected(&mut self) {
-        if self.track.is_some() && !self.is_over() {
+        if self.is_published() && !self.is_over() {
             self.request_keyframe();
         }
     }
