@@ -166,12 +166,14 @@ impl PublishedBroadcast {
         self.edit(|catalog| Orientation::list(orientation, catalog))
     }
 
-    /// Does what is due at `now`: announces the broadcast, and lists new descriptions.
+    /// Does what is due at `now`: lists new descriptions, and announces the broadcast.
     pub(super) fn advance(&mut self, now: Instant) -> Result<(), Error> {
-        let Some(open) = &mut self.open else {
-            return Ok(());
-        };
-        if let Announcement::Due(due) = open.announcement
+        let open = self.open.as_mut();
+        let described = open.map(|open| open.catalog.take_described(now));
+        let mut described = described.into_iter().flatten();
+        described.try_for_each(|id| self.list(id, None))?;
+        if let Some(open) = &mut self.open
+            && let Announcement::Due(due) = open.announcement
             && (now >= due || self.pads.values().all(PublishedPad::is_settled))
         {
             open.catalog.publish();
@@ -179,8 +181,7 @@ impl PublishedBroadcast {
             open.producer.announce(route).map_err(Error::Publish)?;
             open.announcement = Announcement::Made(now);
         }
-        let mut described = open.catalog.take_described(now).into_iter();
-        described.try_for_each(|id| self.list(id, None))
+        Ok(())
     }
 
     /// When [`Self::advance`] has something to do.
@@ -229,19 +230,16 @@ impl PublishedBroadcast {
     /// Whether all that a subscriber can still use has reached the next hop.
     pub(super) fn is_delivered(&mut self) -> bool {
         let pads = self.pads.values_mut();
-        let mut tracks = pads
-            .filter_map(PublishedPad::track_mut)
-            .chain(&mut self.retired);
-        tracks.all(PublishedTrack::is_delivered)
+        let tracks = pads.filter_map(PublishedPad::track_mut);
+        let mut all = tracks.chain(&mut self.retired);
+        all.all(PublishedTrack::is_delivered)
     }
 
     /// The connection was lost: what counted as delivered may have to be sent again.
     pub(super) fn redeliver(&mut self) {
         let pads = self.pads.values_mut();
-        for track in pads
-            .filter_map(PublishedPad::track_mut)
-            .chain(&mut self.retired)
-        {
+        let tracks = pads.filter_map(PublishedPad::track_mut);
+        for track in tracks.chain(&mut self.retired) {
             track.redeliver(&mut self.tasks);
         }
     }
