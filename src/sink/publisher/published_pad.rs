@@ -122,7 +122,11 @@ impl PublishedPad {
     /// Takes in what the pad has sent.
     pub(super) fn apply(&mut self, message: PadMessage, tasks: &mut DeliveryTasks) -> FollowUp {
         match message {
-            PadMessage::Frame(frame) if self.admits(&frame) => return self.write(frame, tasks),
+            PadMessage::Frame(frame) => {
+                if self.admits(&frame) {
+                    return self.write(frame, tasks);
+                }
+            }
             PadMessage::ExpectedKind(kind) => drop(self.kind.get_or_insert(kind)),
             PadMessage::Kind(kind) => {
                 self.kind = Some(kind);
@@ -169,9 +173,8 @@ impl PublishedPad {
                 self.fail(reason);
                 return FollowUp::RemoveTrack;
             }
-            PadMessage::Frame(_) | PadMessage::LinkChanged => {}
-            // The broadcast itself does these.
-            PadMessage::Open(_) | PadMessage::Release => {}
+            // The broadcast creates and removes pads, and asks each whether it is linked.
+            PadMessage::Open(_) | PadMessage::Release | PadMessage::LinkChanged => {}
         }
         FollowUp::Nothing
     }
