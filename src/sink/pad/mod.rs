@@ -28,12 +28,14 @@ use super::{
     stats::Counters,
 };
 use crate::{
-    element::{budget::Budget, pipeline_clock::PipelineClock, warn_limiter::WarnLimiter},
+    element::{
+        budget::Budget, pipeline_clock::PipelineClock, properties::Statistics,
+        warn_limiter::WarnLimiter,
+    },
     media::{
         container::kind::Container,
         format::{codec::is_mime, input::TextSettings, rendition::Rendition},
     },
-    net::stats::Statistics,
 };
 
 /// State of a pad's track.
@@ -60,24 +62,24 @@ pub enum TrackStatus {
 #[properties(wrapper_type = super::MoqSinkPad)]
 pub struct MoqSinkPad {
     #[property(name = "track", type = Option<String>, get, set, member = wanted,
-        nick = "Track", blurb = "Name of the track, to be set before the first caps; the default is video, video-2, audio, ... by kind", mutable_ready)]
+        nick = "Track", blurb = "Name of the track (NULL = video, video-2, audio, ... by kind)", mutable_ready)]
     #[property(name = "container", type = Container, get, set, member = container,
-        nick = "Container", blurb = "How frames are wrapped on the wire; a change applies at the next caps that differ", mutable_ready, builder(Container::default()))]
+        nick = "Container", blurb = "How frames are wrapped on the wire, from the next new caps on", mutable_ready, builder(Container::default()))]
     #[property(name = "mime", type = Option<String>, get, set, member = mime,
-        nick = "MIME type", blurb = "MIME type of each buffer of a data track, such as application/json, or none; counts from the next caps that differ on", mutable_ready)]
+        nick = "MIME type", blurb = "MIME type of each buffer of a data track, such as application/json, from the next new caps on (NULL = none)", mutable_ready)]
     #[property(name = "active-track", type = Option<String>, get, member = active,
-        nick = "Active track", blurb = "Name under which the track is published; it gets a number when the format changes")]
+        nick = "Active track", blurb = "Name under which the track is published now, numbered when the format changes")]
     #[property(name = "track-status", type = TrackStatus, get, member = status,
         nick = "Track status", blurb = "State of the track", builder(TrackStatus::default()))]
     #[property(name = "track-error", type = Option<String>, get, member = error,
-        nick = "Track error", blurb = "Why the track failed or drops frames until a key frame comes, or none")]
+        nick = "Track error", blurb = "Why the track failed or waits for a keyframe (NULL = no error)")]
     #[property(name = "text-format", type = TextFormat, get, set, member = text_format,
-        nick = "Text format", blurb = "What raw text is published as; counts from the next caps that differ on", mutable_ready, builder(TextFormat::default()))]
+        nick = "Text format", blurb = "What raw text is published as, from the next new caps on", mutable_ready, builder(TextFormat::default()))]
     #[property(name = "text-role", type = TextRole, get, set, member = text_role,
-        nick = "Text role", blurb = "What a text track is for; counts from the next caps that differ on", mutable_ready, builder(TextRole::default()))]
+        nick = "Text role", blurb = "What a text track is for, from the next new caps on", mutable_ready, builder(TextRole::default()))]
     track: Mutex<Track>,
     #[property(name = "stats", type = Statistics, get = Self::stats,
-        nick = "Statistics", blurb = "Statistics of the track in this run, all guint64 and without a run absent: frames, bytes and groups published; frames dropped as dropped-no-keyframe, -no-timestamp, -budget (over max-bytes or max-time), -refused (other reasons, see track-error) and -too-old (of groups that the network did not carry in time, see max-age; some of them may have arrived), with groups-given-up; resyncs (how often the timestamps stepped and the stream went on where it was); queue-bytes and queue-time (ns) wait to be handed to the network")]
+        nick = "Statistics", blurb = "Statistics of the track in the current run")]
     id: OnceLock<PadId>,
     pub(crate) gate: Gate,
     membership: Mutex<Membership>,

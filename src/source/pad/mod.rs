@@ -23,7 +23,13 @@ use super::{
     playback::LatencyAnswer,
     stats::Counters,
 };
-use crate::{element::budget::Budget, media::format::codec::Kind, net::stats::Statistics};
+use crate::{
+    element::{budget::Budget, properties::Statistics},
+    media::format::codec::Kind,
+};
+
+/// The element of the pad: a panic in a pad function is its error.
+type Element = <super::MoqSrc as glib::object::ObjectSubclassIs>::Subclass;
 
 /// What a new pad is made of.
 pub(crate) struct Config {
@@ -54,7 +60,7 @@ pub struct MoqSrcPad {
     #[property(
         name = "track",
         nick = "Track",
-        blurb = "Name of the MoQ track that the pad gives; another one when the publisher changes its format",
+        blurb = "Name of the track, another one when the publisher changes its format",
         get = |pad: &Self| pad.track.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         type = Option<String>
     )]
@@ -63,7 +69,7 @@ pub struct MoqSrcPad {
     #[property(
         name = "mime",
         nick = "MIME type",
-        blurb = "MIME type of each buffer of a data track, or none where the publisher states none",
+        blurb = "MIME type of each buffer of a data track (NULL = unknown)",
         get = |pad: &Self| pad.mime.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         type = Option<String>
     )]
@@ -72,7 +78,7 @@ pub struct MoqSrcPad {
     #[property(
         name = "stats",
         nick = "Statistics",
-        blurb = "Statistics of the pad since it was added: guint64 frames, bytes and groups received; groups-lost (never came, broke off, or were given up); frames dropped as dropped-before-start (older than the subscription), -undecodable (without their key frame, or without a time) and -late (downstream took too long); queue-bytes and queue-time (ns) wait for downstream; resyncs (moq-resync messages since PLAYING); qos-events from downstream; doubles delay-ms (from the live edge to the newest frame's arrival), drift-ppm (how much faster the publisher's clock runs, after 30 s) and qos-proportion, and gint64 qos-jitter (ns) of the newest QOS event; what is unknown is absent",
+        blurb = "Statistics of the pad since it was added",
         get = Self::stats,
         type = Statistics
     )]
@@ -110,14 +116,14 @@ impl super::MoqSrcPad {
         let pad = gst::PadBuilder::<Self>::from_template(template)
             .name(config.name)
             .query_function(|pad, parent, query| {
-                super::element::MoqSrc::catch_panic_pad_function(
+                Element::catch_panic_pad_function(
                     parent,
                     || false,
                     |_| pad.imp().query(parent, query),
                 )
             })
             .event_function(|pad, parent, event| {
-                super::element::MoqSrc::catch_panic_pad_function(
+                Element::catch_panic_pad_function(
                     parent,
                     || false,
                     |_| pad.imp().event(parent, event),

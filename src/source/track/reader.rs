@@ -15,7 +15,7 @@ use super::{
     silence::SilenceWatch,
 };
 use crate::{
-    net::error,
+    net::failure::chain,
     source::{
         CAT,
         message::{DropCause, TrackEnd, TrackProblem},
@@ -91,12 +91,12 @@ impl Reader {
                 json_tracks::read(&self.config, records, self.playout.playback(), &broadcast);
             let end = tail.limits(read).await;
             return end.map_or(TrackEnd::Retired, |end| {
-                end.unwrap_or_else(|err| TrackEnd::Lost(error::chain(&err)))
+                end.unwrap_or_else(|err| TrackEnd::Lost(chain(&err)))
             });
         }
         let end = match tail.limits(self.read(&broadcast)).await {
             Some(Ok(end)) => end,
-            Some(Err(err)) => return TrackEnd::Lost(error::chain(&err)),
+            Some(Err(err)) => return TrackEnd::Lost(chain(&err)),
             None => TrackEnd::Retired,
         };
         self.finish().await;
