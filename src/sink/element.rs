@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! The element: properties, states, request pads, and what it answers as a sink.
 
 use std::{
@@ -14,7 +15,7 @@ use tokio::sync::mpsc;
 
 use super::{
     CAT, MoqSinkPad,
-    bus::{self, Messages},
+    bus::{self, BusMessages},
     publisher::{self, Publisher},
     run::Run,
 };
@@ -42,7 +43,7 @@ static COMMON: LazyLock<CommonProperties> =
 #[derive(glib::Properties, Default)]
 #[properties(wrapper_type = super::MoqSink)]
 pub struct MoqSink {
-    #[property(name = "sync", type = bool, get, set, member = sync, default = true,
+    #[property(name = "sync", type = bool, get = |imp: &Self| imp.settings().sync, set = Self::set_sync, default = true,
         nick = "Sync", blurb = "Pace input that comes faster than real time by the clock; live input is never delayed", mutable_playing)]
     #[property(name = "max-bytes", type = u32, get, set, member = max_bytes, default = MAX_BYTES,
         nick = "Max. bytes", blurb = "Bytes that may wait in each pad for the network, then files wait and live input drops its oldest group (0 = unlimited)", mutable_ready)]
@@ -58,13 +59,13 @@ pub struct MoqSink {
     next_pad: AtomicU32,
     /// The names of pads that are being added.
     reserved: Mutex<BTreeSet<String>>,
-    pub(crate) messages: Messages,
+    bus_messages: BusMessages,
 }
 
 #[derive(Clone)]
 pub(crate) struct Settings {
     session: config::Settings,
-    pub(crate) sync: bool,
+    sync: bool,
     pub(crate) max_bytes: u32,
     pub(crate) max_time: u64,
     drain_timeout: u32,
@@ -213,9 +214,9 @@ impl ElementImpl for MoqSink {
         // Refused only when it was removed before.
         let _ = element.remove_pad(pad);
         element.child_removed(pad, &pad.name());
-        self.messages.check(&element);
+        self.post_due();
         // Last, so that the STREAM_START of the others comes before their end.
-        sink_pad.imp().part_from_run();
+        sink_pad.imp().leave_for_good();
     }
 
     fn send_event(&self, event: gst::Event) -> bool {
@@ -270,7 +271,7 @@ impl MoqSink {
         Some(pad.upcast())
     }
 
-    pub(crate) fn settings(&self) -> MutexGuard<'_, Settings> {
+    fn settings(&self) -> MutexGuard<'_, Settings> {
         lock(&self.settings)
     }
 
@@ -324,15 +325,16 @@ impl MoqSink {
         let task = Task::spawn(
             |cancel| publisher.run(cancel),
             move |error| {
-                connection.fail(error, target, &reporter.app_queue);
+                connection.fail(error, target, reporter.app_queue());
                 // After the error, or upstream's complaint of a failed push would come before it.
                 let run = reporter.clone();
-                reporter.app_queue.send(move |_| run.fail());
+                reporter.app_queue().send(move |_| run.fail());
             },
         )?;
         run.adopt(task);
-        self.messages.reset();
+        self.bus_messages.reset();
         let mut current = self.run_lock();
+        run.set_sync(self.settings().sync);
         for pad in self.pads() {
             pad.imp().join(&run, settings);
         }
@@ -345,14 +347,14 @@ impl MoqSink {
             return;
         };
         let element = self.obj();
-        let playing = PipelineClock::of(&*element);
+        let clock = PipelineClock::of(&*element);
         let current = self.run_lock();
-        let held_eos = run.play(&playing);
+        let held_eos = run.play(&clock);
         for pad in self.pads() {
-            pad.imp().set_playing(Some(playing.clone()));
+            pad.imp().set_clock(Some(clock.clone()));
             let pad = pad.downgrade();
             // Elsewhere, because what is upstream must not hold up the state change.
-            run.app_queue.send(move |_| {
+            run.app_queue().send(move |_| {
                 if let Some(pad) = pad.upgrade() {
                     pad.imp().resumed();
                 }
@@ -370,7 +372,7 @@ impl MoqSink {
             run.pause();
         }
         for pad in self.pads() {
-            pad.imp().set_playing(None);
+            pad.imp().set_clock(None);
         }
     }
 
@@ -386,8 +388,21 @@ impl MoqSink {
         drop(current);
         run.stop();
         for pad in self.pads() {
-            pad.imp().rest();
+            pad.imp().reset();
         }
         self.connection.reset(self.obj().upcast_ref());
+    }
+
+    /// Posts the messages that are due by what all linked pads have got.
+    pub(crate) fn post_due(&self) {
+        self.bus_messages.post_due(&self.obj());
+    }
+
+    fn set_sync(&self, sync: bool) {
+        let run = self.run_lock();
+        self.settings().sync = sync;
+        if let Some(run) = &*run {
+            run.set_sync(sync);
+        }
     }
 }

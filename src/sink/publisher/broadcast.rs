@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! The broadcast: the tracks of all pads, from the first frame to their common end.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -105,7 +106,7 @@ impl PublishedBroadcast {
                 return Ok(());
             }
             Message::Pad(id, PadMessage::Open(handle)) => {
-                let pad = PublishedPad::new(handle, self.run.app_queue.clone());
+                let pad = PublishedPad::new(handle, self.run.app_queue().clone());
                 self.pads.insert(id, pad);
                 return Ok(());
             }

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Silence becomes gaps, so that no pad holds up the others.
 //!
 //! A GAP fixes caps downstream: a parser that has seen no frame makes up its own, and a muxer refuses

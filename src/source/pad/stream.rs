@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! The streaming thread of one pad: takes messages in order, pushes, and fills silence with GAPs.
 
 use std::{
