@@ -72,15 +72,13 @@ impl Budget {
 
     /// Takes the share of a frame of `bytes` whose time is not known yet; never waits.
     pub(crate) fn charge_untimed(self: &Arc<Self>, bytes: usize) -> Charge {
-        let bytes = bytes as u64;
+        self.take(&mut self.level(), bytes)
+    }
+
+    /// The same, unless more waits already than the budget allows.
+    pub(crate) fn try_charge_untimed(self: &Arc<Self>, bytes: usize) -> Option<Charge> {
         let mut level = self.level();
-        level.frames += 1;
-        level.bytes += bytes;
-        Charge {
-            budget: self.clone(),
-            bytes,
-            time: None,
-        }
+        (!self.over(&level)).then(|| self.take(&mut level, bytes))
     }
 
     /// The bytes that wait, and the time between the first and the last frame.
@@ -138,6 +136,17 @@ impl Budget {
         drop(self.level());
         self.blocking.notify_all();
         self.asynchronous.notify_waiters();
+    }
+
+    fn take(self: &Arc<Self>, level: &mut Level, bytes: usize) -> Charge {
+        let bytes = bytes as u64;
+        level.frames += 1;
+        level.bytes += bytes;
+        Charge {
+            budget: self.clone(),
+            bytes,
+            time: None,
+        }
     }
 
     fn waiter(&self) -> Waiter<'_> {

@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// Of which a panic in a pad function becomes the error.
-type Parent = <MoqSrc as ObjectSubclassIs>::Subclass;
+type Parent = <MoqSrc as glib::object::ObjectSubclassIs>::Subclass;
 
 /// What a new pad is made of.
 pub(crate) struct Config {
