@@ -91,6 +91,8 @@ impl Markup {
 }
 
 /// Text as WebVTT (section 4.2.2) and XML escape it; without `>` no line holds `-->`.
+///
+/// By hand: `glib::markup_escape_text` escapes quotes and control characters too, which WebVTT does not.
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")

@@ -4,7 +4,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use gst::{prelude::*, subclass::prelude::*};
 
-use super::{MoqSink, MoqSinkPad};
+use super::{CAT, MoqSink, MoqSinkPad};
+use crate::element::bus::post;
 
 /// What was posted already.
 #[derive(Default)]
@@ -97,7 +98,12 @@ fn segment_done(received: &[Received]) -> Option<(gst::GenericFormattedValue, gs
     positions?.last().copied()
 }
 
-fn post(element: &MoqSink, message: gst::Message) {
-    // Refused only without a bus: then nobody asks.
-    let _ = element.post_message(message);
+/// Posts the EOS message of the element.
+pub(crate) fn post_eos(element: &gst::Element, seqnum: gst::Seqnum) {
+    gst::info!(CAT, obj = element, "All streams have ended");
+    let message = gst::message::Eos::builder()
+        .src(element)
+        .seqnum(seqnum)
+        .build();
+    post(element, message);
 }

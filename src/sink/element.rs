@@ -14,8 +14,8 @@ use tokio::sync::mpsc;
 
 use super::{
     CAT, MoqSinkPad,
-    bus::Messages,
-    publisher::{self, Session},
+    bus::{self, Messages},
+    publisher::{self, Publisher},
     run::Run,
 };
 use crate::{
@@ -330,18 +330,20 @@ impl MoqSink {
         let element = self.obj();
         let (sender, receiver) = mpsc::unbounded_channel();
         let run = Run::new(element.upcast_ref(), sender);
-        let session = Session {
-            target: target.clone(),
-            drain_timeout: Duration::from_millis(settings.drain_timeout.into()),
-            max_age: Duration::from_millis(settings.max_age.into()),
-            run: run.clone(),
-            connection: self.connection.clone(),
-            messages: receiver,
-            element: element.upcast_ref::<gst::Element>().downgrade(),
-        };
+        let publisher = Publisher::new(
+            publisher::Settings {
+                target: target.clone(),
+                drain_timeout: Duration::from_millis(settings.drain_timeout.into()),
+                max_age: Duration::from_millis(settings.max_age.into()),
+            },
+            run.clone(),
+            receiver,
+            self.connection.clone(),
+            element.upcast_ref(),
+        );
         let (reporter, connection) = (run.clone(), self.connection.clone());
         let task = Task::spawn(
-            |cancel| publisher::run(session, cancel),
+            |cancel| publisher.run(cancel),
             move |error| {
                 connection.fail(error, target, &reporter.app_queue);
                 // After the error, or upstream's complaint of a failed push would come before it.
@@ -379,7 +381,7 @@ impl MoqSink {
         }
         drop(current);
         if let Some(seqnum) = held_eos {
-            publisher::post_eos(element.upcast_ref(), seqnum);
+            bus::post_eos(element.upcast_ref(), seqnum);
         }
     }
 

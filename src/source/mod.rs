@@ -1,104 +1,140 @@
-//! SECTION:element-moqsrc
-//! @see_also: moqsink
-//!
-//! `moqsrc` subscribes to a broadcast of a MoQ (Media over QUIC) relay and gives a pad for each of
-//! its renditions. It waits for the broadcast to appear and follows its catalog for as long as it
-//! lives. Pictures and sound share one timeline: what was captured together is shown together, and
-//! later than its capture by the transit, the property `latency` and what the decoders add.
-//!
-//! ## Catalogs
-//!
-//! What a broadcast has is told by its catalog. hang's, plain or compressed, and MSF's are read
-//! (property `catalog-format`); `auto` follows the suffix of the broadcast's name, `.hang` or
-//! `.msf`, and then what is served. MSF carries pictures and sound only: text and data need hang.
-//! An entry that cannot be used is left out with a warning and harms no other.
-//!
-//! A rendition of hang's catalog may be a track of another broadcast of the same relay: it is read
-//! there, over a connection of its own, and waited for if that broadcast is not there yet or goes. Of
-//! other broadcasts `moqsrc` hears nothing, however many the relay has.
-//!
-//! What the catalog says of a track comes out as caps and as a TAG event: bit rate, title, language
-//! of text, image orientation and the name of the codec. Colorimetry and HDR metadata have no field
-//! in the catalog; they are in the bitstream, where parsers and decoders find them. A publisher that
-//! changes its format is followed on the same pad, by a CAPS event and DISCONT, and told by an element
-//! message `moq-rendition-changed` with the fields `pad`, `track` and `caps`. Tracks that change at
-//! once keep their pads: `moqsink` lists whom each follows (`gstLineage`), and of others the names tell.
-//! At most 512 entries of each section of a catalog are looked at, and none of a catalog of more than 1 MiB.
-//!
-//! ## Pads, events and removal
-//!
-//! A linked pad begins with frames, so that parsers have full caps; only when nothing of a track of
-//! pictures or sound has arrived for the latency, or for 500 ms if that is longer, a GAP event says so.
-//! An event that an application sends to the element goes to every pad: serialized ones in order with
-//! the frames, FLUSH_START and out-of-band ones at once. A flush never resets the running time.
-//! `moqsrc` that is taken out of a running pipeline flushes nothing: downstream plays out what it has.
-//!
-//! ## End and outage
-//!
-//! A broadcast that its publisher finished is EOS, after what is under way. Not every MoQ version can
-//! tell that, so `moqsink` says it in its catalog, too (`gstEnd`). A broadcast that goes without an end,
-//! by itself or with the connection, is waited for, and goes on with the same pads; with the property
-//! `eos-timeout` it becomes EOS after a while. Every try to connect that fails is an element message
-//! `moq-disconnected`; the README lists its causes, and the errors. A broadcast that nobody publishes
-//! is waited for, too: after 5 s with a session and without it an element message `moq-broadcast-missing` says
-//! so, once for each absence, with its name in the field `broadcast`.
-//!
-//! ## Subtitles
-//!
-//! A text pad gives one buffer for each cue, with its duration: Pango markup, or text without it
-//! where downstream takes nothing else, as muxers do. A cue that is on screen at the start is given
-//! for its rest. Plain text of which nobody says when it ends is given again every 500 ms, until
-//! something follows it, for 30 s at most. While nothing is said GAP events let an overlay go on;
-//! `qtmux` and its like ignore them after a cue and need an unlimited `queue` on their other pads.
-//!
-//! ```sh
-//! gst-launch-1.0 moqsrc url=https://relay.example broadcast=film name=src \
-//!     src.video_0 ! queue ! decodebin ! textoverlay name=text ! autovideosink \
-//!     src.text_0 ! text.text_sink
-//! ```
-//!
-//! ## Play
-//!
-//! ```sh
-//! gst-launch-1.0 moqsrc url=https://relay.example broadcast=camera name=src \
-//!     src.video_0 ! queue ! decodebin ! autovideosink \
-//!     src.audio_0 ! queue ! decodebin ! autoaudiosink
-//! ```
-//!
-//! ## Play by URI
-//!
-//! A URI is the one of the relay, with `moq+` before a scheme of the web, and the name of the
-//! broadcast as its fragment.
-//!
-//! ```sh
-//! gst-launch-1.0 playbin3 uri=moq+https://relay.example/#camera
-//! ```
-//!
-//! ## Record
-//!
-//! ```sh
-//! gst-launch-1.0 -e moqsrc url=https://relay.example broadcast=camera join=next-group name=src \
-//!     src.video_0 ! h264parse ! mux. src.audio_0 ! aacparse ! mux. \
-//!     mp4mux name=mux ! filesink location=camera.mp4
-//! ```
-//!
-//! ## Take data
-//!
-//! Data tracks of `moqsink` come out of the pads `data_%u` with the caps that they went in with, and
-//! on the timeline of picture and sound. What has no type in GStreamer is `application/octet-stream`;
-//! its MIME type is the pad property `mime`, not a field of the caps, which are thus the same at both
-//! ends.
-//!
-//! ```sh
-//! gst-launch-1.0 -e moqsrc url=https://relay.example broadcast=drone name=src \
-//!     src.video_0 ! h264parse ! mux. src.data_0 ! meta/x-klv,parsed=true ! mux. \
-//!     mpegtsmux name=mux ! filesink location=drone.ts
-//! ```
-//!
-//! The `json` and `binary` tracks of other publishers are data, too, with one buffer for each record.
-//! They carry no time: a buffer has the time of its arrival. Of a track in mode `stream` every record
-//! comes, from the first that the publisher still has; of one in mode `snapshot` the newest value, which
-//! for JSON is written compactly and may have 4 MiB.
+// SPDX-License-Identifier: MIT
+
+//! The element `moqsrc`: its documentation, log category, types and registration.
+
+/**
+ * SECTION:element-moqsrc
+ * @title: moqsrc
+ * @see_also: moqsink
+ *
+ * `moqsrc` subscribes to a broadcast of a MoQ (Media over QUIC) relay and gives a pad for each of its
+ * renditions. It waits for the broadcast to appear and follows its catalog for as long as it lives. Video and
+ * audio share one timeline: what was captured together is shown together, later than its capture by the
+ * transit, by #GstMoqSrc:latency, by what the slowest track's encoder is slower than the fastest, and by what
+ * the decoders and sinks add.
+ *
+ * ## Catalogs
+ *
+ * The catalog of a broadcast lists its tracks. hang's, plain or compressed, and MSF's are read
+ * (#GstMoqSrc:catalog-format); `auto` follows the suffix of the broadcast's name, `.hang` or `.msf`, and then
+ * what is served. MSF has video and audio only: text and data need hang. An entry that cannot be used is left out
+ * with a warning and affects no other.
+ *
+ * A rendition of hang's catalog may be a track of another broadcast of the same relay: it is read there, over
+ * a connection of its own, and waited for if that broadcast is not there yet or goes. `moqsrc` hears of no
+ * other broadcasts, however many the relay has.
+ *
+ * What the catalog says of a track comes out as caps and as a TAG event: bit rate, title, language of text,
+ * image orientation and the name of the codec. Colorimetry and HDR metadata have no field in the catalog; they
+ * are in the bitstream, where parsers and decoders find them. A publisher that changes its format is followed
+ * on the same pad, by a CAPS event and DISCONT, and reported by the message `moq-rendition-changed`. Tracks
+ * that change at once keep their pads: `moqsink` lists which track each one follows (`gstLineage`), and for
+ * other publishers their names decide. At most 512 entries of each section of a catalog are read, and none of
+ * a catalog of more than 1 MiB.
+ *
+ * ## Pads, events and removal
+ *
+ * A linked pad begins with frames, so that parsers have complete caps; only when nothing of a video or audio
+ * track has arrived for the latency, or for 500 ms if that is longer, a GAP event is pushed. An event that an
+ * application sends to the element goes to every pad: serialized ones in order with the frames, FLUSH_START
+ * and out-of-band ones at once. A flush never resets the running time. `moqsrc` that is taken out of a running
+ * pipeline flushes nothing: downstream plays out what it has.
+ *
+ * ## End and outage
+ *
+ * A broadcast that its publisher finished is EOS, after what is under way, unless the relay has another
+ * publisher of the name. Not every MoQ version can signal the end, so `moqsink` marks it in its catalog, too
+ * (`gstEnd`). A broadcast that goes without an end, by itself or with the connection, is waited for, and goes
+ * on with the same pads; with #GstMoqSrc:eos-timeout it becomes EOS after a while.
+ *
+ * ## Messages
+ *
+ * * `moq-connected`, with `version`: a session is up.
+ * * `moq-disconnected`, with `cause`, `reason`, `retry-in-ms` and `serving`: a session was lost, or an
+ *   attempt to connect failed; `serving` says that the session before still serves.
+ * * `moq-goaway`: the relay asks to connect anew.
+ * * `moq-broadcast-missing`, with `broadcast`: there has been a session for 5 s and nobody publishes the
+ *   broadcast; once for each absence.
+ * * `moq-rendition-changed`, with `pad`, `track` and `caps`: a pad goes on with another track or format.
+ * * `moq-resync`: the network has become slower than #GstMoqSrc:latency hides, and all media are shown later.
+ *
+ * ## Statistics
+ *
+ * #GstMoqSrc:stats has `sessions-started` and `sessions-ended`, `rtt-ms` (gdouble), `estimated-send-rate`
+ * and `estimated-recv-rate` in bits per second, and `bytes-sent`, `bytes-received`, `bytes-lost`,
+ * `packets-sent`, `packets-received` and `packets-lost` of the session, all guint64 but for the round-trip
+ * time. What is unknown is absent.
+ *
+ * #GstMoqSrcPad:stats, since the pad was added and guint64 where nothing else is said, has `frames`, `bytes`
+ * and `groups` received; `groups-lost` (never came, broke off, or were given up); frames dropped as
+ * `dropped-before-start` (older than the subscription), `dropped-undecodable` (without their keyframe, or without
+ * a timestamp) and `dropped-late` (downstream took too long); `queue-bytes` and `queue-time` in nanoseconds,
+ * which wait for downstream; `resyncs` (messages `moq-resync` since PLAYING); `delay-ms` (gdouble, from the
+ * live edge to the newest frame's arrival); `drift-ppm` (gdouble, how much faster the publisher's clock runs,
+ * after 30 s); `qos-events` from downstream, and of the newest one `qos-proportion` (gdouble) and `qos-jitter`
+ * (gint64, in nanoseconds). What is unknown is absent.
+ *
+ * ## Play
+ *
+ * |[
+ * gst-launch-1.0 moqsrc url=http://127.0.0.1:4443 broadcast=camera.hang name=moq \
+ *     moq.video_0 ! queue ! decodebin ! autovideosink \
+ *     moq.audio_0 ! queue ! decodebin ! autoaudiosink
+ * ]|
+ *
+ * ## Play by URI
+ *
+ * A URI is the one of the relay, with `moq+` before a scheme of the web, and the name of the broadcast as its
+ * fragment.
+ *
+ * |[
+ * gst-launch-1.0 playbin3 uri=moq+http://127.0.0.1:4443/#camera.hang
+ * ]|
+ *
+ * ## Record
+ *
+ * |[
+ * gst-launch-1.0 -e moqsrc url=http://127.0.0.1:4443 broadcast=camera.hang join=next-group name=moq \
+ *     moq.video_0 ! h264parse ! mux. moq.audio_0 ! aacparse ! mux. \
+ *     mp4mux name=mux ! filesink location=camera.mp4
+ * ]|
+ *
+ * ## Play subtitles
+ *
+ * A text pad gives one buffer for each cue, with its duration: Pango markup, or text without it where
+ * downstream takes nothing else, as muxers do. A cue that is on screen at the start is given for its rest.
+ * Plain text whose end is unknown is given again every 500 ms, until something follows it, for 30 s at most.
+ * While nothing is said GAP events let an overlay go on; `qtmux` and its like ignore them after a cue and
+ * need an unlimited `queue` on their other pads.
+ *
+ * |[
+ * gst-launch-1.0 moqsrc url=http://127.0.0.1:4443 broadcast=film.hang name=moq \
+ *     moq.video_0 ! queue ! decodebin ! textoverlay name=text ! autovideosink \
+ *     moq.text_0 ! text.text_sink
+ * ]|
+ *
+ * ## Receive data
+ *
+ * Data tracks of `moqsink` come out of the pads `data_%u` with the caps that they went in with, on the
+ * timeline of video and audio. What has no type in GStreamer is `application/octet-stream`; its MIME type is
+ * #GstMoqSrcPad:mime, not a field of the caps, which are thus the same at both ends.
+ *
+ * |[
+ * gst-launch-1.0 -e moqsrc url=http://127.0.0.1:4443 broadcast=drone.hang name=moq \
+ *     moq.video_0 ! h264parse ! mux. moq.data_0 ! meta/x-klv,parsed=true ! mux. \
+ *     mpegtsmux name=mux ! filesink location=drone.ts
+ * ]|
+ *
+ * The `json` and `binary` tracks of other publishers are data, too, with one buffer for each record. They
+ * carry no timestamps: a buffer has the time of its arrival. Of a track in mode `stream` every record comes, from
+ * the first that the publisher still has; of one in mode `snapshot` the newest value, which for JSON is written
+ * compactly and may have 4 MiB.
+ *
+ * Since: 0.1.0
+ */
+use std::sync::LazyLock;
+
+use gst::{glib, prelude::*};
 
 mod catalog;
 mod element;
@@ -111,10 +147,6 @@ mod stats;
 mod subscriber;
 mod track;
 mod uri;
-
-use std::sync::LazyLock;
-
-use gst::{glib, prelude::*};
 
 #[cfg(any(test, fuzzing))]
 pub use catalog::fuzzing;

@@ -11,6 +11,6 @@ mod mutate;
 #[path = "../fuzz/src/targets/mod.rs"]
 mod targets;
 
+mod docs;
 mod fuzz;
 mod inspect;
-mod readme;

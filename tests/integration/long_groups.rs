@@ -92,7 +92,7 @@ fn an_encoder_that_does_not_answer_is_dropped_up_to_its_next_key_frame() {
         DEADLINE,
         |error: &Option<String>| error.is_some(),
     );
-    assert!(error.is_some_and(|error| error.contains("without a key frame")));
+    assert!(error.is_some_and(|error| error.contains("without a keyframe")));
     feeder.wait_requests(3);
 
     for number in FRAMES..FRAMES + 5 {

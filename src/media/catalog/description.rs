@@ -4,10 +4,7 @@
 
 use serde_json::Value;
 
-use crate::media::format::{
-    codec::Kind,
-    rendition::{Catalog, Rendition},
-};
+use crate::media::format::rendition::{Catalog, Kind, Rendition};
 
 /// The longest label in characters that is believed of a catalog.
 const MAX_LABEL: usize = 256;
@@ -22,7 +19,7 @@ pub struct Description {
     /// Language of text or speech: an ISO 639 code as GStreamer has it, or a BCP 47 tag, which may
     /// be the same.
     pub language: Option<String>,
-    /// How pictures are to be turned for display.
+    /// How video is to be turned for display.
     pub orientation: Option<Orientation>,
 }
 
@@ -159,7 +156,7 @@ impl Tags {
     }
 }
 
-/// How a picture is to be turned for display: clockwise first, then mirrored, as the catalog says
+/// How video is to be turned for display: clockwise first, then mirrored, as the catalog says
 /// it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Orientation {
@@ -170,6 +167,8 @@ pub struct Orientation {
 }
 
 /// The values of GST_TAG_IMAGE_ORIENTATION by quarter turns, plain and flipped.
+///
+/// By hand: gst_video reads them, and writes none.
 const TAGS: [[&str; 4]; 2] = [
     ["rotate-0", "rotate-90", "rotate-180", "rotate-270"],
     [
@@ -223,7 +222,7 @@ impl Orientation {
         }
     }
 
-    /// Writes what the pictures of a broadcast have in common into its catalog.
+    /// Writes what the video of a broadcast has in common into its catalog.
     pub fn list(orientation: Option<Self>, catalog: &mut Catalog) {
         let degrees = |orientation: Self| f64::from(orientation.quarter_turns) * 90.0;
         catalog.video.rotation = orientation.map(degrees);

@@ -23,7 +23,7 @@ fn numbered(name: &str) -> Option<(&str, u32)> {
     (counted >= 2 && u32::to_string(&counted) == number).then_some((base, counted))
 }
 
-/// Hands out track names, each once: viewers never see a finished name come back to life.
+/// Hands out track names, each once: subscribers never see a finished name come back to life.
 #[derive(Debug, Default)]
 pub struct Names {
     /// Up to which number each base name was handed out.

@@ -83,7 +83,7 @@ impl Init {
     ///
     /// # Errors
     ///
-    /// When it is damaged, or is not of one track of picture or sound.
+    /// When it is damaged, or is not of one track of video or audio.
     pub fn parse(init: &[u8]) -> Result<Self, Malformed> {
         if init.len() > MAX_INIT {
             return Err("the CMAF init segment is larger than 256 KiB".into());
@@ -94,7 +94,7 @@ impl Init {
         let is_video = match trak.mdia.hdlr.handler.as_ref() {
             b"vide" => true,
             b"soun" => false,
-            _ => return Err("the CMAF track is neither picture nor sound".into()),
+            _ => return Err("the CMAF track is neither video nor audio".into()),
         };
         let track_id = trak.tkhd.track_id;
         let codecs = trak.mdia.minf.stbl.stsd.codecs;
@@ -174,7 +174,7 @@ fn moov(mut init: &[u8]) -> Result<Moov, Malformed> {
 }
 
 /// The libraries panic on numbers that do not fit together (mp4-atom 0.15, h264-parser 0.4 and
-/// scuffle-h265 0.2; inputs named after them are in `tests/corpus`): what they read is refused.
+/// scuffle-h265 0.2): what they read is refused.
 fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, Malformed> {
     panic::catch_unwind(AssertUnwindSafe(work))
         .map_err(|_| "the CMAF init segment is damaged".into())

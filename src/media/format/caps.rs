@@ -193,7 +193,7 @@ pub fn from_rendition(rendition: &Rendition) -> Result<gst::Caps, CapsError> {
             container.kind().unwrap_or_default()
         )));
     }
-    Codec::of_rendition(rendition)?.caps(rendition)
+    Codec::caps(rendition)
 }
 
 /// Reorder depth in frames of a catalog entry, from its description or codec string: 0 when it

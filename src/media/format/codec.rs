@@ -22,12 +22,13 @@ mod vp9;
 
 use std::fmt;
 
-use hang::catalog::AudioCodec;
+use hang::catalog::{AudioCodec, VideoCodec};
 
 use self::{
     audio::{Packet, PacketReader},
     h264::H264,
     h265::H265,
+    video::SelfDescribed,
 };
 use super::{
     input::InputFormat,
@@ -93,8 +94,8 @@ pub static CODECS: &[Codec] = &[
         // av1enc of GStreamer 1.22 states no stream-format.
         sink_caps: "video/x-av1, alignment=(string)tu",
         src_caps: "video/x-av1, stream-format=(string)obu-stream, alignment=(string)tu, parsed=(boolean)true",
-        matches_caps: av1::matches_caps,
-        matches_rendition: av1::matches_rendition,
+        matches_caps: |caps| caps.name() == "video/x-av1",
+        matches_rendition: |entry| video::is(entry, |codec| matches!(codec, VideoCodec::AV1(_))),
         input: av1::input,
         caps: av1::caps,
         reorder_depth: never_reordered,
@@ -105,9 +106,9 @@ pub static CODECS: &[Codec] = &[
         kind: Kind::Video,
         sink_caps: "video/x-vp8",
         src_caps: "video/x-vp8",
-        matches_caps: vp8::matches_caps,
-        matches_rendition: vp8::matches_rendition,
-        input: vp8::input,
+        matches_caps: |caps| caps.name() == "video/x-vp8",
+        matches_rendition: |entry| video::is(entry, |codec| *codec == VideoCodec::VP8),
+        input: |caps| SelfDescribed::input(caps, vp8::describe),
         caps: vp8::caps,
         reorder_depth: never_reordered,
         packet: None,
@@ -117,9 +118,9 @@ pub static CODECS: &[Codec] = &[
         kind: Kind::Video,
         sink_caps: "video/x-vp9",
         src_caps: "video/x-vp9, profile=(string){ 0, 1, 2, 3 }",
-        matches_caps: vp9::matches_caps,
-        matches_rendition: vp9::matches_rendition,
-        input: vp9::input,
+        matches_caps: |caps| caps.name() == "video/x-vp9",
+        matches_rendition: |entry| video::is(entry, |codec| matches!(codec, VideoCodec::VP9(_))),
+        input: |caps| SelfDescribed::input(caps, vp9::describe),
         caps: vp9::caps,
         reorder_depth: never_reordered,
         packet: None,
@@ -283,21 +284,6 @@ impl Codec {
             })
     }
 
-    /// The row for a catalog entry.
-    ///
-    /// # Errors
-    ///
-    /// `Unsupported` when no row has it.
-    pub(super) fn of_rendition(rendition: &Rendition) -> Result<&'static Self, CapsError> {
-        Self::find(rendition).ok_or_else(|| {
-            CapsError::unsupported(format!(
-                "The codec {:?} is not supported (codecs: {}).",
-                rendition.codec(),
-                names()
-            ))
-        })
-    }
-
     fn find(rendition: &Rendition) -> Option<&'static Self> {
         let mut codecs = CODECS.iter();
         codecs.find(|codec| (codec.matches_rendition)(rendition))
@@ -310,8 +296,20 @@ impl Codec {
         (self.input)(structure)
     }
 
-    pub(super) fn caps(&self, rendition: &Rendition) -> Result<gst::Caps, CapsError> {
-        (self.caps)(rendition)
+    /// Complete caps of a catalog entry.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` when no row has it, `Broken` when no decoder could use it.
+    pub(super) fn caps(rendition: &Rendition) -> Result<gst::Caps, CapsError> {
+        let codec = Self::find(rendition).ok_or_else(|| {
+            CapsError::unsupported(format!(
+                "The codec {:?} is not supported (codecs: {}).",
+                rendition.codec(),
+                names()
+            ))
+        })?;
+        (codec.caps)(rendition)
     }
 
     /// Reorder depth in frames of a catalog entry, or of a keyframe of it where the entry has no

@@ -11,9 +11,9 @@ use crate::media::catalog::data::{self, DataConfig, Records, Sections};
 /// The kind of a track.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
-    /// Pictures.
+    /// Video.
     Video,
-    /// Sound.
+    /// Audio.
     Audio,
     /// Subtitles and captions.
     Text,
@@ -36,7 +36,7 @@ impl Kind {
     }
 
     /// Delivery priority of the track, 0 to 255, higher is sent first: hang's defaults, and data
-    /// like sound.
+    /// like audio.
     pub fn priority(self) -> u8 {
         match self {
             Self::Video => PRIORITY.video,
@@ -284,31 +284,31 @@ impl CapsError {
 /// Why a frame cannot be published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
-    /// Nobody could decode this key frame.
-    #[error("the key frame has no parameter sets and none came before it")]
+    /// Nobody could decode this keyframe.
+    #[error("the keyframe has no parameter sets and none came before it")]
     NoParameterSets,
     /// Text in another encoding.
     #[error("the text is not UTF-8")]
     NotText,
     /// A buffer of headers alone, which are remembered.
-    #[error("there is no picture in it")]
+    #[error("there is no coded picture in it")]
     NoPicture,
-    /// Nobody could decode this AV1 key frame.
-    #[error("the key frame has no sequence header and none came before it")]
+    /// Nobody could decode this AV1 keyframe.
+    #[error("the keyframe has no sequence header and none came before it")]
     NoSequenceHeader,
     /// The named part of the frame cannot be read.
     #[error("its {0} is damaged or cut short")]
     Damaged(&'static str),
-    /// What the key frame says of the stream is not enough for its container.
-    #[error("the key frame does not describe a stream that container=cmaf can carry")]
+    /// What the keyframe says of the stream is not enough for its container.
+    #[error("the keyframe does not describe a stream that container=cmaf can carry")]
     NotContained,
     /// The frame is not made of NAL units.
     #[error("the frame is malformed: {0}")]
     Malformed(#[from] annexb::Truncated),
-    /// It does not begin as a frame of the codec does; the parser that mends it.
+    /// It does not begin as a frame of the codec does; the parser that fixes it.
     #[error("it does not begin with a whole frame: insert {0} before moqsink")]
     NoFrame(&'static str),
-    /// It ends before a frame does; the parser that mends it.
+    /// It ends before a frame does; the parser that fixes it.
     #[error("it ends within a frame: insert {0} before moqsink")]
     Incomplete(&'static str),
     /// The size of a sample of all channels, in bytes, of which it is no multiple.

@@ -13,9 +13,9 @@ const MAX_CUES: usize = 256;
 /// One cue of a segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cue {
-    /// When it is shown, on the clock of the segment.
+    /// When it begins, on the clock of the segment.
     pub begin: ClockTime,
-    /// When it is gone; after `begin`.
+    /// When it ends; after `begin`.
     pub end: ClockTime,
     /// Position and alignment, as they are written after the times.
     pub settings: String,

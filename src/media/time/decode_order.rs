@@ -9,9 +9,9 @@ const FRAME: i64 = 50_000_000;
 /// Longer frames (ns) are of no stream that reorders.
 const MAX_FRAME: i64 = 1_000_000_000;
 
-/// Gives each frame the least timestamp that is still to be shown.
+/// Gives each frame the least timestamp that is still to be presented.
 ///
-/// With a reorder depth of n, the n+1 newest frames contain the one to be shown next; its time is the
+/// With a reorder depth of n, the n+1 newest frames contain the one to be presented next; its time is the
 /// newest frame's decode time. So decode times rise, none is after its presentation time, and no
 /// frame waits.
 #[derive(Debug)]

@@ -7,56 +7,63 @@
 //! Nothing here reads a clock: arrivals and the present are handed in, in running time.
 
 mod drift;
-mod edge;
-mod epoch;
 mod pace;
-mod sparse;
 mod transit;
 
 use gst::ClockTime;
 
-use self::{drift::Drift, pace::Pace, transit::Transits};
-use super::decode_order::DecodeOrder;
-use crate::media::format::codec::Kind;
-
-/// A time or a difference of times in nanoseconds; wide enough for any sum of a few [`ClockTime`]s.
-type Nanos = i128;
+use self::{
+    drift::Drift,
+    pace::Pace,
+    transit::{Transits, WINDOW},
+};
+use super::{
+    decode_order::DecodeOrder,
+    nanos::{Nanos, nearest, wide},
+};
+use crate::media::format::rendition::Kind;
 
 /// A smaller transit moves the edge at once until frames arrive live, and for this long after that;
 /// then it is slewed.
-const FREE: Nanos = 1_000_000_000;
-/// Frames are held until no track has shown a smaller transit for this long, but for pictures that
+const FREE_INTERVAL: Nanos = 1_000_000_000;
+/// Frames are held until no track has shown a smaller transit for this long, but for video that
 /// have their place before.
-const QUIET: Nanos = 10_000_000;
+const SETTLE_INTERVAL: Nanos = 10_000_000;
 /// How much faster than real time an old group is played up to the edge; 60 fps stay 1 ms apart.
-const CATCH_UP: Nanos = 16;
+const CATCH_UP_RATE: Nanos = 16;
 /// The edge follows a growing transit at 500 ppm, and a shrinking one at 0.5 %.
-const DRIFT: (Nanos, Nanos) = (500, 1_000_000);
-const SLEW: (Nanos, Nanos) = (5, 1_000);
+const MAX_DRIFT: (Nanos, Nanos) = (500, 1_000_000);
+const MAX_SLEW: (Nanos, Nanos) = (5, 1_000);
 /// A track whose frames were all too late for this long is on a longer route.
-const LATE: Nanos = 1_000_000_000;
-/// A transit this much smaller than any other is another epoch of timestamps, not a better route.
-const EPOCH: Nanos = 1_000_000_000;
+const LATE_TIMEOUT: Nanos = 1_000_000_000;
+/// A transit this much smaller than any other is another timestamp base, not a better route.
+const MIN_BASE_DISTANCE: Nanos = 1_000_000_000;
 /// More than this behind the fastest track is no slow encoder but another clock; nobody waits for it.
 pub const MAX_DELAY: ClockTime = ClockTime::from_seconds(10);
 /// A track of which nothing came for longer is silent.
-const LIVE: Nanos = 2_000_000_000;
+const LIVE_TIMEOUT: Nanos = 2_000_000_000;
 /// Nothing is held longer to see whether transits still shrink.
 const MAX_HOLD: Nanos = 500_000_000;
 /// What Matroska and FLV, whose time base is 1 ms, can tell apart.
-const LEAST_STEP: Nanos = 1_000_000;
+const MIN_STEP: Nanos = 1_000_000;
 /// Latency that no track has needed for so long is not asked for any more.
-const RELAX: Nanos = 30_000_000_000;
+const RELAX_INTERVAL: Nanos = 30_000_000_000;
 /// The least change of the latency that is worth a new latency distribution.
-const LATENCY_STEP: Nanos = 5_000_000;
+const MIN_LATENCY_CHANGE: Nanos = 5_000_000;
+
+/// One track may not take the others to another timestamp base while any of them kept to this one that lately.
+const CONFIRM_INTERVAL: Nanos = 500_000_000;
+/// What a cache had at the join is no older: until frames arrive live, a track that is newer by less
+/// shows that the others are silent, and not that its own times are absurd.
+const MAX_CACHE_AGE: Nanos = 12 * 3_600_000_000_000;
 
 /// Where a subscription starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Join {
-    /// With the group that is under way: its pictures are played quickly up to the live edge.
+    /// With the group that is under way: its video is played quickly up to the live edge.
     #[default]
     Live,
-    /// With the next group of pictures: nothing is compressed.
+    /// With the next group: nothing is compressed.
     NextGroup,
 }
 
@@ -64,21 +71,21 @@ pub enum Join {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TrackId(usize);
 
-/// When a frame is to be shown, in running time.
+/// When a frame is to be presented, in running time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
     /// Presentation time.
     pub pts: ClockTime,
     /// Decode time, of video alone; increases strictly and is never after `pts`.
     pub dts: Option<ClockTime>,
-    /// The timeline jumped before this frame.
+    /// The timeline was resynced before this frame.
     pub discont: bool,
 }
 
 /// What becomes of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is shown.
+    /// It is emitted.
     Emit(Stamp),
     /// It is older than the start of the subscription, and is dropped.
     BeforeStart,
@@ -95,7 +102,7 @@ pub struct Timeline {
     extra: Nanos,
     /// Since when less was needed, and how much at most.
     unneeded: Option<(Nanos, Nanos)>,
-    steps: u64,
+    resyncs: u64,
     drift: Drift,
 }
 
@@ -114,7 +121,7 @@ struct Anchor {
     settled: bool,
     /// When the first frames arrived live: until then a smaller transit moves the edge at once.
     live: Option<Nanos>,
-    /// A sparse track has set it, see [`sparse`].
+    /// A sparse track has set it, before any video or audio came.
     by_sparse: bool,
     /// What was added to the latency before, which stands until the tracks had time to come.
     extra: Nanos,
@@ -129,13 +136,13 @@ struct Track {
     pace: Pace,
     decode_order: DecodeOrder,
     last: Option<Nanos>,
-    /// Up to where it was shown before it was read again.
+    /// Up to where it was emitted before it was read again.
     after: Option<Nanos>,
     discont: bool,
-    /// When a frame last came that belongs to the epoch of the edge.
+    /// When a frame last came that has the timestamp base of the edge.
     seen: Option<Nanos>,
-    /// Its newest frame is of an epoch that no other track has.
-    strays: bool,
+    /// Its newest frame has a timestamp base that no other track has.
+    outlier: bool,
     /// Since when all frames have been too late.
     late_since: Option<Nanos>,
 }
@@ -144,30 +151,30 @@ impl Timeline {
     /// A timeline that answers for `latency` of buffering downstream.
     pub fn new(latency: ClockTime, join: Join) -> Self {
         Self {
-            latency: nanos(latency),
+            latency: wide(latency),
             join,
             tracks: Vec::new(),
             anchor: None,
             extra: 0,
             unneeded: None,
-            steps: 0,
+            resyncs: 0,
             drift: Drift::default(),
         }
     }
 
     /// Changes the buffering downstream while running.
     pub fn set_latency(&mut self, latency: ClockTime) {
-        self.latency = nanos(latency);
+        self.latency = wide(latency);
     }
 
     /// Adds a track of `kind` whose encoder is `delay` behind the broadcast's fastest.
     ///
-    /// What was shown of it up to running time `after` is not gone back behind.
+    /// What was emitted of it up to running time `after` is not gone back behind.
     pub fn add_track(&mut self, kind: Kind, delay: Option<ClockTime>, after: ClockTime) -> TrackId {
-        let after = Some(nanos(after)).filter(|after| *after > 0);
+        let after = Some(wide(after)).filter(|after| *after > 0);
         let track = Track {
             kind,
-            delay: delay.map_or(0, |delay| nanos(delay.min(MAX_DELAY))),
+            delay: delay.map_or(0, |delay| wide(delay.min(MAX_DELAY))),
             transits: Transits::default(),
             pace: Pace::default(),
             decode_order: DecodeOrder::default(),
@@ -175,7 +182,7 @@ impl Timeline {
             after,
             discont: true,
             seen: None,
-            strays: false,
+            outlier: false,
             late_since: None,
         };
         match self.tracks.iter().position(Option::is_none) {
@@ -224,29 +231,29 @@ impl Timeline {
             track.decode_order.reset();
             track.discont = true;
             track.seen = None;
-            track.strays = false;
+            track.outlier = false;
             track.late_since = None;
         }
     }
 
     /// Takes in that the frame of timestamp `ts` arrived now; comes before its [`Timeline::stamp`].
     pub fn arrive(&mut self, id: TrackId, ts: ClockTime, now: ClockTime) {
-        let (ts, now) = (nanos(ts), nanos(now));
+        let (ts, now) = (wide(ts), wide(now));
         let (sparse, follows) = (self.is_sparse(id), self.follows(id));
         if !sparse && self.anchor.as_ref().is_some_and(|old| old.by_sparse) {
             self.restart();
         }
-        // It may have settled unseen: nobody waits for that while all pictures have their places.
-        self.is_settled(clock_time(now));
+        // It may have settled unseen: nobody waits for that while all video has its place.
+        self.is_settled(nearest(now));
         let extra = self.extra;
         let transit = now - ts;
-        let strays = match follows {
+        let outlier = match follows {
             true => self.is_far_ahead(transit),
-            false => self.strays(id, transit, now),
+            false => self.outlier(id, transit, now),
         };
         let Some(track) = self.track(id) else { return };
-        track.strays = strays;
-        if strays {
+        track.outlier = outlier;
+        if outlier {
             return;
         }
         let became_live = !follows && track.arrive(transit, now);
@@ -268,7 +275,7 @@ impl Timeline {
         let offset = anchor.offset;
         if let Some(track) = self
             .track(id)
-            .filter(|_| (transit - offset).abs() < nanos(MAX_DELAY))
+            .filter(|_| (transit - offset).abs() < wide(MAX_DELAY))
         {
             track.seen = Some(now);
         }
@@ -298,24 +305,24 @@ impl Timeline {
             return;
         };
         anchor.improved = now;
-        let another_epoch = transit < anchor.offset - EPOCH;
-        if another_epoch || anchor.is_free(now) {
+        let another_base = transit < anchor.offset - MIN_BASE_DISTANCE;
+        if another_base || anchor.is_free(now) {
             anchor.offset = transit;
         }
-        if !another_epoch || !anchor.settled {
+        if !another_base || !anchor.settled {
             return;
         }
-        self.jump();
+        self.resync();
         if let Some(anchor) = self.anchor.as_mut().filter(|anchor| anchor.live.is_none()) {
             // What came before was of a cache alone: this is the true start.
             anchor.begin_anew(video, now);
         }
     }
 
-    /// Whether the newest frame of the track is of an epoch that no other track has: it has no place.
+    /// Whether the newest frame of the track has a timestamp base that no other track has: it has no place.
     pub fn is_outlier(&self, id: TrackId) -> bool {
         let track = self.tracks.get(id.0).and_then(Option::as_ref);
-        track.is_some_and(|track| track.strays)
+        track.is_some_and(|track| track.outlier)
     }
 
     /// When any frame may be stamped, judged now; `None` before the first arrival.
@@ -324,9 +331,9 @@ impl Timeline {
         let longest = (self.latency / 2).min(MAX_HOLD);
         let at = match anchor.by_sparse && self.has_pacer() {
             true => anchor.start + MAX_HOLD,
-            false => (anchor.improved + QUIET).min(anchor.start + longest),
+            false => (anchor.improved + SETTLE_INTERVAL).min(anchor.start + longest),
         };
-        Some(clock_time(at))
+        Some(nearest(at))
     }
 
     /// Whether any frame may be stamped now.
@@ -339,9 +346,9 @@ impl Timeline {
         anchor.settled
     }
 
-    /// Whether the picture of timestamp `ts` has its place before the timeline has settled.
+    /// Whether the video frame of timestamp `ts` has its place before the timeline has settled.
     ///
-    /// A smaller transit only moves the edge back, which does not move what is caught up with. Pictures
+    /// A smaller transit only moves the edge back, which does not move what is caught up with. Frames
     /// that belong before the first one would: another track could bring some, and of the own one those
     /// that cannot be decoded without what came before it, which is why they are few.
     pub fn is_placed(&self, id: TrackId, ts: ClockTime) -> bool {
@@ -349,24 +356,24 @@ impl Timeline {
             return false;
         };
         let tracks = self.tracks.iter().enumerate();
-        let mut pictures = tracks
+        let mut video = tracks
             .filter(|(_, track)| {
                 track
                     .as_ref()
                     .is_some_and(|track| track.kind == Kind::Video)
             })
             .map(|(at, _)| at);
-        let is_alone = pictures.next() == Some(id.0) && pictures.next().is_none();
-        let ts = nanos(ts);
+        let is_alone = video.next() == Some(id.0) && video.next().is_none();
+        let ts = wide(ts);
         let begun = anchor
             .first_video
             .map(|first| anchor.start + caught_up(ts - first));
         self.join == Join::Live && is_alone && begun.is_some_and(|at| ts + anchor.offset <= at)
     }
 
-    /// When the frame of timestamp `ts`, the next of its track in decode order, is to be shown.
+    /// When the frame of timestamp `ts`, the next of its track in decode order, is to be presented.
     pub fn stamp(&mut self, id: TrackId, ts: ClockTime) -> Verdict {
-        let ts = nanos(ts);
+        let ts = wide(ts);
         let join = self.join;
         let Some(anchor) = &self.anchor else {
             return Verdict::BeforeStart;
@@ -380,7 +387,9 @@ impl Timeline {
         // take as long to settle.
         let least = (start - self.latency / 2).max(0);
         let repeats = match track.kind {
-            Kind::Audio => track.last.is_some_and(|last| ts + offset < last - QUIET),
+            Kind::Audio => track
+                .last
+                .is_some_and(|last| ts + offset < last - SETTLE_INTERVAL),
             // Records need no order among themselves.
             Kind::Data => track.after.is_some_and(|after| ts + offset <= after),
             Kind::Video | Kind::Text => false,
@@ -390,7 +399,7 @@ impl Timeline {
             track.discont = true;
             return Verdict::BeforeStart;
         }
-        // Decode times that begin before the first picture must not be negative.
+        // Decode times that begin before the first video frame must not be negative.
         let start = start.max(track.decode_order.lag().into());
         let map = |ts: Nanos| {
             let edge = ts + offset;
@@ -402,19 +411,19 @@ impl Timeline {
         let mut dts = None;
         if track.kind == Kind::Video {
             // Strictly increasing whatever the map does.
-            let least = track.last.map_or(0, |last| last + LEAST_STEP);
+            let least = track.last.map_or(0, |last| last + MIN_STEP);
             let decode = map(track.next_decode(ts)).max(least);
             pts = pts.max(decode);
-            dts = Some(clock_time(decode));
+            dts = Some(nearest(decode));
             track.last = Some(decode);
         } else {
-            // Records of the time of the first picture come with it, which is caught up with from the start.
+            // Records of the time of the first video frame come with it, which is caught up with from the start.
             let begin = if track.kind == Kind::Data { start } else { 0 };
             pts = pts.max(track.last.unwrap_or(0)).max(begin);
             track.last = Some(pts);
         }
         Verdict::Emit(Stamp {
-            pts: clock_time(pts),
+            pts: nearest(pts),
             dts,
             discont,
         })
@@ -423,25 +432,25 @@ impl Timeline {
     /// The least latency of a pipeline that shows every track: what LATENCY queries are answered.
     pub fn min_latency(&self) -> ClockTime {
         let delay = self.tracks.iter().flatten().map(|track| track.delay).max();
-        clock_time(self.latency + self.extra.max(delay.unwrap_or(0)))
+        nearest(self.latency + self.extra.max(delay.unwrap_or(0)))
     }
 
     /// Whether the frames of any track arrive live at this time.
     pub fn is_live(&self, now: ClockTime) -> bool {
-        let since = nanos(now) - LIVE;
+        let since = wide(now) - LIVE_TIMEOUT;
         let tracks = self.tracks.iter().flatten();
         let mut live = tracks.filter(|track| track.pace.is_live());
         live.any(|track| track.transits.newest().is_some_and(|newest| newest > since))
     }
 
-    /// Whether nothing is shown before a group begins.
+    /// Whether nothing is emitted before a group begins.
     pub fn joins_next_group(&self) -> bool {
         self.join == Join::NextGroup
     }
 
-    /// How often the edge stepped forward to a longer route.
+    /// How often the edge was resynced to a longer route.
     pub fn resyncs(&self) -> u64 {
-        self.steps
+        self.resyncs
     }
 
     /// How much faster than ours the publisher's clock runs, in ppm, once it was followed for 30 s.
@@ -449,19 +458,19 @@ impl Timeline {
         self.drift.ppm()
     }
 
-    /// Takes back what was added to the latency and has not been needed for [`RELAX`], while every track
+    /// Takes back what was added to the latency and has not been needed for [`RELAX_INTERVAL`], while every track
     /// shows what it needs.
     fn relax(&mut self, slower: Nanos, now: Nanos) {
         let mut tracks = self.tracks.iter().flatten();
         let all_show = tracks.all(|track| track.kind.is_sparse() || !track.transits.is_empty());
-        if !all_show || self.extra - slower <= LATENCY_STEP {
+        if !all_show || self.extra - slower <= MIN_LATENCY_CHANGE {
             self.unneeded = None;
             return;
         }
         let (since, most) = *self.unneeded.get_or_insert((now, slower));
         let most = most.max(slower);
         self.unneeded = Some((since, most));
-        if now - since >= RELAX {
+        if now - since >= RELAX_INTERVAL {
             self.extra = most;
             self.unneeded = None;
         }
@@ -476,14 +485,14 @@ impl Timeline {
         };
         // A track that is not known to be live has not shown its least transit yet. Later, less
         // latency is never asked for: one burst that comes early says nothing about the frames after.
-        let young = now - anchor.start < FREE;
+        let young = now - anchor.start < FREE_INTERVAL;
         let (extra, may_fall) = match young || unconfirmed {
             true => (slower.max(anchor.extra), young),
             false => (slower, std::mem::take(&mut anchor.extra) > 0),
         };
         let change = extra - self.extra;
         if (!young || anchor.settled)
-            && (change > LATENCY_STEP || (may_fall && change < -LATENCY_STEP))
+            && (change > MIN_LATENCY_CHANGE || (may_fall && change < -MIN_LATENCY_CHANGE))
         {
             self.extra = extra;
         }
@@ -501,7 +510,7 @@ impl Timeline {
         let transits = tracks.filter_map(|track| track.transits.least());
         transits
             .map(|transit| transit - least)
-            .filter(|slower| *slower <= nanos(MAX_DELAY))
+            .filter(|slower| *slower <= wide(MAX_DELAY))
             .max()
     }
 
@@ -520,11 +529,147 @@ impl Timeline {
             return;
         };
         anchor.live.get_or_insert(now);
-        if least - anchor.offset > nanos(MAX_DELAY) {
+        if least - anchor.offset > wide(MAX_DELAY) {
             // Times that no live track has had set it.
             anchor.offset = least;
-            self.jump();
+            self.resync();
         }
+    }
+
+    /// Moves the edge towards the least transit of the last seconds.
+    fn slew(&mut self, now: Nanos) {
+        for track in self.tracks.iter_mut().flatten() {
+            // A silent track says nothing about the route of the others.
+            track.forget_before(now - WINDOW);
+        }
+        let least = self.least();
+        let Some(anchor) = &mut self.anchor else {
+            return;
+        };
+        let elapsed = (now - anchor.slewed).max(0);
+        anchor.slewed = now;
+        let Some(least) = least else { return };
+        let most = |(part, whole): (Nanos, Nanos)| elapsed.saturating_mul(part) / whole;
+        anchor.offset = least.clamp(
+            anchor.offset - most(MAX_SLEW),
+            anchor.offset + most(MAX_DRIFT),
+        );
+        if now - anchor.start > FREE_INTERVAL {
+            self.drift.follow(anchor.offset, now);
+        }
+    }
+
+    /// Steps the edge forward when every frame of the track was too late for [`LATE_TIMEOUT`].
+    fn judge_lateness(&mut self, id: TrackId, transit: Nanos, now: Nanos) {
+        let Some(offset) = self.anchor.as_ref().map(|anchor| anchor.offset) else {
+            return;
+        };
+        let allowed = offset + wide(self.min_latency());
+        let Some(track) = self.track(id) else { return };
+        if transit <= allowed {
+            track.late_since = None;
+            return;
+        }
+        if now - *track.late_since.get_or_insert(now) < LATE_TIMEOUT {
+            return;
+        }
+        for track in self.tracks.iter_mut().flatten() {
+            track.late_since = None;
+            track.forget_before(now - LATE_TIMEOUT);
+        }
+        let least = self.least();
+        if let (Some(anchor), Some(least)) = (&mut self.anchor, least)
+            && least > anchor.offset
+        {
+            anchor.offset = least;
+            self.resyncs += 1;
+            self.resync();
+        }
+    }
+
+    /// What follows stands by itself: no group is caught up with across a resync.
+    fn resync(&mut self) {
+        self.drift = Drift::default();
+        if let Some(anchor) = &mut self.anchor {
+            anchor.first_video = None;
+        }
+        for track in self.tracks.iter_mut().flatten() {
+            track.discont = true;
+            track.decode_order.reset();
+        }
+    }
+
+    /// Whether a frame of this transit has another timestamp base, to which no other track has gone.
+    fn outlier(&self, id: TrackId, transit: Nanos, now: Nanos) -> bool {
+        let (Some(anchor), tracks) = (&self.anchor, self.tracks.iter().enumerate()) else {
+            return false;
+        };
+        let ahead = anchor.offset - transit;
+        let mut others = tracks.filter(|(index, _)| *index != id.0);
+        ahead > MIN_BASE_DISTANCE
+            && others.any(|(_, track)| {
+                track.as_ref().is_some_and(|track| {
+                    let lately = track.seen.is_some_and(|seen| now - seen < CONFIRM_INTERVAL);
+                    lately && (track.pace.is_live() || ahead > MAX_CACHE_AGE)
+                })
+            })
+    }
+
+    /// Whether a cue or a record of this transit has another timestamp base: nobody publishes that early.
+    fn is_far_ahead(&self, transit: Nanos) -> bool {
+        let anchor = self.anchor.as_ref();
+        anchor.is_some_and(|anchor| anchor.offset - transit > MAX_CACHE_AGE)
+    }
+
+    /// When something that lasts from `begin` to `end` is presented, and for how long.
+    ///
+    /// What began before the start of the subscription and lasts on is presented from the start; without
+    /// an `end` it lasts until something else follows. `None` says that it is over.
+    pub fn stamp_span(
+        &mut self,
+        id: TrackId,
+        begin: ClockTime,
+        end: Option<ClockTime>,
+    ) -> Option<(Stamp, Option<ClockTime>)> {
+        let anchor = self.anchor.as_ref()?;
+        let (start, offset) = (anchor.start, anchor.offset);
+        let end = end.map(|end| wide(end) + offset);
+        let lasts = end.is_none_or(|end| end > start);
+        let begin = match lasts {
+            true => begin.max(nearest(start - offset)),
+            false => begin,
+        };
+        let Verdict::Emit(stamp) = self.stamp(id, begin) else {
+            return None;
+        };
+        let duration = end.map(|end| nearest(end - wide(stamp.pts)));
+        // What was emitted before may have pushed it beyond its end.
+        duration
+            .is_none_or(|duration| !duration.is_zero())
+            .then_some((stamp, duration))
+    }
+
+    /// The running time of a timestamp, which no frame of the track has.
+    pub fn edge(&self, ts: ClockTime) -> Option<ClockTime> {
+        let offset = self.anchor.as_ref()?.offset;
+        Some(nearest(wide(ts) + offset))
+    }
+
+    fn is_sparse(&self, id: TrackId) -> bool {
+        let track = self.tracks.get(id.0).and_then(Option::as_ref);
+        track.is_some_and(|track| track.kind.is_sparse())
+    }
+
+    /// Whether the arrivals of the track do not count: a cue or a record may be published early, or be
+    /// cached for as long as it is the latest one, so its arrival says nothing about the route.
+    fn follows(&self, id: TrackId) -> bool {
+        self.is_sparse(id) && self.has_pacer()
+    }
+
+    /// Whether there is a track whose arrivals always count.
+    fn has_pacer(&self) -> bool {
+        let paces = |track: &Track| !track.kind.is_sparse();
+        self.tracks.iter().flatten().any(paces)
     }
 
     fn track(&mut self, id: TrackId) -> Option<&mut Track> {
@@ -567,7 +712,7 @@ impl Anchor {
             true => Some(self.start),
             false => self.live,
         };
-        since.is_none_or(|since| now - since < FREE)
+        since.is_none_or(|since| now - since < FREE_INTERVAL)
     }
 
     /// The first frame that counts arrives now.
@@ -580,21 +725,10 @@ impl Anchor {
     }
 }
 
-/// When a picture `since` after the first one is played, after that one, while it is caught up with.
+/// When a video frame `since` after the first one is played, after that one, while it is caught up with.
 fn caught_up(since: Nanos) -> Nanos {
-    // What is shown before the first one is decoded after it, and keeps its distance.
-    since.min(since / CATCH_UP)
-}
-
-/// Signed and wide, so that sums and differences need no care.
-fn nanos(time: ClockTime) -> Nanos {
-    time.nseconds().into()
-}
-
-/// The nearest time that there is.
-fn clock_time(nanos: Nanos) -> ClockTime {
-    let nanos = nanos.clamp(0, self::nanos(ClockTime::MAX));
-    ClockTime::from_nseconds(u64::try_from(nanos).unwrap_or(0))
+    // What is presented before the first one is decoded after it, and keeps its distance.
+    since.min(since / CATCH_UP_RATE)
 }
 
 #[cfg(test)]

@@ -11,10 +11,10 @@ use super::nanos::clock_time;
 pub use self::continuity::{Continuity, Judgement, Sample};
 
 /// How late (ns) a file may start before MoQ time is moved on to the clock.
-const LATE: i64 = 100_000_000;
+const MAX_LATE: i64 = 100_000_000;
 
 /// How far (ns) behind the newest frame one may be that only follows it in decode order.
-const REORDER: i64 = 1_000_000_000;
+const MAX_REORDER: i64 = 1_000_000_000;
 
 /// Live input that begins further (ns) ahead of the clock has times of another clock.
 const MAX_EARLY: i64 = 60_000_000_000;
@@ -22,12 +22,12 @@ const MAX_EARLY: i64 = 60_000_000_000;
 /// A clock that shows more than this (ns, ten years) when the pipeline begins to play at base time 0
 /// counts from 1900 or 1970, as those of PTP and NTP do, and not from the start of a host. MoQ time is
 /// counted from the run then: the catalog cannot tell the time of day of a zero before 1970.
-const EPOCH_CLOCK: i64 = 315_360_000_000_000_000;
+const MIN_WALL_CLOCK: i64 = 315_360_000_000_000_000;
 /// Where MoQ time begins then: what was captured just before the run has a time all the same.
-const LEAD: i64 = 1_000_000_000;
+const WALL_CLOCK_LEAD: i64 = 1_000_000_000;
 
-/// Pads whose times stepped by nearly the same (ns) have made the same step.
-const SAME_STEP: i64 = 500_000_000;
+/// Pads that are resynced by nearly the same (ns) are resynced together.
+const MAX_RESYNC_DIFFERENCE: i64 = 500_000_000;
 
 /// The offsets of so many earlier generations are kept for pads that have not restarted yet.
 const MAX_PAST: usize = 8;
@@ -36,13 +36,13 @@ const MAX_PAST: usize = 8;
 ///
 /// All times are in ns and saturate. Within a generation the offset only grows, so that groups never
 /// rewind: it is moved on when a file starts late, and where frames come before time zero. A flush, a
-/// seek or a new stream that restarts running time, and a step of the times themselves, open another
+/// seek or a new stream that restarts running time, and a resync open another
 /// generation, whose offset continues what was published. A pause needs no offset, because it moves
 /// the base time.
 #[derive(Debug, Default)]
 pub struct PublishTimeline {
     /// The clock's time at MoQ time 0.
-    epoch: Option<i64>,
+    timestamp_base: Option<i64>,
     offset: i64,
     /// Counts the restarts of running time.
     generation: u64,
@@ -71,7 +71,7 @@ pub struct Arrival {
     pub live: bool,
     /// Whether it has frames only now and then, which are no later for it.
     pub sparse: bool,
-    /// It is not to be shown, others refer to it: it may not come before what was published.
+    /// It is not to be presented, others refer to it: it may not come before what was published.
     pub lead: bool,
     /// The newest MoQ time that this pad has published.
     pub published: Option<i64>,
@@ -94,9 +94,9 @@ pub enum Before {
 impl PublishTimeline {
     /// The pipeline plays, by a clock that shows `now`; only the first call of a run counts.
     pub fn start(&mut self, base_time: i64, now: i64) {
-        self.epoch
-            .get_or_insert(match now.saturating_sub(base_time) > EPOCH_CLOCK {
-                true => now.saturating_sub(LEAD),
+        self.timestamp_base
+            .get_or_insert(match now.saturating_sub(base_time) > MIN_WALL_CLOCK {
+                true => now.saturating_sub(WALL_CLOCK_LEAD),
                 false => base_time,
             });
     }
@@ -125,12 +125,13 @@ impl PublishTimeline {
             ..
         } = arrival;
         let paced = !live && !sparse;
-        let is_late = |offset: i64| paced && due.saturating_add(offset).saturating_add(LATE) < now;
+        let is_late =
+            |offset: i64| paced && due.saturating_add(offset).saturating_add(MAX_LATE) < now;
         let is_early =
             |offset: i64| live && due.saturating_add(offset) > now.saturating_add(MAX_EARLY);
         if let Before::Segment(anchor) = before {
             let offset = self.offset(anchor);
-            let place = self.place(due, offset).saturating_add(REORDER);
+            let place = self.place(due, offset).saturating_add(MAX_REORDER);
             let goes_on = published.is_none_or(|newest| place >= newest);
             if goes_on && !is_late(offset) && !is_early(offset) {
                 return anchor;
@@ -149,7 +150,10 @@ impl PublishTimeline {
                 anchor.generation == self.generation
             }
         };
-        let target = now.max(self.epoch().saturating_add(published.unwrap_or_default()));
+        let target = now.max(
+            self.timestamp_base()
+                .saturating_add(published.unwrap_or_default()),
+        );
         let offset = target.saturating_sub(due);
         if (restarted || early) && opens {
             let grown = if early {
@@ -176,20 +180,20 @@ impl PublishTimeline {
             })
     }
 
-    /// The times of a stream have stepped: added to them, `shift` continues what was published.
+    /// Resyncs a stream: added to its times, `shift` continues what was published.
     ///
-    /// Pads that make the same step get the same offset, and stay together.
+    /// Pads that are resynced by the same get the same offset, and stay together.
     pub fn resync(&mut self, anchor: Anchor, shift: i64) -> Anchor {
         let offset = self.offset(anchor).saturating_add(shift);
         let joins = anchor.generation != self.generation
-            && self.offset.saturating_sub(offset).saturating_abs() <= SAME_STEP;
+            && self.offset.saturating_sub(offset).saturating_abs() <= MAX_RESYNC_DIFFERENCE;
         if !joins {
             self.open(offset);
         }
         self.anchor_of(self.generation)
     }
 
-    /// By how much the times of another pad stepped lately, which this one may do, too.
+    /// By how much another pad was resynced lately, which this one may be, too.
     pub fn resync_of_others(&self, anchor: Anchor) -> Option<i64> {
         (anchor.generation != self.generation)
             .then(|| self.offset.saturating_sub(self.offset(anchor)))
@@ -213,12 +217,12 @@ impl PublishTimeline {
 
     /// MoQ time at the clock's time `now`.
     pub fn elapsed(&self, now: i64) -> i64 {
-        now.saturating_sub(self.epoch())
+        now.saturating_sub(self.timestamp_base())
     }
 
     /// The pipeline has another clock, whose time is `now` at MoQ time `elapsed`.
     pub fn rebase(&mut self, now: i64, elapsed: i64) {
-        self.epoch = Some(now.saturating_sub(elapsed));
+        self.timestamp_base = Some(now.saturating_sub(elapsed));
     }
 
     fn open(&mut self, offset: i64) {
@@ -242,10 +246,11 @@ impl PublishTimeline {
     }
 
     fn place(&self, due: i64, offset: i64) -> i64 {
-        due.saturating_sub(self.epoch()).saturating_add(offset)
+        due.saturating_sub(self.timestamp_base())
+            .saturating_add(offset)
     }
 
-    fn epoch(&self) -> i64 {
-        self.epoch.unwrap_or_default()
+    fn timestamp_base(&self) -> i64 {
+        self.timestamp_base.unwrap_or_default()
     }
 }

@@ -34,7 +34,7 @@ pub struct Format {
 /// Running times of one buffer in ns, which lie before zero for what comes before the segment's start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Times {
-    /// When it is shown.
+    /// When it is presented.
     pub presentation: i64,
     /// When it has to leave: at its decode time, so that a subscriber gets it in time.
     pub departure: i64,
@@ -42,11 +42,11 @@ pub struct Times {
     pub order: i64,
     /// `order` is a decode time, or as good as one: it never goes back.
     pub is_ordered: bool,
-    /// When it is shown, in stream time.
+    /// When it is presented, in stream time.
     pub position: Option<gst::ClockTime>,
     /// The buffer had no time of its own: it follows the one before.
     pub guessed: bool,
-    /// It is not to be shown: others inside the segment refer to it.
+    /// It is not to be presented: others inside the segment refer to it.
     pub lead: bool,
 }
 
@@ -241,7 +241,7 @@ mod tests {
                 "{time} {times:?}"
             );
         }
-        // Shown after the end, but decoded before others that are shown within.
+        // Presented after the end, but decoded before others that are presented within.
         let times = timing.times(Some(SECOND * 20), Some(SECOND * 19), video);
         assert_eq!(times.map(|times| times.presentation), Ok(10 * S));
     }

@@ -1,70 +1,67 @@
-//! The broadcast: its catalog, its tracks, and their end.
+//! The broadcast: the tracks of all pads, from the first frame to their common end.
 
-mod listing;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
-
-use moq_mux::{Clock, catalog};
+use hang::container::track_info;
+use moq_mux::Clock;
 use moq_net::{broadcast, origin};
-use tokio::{task::JoinSet, time::Instant};
+use tokio::time::Instant;
 
 use super::{
-    published_pad::Member,
-    track::{Refused, Track},
-};
-use crate::sink::{
-    message::{Frame, Message, PadId, PadMessage},
-    run::Run,
+    catalog::Catalog,
+    delivery::DeliveryTasks,
+    published_pad::{FollowUp, PublishedPad},
+    track::PublishedTrack,
 };
 use crate::{
     media::{
-        catalog::{data::Sections, description::Orientation, name::Names},
-        format::rendition::Rendition,
+        catalog::{description::Orientation, name::Names},
+        format::{codec::Kind, rendition::Rendition},
     },
-    net::{config::Cache, error::Error},
+    net::{
+        config::{Cache, Target},
+        error::Error,
+    },
+    sink::{
+        message::{Frame, Message, PadId, PadMessage},
+        run::Run,
+    },
 };
 
 /// How long the announcement waits for the catalog to be complete.
-const ANNOUNCE_WAIT: Duration = Duration::from_millis(500);
-/// A description that changes all the time is listed once in this time.
-const DESCRIBE_PAUSE: Duration = Duration::from_millis(250);
+const ANNOUNCE_TIMEOUT: Duration = Duration::from_millis(500);
 /// How many tracks may wait for their delivery after a change of format.
 const MAX_RETIRED: usize = 8;
+/// The least delay that is worth listing.
+const MIN_DELAY: gst::ClockTime = gst::ClockTime::from_mseconds(5);
+/// How late a subscriber may come to a track that follows another and get all of it.
+const FOLLOWING_MAX_AGE: Duration = Duration::from_secs(5);
+/// How many times later than video audio may be: it is little, and a gap is heard.
+const AUDIO_MAX_AGE_FACTOR: u32 = 5;
 
 /// All that one element publishes during a run.
-pub(crate) struct Publication {
+pub(super) struct PublishedBroadcast {
     name: String,
     origin: origin::Producer,
-    /// What is kept for viewers that come or come back.
+    /// What is kept for subscribers that come or come back.
     cache: Cache,
-    /// How late a group of live pictures may be.
+    /// How late a group of live video may be.
     max_age: Duration,
     run: Arc<Run>,
     clock: Option<Clock>,
-    members: BTreeMap<PadId, Member>,
+    pads: BTreeMap<PadId, PublishedPad>,
     /// From the first frame to the end of all streams.
-    broadcast: Option<Broadcast>,
+    open: Option<Open>,
     /// Tracks that go on only until they are delivered, the oldest first.
-    retired: Vec<Track>,
-    watchers: JoinSet<()>,
-    /// The pads whose new descriptions are not listed yet, and when they may be.
-    described: BTreeSet<PadId>,
-    list_at: Instant,
-    /// The last EOS of a pad, until the end of all streams was told.
+    retired: Vec<PublishedTrack>,
+    tasks: DeliveryTasks,
+    /// The last EOS of a pad, until the EOS message was posted.
     eos: Option<gst::Seqnum>,
 }
 
-struct Broadcast {
+struct Open {
     producer: broadcast::Producer,
-    catalog: catalog::Producer<Sections>,
-    /// Withholds the catalog until the announcement: relays hand on every one that was published, and
-    /// some players read the first alone.
-    withheld: Option<catalog::Reserved<Sections>>,
-    names: Names,
+    catalog: Catalog,
     announcement: Announcement,
 }
 
@@ -74,311 +71,398 @@ enum Announcement {
     Made(Instant),
 }
 
-impl Publication {
-    pub(crate) fn new(
-        name: String,
-        origin: origin::Producer,
-        cache: Cache,
-        max_age: Duration,
-        run: Arc<Run>,
-    ) -> Self {
+impl PublishedBroadcast {
+    /// Nothing is published before the first frame. Needs the runtime's context.
+    pub(super) fn new(target: &Target, max_age: Duration, run: Arc<Run>) -> Self {
         Self {
-            name,
-            origin,
-            cache,
+            name: target.broadcast.clone(),
+            origin: target.cache.origin(),
+            cache: target.cache,
             max_age,
             run,
             clock: None,
-            members: BTreeMap::new(),
-            broadcast: None,
+            pads: BTreeMap::new(),
+            open: None,
             retired: Vec::new(),
-            watchers: JoinSet::new(),
-            described: BTreeSet::new(),
-            list_at: Instant::now(),
+            tasks: DeliveryTasks::default(),
             eos: None,
         }
     }
 
-    pub(crate) fn apply(&mut self, message: Message) -> Result<(), Error> {
-        let (id, message) = match message {
-            Message::Clock(clock) => {
-                self.clock = Some(clock);
-                return Ok(());
+    /// What sessions serve.
+    pub(super) fn consume(&self) -> origin::Consumer {
+        self.origin.consume()
+    }
+
+    /// Takes in what a pad or the element has sent.
+    pub(super) fn apply(&mut self, message: Message) -> Result<(), Error> {
+        match message {
+            Message::Clock(clock) => self.clock = Some(clock),
+            Message::Pad(id, PadMessage::Open(handle)) => {
+                let pad = PublishedPad::new(handle, self.run.app_queue.clone());
+                self.pads.insert(id, pad);
             }
-            Message::Pad(id, PadMessage::Open(peer)) => {
-                self.members.insert(id, Member::new(peer));
-                return Ok(());
-            }
-            Message::Pad(id, message) => (id, message),
-        };
-        let Some(member) = self.members.get_mut(&id) else {
+            Message::Pad(id, message) => return self.apply_to_pad(id, message),
+        }
+        Ok(())
+    }
+
+    fn apply_to_pad(&mut self, id: PadId, message: PadMessage) -> Result<(), Error> {
+        let Some(pad) = self.pads.get_mut(&id) else {
             return Ok(());
         };
         match message {
             PadMessage::Open(_) | PadMessage::LinkChanged => {}
-            PadMessage::ExpectedKind(kind) => drop(member.kind.get_or_insert(kind)),
-            PadMessage::Kind(kind) => member.begin(&self.run, kind),
+            PadMessage::ExpectedKind(kind) => pad.expect_kind(kind),
+            PadMessage::Kind(kind) => pad.begin(kind),
             PadMessage::Rendition(rendition, wanted) => {
-                member.wanted = wanted;
-                if member.rendition.replace(*rendition.clone()) != Some(*rendition) {
-                    self.take_down(id);
+                if pad.set_rendition(*rendition, wanted) {
+                    self.retire_track(id);
                 }
                 return self.publish_sparse();
             }
             PadMessage::InBand(rendition) => {
-                member.rendition = Some(*rendition);
-                member.tell_change(&self.run);
+                pad.update_rendition(*rendition);
                 return self.list(id, None);
             }
             PadMessage::Frame(frame) => return self.frame(id, frame),
             PadMessage::Describe(description) => {
-                if member.describe(*description) {
-                    self.described.insert(id);
-                    return self.list_described(Instant::now());
+                if pad.describe(*description)
+                    && let Some(open) = &mut self.open
+                {
+                    open.catalog.describe(id);
                 }
             }
-            PadMessage::Flush | PadMessage::Restart => return self.revive(id),
+            PadMessage::Flush | PadMessage::Restart => {
+                self.run.revived();
+                if pad.restart() {
+                    self.remove_track(id)?;
+                    return self.publish_sparse();
+                }
+            }
             PadMessage::Eos(seqnum) => {
-                member.ended = true;
-                member.cut();
+                pad.end();
                 self.eos = Some(seqnum);
             }
             PadMessage::Failed(reason) => {
-                member.fail(&self.run, reason);
-                member.rendition = None;
-                return self.retire(id);
+                pad.forget_rendition();
+                pad.fail(reason);
+                return self.remove_track(id);
             }
             PadMessage::Release => {
-                self.retire(id)?;
-                self.members.remove(&id);
+                self.remove_track(id)?;
+                self.pads.remove(&id);
                 let orientation = self.orientation();
-                return self.edit(|catalog| Orientation::list(orientation, catalog));
+                if let Some(open) = &mut self.open {
+                    return open.catalog.set_orientation(orientation);
+                }
             }
         }
         Ok(())
     }
 
-    /// Lists the new descriptions, if the last ones were listed long enough ago.
-    pub(crate) fn list_described(&mut self, now: Instant) -> Result<(), Error> {
-        if now < self.list_at || self.described.is_empty() {
+    /// Publishes a frame, which begins the broadcast and its pad's track where there is none.
+    fn frame(&mut self, id: PadId, frame: Frame) -> Result<(), Error> {
+        let Some(pad) = self.pads.get_mut(&id) else {
+            return Ok(());
+        };
+        if !pad.admits(&frame) {
             return Ok(());
         }
-        self.list_at = now + DESCRIBE_PAUSE;
-        let mut described = std::mem::take(&mut self.described).into_iter();
+        if !pad.is_published() {
+            self.publish(id, frame.live)?;
+            self.publish_sparse()?;
+        }
+        let pad = self.pads.get_mut(&id);
+        match pad.map(|pad| pad.write(frame, &mut self.tasks)) {
+            Some(FollowUp::RemoveTrack) => self.remove_track(id),
+            Some(FollowUp::ListDelays) => self.list_delays(),
+            Some(FollowUp::Nothing) | None => Ok(()),
+        }
+    }
+
+    /// Does what is due at `now`: announces the broadcast, and lists new descriptions.
+    pub(super) fn advance(&mut self, now: Instant) -> Result<(), Error> {
+        let Some(open) = &mut self.open else {
+            return Ok(());
+        };
+        if let Announcement::Due(due) = open.announcement
+            && (now >= due || self.pads.values().all(PublishedPad::is_settled))
+        {
+            open.catalog.publish();
+            let route = origin::Route::default();
+            open.producer.announce(route).map_err(Error::Publish)?;
+            open.announcement = Announcement::Made(now);
+        }
+        let mut described = open.catalog.take_described(now).into_iter();
         described.try_for_each(|id| self.list(id, None))
     }
 
-    /// When [`Publication::list_described`] has something to do.
-    pub(crate) fn description_due(&self) -> Option<Instant> {
-        (!self.described.is_empty()).then_some(self.list_at)
-    }
-
-    /// The EOS to tell once all is delivered: every linked pad is over, and one came to its end by EOS.
-    pub(crate) fn ended(&self) -> Option<gst::Seqnum> {
-        let mut linked = self.members.values().filter(|member| member.is_linked());
-        self.eos.filter(|_| linked.all(Member::is_over))
-    }
-
-    /// When the broadcast has to be announced.
-    pub(crate) fn deadline(&self) -> Option<Instant> {
-        match self.broadcast.as_ref()?.announcement {
+    /// When [`Self::advance`] has something to do.
+    pub(super) fn wake(&self) -> Option<Instant> {
+        let open = self.open.as_ref()?;
+        let announcement = match open.announcement {
             Announcement::Due(due) => Some(due),
             Announcement::Made(_) => None,
-        }
+        };
+        let described = open.catalog.described_due();
+        announcement.into_iter().chain(described).min()
     }
 
-    /// Since when viewers could know of the broadcast.
-    pub(crate) fn announced(&self) -> Option<Instant> {
-        match self.broadcast.as_ref()?.announcement {
+    /// Since when subscribers could know of the broadcast.
+    pub(super) fn announced(&self) -> Option<Instant> {
+        match self.open.as_ref()?.announcement {
             Announcement::Due(_) => None,
             Announcement::Made(since) => Some(since),
         }
     }
 
-    /// Returns when something was delivered.
-    pub(crate) async fn delivery(&mut self) {
-        if self.watchers.join_next().await.is_none() {
-            std::future::pending().await
-        }
+    /// The EOS to post once all is delivered: every linked pad is over, and one came to its end by EOS.
+    pub(super) fn eos(&self) -> Option<gst::Seqnum> {
+        let mut linked = self.pads.values().filter(|pad| pad.is_linked());
+        self.eos.filter(|_| linked.all(PublishedPad::is_over))
     }
 
-    /// Announces the broadcast when it is time.
-    pub(crate) fn announce(&mut self, now: Instant) -> Result<(), Error> {
-        let mut members = self.members.values();
-        let complete = members.all(|member| {
-            member.track.is_some() || member.is_over() || member.is_sparse() || !member.is_linked()
-        });
-        if let Some(broadcast) = &mut self.broadcast
-            && let Announcement::Due(due) = broadcast.announcement
-            && (complete || now >= due)
-        {
-            broadcast.withheld = None;
-            let route = origin::Route::default();
-            broadcast.producer.announce(route).map_err(Error::Publish)?;
-            broadcast.announcement = Announcement::Made(now);
-        }
-        Ok(())
+    /// The EOS was handed on.
+    pub(super) fn forget_eos(&mut self) {
+        self.eos = None;
     }
 
-    /// Ends the tracks that are over and delivered; only sensible while the link is up.
-    pub(crate) fn settle(&mut self) {
-        while self.watchers.try_join_next().is_some() {}
+    /// Returns when a group was delivered. Cancel safe.
+    pub(super) async fn delivery(&mut self) {
+        self.tasks.next().await;
+    }
+
+    /// Finishes the tracks that are over and delivered; only sensible while the connection is up.
+    pub(super) fn finish_delivered(&mut self) {
+        self.tasks.reap();
         self.retired.retain_mut(|track| !track.finish_delivered());
-        for member in self.members.values_mut() {
-            member.settle(&self.run);
+        for pad in self.pads.values_mut() {
+            pad.finish_delivered();
         }
     }
 
-    /// Whether all that anyone asked for has reached the next hop.
-    pub(crate) fn is_delivered(&mut self) -> bool {
-        let current = self
-            .members
-            .values_mut()
-            .filter_map(|member| member.track.as_mut());
-        current
-            .chain(&mut self.retired)
-            .all(|track| track.is_delivered())
+    /// Whether all that a subscriber can still use has reached the next hop.
+    pub(super) fn is_delivered(&mut self) -> bool {
+        self.pads.values_mut().all(PublishedPad::is_delivered)
+            && self.retired.iter_mut().all(PublishedTrack::is_delivered)
     }
 
     /// The connection was lost: what counted as delivered may have to be sent again.
-    pub(crate) fn redeliver(&mut self) {
-        let members = self.members.values_mut();
-        let current = members.filter_map(|member| member.track.as_mut());
-        for track in current.chain(&mut self.retired) {
-            track.redeliver(&mut self.watchers);
+    pub(super) fn redeliver(&mut self) {
+        for pad in self.pads.values_mut() {
+            pad.redeliver(&mut self.tasks);
+        }
+        for track in &mut self.retired {
+            track.redeliver(&mut self.tasks);
         }
     }
 
-    /// The connection is back: viewers that come back begin with a key frame.
-    pub(crate) fn reconnected(&mut self) {
-        for member in self.members.values_mut() {
-            if member.track.is_some() && !member.is_over() {
-                member.ask(&self.run);
-            }
+    /// The connection is back: subscribers that come back begin with a keyframe.
+    pub(super) fn reconnected(&mut self) {
+        for pad in self.pads.values_mut() {
+            pad.reconnected();
         }
     }
 
-    /// Ends tracks, catalog and broadcast, in the order in which viewers understand it.
-    pub(crate) fn finish(&mut self) {
-        // Refused only when the catalog is over anyway.
-        let _ = self.edit(|catalog| catalog.ext.end = true);
-        if let Some(broadcast) = &mut self.broadcast {
-            broadcast.withheld = None;
+    /// Ends tracks, catalog and broadcast, in the order in which subscribers understand it.
+    pub(super) fn finish(&mut self) {
+        if let Some(open) = &mut self.open {
+            open.catalog.mark_end();
         }
         for mut track in self.retired.drain(..) {
             track.finish();
         }
-        for member in self.members.values_mut() {
-            member.finish(&self.run);
+        for pad in self.pads.values_mut() {
+            pad.finish();
         }
-        if let Some(mut broadcast) = self.broadcast.take() {
-            // Refused only when the catalog is over anyway.
-            let _ = broadcast.catalog.finish();
-            broadcast.producer.close();
+        if let Some(mut open) = self.open.take() {
+            open.catalog.finish();
+            open.producer.close();
         }
     }
 
-    /// The end of all streams was told.
-    pub(crate) fn told(&mut self) {
-        self.eos = None;
-    }
-
-    /// Goes away without an end, as a stop without EOS does: viewers wait for what comes back.
-    pub(crate) fn withdraw(&mut self) {
-        let current = self.members.values_mut();
-        let current = current.filter_map(|member| member.track.take());
-        for track in current.chain(self.retired.drain(..)) {
-            track.withdraw();
+    /// Goes away without an end, as a stop without EOS does: subscribers wait for what comes back.
+    pub(super) fn abort(&mut self) {
+        let tracks = self.pads.values_mut().filter_map(PublishedPad::take_track);
+        for track in tracks.chain(self.retired.drain(..)) {
+            track.abort();
         }
-        self.broadcast = None;
-    }
-
-    /// The stream begins anew: after an end, under a new name.
-    fn revive(&mut self, id: PadId) -> Result<(), Error> {
-        self.run.revived();
-        let Some(member) = self.members.get_mut(&id) else {
-            return Ok(());
-        };
-        member.ended = false;
-        member.cut();
-        match member.track.as_ref().is_some_and(Track::is_finished) {
-            true => self.retire(id).and_then(|()| self.publish_sparse()),
-            false => Ok(()),
-        }
+        self.open = None;
     }
 
     /// Takes the pad's track out of the catalog; it ends when it is delivered.
-    fn retire(&mut self, id: PadId) -> Result<(), Error> {
-        self.take_down(id);
-        let member = self.members.get_mut(&id);
-        match member.and_then(|member| member.outdated.take()) {
-            Some(name) => self.edit(|catalog| Rendition::delist(catalog, &name)),
+    fn remove_track(&mut self, id: PadId) -> Result<(), Error> {
+        self.retire_track(id);
+        let replaced = self.pads.get_mut(&id).and_then(PublishedPad::take_replaced);
+        match self.open.as_mut().zip(replaced) {
+            Some((open, name)) => open.catalog.delist(&name),
             None => Ok(()),
         }
     }
 
-    /// The same, but it stays listed until its successor is, so that viewers see one change.
-    fn take_down(&mut self, id: PadId) {
-        let Some(member) = self.members.get_mut(&id) else {
-            return;
-        };
-        let Some(mut track) = member.track.take() else {
-            return;
-        };
-        member.transit = None;
-        member.outdated = Some(track.name().to_owned());
-        track.cut();
-        self.retired.push(track);
+    /// The same, but it stays listed until its successor is, so that subscribers see one change.
+    fn retire_track(&mut self, id: PadId) {
+        let track = self.pads.get_mut(&id).and_then(PublishedPad::take_track);
+        self.retired.extend(track);
         if self.retired.len() > MAX_RETIRED {
             self.retired.remove(0).finish();
         }
     }
 
-    fn frame(&mut self, id: PadId, frame: Frame) -> Result<(), Error> {
-        let Some(member) = self.members.get_mut(&id) else {
+    /// Gives the pad a track, unless its name is taken.
+    fn publish(&mut self, id: PadId, live: bool) -> Result<(), Error> {
+        let Some(pad) = self.pads.get(&id) else {
             return Ok(());
         };
-        if !member.takes(&frame, &self.run) {
-            return Ok(());
-        }
-        member.measure(&frame);
-        if member.track.is_none() {
-            self.publish(id, frame.live)?;
-            self.publish_sparse()?;
-        }
-        let Some(member) = self.members.get_mut(&id) else {
+        let Some(kind) = pad.rendition().map(Rendition::kind) else {
             return Ok(());
         };
-        let Some(track) = &mut member.track else {
-            return Ok(());
+        let mut max_age = self.track_max_age(kind, live);
+        if pad.is_replacing() {
+            max_age = max_age.max(FOLLOWING_MAX_AGE.min(self.cache.time));
+        }
+        let base = match self.base_name(id, kind) {
+            Ok(base) => base,
+            Err(reason) => return self.fail(id, reason),
         };
-        let Frame {
-            timestamp,
-            duration,
-            keyframe,
-            ends_cue,
-            payload,
-            ..
-        } = frame;
-        let bytes = payload.len();
-        let written = track.write(timestamp, duration, keyframe, payload, &mut self.watchers);
-        if ends_cue {
-            track.end_cue();
+        let open = self.open()?;
+        let name = open.catalog.take_name(&base);
+        let info = track_info(kind.priority()).with_max_age(max_age);
+        let producer = match open.producer.create_track(name.as_str(), info) {
+            Ok(producer) => producer,
+            Err(err) => return self.fail(id, format!("The track \"{name}\" is refused: {err}")),
+        };
+        // Of groups that are larger than the window, little can have left it.
+        let max_stuck = self.cache.send_window() as usize;
+        if let Some(pad) = self.pads.get_mut(&id) {
+            pad.publish(base, producer, max_stuck);
         }
-        match written {
-            Ok(begins) => {
-                member.written(&self.run, bytes, begins);
-                member.give_up(&self.run, timestamp);
-            }
-            Err(Refused::Failed(error)) => {
-                member.fail(&self.run, format!("A frame cannot be written: {error}"));
-                return self.retire(id);
-            }
-            Err(refused) => member.refused(&self.run, &refused),
-        }
-        if member.evaluates() {
-            return self.evaluate();
+        self.list(id, None)
+    }
+
+    /// A pad that has no track gets none before its next caps.
+    fn fail(&mut self, id: PadId, reason: String) -> Result<(), Error> {
+        if let Some(pad) = self.pads.get_mut(&id) {
+            pad.fail(reason);
         }
         Ok(())
+    }
+
+    /// Gives the sparse pads their tracks beside the others, so that subscribers need not wait for a
+    /// first cue.
+    ///
+    /// The broadcast begins with the first frame of any pad all the same: it needs the clock.
+    fn publish_sparse(&mut self) -> Result<(), Error> {
+        if self.open.is_none() {
+            return Ok(());
+        }
+        let pads = self.pads.iter();
+        let waiting = pads
+            .filter(|(_, pad)| pad.is_sparse() && !pad.is_published() && !pad.is_over())
+            .map(|(id, _)| *id);
+        let mut waiting = waiting.collect::<Vec<_>>().into_iter();
+        waiting.try_for_each(|id| self.publish(id, false))
+    }
+
+    /// How late a group may be: subscribers that waited for longer would fall ever further behind.
+    fn track_max_age(&self, kind: Kind, live: bool) -> Duration {
+        let max_age = match kind {
+            Kind::Video => self.max_age,
+            Kind::Audio => self.max_age.saturating_mul(AUDIO_MAX_AGE_FACTOR),
+            Kind::Text | Kind::Data => Duration::ZERO,
+        };
+        match live && !max_age.is_zero() {
+            true => max_age.min(self.cache.time),
+            false => self.cache.time,
+        }
+    }
+
+    /// The base name of a pad's tracks, or why it can have none.
+    fn base_name(&self, id: PadId, kind: Kind) -> Result<String, String> {
+        let Some(pad) = self.pads.get(&id) else {
+            return Err("The pad is gone".into());
+        };
+        if let Some(base) = pad.base_name() {
+            return Ok(base.to_owned());
+        }
+        let is_taken = |base: &str| {
+            let mut others = self.pads.iter().filter(|(other, _)| **other != id);
+            others.any(|(_, other)| other.base_name() == Some(base))
+        };
+        if let Some(wanted) = pad.wanted_name() {
+            if let Some(reason) = Names::refuse(wanted) {
+                return Err(format!("The track name {wanted:?} {reason}"));
+            }
+            return match is_taken(wanted) {
+                true => Err(format!(
+                    "Another pad has the track name \"{wanted}\" already"
+                )),
+                false => Ok(wanted.to_owned()),
+            };
+        }
+        // In the order of requests, whichever pad's first frame comes first.
+        let earlier = self.pads.range(..id);
+        let number = 1 + earlier
+            .filter(|(_, earlier)| earlier.is_numbered(kind))
+            .count();
+        let mut bases = (number..).map(|number| match number {
+            1 => kind.name().to_owned(),
+            number => format!("{}-{number}", kind.name()),
+        });
+        bases
+            .find(|base| !is_taken(base))
+            .ok_or_else(|| "No track name is left".to_owned())
+    }
+
+    /// The broadcast and its catalog, which the first track begins.
+    fn open(&mut self) -> Result<&mut Open, Error> {
+        let open = match self.open.take() {
+            Some(open) => open,
+            None => {
+                let created = self.origin.create_broadcast(self.name.as_str());
+                let mut producer = created.map_err(Error::Publish)?;
+                Open {
+                    catalog: Catalog::new(&mut producer, self.clock.unwrap_or_default())?,
+                    producer,
+                    announcement: Announcement::Due(Instant::now() + ANNOUNCE_TIMEOUT),
+                }
+            }
+        };
+        Ok(self.open.insert(open))
+    }
+
+    /// Writes the pad's entry into the catalog.
+    fn list(&mut self, id: PadId, delay: Option<Duration>) -> Result<(), Error> {
+        let orientation = self.orientation();
+        for pad in self.pads.values_mut() {
+            pad.check_orientation(orientation);
+        }
+        let entry = self.pads.get_mut(&id).and_then(PublishedPad::entry);
+        match self.open.as_mut().zip(entry) {
+            Some((open, entry)) => open.catalog.list(entry, delay, orientation),
+            None => Ok(()),
+        }
+    }
+
+    /// How all video is to be turned: the first pad that says so wins.
+    fn orientation(&self) -> Option<Orientation> {
+        self.pads.values().find_map(PublishedPad::orientation)
+    }
+
+    /// Lists how much later than the earliest track each of the others comes.
+    fn list_delays(&mut self) -> Result<(), Error> {
+        let transits = self.pads.values().filter_map(PublishedPad::transit);
+        let Some(least) = transits.min() else {
+            return Ok(());
+        };
+        let delays: Vec<(PadId, gst::ClockTime)> = self
+            .pads
+            .iter()
+            .filter_map(|(id, pad)| Some((*id, pad.measured_transit()? - least)))
+            .filter(|(_, delay)| *delay >= MIN_DELAY)
+            .collect();
+        let mut delays = delays.into_iter();
+        delays.try_for_each(|(id, delay)| self.list(id, Some(delay.into())))
     }
 }

@@ -1,6 +1,5 @@
-//! Writes the frames of one track in the container of its catalog entry.
+//! Writes the frames of one track into its groups, in the container of its catalog entry.
 
-use bytes::Bytes;
 use hang::catalog;
 use moq_mux::{
     catalog::hang as wire,
@@ -8,67 +7,75 @@ use moq_mux::{
 };
 use moq_net::{Timestamp, frame, group};
 
-use crate::media::{
-    container::cmaf::Fragments,
-    format::{caps, codec::Kind, rendition::Rendition},
+use crate::{
+    media::{
+        container::cmaf::Fragments,
+        format::{caps, codec::Kind, rendition::Rendition},
+    },
+    sink::message::Frame,
 };
 
-/// What wraps the frames of one track.
-pub(crate) enum Container {
-    Frames(wire::Container),
+/// Wraps the frames of one track.
+pub(super) struct FrameWriter(Format);
+
+enum Format {
+    /// `legacy` and `loc`: a timestamp, or properties, before each frame.
+    Prefixed(wire::Container),
+    /// `cmaf`: each frame is a fragment of one sample.
     Fragments(Box<Fragments>),
 }
 
-impl Container {
-    pub(crate) fn of(rendition: &Rendition) -> Self {
-        let kind = rendition.kind();
-        match rendition.container() {
+impl FrameWriter {
+    /// For the container that the catalog entry states.
+    pub(super) fn new(rendition: &Rendition) -> Self {
+        let kind = framing(rendition.kind());
+        Self(match rendition.container() {
             catalog::Container::Cmaf { .. } => {
                 let depth = caps::reorder_depth(rendition);
-                Self::Fragments(Box::new(Fragments::of(rendition, depth)))
+                Format::Fragments(Box::new(Fragments::of(rendition, depth)))
             }
-            catalog::Container::Loc => Self::Frames(wire::Container::Loc(framing(kind))),
-            catalog::Container::Legacy | catalog::Container::Unknown(_) => Self::legacy(kind),
-        }
+            catalog::Container::Loc => Format::Prefixed(wire::Container::Loc(kind)),
+            catalog::Container::Legacy | catalog::Container::Unknown(_) => {
+                Format::Prefixed(wire::Container::Legacy(kind))
+            }
+        })
     }
 
-    pub(crate) fn legacy(kind: Kind) -> Self {
-        Self::Frames(wire::Container::Legacy(framing(kind)))
-    }
-
-    /// What follows does not continue what came before.
-    pub(crate) fn restart(&mut self) {
-        if let Self::Fragments(fragments) = self {
+    /// Says that the next frame does not continue the ones before.
+    pub(super) fn restart(&mut self) {
+        if let Format::Fragments(fragments) = &mut self.0 {
             fragments.restart();
         }
     }
 
-    /// Appends a frame of `timestamp` microseconds to a group; `duration` is what its buffer says.
-    pub(crate) fn write(
+    /// Appends a frame to a group.
+    pub(super) fn write(
         &mut self,
         group: &mut group::Producer,
-        timestamp: u64,
-        duration: Option<gst::ClockTime>,
-        key: bool,
-        payload: Bytes,
+        frame: Frame,
     ) -> moq_mux::Result<()> {
-        let time = Timestamp::from_micros(timestamp)
+        let timestamp = Timestamp::from_micros(frame.timestamp)
             .map_err(|_| moq_mux::Error::from(moq_net::Error::TimestampMismatch))?;
-        match self {
-            Self::Frames(container) => {
+        match &mut self.0 {
+            Format::Prefixed(container) => {
                 let frame = container::Frame {
-                    timestamp: time,
+                    timestamp,
                     duration: None,
-                    payload,
-                    keyframe: key,
+                    payload: frame.payload,
+                    keyframe: frame.keyframe,
                 };
                 container.write(group, &[frame])
             }
-            Self::Fragments(fragments) => {
-                let fragment = fragments.wrap(timestamp, duration, key, &payload);
+            Format::Fragments(fragments) => {
+                let fragment = fragments.wrap(
+                    frame.timestamp,
+                    frame.duration,
+                    frame.keyframe,
+                    &frame.payload,
+                );
                 let info = frame::Info {
                     size: fragment.len() as u64,
-                    timestamp: time,
+                    timestamp,
                 };
                 let mut frame = group.create_frame(info)?;
                 frame.write(fragment)?;

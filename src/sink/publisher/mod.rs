@@ -1,9 +1,12 @@
-//! The session task: one connection, one publication, and the messages of the pads.
+//! The session task of a run: one connection, one broadcast, and the messages of the pads.
 
-pub(crate) mod broadcast;
-pub(crate) mod frame_writer;
-pub(crate) mod published_pad;
-pub(crate) mod track;
+mod broadcast;
+mod catalog;
+mod delivery;
+mod drain;
+mod frame_writer;
+mod published_pad;
+mod track;
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,8 +18,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::broadcast::Publication;
-use super::{CAT, message::Message, run::Run};
+use self::{broadcast::PublishedBroadcast, drain::Drain};
+use super::{CAT, bus, message::Message, run::Run};
 use crate::{
     element::status::ConnectionStatus,
     net::{
@@ -27,185 +30,175 @@ use crate::{
 };
 
 /// How many messages are taken in at once, before the network gets its turn.
-const BATCH: usize = 64;
-/// How long viewers have to ask for tracks after a new connection or announcement.
-const SETTLE: Duration = Duration::from_millis(300);
-/// How long the end of the broadcast has to leave where closing a session cuts off what was not sent.
-const PARTING: Duration = Duration::from_millis(300);
+const MAX_BATCH: usize = 64;
+/// How long subscribers have to ask for tracks after a new connection or announcement.
+const SUBSCRIBE_TIMEOUT: Duration = Duration::from_millis(300);
 
-/// Everything that a session needs, handed over at its start.
-pub(crate) struct Session {
+/// What the properties of an element say to its publisher.
+pub(crate) struct Settings {
     pub(crate) target: Target,
+    /// How long the end of all streams waits for the delivery of what came before.
     pub(crate) drain_timeout: Duration,
+    /// How late a group of live video may be.
     pub(crate) max_age: Duration,
-    pub(crate) run: Arc<Run>,
-    pub(crate) connection: Arc<ConnectionStatus>,
-    pub(crate) messages: mpsc::UnboundedReceiver<Message>,
-    pub(crate) element: glib::WeakRef<gst::Element>,
 }
 
-/// Publishes until `cancel` says stop, or until nothing can mend it.
-pub(crate) async fn run(mut session: Session, cancel: CancellationToken) -> Result<(), Error> {
-    let cache = session.target.cache;
-    let origin = cache.origin();
-    let consumer = origin.consume();
-    let mut connection = RelayConnection::new(session.target.clone(), move |client| {
-        client.with_publisher(consumer.clone())
-    })?;
-    let name = session.target.broadcast.clone();
-    let mut publication =
-        Publication::new(name, origin, cache, session.max_age, session.run.clone());
-    let result = tokio::select! {
-        () = cancel.cancelled() => Ok(()),
-        result = session.drive(&mut connection, &mut publication) => result,
-    };
-    publication.withdraw();
-    connection.close().await;
-    result
+/// Publishes what the pads send, for the length of a run.
+pub(crate) struct Publisher {
+    settings: Settings,
+    run: Arc<Run>,
+    messages: mpsc::UnboundedReceiver<Message>,
+    status: Arc<ConnectionStatus>,
+    element: glib::WeakRef<gst::Element>,
+    session: SessionState,
+    drain: Drain,
 }
 
-impl Session {
-    async fn drive(
+/// The session with the relay.
+#[derive(Clone, Copy)]
+enum SessionState {
+    /// None was up yet, and no try has failed.
+    Connecting,
+    /// `cuts_off` says that closing it cuts off what was not sent, as IETF versions do.
+    Up { since: Instant, cuts_off: bool },
+    /// It has ended, or a try has failed.
+    Lost,
+}
+
+impl Publisher {
+    /// For `element`; `messages` are those that are sent by way of `run`.
+    pub(crate) fn new(
+        settings: Settings,
+        run: Arc<Run>,
+        messages: mpsc::UnboundedReceiver<Message>,
+        status: Arc<ConnectionStatus>,
+        element: &gst::Element,
+    ) -> Self {
+        Self {
+            settings,
+            run,
+            messages,
+            status,
+            element: element.downgrade(),
+            session: SessionState::Connecting,
+            drain: Drain::default(),
+        }
+    }
+
+    /// Publishes until `cancel` says stop, or until no other try to connect can help.
+    pub(crate) async fn run(mut self, cancel: CancellationToken) -> Result<(), Error> {
+        let Settings {
+            target, max_age, ..
+        } = &self.settings;
+        let mut broadcast = PublishedBroadcast::new(target, *max_age, self.run.clone());
+        let consumer = broadcast.consume();
+        let mut connection = RelayConnection::new(target.clone(), move |client| {
+            client.with_publisher(consumer.clone())
+        })?;
+        let result = tokio::select! {
+            () = cancel.cancelled() => Ok(()),
+            result = self.publish(&mut connection, &mut broadcast) => result,
+        };
+        broadcast.abort();
+        connection.close().await;
+        result
+    }
+
+    async fn publish(
         &mut self,
         connection: &mut RelayConnection,
-        publication: &mut Publication,
+        broadcast: &mut PublishedBroadcast,
     ) -> Result<(), Error> {
-        let mut batch = Vec::with_capacity(BATCH);
-        let mut drain = Drain::default();
-        let mut connected: Option<Instant> = None;
-        let mut lost = false;
+        let mut batch = Vec::with_capacity(MAX_BATCH);
         loop {
             // One reading of the clock, so that no time passes between a look and its wake-up.
             let now = Instant::now();
-            publication.announce(now)?;
-            publication.list_described(now)?;
-            self.drain(now, &mut drain, connected, publication);
-            let settled = settling(connected, publication);
-            let described = publication.description_due();
-            let wake = [drain.wake(), settled, publication.deadline(), described]
+            broadcast.advance(now)?;
+            let settled_at = self.session.settled_at(broadcast);
+            let settled = settled_at.is_some_and(|at| now >= at);
+            self.drain(now, settled, broadcast);
+            let wake = [self.drain.wake(), settled_at, broadcast.wake()]
                 .into_iter()
                 .flatten()
                 .filter(|due| *due > now)
                 .min();
             tokio::select! {
-                event = connection.next() => {
-                    let event = event?;
-                    self.log(&event);
-                    self.connection.apply(&event, &self.run.app_queue);
-                    connected = match event {
-                        Event::Connected { version, .. } => {
-                            let version: Result<Version, _> = version.parse();
-                            drain.abrupt = version.is_ok_and(|version| version.is_ietf());
-                            if std::mem::take(&mut lost) {
-                                publication.reconnected();
-                            }
-                            Some(Instant::now())
-                        }
-                        Event::Connecting { .. } | Event::Leaving => connected,
-                        Event::Lost { serving: true, .. } => connected,
-                        Event::Lost { .. } => {
-                            publication.redeliver();
-                            lost = true;
-                            None
-                        }
-                    };
-                }
-                count = self.messages.recv_many(&mut batch, BATCH) => {
+                event = connection.next() => self.connection_changed(&event?, broadcast),
+                count = self.messages.recv_many(&mut batch, MAX_BATCH) => {
                     if count == 0 {
                         return Ok(());
                     }
-                    for message in batch.drain(..) {
-                        publication.apply(message)?;
-                    }
+                    batch.drain(..).try_for_each(|message| broadcast.apply(message))?;
                 }
-                () = publication.delivery() => {}
+                () = broadcast.delivery() => {}
                 () = wait(wake) => {}
             }
         }
     }
 
-    /// Begins, gives up, or completes the end of all streams.
-    fn drain(
-        &self,
-        now: Instant,
-        drain: &mut Drain,
-        connected: Option<Instant>,
-        publication: &mut Publication,
-    ) {
-        let settled = settling(connected, publication).is_some_and(|due| now >= due);
-        if settled {
-            publication.settle();
-        }
-        let Some(seqnum) = publication.ended() else {
-            drain.reset();
-            return;
-        };
-        let due = *drain.deadline.get_or_insert(now + self.drain_timeout);
-        if drain.parting.is_none() {
-            if now < due && !(settled && publication.is_delivered()) {
-                return;
-            }
-            publication.finish();
-        }
-        let lingers = drain.abrupt && connected.is_some();
-        let leave = if lingers { due.min(now + PARTING) } else { now };
-        if now < *drain.parting.get_or_insert(leave) {
-            return;
-        }
-        publication.told();
-        drain.reset();
-        let run = self.run.clone();
-        self.run.app_queue.send(move |element| {
-            if run.ended(seqnum) {
-                post_eos(element, seqnum);
-            }
-        });
-    }
-
-    fn log(&self, event: &Event) {
+    fn connection_changed(&mut self, event: &Event, broadcast: &mut PublishedBroadcast) {
         if let Some(element) = self.element.upgrade() {
             gst::debug!(CAT, obj = &element, "{event:?}");
         }
+        self.status.apply(event, &self.run.app_queue);
+        match event {
+            Event::Connected { version, .. } => {
+                if matches!(self.session, SessionState::Lost) {
+                    broadcast.reconnected();
+                }
+                let version: Result<Version, _> = version.parse();
+                self.session = SessionState::Up {
+                    since: Instant::now(),
+                    cuts_off: version.is_ok_and(|version| version.is_ietf()),
+                };
+            }
+            Event::Connecting { .. } | Event::Leaving | Event::Lost { serving: true, .. } => {}
+            Event::Lost { serving: false, .. } => {
+                broadcast.redeliver();
+                self.session = SessionState::Lost;
+            }
+        }
+    }
+
+    /// Begins, gives up, or completes the end of all streams.
+    fn drain(&mut self, now: Instant, settled: bool, broadcast: &mut PublishedBroadcast) {
+        if settled {
+            broadcast.finish_delivered();
+        }
+        let Some(seqnum) = broadcast.eos() else {
+            self.drain = Drain::Idle;
+            return;
+        };
+        let delivered = settled && broadcast.is_delivered();
+        let timeout = self.settings.drain_timeout;
+        if self.drain.ends_broadcast(now, timeout, delivered) {
+            broadcast.finish();
+            let cuts_off = matches!(self.session, SessionState::Up { cuts_off: true, .. });
+            self.drain.linger(now, cuts_off);
+        }
+        if !self.drain.is_complete(now) {
+            return;
+        }
+        self.drain = Drain::Idle;
+        broadcast.forget_eos();
+        let run = self.run.clone();
+        self.run.app_queue.send(move |element| {
+            if run.ended(seqnum) {
+                bus::post_eos(element, seqnum);
+            }
+        });
     }
 }
 
-/// The end of all streams, while it takes time.
-#[derive(Default)]
-struct Drain {
-    /// Until when all has to be delivered.
-    deadline: Option<Instant>,
-    /// The broadcast was ended, and EOS is told then.
-    parting: Option<Instant>,
-    /// Closing the session cuts off what was not sent, as IETF versions do.
-    abrupt: bool,
-}
-
-impl Drain {
-    fn wake(&self) -> Option<Instant> {
-        self.parting.or(self.deadline)
+impl SessionState {
+    /// When whoever wants tracks has asked for them, as far as one can know.
+    fn settled_at(self, broadcast: &PublishedBroadcast) -> Option<Instant> {
+        let Self::Up { since, .. } = self else {
+            return None;
+        };
+        let announced = broadcast.announced().unwrap_or(since);
+        Some(since.max(announced) + SUBSCRIBE_TIMEOUT)
     }
-
-    fn reset(&mut self) {
-        self.deadline = None;
-        self.parting = None;
-    }
-}
-
-/// Posts the EOS message of the element.
-pub(crate) fn post_eos(element: &gst::Element, seqnum: gst::Seqnum) {
-    gst::info!(CAT, obj = element, "All streams have ended");
-    let message = gst::message::Eos::builder()
-        .src(element)
-        .seqnum(seqnum)
-        .build();
-    // Refused only without a bus: then nobody asks.
-    let _ = element.post_message(message);
-}
-
-/// When whoever wants tracks has asked for them, as far as one can know.
-fn settling(connected: Option<Instant>, publication: &Publication) -> Option<Instant> {
-    let announced = publication.announced();
-    Some(connected?.max(announced.or(connected)?) + SETTLE)
 }
 
 async fn wait(until: Option<Instant>) {

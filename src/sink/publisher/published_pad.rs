@@ -1,348 +1,525 @@
-//! One pad as the session task knows it.
+//! One pad as the publisher knows it: its stream, its track, and what is reported to it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use gst::prelude::*;
+use moq_net::track;
 use tokio::time::Instant;
 
-use super::track::{Refused, Track};
-use crate::element::warn_limiter::WarnLimiter;
-use crate::media::{
-    catalog::description::{Description, Orientation},
-    format::{
-        caps::{self, Rendition},
-        codec::Kind,
-        duration,
-        rendition::Catalog,
-    },
+use super::{
+    catalog::Entry,
+    delivery::DeliveryTasks,
+    track::{PublishedTrack, Refused, Written},
 };
-use crate::sink::{
-    message::{Frame, KEYFRAME_REQUEST_INTERVAL, PadHandle, Report},
-    run::Run,
+use crate::{
+    element::{app_queue::AppQueue, warn_limiter::WarnLimiter},
+    media::{
+        catalog::description::{Description, Orientation},
+        format::{caps, codec::Kind, duration, rendition::Rendition},
+    },
+    sink::message::{Frame, KEYFRAME_REQUEST_INTERVAL, PadHandle, Report},
 };
 
-/// How often a pad's QOS messages come at most.
-const QUALITY_INTERVAL: Duration = Duration::from_secs(1);
-/// How long a track's frames are watched before its delay is stated.
+/// How often a pad posts QOS messages at most.
+const QOS_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a track's frames are measured before its delay is listed.
 const DELAY_WINDOW: Duration = Duration::from_secs(1);
 
 /// A pad's stream and the track that it is published as.
-pub(crate) struct Member {
-    peer: PadHandle,
-    pub(crate) kind: Option<Kind>,
+pub(super) struct PublishedPad {
+    handle: PadHandle,
+    /// Takes reports to the pad.
+    queue: Arc<AppQueue>,
+    stream: StreamState,
+    kind: Option<Kind>,
     /// The track name that the user wants.
-    pub(crate) wanted: Option<String>,
-    /// The base name of the pad's tracks in this broadcast.
-    pub(crate) base: Option<String>,
-    pub(crate) rendition: Option<Rendition>,
-    pub(crate) description: Description,
-    pub(crate) track: Option<Track>,
-    /// It had a track in this run.
-    known: bool,
-    /// The track before, while it is listed still.
-    pub(crate) outdated: Option<String>,
-    /// EOS came.
-    pub(crate) ended: bool,
-    /// Nothing is published until the next caps.
-    pub(crate) failed: bool,
-    /// Over the budget: frames go until there is room and a key frame comes.
-    skipping: bool,
-    /// When a key frame was last asked for in vain.
-    asked: Option<Instant>,
-    /// Frames were refused, and no key frame was written since.
-    stalled: bool,
-    /// The least time by which its live frames came later than their running times.
-    pub(crate) transit: Option<gst::ClockTime>,
-    /// When the delay is evaluated; `None` before the first frame and afterwards.
-    evaluate: Option<Instant>,
+    wanted_name: Option<String>,
+    /// The base name of its tracks in this broadcast.
+    base_name: Option<String>,
+    rendition: Option<Rendition>,
+    description: Description,
+    /// None while the stream has failed.
+    track: Option<PublishedTrack>,
+    /// It had a track before in this run.
+    was_published: bool,
+    /// The name of the track before, while it is listed still.
+    replaced: Option<String>,
+    backlog: Backlog,
+    keyframe: KeyframeRequest,
+    transit: Transit,
     /// When the last QOS message was posted.
-    qualified: Option<Instant>,
-    /// Reasons for drops that were reported; there are few.
+    qos_posted: Option<Instant>,
+    /// Warnings are given once.
     warnings: WarnLimiter,
 }
 
-impl Member {
-    pub(crate) fn new(peer: PadHandle) -> Self {
+/// Whether more is expected of a pad's stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum StreamState {
+    Running,
+    /// EOS came.
+    Ended,
+    /// Nothing is published until the next caps.
+    Failed,
+}
+
+/// Whether live frames are dropped because more waits than the budget allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Backlog {
+    WithinBudget,
+    /// Until there is room and a keyframe comes.
+    Dropping,
+}
+
+/// What was done about a missing keyframe; of video alone.
+#[derive(Debug, Clone, Copy)]
+enum KeyframeRequest {
+    None,
+    /// One was requested, and no frame was written since; `stalled` says that `track-error` tells why.
+    Pending {
+        since: Instant,
+        stalled: bool,
+    },
+}
+
+/// By how much a track's live frames come later than their running times.
+#[derive(Debug, Default)]
+struct Transit {
+    least: Option<gst::ClockTime>,
+    /// When the delay is listed; `None` without a track, and once it was.
+    due: Option<Instant>,
+}
+
+/// What a written frame asks of the broadcast.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum FollowUp {
+    Nothing,
+    /// The track has failed: it is to be removed.
+    RemoveTrack,
+    /// The delays of the tracks are to be listed.
+    ListDelays,
+}
+
+impl PublishedPad {
+    pub(super) fn new(handle: PadHandle, queue: Arc<AppQueue>) -> Self {
         Self {
-            peer,
+            handle,
+            queue,
+            stream: StreamState::Running,
             kind: None,
-            wanted: None,
-            base: None,
+            wanted_name: None,
+            base_name: None,
             rendition: None,
             description: Description::default(),
             track: None,
-            known: false,
-            outdated: None,
-            ended: false,
-            failed: false,
-            skipping: false,
-            asked: None,
-            stalled: false,
-            transit: None,
-            evaluate: None,
-            qualified: None,
+            was_published: false,
+            replaced: None,
+            backlog: Backlog::WithinBudget,
+            keyframe: KeyframeRequest::None,
+            transit: Transit::default(),
+            qos_posted: None,
             warnings: WarnLimiter::once(),
         }
     }
 
-    pub(crate) fn report(&self, run: &Run, report: Report) {
-        self.peer.report(&run.app_queue, report);
-    }
-
-    /// Whether nothing may come for a long time although all is well.
-    pub(crate) fn is_sparse(&self) -> bool {
-        self.kind.is_some_and(Kind::is_sparse)
-    }
-
     /// Whether anything can come; asked anew each time, because it may change at any moment.
-    pub(crate) fn is_linked(&self) -> bool {
-        let pad = self.peer.pad.upgrade();
+    pub(super) fn is_linked(&self) -> bool {
+        let pad = self.handle.pad.upgrade();
         pad.is_some_and(|pad| pad.is_linked())
     }
 
-    /// Nothing more is expected of it.
-    pub(crate) fn is_over(&self) -> bool {
-        self.ended || self.failed
+    /// Whether nothing may come for a long time although all is well.
+    pub(super) fn is_sparse(&self) -> bool {
+        self.kind.is_some_and(Kind::is_sparse)
     }
 
-    pub(crate) fn publish(&mut self, run: &Run, base: String, track: Track) {
-        self.report(run, Report::Published(track.name().to_owned()));
-        self.base = Some(base);
-        self.track = Some(track);
-        if std::mem::replace(&mut self.known, true) {
-            self.tell_change(run);
-        }
-        self.evaluate = Some(Instant::now() + DELAY_WINDOW);
+    /// Whether nothing more is expected of it.
+    pub(super) fn is_over(&self) -> bool {
+        self.stream != StreamState::Running
     }
 
-    /// Its viewers get another track, or another format.
-    pub(crate) fn tell_change(&self, run: &Run) {
-        let Some((track, rendition)) = self.track.as_ref().zip(self.rendition.as_ref()) else {
-            return;
-        };
-        let (track, caps) = (
-            track.name().to_owned(),
-            caps::from_rendition(rendition).ok(),
-        );
-        self.report(run, Report::RenditionChanged { track, caps });
+    pub(super) fn is_published(&self) -> bool {
+        self.track.is_some()
     }
 
-    /// A stream of this kind begins; after a failure it is another try.
-    pub(crate) fn begin(&mut self, run: &Run, kind: Kind) {
+    /// Whether the catalog need not wait for its track.
+    pub(super) fn is_settled(&self) -> bool {
+        self.is_published() || self.is_over() || self.is_sparse() || !self.is_linked()
+    }
+
+    pub(super) fn base_name(&self) -> Option<&str> {
+        self.base_name.as_deref()
+    }
+
+    pub(super) fn wanted_name(&self) -> Option<&str> {
+        self.wanted_name.as_deref()
+    }
+
+    /// Whether its tracks are named by its kind, which is `kind`.
+    pub(super) fn is_numbered(&self, kind: Kind) -> bool {
+        self.kind == Some(kind) && self.wanted_name.is_none()
+    }
+
+    pub(super) fn rendition(&self) -> Option<&Rendition> {
+        self.rendition.as_ref()
+    }
+
+    /// Whether its next track follows one that is listed still.
+    pub(super) fn is_replacing(&self) -> bool {
+        self.replaced.is_some()
+    }
+
+    /// A stream begins that can only be of `kind`.
+    pub(super) fn expect_kind(&mut self, kind: Kind) {
+        self.kind.get_or_insert(kind);
+    }
+
+    /// New caps of `kind`; after a failure they are another try.
+    pub(super) fn begin(&mut self, kind: Kind) {
         self.kind = Some(kind);
-        if std::mem::take(&mut self.failed) {
-            self.report(run, Report::Retrying);
+        if self.stream == StreamState::Failed {
+            self.stream = StreamState::Running;
+            self.report(Report::Retrying);
         }
     }
 
-    pub(crate) fn fail(&mut self, run: &Run, reason: String) {
-        self.failed = true;
-        self.report(run, Report::Failed(reason));
+    /// The frames that follow are of `rendition`; whether it is another one, which needs another track.
+    pub(super) fn set_rendition(&mut self, rendition: Rendition, wanted: Option<String>) -> bool {
+        self.wanted_name = wanted;
+        let changed = self.rendition.as_ref() != Some(&rendition);
+        self.rendition = Some(rendition);
+        changed
     }
 
-    /// Ends a track that is over and delivered.
-    pub(crate) fn settle(&mut self, run: &Run) {
-        if let Some(track) = self.track.as_mut().filter(|_| self.ended)
-            && !track.is_finished()
-            && track.finish_delivered()
-        {
-            self.report(run, Report::Ended);
-        }
+    /// The rendition of the track has changed in band.
+    pub(super) fn update_rendition(&mut self, rendition: Rendition) {
+        self.rendition = Some(rendition);
+        self.report_change();
     }
 
-    /// Ends its track for good; another broadcast may follow.
-    pub(crate) fn finish(&mut self, run: &Run) {
-        self.base = None;
-        self.outdated = None;
-        let Some(mut track) = self.track.take() else {
-            return;
-        };
-        if self.ended && !track.is_finished() {
-            self.report(run, Report::Ended);
-        }
-        track.finish();
-    }
-
-    /// What comes next does not continue what came before.
-    pub(crate) fn cut(&mut self) {
-        if let Some(track) = &mut self.track {
-            track.cut();
-        }
+    /// What was said of the rendition is not valid any more.
+    pub(super) fn forget_rendition(&mut self) {
+        self.rendition = None;
     }
 
     /// Takes a description over; whether it says something new.
-    pub(crate) fn describe(&mut self, mut description: Description) -> bool {
+    pub(super) fn describe(&mut self, mut description: Description) -> bool {
         // Parsers correct their average for ever: small changes are not worth a catalog.
         if let Some((old, new)) = self.description.bitrate.zip(description.bitrate)
             && old.abs_diff(new) <= old / 10
         {
             description.bitrate = Some(old);
         }
-        let news = self.description != description;
+        let changed = self.description != description;
         self.description = description;
-        news
+        changed
     }
 
-    /// How its pictures are to be turned, if it is said.
-    pub(crate) fn orientation(&self) -> Option<Orientation> {
-        let counts = self.kind == Some(Kind::Video) && !self.failed;
+    /// How its video is to be turned, if it is said.
+    pub(super) fn orientation(&self) -> Option<Orientation> {
+        let counts = self.kind == Some(Kind::Video) && self.stream != StreamState::Failed;
         self.description.orientation.filter(|_| counts)
     }
 
-    /// Warns once if its pictures are to be turned in another way than the broadcast says.
-    pub(crate) fn compare(&mut self, run: &Run, orientation: Option<Orientation>) {
+    /// Warns once if its video is to be turned in another way than the broadcast says.
+    pub(super) fn check_orientation(&mut self, listed: Option<Orientation>) {
         let own = self.orientation();
-        if own.is_some() && own != orientation {
-            let reason = "The catalog has one orientation for all pictures: this pad's is left out, because an earlier pad has another";
+        if own.is_some() && own != listed {
+            let reason = "The catalog has one orientation for all video: this pad's is left out, because an earlier pad has another";
             if self.warnings.is_due(reason, Instant::now()) {
-                self.report(run, Report::Warning(reason.into()));
+                self.report(Report::Warning(reason.into()));
             }
         }
     }
 
-    /// Whether the frame is published: nothing is after a failure, and over its budget live input
-    /// loses its oldest frames, up to a key frame.
-    pub(crate) fn takes(&mut self, frame: &Frame, run: &Run) -> bool {
-        if self.failed {
-            self.peer.counters.refused.add(1);
+    /// EOS came.
+    pub(super) fn end(&mut self) {
+        self.cut();
+        if self.stream == StreamState::Running {
+            self.stream = StreamState::Ended;
+        }
+    }
+
+    /// The stream goes on, with frames that do not continue those before; whether it has ended with its
+    /// track and needs another one.
+    pub(super) fn restart(&mut self) -> bool {
+        self.cut();
+        if self.stream == StreamState::Ended {
+            self.stream = StreamState::Running;
+        }
+        self.track.as_ref().is_some_and(PublishedTrack::is_finished)
+    }
+
+    /// Nothing is published until the next caps; the track, if there is one, is to be removed.
+    pub(super) fn fail(&mut self, reason: String) {
+        self.stream = StreamState::Failed;
+        self.report(Report::Failed(reason));
+    }
+
+    /// Publishes its rendition as a track, whose name is made of `base_name`.
+    pub(super) fn publish(
+        &mut self,
+        base_name: String,
+        producer: track::Producer,
+        max_stuck: usize,
+    ) {
+        let Some(rendition) = &self.rendition else {
+            return;
+        };
+        let track = PublishedTrack::new(producer, rendition, max_stuck);
+        self.report(Report::Published(track.name().to_owned()));
+        self.track = Some(track);
+        self.base_name = Some(base_name);
+        self.transit = Transit::begin(Instant::now());
+        if std::mem::replace(&mut self.was_published, true) {
+            self.report_change();
+        }
+    }
+
+    /// Takes its track away, which stays listed until another one replaces it.
+    pub(super) fn take_track(&mut self) -> Option<PublishedTrack> {
+        let mut track = self.track.take()?;
+        track.cut();
+        self.transit = Transit::default();
+        self.replaced = Some(track.name().to_owned());
+        Some(track)
+    }
+
+    /// The name of a track that was taken away and is listed still: none replaces it.
+    pub(super) fn take_replaced(&mut self) -> Option<String> {
+        self.replaced.take()
+    }
+
+    /// Whether the frame is to be published: nothing is after a failure, and over its budget live input
+    /// loses its oldest frames, up to a keyframe.
+    pub(super) fn admits(&mut self, frame: &Frame) -> bool {
+        if self.stream == StreamState::Failed {
+            self.handle.counters.refused.add(1);
             return false;
         }
         if !frame.live {
             return true;
         }
-        let over = self.peer.budget.is_over_beside_one();
-        let begins = over && !self.skipping;
-        self.skipping = over || (self.skipping && !frame.keyframe);
-        if begins {
+        let over = self.handle.budget.is_over_beside_one();
+        if over && self.backlog == Backlog::WithinBudget {
+            self.backlog = Backlog::Dropping;
             self.cut();
-            self.tell(run, "more waits than max-bytes and max-time allow".into());
+            self.report_dropped("more waits than max-bytes and max-time allow".into());
+        } else if !over && frame.keyframe {
+            self.backlog = Backlog::WithinBudget;
         }
-        if self.skipping {
-            self.peer.counters.over_budget.add(1);
-            self.qualify(run);
-            self.ask(run);
+        if self.backlog == Backlog::WithinBudget {
+            return true;
         }
-        !self.skipping
+        self.handle.counters.over_budget.add(1);
+        self.report_qos();
+        self.request_keyframe();
+        false
     }
 
-    /// Takes in that a frame was not written: video goes on with a key frame.
-    pub(crate) fn refused(&mut self, run: &Run, refused: &Refused) {
-        if matches!(refused, Refused::Congested) {
-            self.peer.counters.too_old.add(1);
-            return self.qualify(run);
+    /// Writes a frame into its track, and counts what comes of it.
+    pub(super) fn write(&mut self, frame: Frame, tasks: &mut DeliveryTasks) -> FollowUp {
+        let Some(track) = &mut self.track else {
+            return FollowUp::Nothing;
+        };
+        let (bytes, transit) = (frame.payload.len(), frame.transit);
+        match track.write(frame, tasks) {
+            Ok(written) => self.written(bytes, &written),
+            Err(Refused::Failed(error)) => {
+                self.fail(format!("A frame cannot be written: {error}"));
+                return FollowUp::RemoveTrack;
+            }
+            Err(refused) => self.refused(&refused),
         }
-        self.ask(run);
-        if matches!(refused, Refused::NoKeyFrame) {
-            self.peer.counters.no_key_frame.add(1);
-            return;
+        // A cue may come early or late without being slower on its way.
+        let transit = transit.filter(|_| !self.is_sparse());
+        match self.transit.measure(transit) {
+            true => FollowUp::ListDelays,
+            false => FollowUp::Nothing,
         }
-        self.peer.counters.refused.add(1);
-        let reason = refused.to_string();
-        if self.kind == Some(Kind::Video) {
-            self.stalled = true;
-            let text = format!("Frames are dropped until a key frame comes: {reason}");
-            self.report(run, Report::Stalled(text));
-        }
-        self.tell(run, reason);
     }
 
-    /// Takes in that a frame of `bytes` was written, perhaps the first of a group.
-    pub(crate) fn written(&mut self, run: &Run, bytes: usize, begins: bool) {
-        let counters = &self.peer.counters;
+    fn written(&mut self, bytes: usize, written: &Written) {
+        let counters = &self.handle.counters;
         counters.frames.add(1);
         counters.bytes.add(bytes as u64);
-        counters.groups.add(begins.into());
-        self.asked = None;
-        if std::mem::take(&mut self.stalled) {
-            self.report(run, Report::Flowing);
+        counters.groups.add(written.begins_group.into());
+        counters.groups_given_up.add(written.given_up.groups);
+        counters.too_old.add(written.given_up.frames);
+        let request = std::mem::replace(&mut self.keyframe, KeyframeRequest::None);
+        if matches!(request, KeyframeRequest::Pending { stalled: true, .. }) {
+            self.report(Report::Flowing);
+        }
+        if written.given_up.groups > 0 {
+            self.report_qos();
         }
     }
 
-    /// Counts the groups that the network has not carried in time, now that `timestamp` was written.
-    pub(crate) fn give_up(&mut self, run: &Run, timestamp: u64) {
-        let Some(track) = &mut self.track else { return };
-        let given_up = track.give_up(timestamp);
-        if given_up.groups > 0 {
-            self.peer.counters.groups_given_up.add(given_up.groups);
-            self.peer.counters.too_old.add(given_up.frames);
-            self.qualify(run);
+    fn refused(&mut self, refused: &Refused) {
+        if matches!(refused, Refused::Congested) {
+            self.handle.counters.too_old.add(1);
+            return self.report_qos();
+        }
+        self.request_keyframe();
+        if matches!(refused, Refused::NoKeyframe) {
+            self.handle.counters.no_key_frame.add(1);
+            return;
+        }
+        self.handle.counters.refused.add(1);
+        let reason = refused.to_string();
+        if let KeyframeRequest::Pending { stalled, .. } = &mut self.keyframe {
+            *stalled = true;
+            let text = format!("Frames are dropped until a keyframe comes: {reason}");
+            self.report(Report::Stalled(text));
+        }
+        self.report_dropped(reason);
+    }
+
+    /// Requests a keyframe, and again for as long as no frame is written.
+    pub(super) fn request_keyframe(&mut self) {
+        if self.kind != Some(Kind::Video) {
+            return;
+        }
+        let now = Instant::now();
+        let stalled = match self.keyframe {
+            KeyframeRequest::None => false,
+            KeyframeRequest::Pending { since, .. } if now - since < KEYFRAME_REQUEST_INTERVAL => {
+                return;
+            }
+            KeyframeRequest::Pending { stalled, .. } => stalled,
+        };
+        self.keyframe = KeyframeRequest::Pending {
+            since: now,
+            stalled,
+        };
+        self.report(Report::NeedsKeyframe);
+    }
+
+    /// Subscribers come back: those of a track begin with a keyframe.
+    pub(super) fn reconnected(&mut self) {
+        if self.is_published() && !self.is_over() {
+            self.request_keyframe();
+        }
+    }
+
+    /// The connection was lost: what counted as delivered may have to be sent again.
+    pub(super) fn redeliver(&mut self, tasks: &mut DeliveryTasks) {
+        if let Some(track) = &mut self.track {
+            track.redeliver(tasks);
+        }
+    }
+
+    /// Whether all of its track that a subscriber can still use has reached the next hop.
+    pub(super) fn is_delivered(&mut self) -> bool {
+        self.track.as_mut().is_none_or(PublishedTrack::is_delivered)
+    }
+
+    /// Finishes a track that has ended and is delivered.
+    pub(super) fn finish_delivered(&mut self) {
+        if self.stream == StreamState::Ended
+            && let Some(track) = &mut self.track
+            && !track.is_finished()
+            && track.finish_delivered()
+        {
+            self.report(Report::Ended);
+        }
+    }
+
+    /// Finishes its track with the broadcast; another broadcast may follow.
+    pub(super) fn finish(&mut self) {
+        self.base_name = None;
+        self.replaced = None;
+        self.transit = Transit::default();
+        let Some(mut track) = self.track.take() else {
+            return;
+        };
+        if self.stream == StreamState::Ended && !track.is_finished() {
+            self.report(Report::Ended);
+        }
+        track.finish();
+    }
+
+    /// The least time by which its live frames came later than their running times.
+    pub(super) fn transit(&self) -> Option<gst::ClockTime> {
+        self.transit.least
+    }
+
+    /// The same once it was measured for long enough.
+    pub(super) fn measured_transit(&self) -> Option<gst::ClockTime> {
+        self.transit.least.filter(|_| self.transit.due.is_none())
+    }
+
+    /// What the catalog says of its track, with what it may say no more of the track before.
+    pub(super) fn entry(&mut self) -> Option<Entry> {
+        let (track, rendition) = self.track.as_ref().zip(self.rendition.as_ref())?;
+        let name = track.name().to_owned();
+        let mut rendition = rendition.clone();
+        self.description.describe(&mut rendition);
+        if let Rendition::Video(config) = &mut rendition {
+            config.jitter = reordering(config);
+        }
+        Some(Entry {
+            lineage: self.base_name.clone().filter(|base| *base != name),
+            replaces: self.replaced.take(),
+            name,
+            rendition,
+        })
+    }
+
+    /// What comes next does not continue what came before.
+    fn cut(&mut self) {
+        if let Some(track) = &mut self.track {
+            track.cut();
+        }
+    }
+
+    /// Its subscribers get another track, or another format.
+    fn report_change(&self) {
+        if let Some((track, rendition)) = self.track.as_ref().zip(self.rendition.as_ref()) {
+            self.report(Report::RenditionChanged {
+                track: track.name().to_owned(),
+                caps: caps::from_rendition(rendition).ok(),
+            });
         }
     }
 
     /// Has a QOS message posted, unless that was done a moment ago.
-    fn qualify(&mut self, run: &Run) {
-        let due = self.qualified;
-        if due.is_none_or(|at| at.elapsed() >= QUALITY_INTERVAL) {
-            self.qualified = Some(Instant::now());
-            self.report(run, Report::Quality(self.peer.counters.quality()));
+    fn report_qos(&mut self) {
+        let due = self.qos_posted;
+        if due.is_none_or(|at| at.elapsed() >= QOS_INTERVAL) {
+            self.qos_posted = Some(Instant::now());
+            self.report(Report::Quality(self.handle.counters.quality()));
         }
     }
 
-    /// Asks for a key frame, and again for as long as none comes.
-    pub(crate) fn ask(&mut self, run: &Run) {
-        let due = self
-            .asked
-            .is_none_or(|at| at.elapsed() >= KEYFRAME_REQUEST_INTERVAL);
-        if due && self.kind == Some(Kind::Video) {
-            self.asked = Some(Instant::now());
-            self.report(run, Report::NeedsKeyframe);
-        }
-    }
-
-    pub(crate) fn measure(&mut self, frame: &Frame) {
-        // A cue may come early or late without being slower on its way.
-        if self.is_sparse() {
-            return;
-        }
-        self.transit = match (self.transit, frame.transit) {
-            (Some(least), Some(transit)) => Some(least.min(transit)),
-            (least, transit) => least.or(transit),
-        };
-    }
-
-    /// Whether its delay is not known yet.
-    pub(crate) fn is_watched(&self) -> bool {
-        self.track.is_none() || self.evaluate.is_some()
-    }
-
-    /// Whether it is time to state the delay; true once for each track.
-    pub(crate) fn evaluates(&mut self) -> bool {
-        let due = self.evaluate.is_some_and(|due| Instant::now() >= due);
-        if due {
-            self.evaluate = None;
-        }
-        due
-    }
-
-    /// Writes its entry into the catalog; without a `delay`, the listed one stays.
-    pub(crate) fn list(&mut self, catalog: &mut Catalog, delay: Option<Duration>) {
-        let (Some(track), Some(mut rendition)) = (&self.track, self.rendition.clone()) else {
-            return;
-        };
-        let name = track.name();
-        if let Some(outdated) = self.outdated.take() {
-            Rendition::delist(catalog, &outdated);
-        }
-        self.description.describe(&mut rendition);
-        rendition.set_delay(delay.or(rendition.listed_delay(catalog, name)));
-        if let Rendition::Video(config) = &mut rendition {
-            config.jitter = reordering(config);
-        }
-        rendition.list(catalog, name);
-        if let Some(base) = self.base.as_ref().filter(|base| *base != name) {
-            let lineage = &mut catalog.ext.lineage;
-            lineage.insert(name.to_owned(), base.clone());
-        }
-    }
-
-    fn tell(&mut self, run: &Run, reason: String) {
+    fn report_dropped(&mut self, reason: String) {
         if self.warnings.is_due(&reason, Instant::now()) {
-            self.report(run, Report::Dropped(reason));
+            self.report(Report::Dropped(reason));
         }
+    }
+
+    fn report(&self, report: Report) {
+        self.handle.report(&self.queue, report);
     }
 }
 
-/// How long the encoder may hold a picture back: until the next one, and those that it reorders.
+impl Transit {
+    /// A track begins.
+    fn begin(now: Instant) -> Self {
+        Self {
+            least: None,
+            due: Some(now + DELAY_WINDOW),
+        }
+    }
+
+    /// Takes the next frame's in; whether it was measured for long enough, true once for each track.
+    fn measure(&mut self, transit: Option<gst::ClockTime>) -> bool {
+        self.least = self.least.into_iter().chain(transit).min();
+        self.due.take_if(|due| Instant::now() >= *due).is_some()
+    }
+}
+
+/// How long the encoder may hold a frame back: until the next one, and those that it reorders.
 fn reordering(config: &hang::catalog::VideoConfig) -> Option<Duration> {
     let rendition = Rendition::Video(config.clone());
     let frame: Duration = duration::of(&rendition, &[])?.into();
@@ -354,27 +531,25 @@ fn reordering(config: &hang::catalog::VideoConfig) -> Option<Duration> {
 mod tests {
     use bytes::Bytes;
     use gst::glib;
-    use tokio::sync::mpsc;
 
     use super::*;
     use crate::element::budget::Budget;
 
     #[test]
-    fn live_input_over_its_budget_loses_its_oldest_frames_up_to_a_key_frame() {
+    fn live_input_over_its_budget_loses_its_oldest_frames_up_to_a_keyframe() {
         gst::init().expect("GStreamer initializes");
         let element = gst::Bin::new();
-        let (sender, _messages) = mpsc::unbounded_channel();
-        let run = Run::new(element.upcast_ref(), sender);
         let budget = Budget::new(100, gst::ClockTime::ZERO);
-        let mut member = Member::new(PadHandle {
+        let handle = PadHandle {
             pad: glib::WeakRef::new(),
             budget: budget.clone(),
             counters: Default::default(),
-        });
-        let frame = |key: bool| Frame {
+        };
+        let mut pad = PublishedPad::new(handle, AppQueue::new(element.upcast_ref()));
+        let frame = |keyframe: bool| Frame {
             timestamp: 0,
             duration: None,
-            keyframe: key,
+            keyframe,
             ends_cue: true,
             payload: Bytes::new(),
             live: true,
@@ -382,9 +557,9 @@ mod tests {
             _charge: budget.charge(60, gst::ClockTime::ZERO),
         };
         let waiting = [true, false, false, true, false].map(frame);
-        let taken = waiting.map(|frame| member.takes(&frame, &run));
-        assert_eq!(taken, [false; 5], "the last one lacks its key frame");
-        let next = [true, false].map(|key| member.takes(&frame(key), &run));
+        let admitted = waiting.map(|frame| pad.admits(&frame));
+        assert_eq!(admitted, [false; 5], "the last one lacks its keyframe");
+        let next = [true, false].map(|keyframe| pad.admits(&frame(keyframe)));
         assert_eq!(next, [true; 2]);
     }
 }

@@ -168,7 +168,7 @@ struct Sample {
 }
 
 impl Sample {
-    /// As strict as moq-mux is: a delta that is taken for a key frame does more harm than the reverse.
+    /// As strict as moq-mux is: a delta that is taken for a keyframe does more harm than the reverse.
     fn is_sync(self) -> bool {
         self.flags & DEPENDS_ON == INDEPENDENT && self.flags & NON_SYNC == 0
     }

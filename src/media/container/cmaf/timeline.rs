@@ -19,9 +19,9 @@ const UNKNOWN: u64 = 33;
 /// later, but never earlier. What is off by less than a quarter of a frame stays on the grid; what is
 /// off by more is caught up with by the duration of the sample.
 ///
-/// A pause of video is no gap either: the sample after it begins where the one before ended, is shown
+/// A pause of video is no gap either: the sample after it begins where the one before ended, is presented
 /// when it is due by its composition offset, and lasts for as long as the pause. (Media Source
-/// Extensions, section "Coded frame processing", drop video up to the next key frame when a decode time
+/// Extensions, section "Coded frame processing", drop video up to the next keyframe when a decode time
 /// is more than two durations after the one before.) Audio has no composition offset as long as it is
 /// on the grid, so its pauses are gaps.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ pub(super) struct Timeline {
     cut: bool,
 }
 
-/// When a sample should be decoded and shown, and how long it lasts if something tells.
+/// When a sample should be decoded and presented, and how long it lasts if something tells.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wanted {
     pub(super) decoded: i64,

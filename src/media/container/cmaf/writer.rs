@@ -8,7 +8,10 @@ use super::{
     timeline::{Placed, Timeline, Wanted},
 };
 use crate::media::{
-    format::{codec::Kind, duration, rendition::Rendition},
+    format::{
+        duration,
+        rendition::{Kind, Rendition},
+    },
     time::decode_order::DecodeOrder,
 };
 
@@ -17,7 +20,7 @@ use crate::media::{
 /// Each says how long its sample lasts, which players and other muxers do not work out (and which is
 /// in no default of the init segment, because they do not read that either).
 ///
-/// (moq-mux's own writer takes presentation time for decode time, which goes back where pictures are
+/// (moq-mux's own writer takes presentation time for decode time, which goes back where video is
 /// reordered; ISO/IEC 14496-12 section 8.8.12 wants the sum of all durations before.)
 #[derive(Debug)]
 pub struct Fragments {
@@ -30,7 +33,7 @@ pub struct Fragments {
 }
 
 impl Fragments {
-    /// For the frames of `rendition`, of which `depth` may be shown before one that comes earlier.
+    /// For the frames of `rendition`, of which `depth` may be presented before one that comes earlier.
     pub fn of(rendition: &Rendition, depth: Option<u32>) -> Self {
         let ticks = Ticks::of(rendition);
         let video = rendition.kind() == Kind::Video;
@@ -55,7 +58,7 @@ impl Fragments {
         }
     }
 
-    /// Wraps the next sample in decode order, shown at `time` microseconds; `duration` is what its
+    /// Wraps the next sample in decode order, presented at `time` microseconds; `duration` is what its
     /// buffer says.
     ///
     /// It is known how long the sample lasts before the next one comes, so it does not wait: by the

@@ -1,6 +1,6 @@
 //! What all audio codecs have in common: sample rate, channels, and packets that go out as they are.
 //!
-//! Timestamps stay as upstream says, also where sound begins before the first frame: decoders leave
+//! Timestamps stay as upstream says, also where audio begins before the first frame: decoders leave
 //! out the encoder's delay by the stream header (the pre-skip of Opus). `GstAudioClippingMeta`, by
 //! which encoders and demuxers mark samples to leave out at the ends, has no place on the wire and
 //! is lost. So is the channel layout where it is not in the bitstream, that is with PCM.

@@ -16,14 +16,6 @@ use crate::media::format::{
 /// Names of the profiles (AV1 specification section 6.4.1, table "seq_profile").
 const PROFILES: [&str; 3] = ["main", "high", "professional"];
 
-pub(super) fn matches_caps(structure: &gst::StructureRef) -> bool {
-    structure.name() == "video/x-av1"
-}
-
-pub(super) fn matches_rendition(rendition: &Rendition) -> bool {
-    matches!(rendition, Rendition::Video(config) if matches!(config.codec, VideoCodec::AV1(_)))
-}
-
 pub(super) fn input(structure: &gst::StructureRef) -> Result<Box<dyn InputFormat>, CapsError> {
     let alignment = structure.get::<&str>("alignment").unwrap_or_default();
     if alignment != "tu" {

@@ -97,7 +97,7 @@ pub(super) fn no_comments() -> Bytes {
 ///
 /// # Errors
 ///
-/// `Unsupported` with the parser that mends it.
+/// `Unsupported` with the parser that fixes it.
 pub(super) fn framed(
     structure: &gst::StructureRef,
     name: &str,

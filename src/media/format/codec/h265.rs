@@ -7,16 +7,12 @@ use std::num::NonZeroUsize;
 use h264_reader::rbsp::BitRead;
 use hang::catalog::{self, VideoCodec};
 
+use self::sps::Profile;
 use super::nal::{self, ParameterSets, Record, Role, Set, Sps, Syntax};
 
 /// The syntax of H.265.
 #[derive(Debug)]
 pub(super) enum H265 {}
-
-/// The first bytes of profile_tier_level, which the SPS, the record and GStreamer's helpers share:
-/// profile space, tier and profile, compatibility flags, constraint flags, level (ITU-T H.265
-/// section 7.3.3).
-type Profile = [u8; 12];
 
 impl Syntax for H265 {
     type Profile = Profile;

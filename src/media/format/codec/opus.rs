@@ -2,7 +2,8 @@
 //!
 //! Family 1 has its channels in Vorbis order; the decoder puts them into GStreamer's.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
+use gst_pbutils::codec_utils_opus_create_caps_from_header;
 use hang::catalog::AudioConfig;
 use moq_mux::codec::opus::{self, Mapping, mapping};
 
@@ -48,30 +49,12 @@ pub(super) fn caps(rendition: &Rendition) -> Result<gst::Caps, CapsError> {
     let entry = audio::entry(rendition)?;
     LIMITS.check(entry.sample_rate, entry.channel_count)?;
     let (config, head) = head(entry)?;
-    let (_, channels) = LIMITS.check(RATE, config.channel_count)?;
-    let family = config.mapping.map_or(0, |mapping| mapping.family());
-    let streams = config.mapping.map_or(1, |mapping| mapping.streams());
-    let coupled = match config.mapping {
-        Some(mapping) => mapping.coupled().into(),
-        None => channels - 1,
-    };
-    let mut tags = BytesMut::from(HEADERS[1]);
-    tags.extend_from_slice(&field::no_comments());
-    let caps = gst::Caps::builder("audio/x-opus")
-        .field("rate", RATE as i32)
-        .field("channels", channels)
-        .field("channel-mapping-family", i32::from(family))
-        .field("stream-count", i32::from(streams))
-        .field("coupled-count", coupled)
-        .field("streamheader", field::header_buffers([head, tags.freeze()]));
-    Ok(match config.mapping {
-        Some(mapping) => {
-            let table = mapping.table().iter().map(|channel| i32::from(*channel));
-            caps.field("channel-mapping", gst::Array::new(table))
-        }
-        None => caps,
-    }
-    .build())
+    LIMITS.check(RATE, config.channel_count)?;
+    let mut caps = codec_utils_opus_create_caps_from_header(&gst::Buffer::from_slice(head), None)
+        .map_err(unreadable)?;
+    // Not that of the encoder's input, which the header has.
+    caps.make_mut().set("rate", RATE as i32);
+    Ok(caps)
 }
 
 /// How long a packet lasts (RFC 6716 section 3.1): configuration and frame count come first.
@@ -119,6 +102,8 @@ fn head(entry: &AudioConfig) -> Result<(opus::Config, Bytes), CapsError> {
 }
 
 /// An OpusHead of the other caps fields, without pre-skip; `fields` are rate and channels.
+///
+/// By hand: GStreamer's functions for it assert where fields are missing or do not fit together.
 fn made_of(
     structure: &gst::StructureRef,
     fields: (Option<u32>, Option<u32>),

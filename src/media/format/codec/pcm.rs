@@ -1,4 +1,4 @@
-//! Uncompressed sound: F32LE, interleaved.
+//! Uncompressed audio: F32LE, interleaved.
 //!
 //! The catalog has no channel mask: whatever the caps of moqsink say, moqsrc gives the default
 //! layout of the channel count (`gst_audio_channel_get_fallback_mask`), and none for more than

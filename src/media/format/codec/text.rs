@@ -28,7 +28,7 @@ const MAX_AHEAD: ClockTime = ClockTime::from_seconds(60);
 
 /// One cue for a pad of moqsrc.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shown {
+pub struct TimedText {
     /// How much later than the frame's timestamp it begins.
     pub after: ClockTime,
     /// `None` when only what follows ends it.
@@ -96,7 +96,7 @@ pub(super) fn caps(rendition: &Rendition) -> Result<gst::Caps, CapsError> {
     }
 }
 
-/// Whether an empty frame of the track clears what is shown.
+/// Whether an empty frame of the track clears the text before it.
 pub fn clears(rendition: &Rendition) -> bool {
     format(rendition) == Some(&TextFormat::Utf8)
 }
@@ -104,9 +104,9 @@ pub fn clears(rendition: &Rendition) -> bool {
 /// The cues of one frame, without those that cannot be read.
 ///
 /// The first one begins with the frame, whatever clock its own times are on.
-pub fn cues(rendition: &Rendition, payload: &Bytes) -> Vec<Shown> {
+pub fn cues(rendition: &Rendition, payload: &Bytes) -> Vec<TimedText> {
     let whole = |text: Bytes| {
-        vec![Shown {
+        vec![TimedText {
             after: ClockTime::ZERO,
             duration: None,
             text,
@@ -124,15 +124,15 @@ pub fn cues(rendition: &Rendition, payload: &Bytes) -> Vec<Shown> {
         (Some(TextFormat::Vtt), Ok(text)) => {
             let cues = shifted(vtt::parse(text), ClockTime::ZERO);
             let markup = |cue: &Cue| Some(Markup::parse(&cue.text)).filter(|text| !text.is_empty());
-            let shown = |cue: &Cue| {
-                Some(Shown {
+            let timed = |cue: &Cue| {
+                Some(TimedText {
                     after: cue.begin,
                     duration: Some(cue.end - cue.begin),
                     text: markup(cue)?.to_markup().into(),
                 })
             };
             let near = cues.iter().filter(|cue| cue.begin <= MAX_AHEAD);
-            near.filter_map(shown).collect()
+            near.filter_map(timed).collect()
         }
         _ => Vec::new(),
     }

@@ -1,7 +1,9 @@
-//! What all video codecs have in common: size, shape and frame rate of the picture.
+//! What all video codecs have in common: size, pixel aspect ratio and frame rate.
+
+use std::ops::RangeInclusive;
 
 use bytes::Bytes;
-use hang::catalog::VideoConfig;
+use hang::catalog::{VideoCodec, VideoConfig};
 
 use super::field;
 use crate::media::format::{
@@ -12,8 +14,8 @@ use crate::media::format::{
 /// Largest width or height in pixels; no codec here codes more, and containers have 16 bits.
 pub(super) const MAX_SIZE: u32 = 65_535;
 
-/// Highest frame rate that is believed, in frames per second.
-const MAX_FRAMERATE: f64 = 1_000_000.0;
+/// The frame rates that are believed, in frames per second.
+const FRAMERATES: RangeInclusive<f64> = 1e-6..=1e6;
 
 /// The picture of a video stream, as far as it is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -126,6 +128,11 @@ impl Picture {
     }
 }
 
+/// Whether a catalog entry is of such a codec.
+pub(super) fn is(rendition: &Rendition, codec: fn(&VideoCodec) -> bool) -> bool {
+    matches!(rendition, Rendition::Video(config) if codec(&config.codec))
+}
+
 /// Writes chroma format and bit depth into caps, as GStreamer's parsers do.
 pub(super) fn fill_samples(
     structure: &mut gst::StructureRef,
@@ -226,24 +233,20 @@ fn greatest_common_divisor(a: u64, b: u64) -> u64 {
     }
 }
 
-/// The fraction that is meant by a frame rate in frames per second: a whole number, a whole
-/// number times 1000/1001 (the NTSC family: 29.97, 23.976), else the nearest one.
+/// The fraction that is meant by a frame rate in frames per second, which people round.
 fn framerate(rate: f64) -> Option<gst::Fraction> {
-    if !(rate.is_finite() && rate > 0.0 && rate <= MAX_FRAMERATE) {
+    if !FRAMERATES.contains(&rate) {
         return None;
     }
-    let close = |a: f64, b: f64, tolerance: f64| (a - b).abs() <= tolerance * b;
-    // The casts cannot wrap: the rate is at most a million.
-    let whole = rate.round();
-    if whole >= 1.0 && close(rate, whole, 1e-5) {
-        return Some(gst::Fraction::new(whole as i32, 1));
-    }
+    let duration = gst::ClockTime::from_nseconds((1e9 / rate) as u64);
     // 23.98 is the coarsest way in which people write 24000/1001: it is off by 1.7e-4.
-    let ntsc = (rate * 1.001).round();
-    if ntsc >= 10.0 && close(rate, ntsc / 1.001, 2e-4) {
-        return Some(gst::Fraction::new(ntsc as i32 * 1000, 1001));
-    }
-    gst::Fraction::approximate_f64(rate)
+    let is_meant = |guess: &gst::Fraction| {
+        let guess = f64::from(guess.numer()) / f64::from(guess.denom());
+        (guess - rate).abs() <= 2e-4 * rate
+    };
+    gst_video::guess_framerate(duration)
+        .filter(is_meant)
+        .or_else(|| gst::Fraction::approximate_f64(rate))
         .filter(|fraction| fraction.numer() > 0 && fraction.denom() > 0)
 }
 
@@ -293,7 +296,7 @@ mod tests {
             size in (1u32..5000, 1u32..5000),
             aspect in (1u32..300, 1u32..300),
         ) {
-            let mut config = VideoConfig::new(hang::catalog::VideoCodec::VP8);
+            let mut config = VideoConfig::new(VideoCodec::VP8);
             let sent = Picture { size: Some(size), pixel_aspect: Some(aspect), framerate: None };
             sent.fill_config(&mut config);
             let back = Picture::from_config(&config, None).unwrap();

@@ -2,23 +2,8 @@
 
 use hang::catalog::{VideoCodec, VideoConfig};
 
-use super::video::{self, Picture, SelfDescribed};
-use crate::media::format::{
-    input::InputFormat,
-    rendition::{CapsError, FrameError, Rendition},
-};
-
-pub(super) fn matches_caps(structure: &gst::StructureRef) -> bool {
-    structure.name() == "video/x-vp8"
-}
-
-pub(super) fn matches_rendition(rendition: &Rendition) -> bool {
-    matches!(rendition, Rendition::Video(config) if config.codec == VideoCodec::VP8)
-}
-
-pub(super) fn input(structure: &gst::StructureRef) -> Result<Box<dyn InputFormat>, CapsError> {
-    SelfDescribed::input(structure, describe)
-}
+use super::video::{self, Picture};
+use crate::media::format::rendition::{CapsError, FrameError, Rendition};
 
 pub(super) fn caps(rendition: &Rendition) -> Result<gst::Caps, CapsError> {
     let Rendition::Video(config) = rendition else {
@@ -29,7 +14,7 @@ pub(super) fn caps(rendition: &Rendition) -> Result<gst::Caps, CapsError> {
 }
 
 /// The catalog entry if this is a keyframe (RFC 6386 section 9.1).
-fn describe(frame: &[u8], picture: Picture) -> Result<Option<Rendition>, FrameError> {
+pub(super) fn describe(frame: &[u8], picture: Picture) -> Result<Option<Rendition>, FrameError> {
     const DAMAGED: FrameError = FrameError::Damaged("VP8 frame header");
     let (tag, rest) = frame.split_first_chunk::<3>().ok_or(DAMAGED)?;
     if tag[0] & 1 != 0 {

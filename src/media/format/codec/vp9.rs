@@ -1,13 +1,12 @@
 //! VP9: frames and superframes in and out.
 
-use h264_reader::rbsp::{BitRead, BitReader, BitReaderError};
+use std::io;
+
+use bitstream_io::{BigEndian, BitRead, BitReader};
 use hang::catalog::{VP9, VideoCodec, VideoConfig};
 
-use super::video::{self, Picture, SelfDescribed};
-use crate::media::format::{
-    input::InputFormat,
-    rendition::{CapsError, FrameError, Rendition},
-};
+use super::video::{self, Picture};
+use crate::media::format::rendition::{CapsError, FrameError, Rendition};
 
 /// "Unspecified" for colour primaries, transfer and matrix (ITU-T H.273).
 const UNSPECIFIED: u8 = 2;
@@ -30,18 +29,6 @@ const LEVELS: [(u8, u64, u64); 14] = [
     (61, 2_353_004_544, 35_651_584),
     (62, 4_706_009_088, 35_651_584),
 ];
-
-pub(super) fn matches_caps(structure: &gst::StructureRef) -> bool {
-    structure.name() == "video/x-vp9"
-}
-
-pub(super) fn matches_rendition(rendition: &Rendition) -> bool {
-    matches!(rendition, Rendition::Video(config) if matches!(config.codec, VideoCodec::VP9(_)))
-}
-
-pub(super) fn input(structure: &gst::StructureRef) -> Result<Box<dyn InputFormat>, CapsError> {
-    SelfDescribed::input(structure, describe)
-}
 
 pub(super) fn caps(rendition: &Rendition) -> Result<gst::Caps, CapsError> {
     let Rendition::Video(
@@ -78,7 +65,7 @@ pub(super) fn caps(rendition: &Rendition) -> Result<gst::Caps, CapsError> {
 }
 
 /// The catalog entry if this is a keyframe, or a superframe that begins with one.
-fn describe(frame: &[u8], picture: Picture) -> Result<Option<Rendition>, FrameError> {
+pub(super) fn describe(frame: &[u8], picture: Picture) -> Result<Option<Rendition>, FrameError> {
     const DAMAGED: FrameError = FrameError::Damaged("VP9 frame header");
     // frame_marker and frame_sync_code, section 7.2 of the specification.
     if frame.first().is_none_or(|first| first >> 6 != 0b10) {
@@ -106,22 +93,23 @@ struct Header {
 
 impl Header {
     /// `None` for a frame that is no keyframe.
-    fn read(frame: &[u8]) -> Result<Option<Self>, BitReaderError> {
-        let mut bits = BitReader::new(frame);
-        bits.skip(2, "frame_marker")?;
-        let profile = u8::from(bits.read_bit("profile_low_bit")?)
-            | u8::from(bits.read_bit("profile_high_bit")?) << 1;
+    fn read(frame: &[u8]) -> io::Result<Option<Self>> {
+        let mut bits = BitReader::endian(frame, BigEndian);
+        bits.skip(2)?; // frame_marker
+        // The low bit comes first.
+        let profile = u8::from(bits.read_bit()?) | u8::from(bits.read_bit()?) << 1;
         if profile == 3 {
-            bits.skip(1, "reserved_zero")?;
+            bits.skip(1)?; // reserved_zero
         }
-        if bits.read_bit("show_existing_frame")? || bits.read_bit("frame_type")? {
+        let show_existing_frame = bits.read_bit()?;
+        if show_existing_frame || bits.read_bit()? {
             return Ok(None);
         }
-        bits.skip(2, "show_frame and error_resilient_mode")?;
-        let sync_code = bits.read::<24, u32>("frame_sync_code")?;
+        bits.skip(2)?; // show_frame and error_resilient_mode
+        let sync_code = bits.read::<24, u32>()?;
         let codec = color_config(&mut bits, profile)?;
-        let width = bits.read::<16, u32>("frame_width_minus_1")? + 1;
-        let height = bits.read::<16, u32>("frame_height_minus_1")? + 1;
+        let width = bits.read::<16, u32>()? + 1;
+        let height = bits.read::<16, u32>()? + 1;
         Ok(Some(Self {
             sync_code,
             codec,
@@ -131,27 +119,24 @@ impl Header {
 }
 
 /// Profile, samples and colours, without a level (section 6.2.2).
-fn color_config(bits: &mut impl BitRead, profile: u8) -> Result<VP9, BitReaderError> {
+fn color_config(bits: &mut impl BitRead, profile: u8) -> io::Result<VP9> {
     const CS_RGB: u8 = 7;
     let bit_depth = match profile {
         0 | 1 => 8,
-        _ if bits.read_bit("ten_or_twelve_bit")? => 12,
+        _ if bits.read_bit()? => 12,
         _ => 10,
     };
-    let color_space = bits.read::<3, u8>("color_space")?;
-    let full_range = color_space == CS_RGB || bits.read_bit("color_range")?;
+    let color_space = bits.read::<3, u8>()?;
+    let full_range = color_space == CS_RGB || bits.read_bit()?;
     // Profiles 1 and 3 are those of other sampling than 4:2:0.
     let chroma_subsampling = if profile & 1 == 0 {
         1
     } else {
         let coarse = match color_space {
             CS_RGB => (false, false),
-            _ => (
-                bits.read_bit("subsampling_x")?,
-                bits.read_bit("subsampling_y")?,
-            ),
+            _ => (bits.read_bit()?, bits.read_bit()?),
         };
-        bits.skip(1, "reserved_zero")?;
+        bits.skip(1)?; // reserved_zero
         // The numbers of the vpcC box (VP codec ISO media file format binding).
         match coarse {
             (true, true) => 1,

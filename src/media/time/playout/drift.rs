@@ -1,11 +1,11 @@
 //! How far the publisher's clock runs away from ours.
 
-use super::Nanos;
+use crate::media::time::nanos::Nanos;
 
 /// Over less than this a drift of 100 ppm is no more than the jitter of a network.
 const LEAST: Nanos = 30_000_000_000;
 
-/// The way of the edge between two jumps.
+/// The way of the edge between two resyncs.
 #[derive(Debug, Default)]
 pub(super) struct Drift {
     first: Option<(Nanos, Nanos)>,

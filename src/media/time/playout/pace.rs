@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use super::Nanos;
+use crate::media::time::nanos::Nanos;
 
 /// Length of one span, over which the least transit is taken.
 const SPAN: Nanos = 100_000_000;

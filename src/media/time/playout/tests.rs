@@ -8,7 +8,7 @@ const MS: Nanos = 1_000_000;
 const S: Nanos = 1_000 * MS;
 
 fn at(nanos: Nanos) -> ClockTime {
-    clock_time(nanos)
+    nearest(nanos)
 }
 
 fn timeline(join: Join) -> Timeline {
@@ -29,7 +29,7 @@ fn pass(timeline: &mut Timeline, id: TrackId, ts: Nanos, now: Nanos) -> Option<S
 }
 
 fn pts(stamp: Option<Stamp>) -> Nanos {
-    nanos(stamp.expect("the frame is shown").pts)
+    wide(stamp.expect("the frame is shown").pts)
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn an_old_group_is_played_in_order_up_to_the_edge() {
         let Verdict::Emit(stamp) = timeline.stamp(video, at(*ts)) else {
             panic!("video is never dropped at a live join");
         };
-        let shown = nanos(stamp.pts);
+        let shown = wide(stamp.pts);
         assert!(shown >= now, "nothing lies before the start");
         assert!(last.is_none_or(|last| shown - last >= MS), "1 ms apart");
         last = Some(shown);
@@ -161,7 +161,7 @@ fn a_slower_encoder_raises_the_latency_and_not_the_skew() {
             );
         }
     }
-    let latency = nanos(timeline.min_latency());
+    let latency = wide(timeline.min_latency());
     assert!((latency - 375 * MS).abs() <= 5 * MS, "{latency}");
 }
 
@@ -176,7 +176,7 @@ fn one_early_burst_of_a_slow_encoder_lowers_no_latency() {
         let transit = if tick == 150 { 20 * MS } else { 285 * MS };
         pass(&mut timeline, video, now - transit, now);
     }
-    assert!(nanos(timeline.min_latency()) >= 370 * MS);
+    assert!(wide(timeline.min_latency()) >= 370 * MS);
 }
 
 #[test]
@@ -198,10 +198,10 @@ fn slow_pictures(timeline: &mut Timeline, [audio, video]: [TrackId; 2], begin: N
     for tick in 0..75 {
         let now = begin + tick * 20 * MS;
         pass(timeline, audio, now - 10 * MS, now);
-        assert!(begin == 5 * S || nanos(timeline.min_latency()) >= 370 * MS);
+        assert!(begin == 5 * S || wide(timeline.min_latency()) >= 370 * MS);
         pass(timeline, video, now - 285 * MS, now);
     }
-    let latency = nanos(timeline.min_latency());
+    let latency = wide(timeline.min_latency());
     assert!((latency - 375 * MS).abs() <= 5 * MS, "{latency}");
 }
 
@@ -212,7 +212,7 @@ fn a_track_that_is_read_again_changes_no_latency() {
     let audio = timeline.add_track(Kind::Audio, None, ClockTime::ZERO);
     slow_pictures(&mut timeline, [audio, video], 5 * S);
     timeline.remove_track(video);
-    assert!(nanos(timeline.min_latency()) >= 370 * MS);
+    assert!(wide(timeline.min_latency()) >= 370 * MS);
     let video = timeline.add_track(Kind::Video, None, at(6 * S));
     slow_pictures(&mut timeline, [audio, video], 7 * S);
     timeline.restart();
@@ -230,7 +230,7 @@ fn a_broadcast_that_comes_back_faster_lowers_the_latency_once_it_is_known() {
         let now = 7 * S + tick * 20 * MS;
         pass(&mut timeline, audio, now - 10 * MS, now);
         pass(&mut timeline, video, now - 60 * MS, now);
-        let latency = nanos(timeline.min_latency());
+        let latency = wide(timeline.min_latency());
         let expected = if tick < 50 { 375 } else { 150 } * MS;
         assert!((latency - expected).abs() <= 5 * MS, "{tick}: {latency}");
     }
@@ -332,7 +332,7 @@ fn records_that_are_read_again_are_not_repeated() {
     let last = pass(&mut timeline, data, 101 * S, 6 * S).expect("another record");
     // One that is out of order is no repetition.
     let record = pass(&mut timeline, data, 100 * S + 500 * MS, 6 * S);
-    assert_eq!(pts(record), nanos(last.pts));
+    assert_eq!(pts(record), wide(last.pts));
     timeline.remove_track(data);
     let data = timeline.add_track(Kind::Data, None, last.pts);
     for ts in [100 * S, 101 * S] {
@@ -394,7 +394,7 @@ fn a_track_of_absurd_times_does_not_move_the_others() {
         for tick in 0..500 {
             let now = 5 * S + tick * 20 * MS;
             if let Some(stamp) = pass(&mut timeline, good, tick * 20 * MS, now) {
-                assert_eq!(nanos(stamp.pts), now);
+                assert_eq!(wide(stamp.pts), now);
                 shown += 1;
             }
             if tick % 3 == 1 {
@@ -416,7 +416,7 @@ fn all_tracks_together_go_to_another_epoch() {
         let epoch = if tick < 250 { 0 } else { 3_600 * S };
         for (track, shown) in tracks.iter().zip(&mut shown) {
             let stamp = pass(&mut timeline, *track, epoch + tick * 20 * MS, now);
-            *shown += Nanos::from(stamp.is_some_and(|stamp| nanos(stamp.pts) == now));
+            *shown += Nanos::from(stamp.is_some_and(|stamp| wide(stamp.pts) == now));
         }
     }
     assert!(shown.into_iter().all(|shown| shown >= 474), "{shown:?}");
@@ -498,11 +498,11 @@ fn play(frames: &[Arrival], until: Nanos) -> (Nanos, [Vec<(Nanos, Nanos)>; 2]) {
         {
             let track = usize::from(video);
             if !strays && let Verdict::Emit(stamp) = timeline.stamp(tracks[track], at(ts)) {
-                delays[track].push((ts, nanos(stamp.pts) - ts));
+                delays[track].push((ts, wide(stamp.pts) - ts));
             }
         }
     }
-    (nanos(timeline.min_latency()), delays)
+    (wide(timeline.min_latency()), delays)
 }
 
 #[test]
@@ -686,7 +686,7 @@ proptest! {
             let (picture, sound) = (timeline.stamp(video, at(ts)), timeline.stamp(audio, at(ts)));
             // Once the start is behind: the first frames of a join are compressed, or dropped.
             if let (Verdict::Emit(picture), Verdict::Emit(sound), true) = (picture, sound, i >= 55) {
-                prop_assert!(nanos(picture.pts).abs_diff(nanos(sound.pts)) <= 1_000);
+                prop_assert!(wide(picture.pts).abs_diff(wide(sound.pts)) <= 1_000);
             }
         }
     }
@@ -705,9 +705,84 @@ fn latency_that_was_needed_for_a_while_falls_when_it_is_not_any_more() {
         for (track, delay) in [(audio, 0), (video, late)] {
             timeline.arrive(track, at(ts), at(ts + 10 * MS + delay));
         }
-        latencies.push(nanos(timeline.min_latency()));
+        latencies.push(wide(timeline.min_latency()));
     }
     assert_eq!(latencies[499], 400 * MS);
     assert_eq!(latencies[1500], 400 * MS, "not at once");
     assert_eq!(latencies[3_000], 100 * MS);
+}
+
+/// Tracks on which nothing may come for long.
+mod sparse {
+    use super::*;
+
+    const fn ms(ms: u64) -> ClockTime {
+        ClockTime::from_mseconds(ms)
+    }
+
+    fn timeline(kinds: [Kind; 2]) -> (Timeline, [TrackId; 2]) {
+        let mut timeline = Timeline::new(ms(200), Join::Live);
+        let tracks = kinds.map(|kind| timeline.add_track(kind, None, ClockTime::ZERO));
+        (timeline, tracks)
+    }
+
+    fn pts(timeline: &mut Timeline, id: TrackId, ts: u64, end: u64) -> Option<(u64, u64)> {
+        let (stamp, duration) = timeline.stamp_span(id, ms(ts), Some(ms(end)))?;
+        Some((stamp.pts.mseconds(), duration?.mseconds()))
+    }
+
+    #[test]
+    fn a_cue_that_comes_early_or_late_does_not_move_the_others() {
+        let (mut timeline, [audio, text]) = timeline([Kind::Audio, Kind::Text]);
+        timeline.arrive(audio, ms(5000), ms(1000));
+        // 3 s early, then 4 s old.
+        timeline.arrive(text, ms(8000), ms(1000));
+        timeline.arrive(text, ms(1000), ms(1001));
+        assert!(timeline.is_settled(ms(1011)));
+        assert_eq!(timeline.min_latency(), ms(200));
+        assert_eq!(pts(&mut timeline, audio, 5000, 5100), Some((1000, 100)));
+        assert_eq!(pts(&mut timeline, text, 8000, 8500), Some((4000, 500)));
+    }
+
+    #[test]
+    fn a_cue_that_is_on_screen_at_the_start_is_shown_for_its_rest() {
+        let (mut timeline, [audio, text]) = timeline([Kind::Audio, Kind::Text]);
+        timeline.arrive(text, ms(2000), ms(990));
+        timeline.arrive(audio, ms(5000), ms(1000));
+        assert!(timeline.is_settled(ms(1011)));
+        assert_eq!(pts(&mut timeline, text, 1000, 3000), None, "it is over");
+        assert_eq!(pts(&mut timeline, text, 2000, 6000), Some((1000, 1000)));
+    }
+
+    #[test]
+    fn a_cue_waits_for_sound_for_a_bounded_time() {
+        let (mut timeline, [audio, text]) = timeline([Kind::Audio, Kind::Text]);
+        timeline.arrive(text, ms(2000), ms(1000));
+        assert!(!timeline.is_settled(ms(1499)));
+        assert!(timeline.is_settled(ms(1500)));
+        assert_eq!(pts(&mut timeline, text, 2000, 9000), Some((1000, 7000)));
+        timeline.arrive(audio, ms(5000), ms(1600));
+        assert!(!timeline.is_settled(ms(1600)), "sound anchors anew");
+        assert!(timeline.is_settled(ms(1611)));
+        assert_eq!(pts(&mut timeline, audio, 5000, 5020), Some((1600, 20)));
+    }
+
+    #[test]
+    fn an_old_cue_beside_records_delays_nothing() {
+        let (mut timeline, [text, data]) = timeline([Kind::Text, Kind::Data]);
+        timeline.arrive(data, ms(6000), ms(1000));
+        timeline.arrive(text, ms(1000), ms(1001));
+        assert!(timeline.is_settled(ms(1011)));
+        timeline.arrive(data, ms(8000), ms(3000));
+        assert_eq!(timeline.min_latency(), ms(200));
+    }
+
+    #[test]
+    fn without_pictures_and_sound_cues_go_by_themselves() {
+        let (mut timeline, [text, data]) = timeline([Kind::Text, Kind::Data]);
+        timeline.arrive(text, ms(2000), ms(1000));
+        timeline.arrive(data, ms(2020), ms(1010));
+        assert!(timeline.is_settled(ms(1020)));
+        assert_eq!(pts(&mut timeline, text, 2100, 3000), Some((1090, 900)));
+    }
 }

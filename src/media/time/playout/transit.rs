@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::Nanos;
+use crate::media::time::nanos::Nanos;
 
 /// Length of one bucket; the step in which old transits are forgotten.
 const BUCKET: Nanos = 250_000_000;

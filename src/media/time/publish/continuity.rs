@@ -1,38 +1,39 @@
-//! Times of frames that step, stray or jitter although no segment says so: cameras and recorders do that.
+//! Outliers, resyncs and jitter in the times of frames, of which no segment says anything: cameras and recorders
+//! do that.
 
 /// What continues the frames before comes this much (ns) later at most, or as much later as the clock.
-const AHEAD: i64 = 1_000_000_000;
-/// A frame may be this much (ns) behind the one before it without being another step of the times.
-const JITTER: i64 = 10_000_000;
+const MAX_AHEAD: i64 = 1_000_000_000;
+/// A frame may be this much (ns) behind the one before it without a resync.
+const MAX_JITTER: i64 = 10_000_000;
 /// The same for audio, which is placed by its durations: as GStreamer's audio sinks do
 /// (`alignment-threshold` of GstAudioBaseSink).
-const ALIGNMENT: i64 = 40_000_000;
+const ALIGNMENT_THRESHOLD: i64 = 40_000_000;
 /// Where presentation order is not decode order, a frame may be this much (ns) behind the newest.
-const REORDER: i64 = 1_000_000_000;
+const MAX_REORDER: i64 = 1_000_000_000;
 /// Audio times that differ by less (ns) from what the durations say are exact.
-const EXACT: i64 = 1_000_000;
+const MAX_ROUNDING: i64 = 1_000_000;
 /// How much of the difference remains after each packet, in parts of itself: 31 of 32.
-const FOLLOW: i64 = 32;
-/// A step stays when so many frames in a row agree on it, or two that are this far (ns) apart.
-const AGREEING: u32 = 5;
-const STAYS: i64 = 250_000_000;
-/// A frame without a time that can be used follows the one before after this long (ns) at most.
+const FOLLOW_PARTS: i64 = 32;
+/// A resync follows when so many frames in a row agree on it, or two that are this far (ns) apart.
+const RESYNC_FRAMES: u32 = 5;
+const RESYNC_INTERVAL: i64 = 250_000_000;
+/// A frame without a usable time follows the one before after this long (ns) at most.
 const MAX_STEP: i64 = 100_000_000;
 /// Frames that have to wait for others come this far (ns) apart: the unit of MoQ time, so that no stream
 /// is slowed down by it, however short its frames are.
-const LEAST_STEP: i64 = 1_000;
-/// Tracks that step together differ by no more than this (ns).
-const TOGETHER: i64 = 500_000_000;
+const MIN_STEP: i64 = 1_000;
+/// Tracks that are resynced together differ by no more than this (ns).
+const MAX_RESYNC_DIFFERENCE: i64 = 500_000_000;
 
 /// The times of one stream, in decode order, and what they have to continue.
 ///
-/// A single frame whose time strays by more than a second is published where it belongs by those around
+/// A single outlier, off by more than a second, is published where it belongs by those around
 /// it; times that are off by less are followed, and nothing is lost either way. A file may be any time
 /// ahead: a sink waits for it.
 #[derive(Debug, Default)]
 pub struct Continuity {
     last: Option<Last>,
-    /// A step that may stay.
+    /// Frames after which a resync may be due.
     candidate: Option<Candidate>,
 }
 
@@ -48,13 +49,13 @@ pub struct Sample {
     /// The stream follows the clock by itself.
     pub live: bool,
     /// `order` never goes back, because it is a decode time, decoding is in presentation order, or this
-    /// frame is a keyframe, which nothing before it is shown after.
+    /// frame is a keyframe, which nothing before it is presented after.
     pub is_ordered: bool,
     /// It is audio, which is placed by its durations.
     pub is_audio: bool,
     /// Upstream says that it does not continue the one before.
     pub discont: bool,
-    /// By how much the times of other tracks stepped.
+    /// By how much other tracks were resynced.
     pub others: Option<i64>,
 }
 
@@ -111,7 +112,8 @@ impl Continuity {
         }
         let expected = last.expected(sample);
         if let Some(shift) = sample.others
-            && sample.order.saturating_add(shift).abs_diff(expected) <= TOGETHER.unsigned_abs()
+            && sample.order.saturating_add(shift).abs_diff(expected)
+                <= MAX_RESYNC_DIFFERENCE.unsigned_abs()
         {
             self.keep(sample, sample.order, false);
             return Judgement::Resync(shift);
@@ -130,9 +132,10 @@ impl Continuity {
                 frames: 1,
             },
         };
-        let lasts = candidate.frames > 1 && sample.now.saturating_sub(candidate.since) >= STAYS;
+        let lasts =
+            candidate.frames > 1 && sample.now.saturating_sub(candidate.since) >= RESYNC_INTERVAL;
         let shift = expected.saturating_sub(sample.order);
-        if candidate.frames >= AGREEING || lasts {
+        if candidate.frames >= RESYNC_FRAMES || lasts {
             self.keep(sample, sample.order, false);
             return Judgement::Resync(shift);
         }
@@ -150,7 +153,7 @@ impl Continuity {
     /// Waits with the placement until times that went back a little, or after one that was ahead, have
     /// come up to it: they are right, and a shift that stays would part the track from the others.
     fn absorb(&mut self, last: Last, sample: Sample) -> Judgement {
-        let placed = sample.order.max(last.placed.saturating_add(LEAST_STEP));
+        let placed = sample.order.max(last.placed.saturating_add(MIN_STEP));
         self.keep(sample, placed, false);
         self.last = self.last.map(|now| Last {
             least: last.least,
@@ -200,14 +203,14 @@ impl Last {
     /// Whether the times go back by so little that other tracks need not be moved for it.
     fn is_slightly_behind(self, sample: Sample) -> bool {
         let back = self.time.saturating_sub(sample.order);
-        (0..=AHEAD).contains(&back)
+        (0..=MAX_AHEAD).contains(&back)
     }
 
-    /// Whether live frames that were late are back in time: what was skipped on the way is no step.
+    /// Whether live frames that were late are back in time: what was skipped on the way is no resync.
     fn catches_up(self, sample: Sample) -> bool {
         let transit = sample.now.saturating_sub(sample.order);
-        // A frame may be late by any time; what has stepped forward is earlier than any before.
-        let usual = self.least.saturating_sub(transit) <= AHEAD;
+        // A frame may be late by any time; what is resynced forward is earlier than any before.
+        let usual = self.least.saturating_sub(transit) <= MAX_AHEAD;
         sample.live && sample.order > self.time && usual
     }
 
@@ -215,17 +218,17 @@ impl Last {
     /// durations say it better.
     fn align(self, sample: Sample) -> i64 {
         if !sample.is_audio && sample.is_ordered {
-            return sample.order.max(self.placed.saturating_add(LEAST_STEP));
+            return sample.order.max(self.placed.saturating_add(MIN_STEP));
         }
         let Some(duration) = self.duration.filter(|_| sample.is_audio) else {
             return sample.order;
         };
         let end = self.placed.saturating_add(duration);
         let error = sample.order.saturating_sub(end);
-        let resyncs = error > ALIGNMENT || (sample.discont && error > 0);
-        match resyncs || error.saturating_abs() <= EXACT {
+        let resyncs = error > ALIGNMENT_THRESHOLD || (sample.discont && error > 0);
+        match resyncs || error.saturating_abs() <= MAX_ROUNDING {
             true => sample.order,
-            false => end.saturating_add(error.max(-ALIGNMENT) / FOLLOW),
+            false => end.saturating_add(error.max(-ALIGNMENT_THRESHOLD) / FOLLOW_PARTS),
         }
     }
 }
@@ -234,14 +237,14 @@ impl Last {
 fn follows(time: i64, came: i64, sample: Sample) -> bool {
     let passed = sample.order.saturating_sub(time);
     let back = match (sample.is_audio, sample.is_ordered) {
-        (true, _) => ALIGNMENT,
-        (false, true) => JITTER,
-        (false, false) => REORDER,
+        (true, _) => ALIGNMENT_THRESHOLD,
+        (false, true) => MAX_JITTER,
+        (false, false) => MAX_REORDER,
     };
     let elapsed = sample.now.saturating_sub(came);
     // A file may have a gap, for which a sink waits.
-    let as_clock = !sample.live || passed.saturating_sub(elapsed).saturating_abs() <= AHEAD;
-    passed >= -back && (passed <= AHEAD || as_clock)
+    let as_clock = !sample.live || passed.saturating_sub(elapsed).saturating_abs() <= MAX_AHEAD;
+    passed >= -back && (passed <= MAX_AHEAD || as_clock)
 }
 
 #[cfg(test)]
@@ -287,13 +290,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn frames_that_stray_are_put_where_they_belong(
+        fn outliers_are_put_where_they_belong(
             is_audio: bool,
-            strays in prop::collection::btree_map(1usize..100, -10_000_000i64..10_000_000, 0..10),
+            outliers in prop::collection::btree_map(1usize..100, -10_000_000i64..10_000_000, 0..10),
         ) {
             let mut times = regular(100);
-            for (at, by) in strays {
-                // Two that agree with each other begin a step.
+            for (at, by) in outliers {
+                // Two that agree with each other begin a resync.
                 let alone = times[at - 1] == (at as i64 - 1) * 20;
                 if by.abs() > 1_100 && alone {
                     times[at] += by;
@@ -303,7 +306,7 @@ mod tests {
         }
 
         #[test]
-        fn a_step_that_stays_loses_nothing_and_continues(
+        fn a_resync_loses_nothing_and_continues(
             is_audio: bool,
             by in prop_oneof![-100_000_000i64..-1_100, 1_100i64..100_000_000],
             at in 1usize..80,
@@ -373,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_clock_knows_of_is_no_step() {
+    fn what_the_clock_knows_of_is_no_resync() {
         let mut continuity = Continuity::default();
         continuity.judge(video(0, 5 * MS));
         // A camera that was off for a minute.
@@ -382,14 +385,14 @@ mod tests {
     }
 
     #[test]
-    fn frames_that_a_queue_has_skipped_are_no_step() {
+    fn frames_that_a_queue_has_skipped_are_no_resync() {
         let mut continuity = Continuity::default();
         continuity.judge(video(0, 5 * MS));
         // The network stood still for 8 s, then a leaky queue gives what is left of it.
         let late = continuity.judge(video(40 * MS, 8_000 * MS));
         let back = continuity.judge(video(7_960 * MS, 8_001 * MS));
         assert_eq!([late, back], [Judgement::Move(0); 2]);
-        // Another stop, and the queue has more of it: what is late is no step either.
+        // Another stop, and the queue has more of it: what is late is no resync either.
         let backlog = [12_960, 13_000, 13_040, 13_080, 13_120, 13_160];
         for (order, now) in backlog.into_iter().zip(16_000..) {
             let judged = continuity.judge(video(order * MS, now * MS));
@@ -398,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn a_step_that_another_track_has_made_is_followed_at_once() {
+    fn a_resync_of_another_track_is_followed_at_once() {
         let mut continuity = Continuity::default();
         continuity.judge(video(10_000 * MS, 0));
         let stepped = Sample {
@@ -422,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn reordered_frames_are_no_step() {
+    fn reordered_frames_are_no_resync() {
         let mut continuity = Continuity::default();
         for (at, order) in [0, 120, 40, 80, 240, 160, 200].into_iter().enumerate() {
             let judged = continuity.judge(Sample {

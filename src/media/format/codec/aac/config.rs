@@ -1,5 +1,8 @@
 //! The AudioSpecificConfig (ISO/IEC 14496-3 section 1.6.2.1): rates, and how long a frame lasts.
 
+use std::io;
+
+use bitstream_io::{BigEndian, BitRead, BitReader, BitWrite, BitWriter};
 use bytes::Bytes;
 use gst_pbutils::{
     codec_utils_aac_get_index_from_sample_rate as index_of_rate,
@@ -31,23 +34,23 @@ pub(super) struct Config {
 impl Config {
     /// `None` when it is truncated or has a reserved rate.
     pub(super) fn parse(data: &[u8]) -> Option<Self> {
-        let mut bits = Bits { data, at: 0 };
-        let object_type = bits.object_type()?;
-        let core_rate = bits.rate()?;
-        bits.take(4)?;
-        let (core_type, extension_rate) = match object_type {
+        let mut bits = BitReader::endian(data, BigEndian);
+        let outer_type = object_type(&mut bits)?;
+        let core_rate = rate(&mut bits)?;
+        bits.skip(4).ok()?; // channelConfiguration
+        let (core_type, extension_rate) = match outer_type {
             SBR | PS => {
-                let rate = bits.rate()?;
-                let core = bits.object_type()?;
+                let rate = rate(&mut bits)?;
+                let core = object_type(&mut bits)?;
                 if core == BSAC {
-                    bits.take(4)?;
+                    bits.skip(4).ok()?; // extensionChannelConfiguration
                 }
                 (core, Some(rate))
             }
-            _ => (object_type, None),
+            _ => (outer_type, None),
         };
         // frameLengthFlag comes first (sections 4.4.1 and 4.6.20); whoever cuts it off means 0.
-        let short = bits.take(1) == Some(1);
+        let short = bits.read_bit().unwrap_or(false);
         let samples = match (core_type, short) {
             (LD | ELD, false) => 512,
             (LD | ELD, true) => 480,
@@ -84,84 +87,51 @@ pub(super) fn make_up(profile: u8, rate: u32, channels: u32) -> Option<Bytes> {
     if !(2..1 << 24).contains(&rate) {
         return None;
     }
-    let mut bits = Writer::default();
-    bits.put(profile.into(), 5);
+    let mut bits = BitWriter::endian(Vec::new(), BigEndian);
+    bits.write::<5, u8>(profile).ok()?;
     match profile {
         1..=4 => {
-            bits.put_rate(rate);
-            bits.put(configuration, 4);
+            put_rate(&mut bits, rate).ok()?;
+            bits.write::<4, u32>(configuration).ok()?;
         }
         SBR | PS => {
-            bits.put_rate(rate / 2);
-            bits.put(configuration, 4);
-            bits.put_rate(rate);
-            bits.put(LC.into(), 5);
+            put_rate(&mut bits, rate / 2).ok()?;
+            bits.write::<4, u32>(configuration).ok()?;
+            put_rate(&mut bits, rate).ok()?;
+            bits.write::<5, u8>(LC).ok()?;
         }
         _ => return None,
     }
     // A GASpecificConfig of three flags that are not set.
-    bits.put(0, 3);
-    Some(bits.finish())
+    bits.write::<3, u8>(0).ok()?;
+    bits.byte_align().ok()?;
+    Some(bits.into_writer().into())
 }
 
-struct Bits<'a> {
-    data: &'a [u8],
-    at: usize,
-}
+type Bits<'a> = BitReader<&'a [u8], BigEndian>;
 
-impl Bits<'_> {
-    fn take(&mut self, count: usize) -> Option<u32> {
-        (0..count).try_fold(0, |value, _| {
-            let byte = self.data.get(self.at / 8)?;
-            let bit = (byte >> (7 - self.at % 8)) & 1;
-            self.at += 1;
-            Some(value << 1 | u32::from(bit))
-        })
-    }
-
-    fn object_type(&mut self) -> Option<u8> {
-        let object_type = match self.take(5)? {
-            31 => 32 + self.take(6)?,
-            object_type => object_type,
-        };
-        u8::try_from(object_type).ok()
-    }
-
-    fn rate(&mut self) -> Option<u32> {
-        let rate = match self.take(4)? {
-            ESCAPE => self.take(24)?,
-            index => rate_of_index(index),
-        };
-        (rate > 0).then_some(rate)
+fn object_type(bits: &mut Bits<'_>) -> Option<u8> {
+    match bits.read::<5, u8>().ok()? {
+        31 => Some(32 + bits.read::<6, u8>().ok()?),
+        object_type => Some(object_type),
     }
 }
 
-/// At most 73 bits are written.
-#[derive(Default)]
-struct Writer {
-    bits: u128,
-    count: u32,
+fn rate(bits: &mut Bits<'_>) -> Option<u32> {
+    let rate = match bits.read::<4, u32>().ok()? {
+        ESCAPE => bits.read::<24, u32>().ok()?,
+        index => rate_of_index(index),
+    };
+    (rate > 0).then_some(rate)
 }
 
-impl Writer {
-    fn put(&mut self, value: u32, count: u32) {
-        self.bits = self.bits << count | u128::from(value);
-        self.count += count;
-    }
-
-    fn put_rate(&mut self, rate: u32) {
-        match u32::try_from(index_of_rate(rate)) {
-            Ok(index) => self.put(index, 4),
-            Err(_) => {
-                self.put(ESCAPE, 4);
-                self.put(rate, 24);
-            }
+fn put_rate(bits: &mut impl BitWrite, rate: u32) -> io::Result<()> {
+    match u8::try_from(index_of_rate(rate)) {
+        Ok(index) => bits.write::<4, u8>(index),
+        Err(_) => {
+            bits.write::<4, u32>(ESCAPE)?;
+            bits.write::<24, u32>(rate)
         }
-    }
-
-    fn finish(self) -> Bytes {
-        let bytes = self.bits << (128 - self.count);
-        Bytes::copy_from_slice(&bytes.to_be_bytes()[..self.count.div_ceil(8) as usize])
     }
 }
 

@@ -1,7 +1,9 @@
 //! Open bitstream units: how they are framed, and what the sequence header says. Sections are
 //! those of the AV1 Bitstream & Decoding Process Specification.
 
-use h264_reader::rbsp::{BitRead, BitReader, BitReaderError};
+use std::io;
+
+use bitstream_io::{BigEndian, BitRead, BitReader};
 use hang::catalog::AV1;
 
 use crate::media::format::rendition::FrameError;
@@ -135,31 +137,29 @@ impl Sequence {
     }
 
     /// sequence_header_obu(), section 5.5.1.
-    fn read(payload: &[u8]) -> Result<Self, BitReaderError> {
-        let mut bits = BitReader::new(payload);
-        let profile = bits.read::<3, u8>("seq_profile")?;
-        bits.skip(1, "still_picture")?;
-        let reduced = bits.read_bit("reduced_still_picture_header")?;
+    fn read(payload: &[u8]) -> io::Result<Self> {
+        let mut bits = BitReader::endian(payload, BigEndian);
+        let profile = bits.read::<3, u8>()?;
+        bits.skip(1)?; // still_picture
+        let reduced = bits.read_bit()?;
         let (level, high_tier) = match reduced {
-            true => (bits.read::<5, u8>("seq_level_idx")?, false),
+            true => (bits.read::<5, u8>()?, false),
             false => operating_points(&mut bits)?,
         };
-        let size_bits = [
-            bits.read::<4, u32>("frame_width_bits_minus_1")? + 1,
-            bits.read::<4, u32>("frame_height_bits_minus_1")? + 1,
-        ];
+        let size_bits = [bits.read::<4, u32>()? + 1, bits.read::<4, u32>()? + 1];
         let size = [
-            bits.read_var::<u32>(size_bits[0], "max_frame_width_minus_1")? + 1,
-            bits.read_var::<u32>(size_bits[1], "max_frame_height_minus_1")? + 1,
+            bits.read_var::<u32>(size_bits[0])? + 1,
+            bits.read_var::<u32>(size_bits[1])? + 1,
         ];
-        if !reduced && bits.read_bit("frame_id_numbers_present_flag")? {
-            bits.skip(7, "lengths of frame ids")?;
+        let frame_ids = !reduced && bits.read_bit()?;
+        if frame_ids {
+            bits.skip(7)?; // their lengths
         }
-        bits.skip(3, "128x128 superblocks, filter intra, intra edge filter")?;
+        bits.skip(3)?; // 128x128 superblocks, filter intra, intra edge filter
         if !reduced {
             skip_inter_tools(&mut bits)?;
         }
-        bits.skip(3, "superres, cdef, restoration")?;
+        bits.skip(3)?; // superres, cdef, restoration
         let codec = color_config(&mut bits, profile)?;
         Ok(Self {
             codec: AV1 {
@@ -174,87 +174,102 @@ impl Sequence {
 }
 
 /// Level and tier of the first operating point, with all that comes before the picture size.
-fn operating_points(bits: &mut impl BitRead) -> Result<(u8, bool), BitReaderError> {
+fn operating_points(bits: &mut impl BitRead) -> io::Result<(u8, bool)> {
     let mut delay_bits = None;
-    if bits.read_bit("timing_info_present_flag")? {
-        bits.skip(64, "num_units_in_display_tick and time_scale")?;
-        if bits.read_bit("equal_picture_interval")? {
-            bits.read_ue("num_ticks_per_picture_minus_1")?;
+    let timing_info = bits.read_bit()?;
+    if timing_info {
+        bits.skip(64)?; // num_units_in_display_tick and time_scale
+        let equal_picture_interval = bits.read_bit()?;
+        if equal_picture_interval {
+            skip_uvlc(bits)?; // num_ticks_per_picture_minus_1
         }
-        if bits.read_bit("decoder_model_info_present_flag")? {
-            delay_bits = Some(bits.read::<5, u32>("buffer_delay_length_minus_1")? + 1);
-            bits.skip(42, "the rest of decoder_model_info")?;
+        let decoder_model_info = bits.read_bit()?;
+        if decoder_model_info {
+            delay_bits = Some(bits.read::<5, u32>()? + 1);
+            bits.skip(42)?; // the rest of decoder_model_info
         }
     }
-    let display_delays = bits.read_bit("initial_display_delay_present_flag")?;
-    let count = bits.read::<5, u8>("operating_points_cnt_minus_1")? + 1;
+    let display_delays = bits.read_bit()?;
+    let count = bits.read::<5, u8>()? + 1;
     let mut first = None;
     for _ in 0..count {
-        bits.skip(12, "operating_point_idc")?;
-        let level = bits.read::<5, u8>("seq_level_idx")?;
-        let high_tier = level > 7 && bits.read_bit("seq_tier")?;
+        bits.skip(12)?; // operating_point_idc
+        let level = bits.read::<5, u8>()?;
+        let high_tier = level > 7 && bits.read_bit()?;
         if let Some(delay_bits) = delay_bits
-            && bits.read_bit("decoder_model_present_for_this_op")?
+            && bits.read_bit()?
+        // decoder_model_present_for_this_op
         {
-            bits.skip(2 * delay_bits + 1, "operating_parameters_info")?;
+            bits.skip(2 * delay_bits + 1)?; // operating_parameters_info
         }
-        if display_delays && bits.read_bit("initial_display_delay_present_for_this_op")? {
-            bits.skip(4, "initial_display_delay_minus_1")?;
+        let display_delay = display_delays && bits.read_bit()?;
+        if display_delay {
+            bits.skip(4)?; // initial_display_delay_minus_1
         }
         first.get_or_insert((level, high_tier));
     }
     Ok(first.unwrap_or_default())
 }
 
+/// uvlc(), section 4.10.3.
+fn skip_uvlc(bits: &mut impl BitRead) -> io::Result<()> {
+    match bits.read_unary::<1>()? {
+        zeros @ ..32 => bits.skip(zeros),
+        _ => Ok(()),
+    }
+}
+
 /// From `enable_interintra_compound` to `order_hint_bits_minus_1`.
-fn skip_inter_tools(bits: &mut impl BitRead) -> Result<(), BitReaderError> {
-    bits.skip(4, "interintra, masked compound, warped motion, dual filter")?;
-    let order_hint = bits.read_bit("enable_order_hint")?;
+fn skip_inter_tools(bits: &mut impl BitRead) -> io::Result<()> {
+    bits.skip(4)?; // interintra, masked compound, warped motion, dual filter
+    let order_hint = bits.read_bit()?;
     if order_hint {
-        bits.skip(2, "jnt_comp and ref_frame_mvs")?;
+        bits.skip(2)?; // jnt_comp and ref_frame_mvs
     }
-    let screen_content = bits.read_bit("seq_choose_screen_content_tools")?
-        || bits.read_bit("seq_force_screen_content_tools")?;
-    if screen_content && !bits.read_bit("seq_choose_integer_mv")? {
-        bits.skip(1, "seq_force_integer_mv")?;
+    let choose_screen_content = bits.read_bit()?;
+    let screen_content = choose_screen_content || bits.read_bit()?;
+    let force_integer_mv = screen_content && !bits.read_bit()?;
+    if force_integer_mv {
+        bits.skip(1)?; // seq_force_integer_mv
     }
     if order_hint {
-        bits.skip(3, "order_hint_bits_minus_1")?;
+        bits.skip(3)?; // order_hint_bits_minus_1
     }
     Ok(())
 }
 
 /// color_config(), section 5.5.2.
-fn color_config(bits: &mut impl BitRead, profile: u8) -> Result<AV1, BitReaderError> {
-    let high = bits.read_bit("high_bitdepth")?;
+fn color_config(bits: &mut impl BitRead, profile: u8) -> io::Result<AV1> {
+    let high = bits.read_bit()?;
     let bitdepth = match (high, profile) {
-        (true, 2) if bits.read_bit("twelve_bit")? => 12,
+        (true, 2) if bits.read_bit()? => 12,
         (true, _) => 10,
         (false, _) => 8,
     };
-    let mono_chrome = profile != 1 && bits.read_bit("mono_chrome")?;
+    let mono_chrome = profile != 1 && bits.read_bit()?;
     let mut colors = [UNSPECIFIED; 3];
-    if bits.read_bit("color_description_present_flag")? {
+    let color_description = bits.read_bit()?;
+    if color_description {
         for color in &mut colors {
-            *color = bits.read::<8, u8>("color_primaries and so on")?;
+            *color = bits.read::<8, u8>()?;
         }
     }
     // BT.709 primaries, sRGB transfer and identity matrix are RGB, which is full range and 4:4:4.
     let rgb = colors == [1, 13, 0] && !mono_chrome;
-    let full_range = rgb || bits.read_bit("color_range")?;
+    let full_range = rgb || bits.read_bit()?;
     let (x, y) = match (profile, bitdepth) {
         _ if mono_chrome => (true, true),
         _ if rgb => (false, false),
         (0, _) => (true, true),
         (1, _) => (false, false),
         (_, 12) => {
-            let x = bits.read_bit("subsampling_x")?;
-            (x, x && bits.read_bit("subsampling_y")?)
+            let x = bits.read_bit()?;
+            (x, x && bits.read_bit()?)
         }
         _ => (true, false),
     };
     let position = match x && y && !mono_chrome {
-        true => bits.read::<2, u8>("chroma_sample_position")?,
+        true => bits.read::<2, u8>()?,
         false => 0,
     };
     // The catalog's codec string has two digits, and none above is assigned (ITU-T H.273).

@@ -5,11 +5,15 @@
 
 use h264_reader::rbsp::{BitRead, BitReaderError};
 
-use super::Profile;
 use crate::media::format::codec::{
     nal::{Bits, Sps},
     video::{self, Picture},
 };
+
+/// The first bytes of profile_tier_level, which the SPS, the record and GStreamer's helpers share:
+/// profile space, tier and profile, compatibility flags, constraint flags, level (ITU-T H.265
+/// section 7.3.3).
+pub(super) type Profile = [u8; 12];
 
 /// Most frames that a decoder may hold back (MaxDpbSize, ITU-T H.265 section A.4.2).
 const MAX_DPB_SIZE: u32 = 16;

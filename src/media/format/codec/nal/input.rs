@@ -17,6 +17,9 @@ use crate::media::format::{
     rendition::{CapsError, FrameError, Rendition},
 };
 
+/// Bytes of a slice that are looked at: the NAL unit header and two Exp-Golomb codes fit.
+const SLICE_HEADER: usize = 16;
+
 /// The input of a stream whose caps say all and whose frames go out as they are.
 #[derive(Debug)]
 pub(super) struct OutOfBand<S> {
@@ -217,9 +220,6 @@ fn entry<S: Syntax>(
     picture.fill_config(&mut config);
     Rendition::Video(config)
 }
-
-/// Bytes of a slice that are looked at: the NAL unit header and two Exp-Golomb codes fit.
-const SLICE_HEADER: usize = 16;
 
 /// Whether a frame is a keyframe: it has a recovery point, or its first slice says so. Nothing
 /// behind that slice's header is looked at.

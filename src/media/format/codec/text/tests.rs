@@ -119,7 +119,7 @@ fn styled_cues_come_back_as_they_were() {
     let mut stream = stream("text/x-raw,format=pango-markup", false);
     let sent = sent(&mut stream, text, SPAN);
     let rendition = stream.rendition().expect("a rendition");
-    let expected = Shown {
+    let expected = TimedText {
         after: ClockTime::ZERO,
         duration: SPAN.duration,
         text: text.into(),
