@@ -80,7 +80,7 @@ impl Reader {
             },
             logged: false,
             trusted: None,
-            silence: SilenceWatch::off(),
+            silence: SilenceWatch::default(),
         }
     }
 
@@ -90,12 +90,12 @@ impl Reader {
         if let Some(records) = self.config.rendition.records() {
             let read =
                 json_tracks::read(&self.config, records, self.playout.playback(), &broadcast);
-            let end = tail.limits(read).await;
+            let end = tail.before_over(read).await;
             return end.map_or(TrackEnd::Retired, |end| {
                 end.unwrap_or_else(|err| TrackEnd::Lost(error::chain(&err)))
             });
         }
-        let end = match tail.limits(self.read(&broadcast)).await {
+        let end = match tail.before_over(self.read(&broadcast)).await {
             Some(Ok(end)) => end,
             Some(Err(err)) => return TrackEnd::Lost(error::chain(&err)),
             None => TrackEnd::Retired,
