@@ -5,12 +5,17 @@
 use gst::glib;
 
 mod element;
+#[cfg(feature = "testing")]
 pub mod media;
+// The same as a part of the plugin, where nothing of it can be reached from outside.
+#[cfg(not(feature = "testing"))]
+#[allow(unreachable_pub)]
+mod media;
 mod net;
 mod sink;
 mod source;
 
-#[cfg(any(test, fuzzing))]
+#[cfg(feature = "testing")]
 pub use source::fuzzing;
 
 fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {

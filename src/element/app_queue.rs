@@ -174,21 +174,21 @@ mod tests {
         });
         blocked.recv().expect("the handler blocks");
         let (done, results) = mpsc::channel();
-        let tell = |result: String| {
+        let report = |result: String| {
             let done = done.clone();
             move |_: &gst::Element| done.send(result).expect("the test listens")
         };
-        queue.send(tell("first".into()));
+        queue.send(report("first".into()));
         for number in 0..100_000 {
             let subject = ["odd", "even"][number % 2];
             let result = format!("{subject} {}", number / 2);
-            queue.send_newest(subject.into(), tell(result));
+            queue.send_newest(subject.into(), report(result));
         }
-        queue.send(tell("last".into()));
+        queue.send(report("last".into()));
         for _ in 0..100_000 {
-            queue.offer(tell("offered".into()));
+            queue.offer(report("offered".into()));
         }
-        queue.send(tell("end".into()));
+        queue.send(report("end".into()));
         release.send(()).expect("the handler waits");
         let results: Vec<_> = results
             .iter()

@@ -5,6 +5,7 @@ pub(crate) mod budget;
 pub(crate) mod bus;
 pub(crate) mod counter;
 pub(crate) mod pipeline_clock;
+pub(crate) mod properties;
 pub(crate) mod runtime;
 pub(crate) mod status;
 pub(crate) mod sync;

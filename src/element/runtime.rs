@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::net::error::Error;
 
 /// How long a state change waits at most for all that it ends, on a dead network too.
-pub(crate) const STOP_BOUND: Duration = Duration::from_secs(1);
+pub(crate) const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// One worker: a QUIC connection is driven by one task, so a second worker only adds wake-ups
 /// between threads; media is pushed from the pads' own threads.
@@ -128,7 +128,7 @@ mod tests {
             Ok(())
         };
         let task = Task::spawn(session, drop).expect("a runtime");
-        task.stop(Instant::now() + STOP_BOUND);
+        task.stop(Instant::now() + STOP_TIMEOUT);
         rx.try_recv().expect("the task ended before stop returned");
     }
 
@@ -136,8 +136,8 @@ mod tests {
     fn a_task_that_ignores_its_token_is_aborted_after_the_bound() {
         let task = Task::spawn(|_| std::future::pending(), drop).expect("a runtime");
         let begun = Instant::now();
-        task.stop(begun + STOP_BOUND);
-        assert!(begun.elapsed() >= STOP_BOUND);
+        task.stop(begun + STOP_TIMEOUT);
+        assert!(begun.elapsed() >= STOP_TIMEOUT);
     }
 
     #[test]

@@ -5,12 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use gst::{glib, prelude::*};
 
 use super::{app_queue::AppQueue, bus, sync::lock};
-use crate::net::{
-    config::Target,
-    connection::Event,
-    error::Error,
-    stats::{Sessions, Statistics},
-};
+use crate::net::{config::Target, connection::Event, error::Error, stats::Sessions};
 
 /// State of the connection to the relay.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
@@ -60,8 +55,8 @@ impl ConnectionStatus {
     }
 
     /// What the property `stats` says.
-    pub(crate) fn stats(&self) -> Statistics {
-        self.state().sessions.structure().into()
+    pub(crate) fn stats(&self) -> gst::Structure {
+        self.state().sessions.structure()
     }
 
     /// A rate of the live session in bits per second, or 0 while it is unknown.
@@ -73,7 +68,7 @@ impl ConnectionStatus {
             .unwrap_or_default()
     }
 
-    /// Takes in what the link reports and has it told to the application.
+    /// Takes in a change of the connection and has the application notified of it.
     pub(crate) fn apply(self: &Arc<Self>, event: &Event, queue: &Arc<AppQueue>) {
         match event {
             Event::Connecting { first, serving } => {
@@ -84,7 +79,7 @@ impl ConnectionStatus {
                     self.set(Status::Connecting, None, queue);
                 }
             }
-            Event::Leaving => queue.post("moq-goaway", |s| {
+            Event::Goaway => queue.post("moq-goaway", |s| {
                 s.field("reason", "the relay asks to connect anew")
             }),
             Event::Connected { version, monitor } => {
@@ -116,7 +111,7 @@ impl ConnectionStatus {
         }
     }
 
-    /// The run has failed: no try will follow. The one place where a session's error is told.
+    /// The run has failed: no try will follow. The one place that reports a session's error.
     pub(crate) fn fail(self: &Arc<Self>, error: Error, target: Target, queue: &Arc<AppQueue>) {
         self.state().sessions.end();
         let reason = target.redact(&error.to_string());

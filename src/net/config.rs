@@ -15,7 +15,7 @@ const SCHEMES: [&str; 6] = ["https", "http", "moqt", "moql", "wss", "ws"];
 /// The schemes of URIs that name a relay and a broadcast, for elements that find sources by them.
 pub(crate) const URI_SCHEMES: [&str; 6] =
     ["moqt", "moql", "moq+https", "moq+http", "moq+wss", "moq+ws"];
-/// Tells such a URI from one of the web.
+/// Marks such a URI where its scheme is one of the web.
 const URI_PREFIX: &str = "moq+";
 /// What is escaped in a fragment: all but unreserved characters and the slash (RFC 3986 section 3.5).
 const ESCAPED: AsciiSet = NON_ALPHANUMERIC
@@ -29,16 +29,16 @@ const ESCAPED: AsciiSet = NON_ALPHANUMERIC
 const TOKEN_PARAMETER: &str = "jwt";
 
 /// The first pause between two tries in ms: a relay that only restarts is back soon.
-pub(crate) const RECONNECT_MIN_DELAY: u32 = 100;
+pub(crate) const DEFAULT_RECONNECT_MIN_DELAY_MS: u32 = 100;
 /// The longest pause between two tries in ms.
-pub(crate) const RECONNECT_MAX_DELAY: u32 = 5_000;
+pub(crate) const DEFAULT_RECONNECT_MAX_DELAY_MS: u32 = 5_000;
 /// A peer that is silent for this long, in ms, is gone.
-pub(crate) const QUIC_IDLE_TIMEOUT: u32 = 3_000;
+pub(crate) const DEFAULT_QUIC_IDLE_TIMEOUT_MS: u32 = 3_000;
 /// How often a peer that has nothing to say shows in ms that it lives.
-pub(crate) const QUIC_KEEP_ALIVE: u32 = 1_000;
+pub(crate) const DEFAULT_QUIC_KEEP_ALIVE_MS: u32 = 1_000;
 
-/// How long a subscriber keeps media, and a publisher those that viewers may come back for, in ns.
-pub(crate) const CACHE_TIME: u64 = 5_000_000_000;
+/// How long a subscriber keeps media, and a publisher those that subscribers may come back for.
+pub(crate) const DEFAULT_CACHE_TIME_NS: u64 = 5_000_000_000;
 
 /// Where to connect, how, and what to call the broadcast, as the user set it.
 #[derive(Clone)]
@@ -61,8 +61,25 @@ pub(crate) struct Settings {
     pub(crate) cache_time: u64,
 }
 
-impl Default for Settings {
-    fn default() -> Self {
+/// Which end of a broadcast an element is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    Publisher,
+    Subscriber,
+}
+
+impl Role {
+    /// How much media is kept, in bytes: a publisher's are for subscribers that come or come back.
+    pub(crate) fn cache_size(self) -> u64 {
+        match self {
+            Self::Publisher => 64 << 20,
+            Self::Subscriber => 16 << 20,
+        }
+    }
+}
+
+impl Settings {
+    pub(crate) fn new(role: Role) -> Self {
         Self {
             url: None,
             broadcast: None,
@@ -70,17 +87,15 @@ impl Default for Settings {
             tls_disable_verify: false,
             moq_versions: None,
             reconnect_timeout: 0,
-            reconnect_min_delay: RECONNECT_MIN_DELAY,
-            reconnect_max_delay: RECONNECT_MAX_DELAY,
-            quic_idle_timeout: QUIC_IDLE_TIMEOUT,
-            quic_keep_alive: QUIC_KEEP_ALIVE,
-            cache_size: 0,
-            cache_time: CACHE_TIME,
+            reconnect_min_delay: DEFAULT_RECONNECT_MIN_DELAY_MS,
+            reconnect_max_delay: DEFAULT_RECONNECT_MAX_DELAY_MS,
+            quic_idle_timeout: DEFAULT_QUIC_IDLE_TIMEOUT_MS,
+            quic_keep_alive: DEFAULT_QUIC_KEEP_ALIVE_MS,
+            cache_size: role.cache_size(),
+            cache_time: DEFAULT_CACHE_TIME_NS,
         }
     }
-}
 
-impl Settings {
     /// The `url` property as it reads back: without its query, which may hold a token, and without
     /// user and password.
     pub(crate) fn public_url(&self) -> Option<String> {
@@ -156,7 +171,7 @@ impl Settings {
             broadcast: broadcast.to_owned(),
             tls_disable_verify: self.tls_disable_verify,
             versions: self.versions()?,
-            patience: self.patience()?,
+            timeouts: self.timeouts()?,
             cache: Cache {
                 bytes: self.cache_size,
                 time: Duration::from_nanos(self.cache_time),
@@ -180,7 +195,7 @@ impl Settings {
             .collect()
     }
 
-    fn patience(&self) -> Result<Patience, Error> {
+    fn timeouts(&self) -> Result<Timeouts, Error> {
         if self.reconnect_min_delay > self.reconnect_max_delay {
             return Err(Error::settings(
                 "The property \"reconnect-min-delay\" is larger than \"reconnect-max-delay\"",
@@ -192,8 +207,8 @@ impl Settings {
             ));
         }
         let ms = |ms: u32| Duration::from_millis(ms.into());
-        Ok(Patience {
-            give_up: Some(ms(self.reconnect_timeout)).filter(|timeout| !timeout.is_zero()),
+        Ok(Timeouts {
+            reconnect: Some(ms(self.reconnect_timeout)).filter(|timeout| !timeout.is_zero()),
             min_delay: ms(self.reconnect_min_delay),
             max_delay: ms(self.reconnect_max_delay),
             idle_timeout: ms(self.quic_idle_timeout),
@@ -204,9 +219,9 @@ impl Settings {
 
 /// How long a peer may be silent, and how soon and how long it is dialled again.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Patience {
+pub(crate) struct Timeouts {
     /// Time without a session after which no further try is made; `None` is for ever.
-    pub(crate) give_up: Option<Duration>,
+    pub(crate) reconnect: Option<Duration>,
     pub(crate) min_delay: Duration,
     pub(crate) max_delay: Duration,
     pub(crate) idle_timeout: Duration,
@@ -234,7 +249,7 @@ pub(crate) struct Target {
     pub(crate) tls_disable_verify: bool,
     /// The MoQ versions that are offered; none stands for all.
     pub(crate) versions: Vec<Version>,
-    pub(crate) patience: Patience,
+    pub(crate) timeouts: Timeouts,
     pub(crate) cache: Cache,
 }
 
@@ -335,7 +350,7 @@ mod tests {
             url: Some(url.into()),
             broadcast: Some("room/camera".into()),
             token: token.map(Into::into),
-            ..Settings::default()
+            ..Settings::new(Role::Subscriber)
         }
     }
 
@@ -364,7 +379,7 @@ mod tests {
 
     #[test]
     fn a_uri_names_relay_and_broadcast() {
-        let mut settings = Settings::default();
+        let mut settings = Settings::new(Role::Subscriber);
         for (uri, url) in [
             (
                 "moq+https://relay.example/demo#room/my%20cam",
@@ -468,7 +483,7 @@ mod tests {
         let err = unnamed.target().expect_err("no name");
         assert!(err.to_string().contains("broadcast"), "{err}");
         let deaf = Settings {
-            quic_keep_alive: QUIC_IDLE_TIMEOUT,
+            quic_keep_alive: DEFAULT_QUIC_IDLE_TIMEOUT_MS,
             ..settings("https://relay", None)
         };
         let err = deaf.target().expect_err("no keep-alive in time");

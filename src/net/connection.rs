@@ -12,22 +12,22 @@ use url::Url;
 use super::{
     backoff::Backoff,
     config::Target,
-    dial::{Dialer, GOODBYE},
+    dial::{CLOSE_TIMEOUT, Dialer},
     error::Error,
     failure::Cause,
     stats::SessionMonitor,
 };
 
-/// How long a session that hands over is kept at most, so that what it has begun is completed.
-const HANDOVER: Duration = Duration::from_secs(10);
-/// How long a relay has to send a new session away.
-const SCOUTING: Duration = Duration::from_millis(300);
+/// How long a session is kept at most after its relay's GOAWAY, so that what it has begun is completed.
+const HANDOVER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a relay has to answer a new session with a GOAWAY.
+const PROBE_TIMEOUT: Duration = Duration::from_millis(300);
 
-/// Bounds the goodbye where no session serves: who has not answered so far has little to hear.
-const ADIEU: Duration = Duration::from_millis(50);
+/// Bounds the close where no session is up: no peer waits for it.
+const IDLE_CLOSE_TIMEOUT: Duration = Duration::from_millis(50);
 
 /// Why a new session is no session.
-const SENT_AWAY: &str = "the relay asks it to leave at once";
+const SENT_AWAY_REASON: &str = "the relay asks it to leave at once";
 
 /// What becomes of the connection.
 #[derive(Debug, Clone)]
@@ -41,7 +41,7 @@ pub(crate) enum Event {
         monitor: SessionMonitor,
     },
     /// The relay asks to leave: the next dial begins while the session serves on.
-    Leaving,
+    Goaway,
     /// A try has failed or a session ended; the next dial begins after `retry`. `serving` says that
     /// the session before still serves.
     Lost {
@@ -60,7 +60,7 @@ pub(crate) struct RelayConnection {
     url: Url,
     state: State,
     /// The session that hands over to the next one, until it has completed what it had begun.
-    leaving: Option<(moq_tokio::Connection, Instant)>,
+    draining: Option<(moq_tokio::Connection, Instant)>,
     backoff: Backoff,
     first: bool,
     /// Since when there is no session.
@@ -71,7 +71,7 @@ enum State {
     /// Nothing until the next dial is due.
     Waiting(Instant),
     /// Finding out whether the next session would be sent away, too, before media move to it.
-    Scouting(moq_tokio::Connection),
+    Probing(moq_tokio::Connection),
     /// Until when such a session can be sent away.
     Watching(Live, Instant),
     Dialing(moq_tokio::Connection),
@@ -82,7 +82,7 @@ enum State {
 struct Live {
     connection: moq_tokio::Connection,
     since: Instant,
-    /// Tells that the relay asks to leave, also after the session has ended for it.
+    /// Gives the GOAWAY of the relay, also after the session has ended for it.
     goaway: Option<goaway::Consumer>,
 }
 
@@ -115,25 +115,25 @@ impl RelayConnection {
             dialer: Dialer::new(&target, attach).map_err(Error::Setup)?,
             url: target.url.clone(),
             state: State::Waiting(Instant::now()),
-            leaving: None,
-            backoff: Backoff::new(target.patience.min_delay, target.patience.max_delay),
+            draining: None,
+            backoff: Backoff::new(target.timeouts.min_delay, target.timeouts.max_delay),
             first: true,
             down: Instant::now(),
             target,
         })
     }
 
-    /// The next change of the connection, or the error that no further dial can mend.
+    /// The next change of the connection, or the error that no further dial can fix.
     ///
     /// Cancel safe.
     pub(crate) async fn next(&mut self) -> Result<Event, Error> {
         loop {
-            let step = match &self.leaving {
+            let step = match &self.draining {
                 None => step(&self.state).await,
                 Some((old, until)) => tokio::select! {
                     biased;
                     _ = left(old, *until) => {
-                        self.leaving = None;
+                        self.draining = None;
                         if matches!(self.state, State::Live(_)) {
                             continue;
                         }
@@ -150,21 +150,21 @@ impl RelayConnection {
 
     fn take(&mut self, step: Step) -> Result<Option<Event>, Error> {
         let event = match step {
-            Step::Due if self.leaving.is_some() => {
-                self.state = State::Scouting(self.dialer.scout(&self.url));
+            Step::Due if self.draining.is_some() => {
+                self.state = State::Probing(self.dialer.probe(&self.url));
                 return Ok(None);
             }
             Step::Due => match self.dialer.renew(&self.target, self.backoff.upcoming()) {
                 Ok(()) => self.dial(),
                 Err(err) => self.lost(err)?,
             },
-            Step::Scouted(Ok(connection)) => {
-                let until = Instant::now() + SCOUTING;
+            Step::Probed(Ok(connection)) => {
+                let until = Instant::now() + PROBE_TIMEOUT;
                 self.state = State::Watching(Live::new(connection), until);
                 return Ok(None);
             }
             Step::Watched(Fate::SentAway) => {
-                self.lost(moq_tokio::Error::Reconnect(SENT_AWAY.into()))?
+                self.lost(moq_tokio::Error::Reconnect(SENT_AWAY_REASON.into()))?
             }
             Step::Watched(Fate::Kept) => self.dial(),
             Step::Dialed(Ok(connection)) => {
@@ -176,28 +176,13 @@ impl RelayConnection {
                 self.state = State::Live(Live::new(connection));
                 Event::Connected { version, monitor }
             }
-            Step::Dialed(Err(err)) | Step::Scouted(Err(err)) => {
+            Step::Dialed(Err(err)) | Step::Probed(Err(err)) => {
                 let err = self.verdict(err)?;
                 // The place that a relay named may be gone: the configured one is the way back.
                 self.url = self.target.url.clone();
                 self.lost(err)?
             }
-            Step::Ended(since, End::Handover(goaway)) => {
-                let url = Redirect::SameHost.resolve(goaway.uri(), &self.url);
-                self.url = self.target.admit(url);
-                let handover = goaway.timeout().map_or(HANDOVER, |cap| cap.min(HANDOVER));
-                // A relay that hands over again and again is not dialled without a pause, and one
-                // that accepts and closes at once is no better than one that refuses.
-                let pause = match self.backoff.reset_if_lasted(since.elapsed()) {
-                    true => Duration::ZERO,
-                    false => self.next_pause(),
-                };
-                let next = State::Waiting(Instant::now() + pause);
-                if let State::Live(live) = std::mem::replace(&mut self.state, next) {
-                    self.leaving = Some((live.connection, Instant::now() + handover));
-                }
-                Event::Leaving
-            }
+            Step::Ended(since, End::Handover(goaway)) => self.hand_over(since, &goaway),
             Step::Ended(since, End::Closed(closed)) => {
                 self.down = Instant::now();
                 self.backoff.reset_if_lasted(since.elapsed());
@@ -211,6 +196,26 @@ impl RelayConnection {
             }
         };
         Ok(Some(event))
+    }
+
+    /// Keeps the session that is up `since` then until the next one is, as its `goaway` asks.
+    fn hand_over(&mut self, since: Instant, goaway: &Goaway) -> Event {
+        let url = Redirect::SameHost.resolve(goaway.uri(), &self.url);
+        self.url = self.target.admit(url);
+        let handover = goaway
+            .timeout()
+            .map_or(HANDOVER_TIMEOUT, |cap| cap.min(HANDOVER_TIMEOUT));
+        // A relay that hands over again and again is not dialled without a pause, and one
+        // that accepts and closes at once is no better than one that refuses.
+        let pause = match self.backoff.reset_if_lasted(since.elapsed()) {
+            true => Duration::ZERO,
+            false => self.next_pause(),
+        };
+        let next = State::Waiting(Instant::now() + pause);
+        if let State::Live(live) = std::mem::replace(&mut self.state, next) {
+            self.draining = Some((live.connection, Instant::now() + handover));
+        }
+        Event::Goaway
     }
 
     /// The error that ends the run, or that of a try: a place that a relay named has no last word.
@@ -229,23 +234,27 @@ impl RelayConnection {
         self.state = State::Dialing(self.dialer.dial(&self.url));
         Event::Connecting {
             first: std::mem::take(&mut self.first),
-            serving: self.leaving.is_some(),
+            serving: self.draining.is_some(),
         }
     }
 
     /// Ends the session so that the peer knows at once.
     pub(crate) async fn close(self) {
-        let serves = matches!(self.state, State::Live(_)) || self.leaving.is_some();
-        let bound = if serves { GOODBYE } else { ADIEU };
-        let goodbye = async {
+        let serves = matches!(self.state, State::Live(_)) || self.draining.is_some();
+        let bound = if serves {
+            CLOSE_TIMEOUT
+        } else {
+            IDLE_CLOSE_TIMEOUT
+        };
+        let close = async {
             if let State::Dialing(connection) | State::Live(Live { connection, .. }) = self.state {
                 // An error here says that there was nobody left to take leave of.
                 let _ = connection.close().await;
             }
-            drop(self.leaving);
+            drop(self.draining);
             self.dialer.close().await;
         };
-        let _ = tokio::time::timeout(bound, goodbye).await;
+        let _ = tokio::time::timeout(bound, close).await;
     }
 
     /// The session that handed over has ended before the next one was up.
@@ -264,11 +273,11 @@ impl RelayConnection {
     }
 
     fn lost(&mut self, error: moq_tokio::Error) -> Result<Event, Error> {
-        let patience = self.target.patience;
+        let timeouts = self.target.timeouts;
         let cause = Cause::of(&error);
         let reason = self.target.redact(&cause.describe(&error));
-        let (retry, serving) = (self.next_pause(), self.leaving.is_some());
-        if let Some(within) = patience.give_up
+        let (retry, serving) = (self.next_pause(), self.draining.is_some());
+        if let Some(within) = timeouts.reconnect
             && !serving
             && self.down.elapsed() + retry > within
         {
@@ -296,7 +305,7 @@ impl RelayConnection {
 enum Step {
     /// It is time to dial.
     Due,
-    Scouted(moq_tokio::Result<moq_tokio::Connection>),
+    Probed(moq_tokio::Result<moq_tokio::Connection>),
     Watched(Fate),
     Dialed(moq_tokio::Result<moq_tokio::Connection>),
     /// A session that was up since then.
@@ -316,9 +325,9 @@ async fn step(state: &State) -> Step {
             tokio::time::sleep_until(*due).await;
             Step::Due
         }
-        State::Scouting(connection) => Step::Scouted(connection.clone().established().await),
+        State::Probing(connection) => Step::Probed(connection.clone().established().await),
         State::Watching(live, until) => {
-            let asked = tokio::time::timeout_at(*until, asked_to_leave(live)).await;
+            let asked = tokio::time::timeout_at(*until, goaway_received(live)).await;
             Step::Watched(match asked {
                 Ok(Some(_)) => Fate::SentAway,
                 Ok(None) | Err(_) => Fate::Kept,
@@ -328,7 +337,7 @@ async fn step(state: &State) -> Step {
         State::Live(live) => {
             let end = tokio::select! {
                 biased;
-                Some(goaway) = asked_to_leave(live) => End::Handover(goaway),
+                Some(goaway) = goaway_received(live) => End::Handover(goaway),
                 closed = live.connection.closed() => End::Closed(closed),
             };
             Step::Ended(live.since, end)
@@ -336,7 +345,7 @@ async fn step(state: &State) -> Step {
     }
 }
 
-async fn asked_to_leave(live: &Live) -> Option<Goaway> {
+async fn goaway_received(live: &Live) -> Option<Goaway> {
     live.goaway.as_ref()?.recv().await
 }
 

@@ -12,16 +12,16 @@ use super::config::Target;
 const DIAL_TIMEOUT: Duration = Duration::from_secs(3);
 /// Bounds it after tries in vain, for machines and paths on which a handshake takes longer; more would
 /// delay the next try behind QUIC's growing retransmission timeouts.
-const LONGEST_DIAL: Duration = Duration::from_secs(6);
-/// Bounds the goodbye of a socket's sessions, so that a stop fits the state change's own bound.
-pub(super) const GOODBYE: Duration = Duration::from_millis(500);
+const MAX_DIAL_TIMEOUT: Duration = Duration::from_secs(6);
+/// Bounds the close of a socket's sessions, so that a stop fits the state change's own bound.
+pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Dials sessions, all from one socket until it is renewed.
 pub(super) struct Dialer {
     attach: Box<dyn Fn(Client) -> Client + Send>,
     client: Client,
     /// Publishes and subscribes nothing.
-    scout: Client,
+    probe: Client,
     /// Nothing was dialled from the socket yet.
     fresh: bool,
     /// Sockets that take leave of their sessions.
@@ -36,10 +36,10 @@ impl Dialer {
         target: &Target,
         attach: impl Fn(Client) -> Client + Send + 'static,
     ) -> moq_tokio::Result<Self> {
-        let scout = bind(target, DIAL_TIMEOUT)?;
+        let probe = bind(target, DIAL_TIMEOUT)?;
         Ok(Self {
-            client: media_client(&scout, &attach),
-            scout,
+            client: media_client(&probe, &attach),
+            probe,
             attach: Box::new(attach),
             fresh: true,
             retired: JoinSet::new(),
@@ -56,14 +56,14 @@ impl Dialer {
         if self.fresh {
             return Ok(());
         }
-        let scout = bind(target, (DIAL_TIMEOUT + pause * 4).min(LONGEST_DIAL))?;
-        self.client = media_client(&scout, &self.attach);
-        let old = std::mem::replace(&mut self.scout, scout);
+        let probe = bind(target, (DIAL_TIMEOUT + pause * 4).min(MAX_DIAL_TIMEOUT))?;
+        self.client = media_client(&probe, &self.attach);
+        let old = std::mem::replace(&mut self.probe, probe);
         self.fresh = true;
         while self.retired.try_join_next().is_some() {}
         self.retired.spawn(async move {
-            // What is left after that ends by itself, as its peer has been told.
-            let _ = timeout(GOODBYE, old.close()).await;
+            // What is left after that ends by itself, as its peer knows.
+            let _ = timeout(CLOSE_TIMEOUT, old.close()).await;
         });
         Ok(())
     }
@@ -75,15 +75,15 @@ impl Dialer {
     }
 
     /// Dials a session that only finds out how it is received.
-    pub(super) fn scout(&mut self, url: &Url) -> Connection {
+    pub(super) fn probe(&mut self, url: &Url) -> Connection {
         self.fresh = false;
-        self.scout.connect(url.clone())
+        self.probe.connect(url.clone())
     }
 
     /// Ends all sessions so that their peers know at once; to be bounded by the caller.
     pub(super) async fn close(mut self) {
         drop(self.client);
-        self.scout.close().await;
+        self.probe.close().await;
         while self.retired.join_next().await.is_some() {}
     }
 }
@@ -115,8 +115,8 @@ fn client(
     // One lost race would give TCP the lead on that host for the rest of the process.
     connect.websocket.enabled = Some(matches!(target.url.scheme(), "ws" | "wss"));
     let mut quic = quic::Config::default();
-    quic.idle_timeout = target.patience.idle_timeout;
-    quic.keep_alive = target.patience.keep_alive;
+    quic.idle_timeout = target.timeouts.idle_timeout;
+    quic.keep_alive = target.timeouts.keep_alive;
     // Larger packets where the way takes them: each costs as much as a small one.
     quic.mtu_discovery = Some(true);
     quic.receive_window = Some(target.cache.receive_window());

@@ -2,7 +2,7 @@
 
 use gst::prelude::*;
 
-use super::failure::Cause;
+use super::failure::{Cause, chain};
 
 /// Why a session ended.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -128,19 +128,4 @@ fn message(code: impl MessageErrorDomain, text: &str, debug: &str) -> gst::Error
         module_path!(),
         line!(),
     )
-}
-
-/// The causes of `error`, outermost first, on one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        // A transparent wrapper repeats its cause word for word.
-        if !text.ends_with(&next) {
-            text = format!("{text}: {next}");
-        }
-        cause = error.source();
-    }
-    text
 }

@@ -1,13 +1,14 @@
 //! Why there is no session, in words that say what to do.
 
-use super::error;
+use std::{error::Error as StdError, io};
 
-/// What a failed dial or an ended session comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+use moq_tokio::{noq, rustls, websocket};
+
+/// What a failed dial or an ended session comes from, the most precise first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Cause {
     Name,
     Refused,
-    Silent,
     Untrusted,
     WrongHost,
     Expired,
@@ -15,14 +16,13 @@ pub(crate) enum Cause {
     Certificate,
     Version,
     Protocol,
+    Silent,
     Other,
 }
 
 impl Cause {
-    /// What the libraries say in each case: most causes come as text alone, whatever the transport.
-    const WORDS: [(&str, Self); 19] = [
-        ("failed DNS lookup", Self::Name),
-        ("no DNS entries", Self::Name),
+    /// What the libraries say where they keep nothing but the text of their own causes.
+    const WORDS: [(&str, Self); 17] = [
         ("failed to lookup address", Self::Name),
         ("Connection refused", Self::Refused),
         // The same on Linux (ECONNREFUSED), where its words follow the locale.
@@ -35,21 +35,101 @@ impl Cause {
         ("fingerprint mismatch", Self::Fingerprint),
         ("invalid peer certificate", Self::Certificate),
         ("unsupported versions", Self::Version),
-        ("version negotiation failed", Self::Version),
         ("unknown ALPN", Self::Version),
         // The TLS alert no_application_protocol (RFC 7301 section 3.2).
         ("error 120", Self::Version),
+        ("version negotiation failed", Self::Version),
         ("protocol violation", Self::Protocol),
         ("timed out", Self::Silent),
         ("timeout", Self::Silent),
     ];
 
-    /// The cause of `error`, by its own words and those of its causes.
+    /// The cause of `error`: by its type, else by its text.
     pub(crate) fn of(error: &moq_tokio::Error) -> Self {
-        Self::of_text(&error::chain(error))
+        use moq_tokio::Error;
+        let typed = match error {
+            Error::ConnectTimeout(_) => Some(Self::Silent),
+            Error::Io(error) => Self::of_io(error),
+            Error::MoqNet(error) => Self::of_session(error),
+            Error::Noq(error) => return Self::of_quic(error),
+            Error::WebSocket(error) => return Self::of_websocket(error),
+            _ => None,
+        };
+        typed.unwrap_or_else(|| Self::of_text(error))
     }
 
-    fn of_text(text: &str) -> Self {
+    fn of_quic(error: &noq::Error) -> Self {
+        use noq::Error;
+        match error {
+            Error::DnsLookup(_) | Error::NoDnsEntries => Self::Name,
+            Error::Failover(attempts) => {
+                let causes = attempts.iter().map(|attempt| Self::of_quic(&attempt.error));
+                causes.min().unwrap_or(Self::Other)
+            }
+            error => Self::of_text(error),
+        }
+    }
+
+    fn of_websocket(error: &websocket::Error) -> Self {
+        use websocket::Error;
+        let typed = match error {
+            Error::Failover(attempts) => {
+                let causes = attempts.iter();
+                let causes = causes.map(|attempt| Self::of_websocket(&attempt.error));
+                causes.min()
+            }
+            Error::Io(error) => Self::of_io(error),
+            _ => None,
+        };
+        typed.unwrap_or_else(|| Self::of_text(error))
+    }
+
+    fn of_session(error: &moq_net::Error) -> Option<Self> {
+        use moq_net::{Error, SessionError};
+        match error {
+            Error::Version | Error::UnknownAlpn(_) | Error::Session(SessionError::Version) => {
+                Some(Self::Version)
+            }
+            Error::ProtocolViolation | Error::Session(SessionError::ProtocolViolation) => {
+                Some(Self::Protocol)
+            }
+            Error::Timeout
+            | Error::Session(SessionError::Timeout | SessionError::GoawayTimeout) => {
+                Some(Self::Silent)
+            }
+            _ => None,
+        }
+    }
+
+    fn of_io(error: &io::Error) -> Option<Self> {
+        match error.kind() {
+            io::ErrorKind::ConnectionRefused => Some(Self::Refused),
+            io::ErrorKind::TimedOut => Some(Self::Silent),
+            _ => Self::of_tls(error.get_ref()?.downcast_ref()?),
+        }
+    }
+
+    fn of_tls(error: &rustls::Error) -> Option<Self> {
+        use rustls::{AlertDescription, CertificateError, Error};
+        match error {
+            Error::InvalidCertificate(error) => Some(match error {
+                CertificateError::UnknownIssuer => Self::Untrusted,
+                CertificateError::NotValidForName
+                | CertificateError::NotValidForNameContext { .. } => Self::WrongHost,
+                CertificateError::Expired
+                | CertificateError::ExpiredContext { .. }
+                | CertificateError::NotValidYet
+                | CertificateError::NotValidYetContext { .. } => Self::Expired,
+                _ => Self::Certificate,
+            }),
+            Error::NoApplicationProtocol
+            | Error::AlertReceived(AlertDescription::NoApplicationProtocol) => Some(Self::Version),
+            _ => None,
+        }
+    }
+
+    fn of_text(error: &dyn StdError) -> Self {
+        let text = chain(error);
         let mut words = Self::WORDS.into_iter();
         let found = words.find(|(words, _)| text.contains(words));
         found.map_or(Self::Other, |(_, cause)| cause)
@@ -109,12 +189,31 @@ impl Cause {
 
     /// The sentence, with the libraries' own words, which the caller redacts.
     pub(crate) fn describe(self, error: &moq_tokio::Error) -> String {
-        format!("{} ({})", self.sentence(), error::chain(error))
+        format!("{} ({})", self.sentence(), chain(error))
     }
+}
+
+/// The causes of `error`, outermost first, on one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        // A transparent wrapper repeats its cause word for word.
+        if !text.ends_with(&next) {
+            text = format!("{text}: {next}");
+        }
+        cause = error.source();
+    }
+    text
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use moq_tokio::failover::Attempt;
+
     use super::*;
 
     #[test]
@@ -139,7 +238,41 @@ mod tests {
             ),
             ("the moon is full", Cause::Other),
         ] {
-            assert_eq!(Cause::of_text(text), cause, "{text}");
+            let error = moq_tokio::Error::Reconnect(text.into());
+            assert_eq!(Cause::of(&error), cause, "{text}");
         }
+    }
+
+    #[test]
+    fn types_count_before_any_text() {
+        let io = |kind| io::Error::new(kind, "protocol violation");
+        let expired = rustls::Error::InvalidCertificate(rustls::CertificateError::Expired);
+        let noq = |error| moq_tokio::Error::Noq(Arc::new(error));
+        for (error, cause) in [
+            (
+                noq(noq::Error::DnsLookup(io(io::ErrorKind::Other))),
+                Cause::Name,
+            ),
+            (io(io::ErrorKind::ConnectionRefused).into(), Cause::Refused),
+            (io(io::ErrorKind::TimedOut).into(), Cause::Silent),
+            (io::Error::other(expired).into(), Cause::Expired),
+            (moq_net::Error::Version.into(), Cause::Version),
+        ] {
+            assert_eq!(Cause::of(&error), cause, "{error}");
+        }
+    }
+
+    #[test]
+    fn of_several_addresses_the_most_precise_failure_counts() {
+        let words = ["timed out", "invalid peer certificate: UnknownIssuer"];
+        let attempts = words.map(|words| Attempt {
+            addr: ([127, 0, 0, 1], 443).into(),
+            error: noq::Error::Connection(words.into()),
+        });
+        let error = noq::Error::Failover(attempts.into());
+        assert_eq!(
+            Cause::of(&moq_tokio::Error::Noq(Arc::new(error))),
+            Cause::Untrusted
+        );
     }
 }

@@ -14,7 +14,7 @@ static CATEGORY: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
 });
 
 /// Crates that print whole requests, with their query, below the level Info.
-const TALKATIVE: [&str; 4] = ["web_transport", "reqwest", "hyper", "tungstenite"];
+const VERBOSE_CRATES: [&str; 4] = ["web_transport", "reqwest", "hyper", "tungstenite"];
 
 /// Routes the libraries' log into the category `moqlib`, unless the host has a logger already.
 pub(crate) fn init() {
@@ -32,7 +32,7 @@ struct Logger;
 impl log::Log for Logger {
     fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
         let discreet = metadata.level() <= log::Level::Info
-            || !TALKATIVE
+            || !VERBOSE_CRATES
                 .iter()
                 .any(|name| metadata.target().starts_with(name));
         discreet && CATEGORY.threshold() >= level(metadata.level())

@@ -2,54 +2,7 @@
 
 use std::fmt;
 
-use gst::glib::{self, HasParamSpec, ParamSpecBoxed, ParamSpecBoxedBuilder};
 use moq_tokio::connection::Monitor;
-
-/// The value of a property `stats`: a GstStructure, for which glib's macro has no rule.
-#[derive(Clone, Debug)]
-pub struct Statistics(gst::Structure);
-
-impl From<gst::Structure> for Statistics {
-    fn from(structure: gst::Structure) -> Self {
-        Self(structure)
-    }
-}
-
-impl HasParamSpec for Statistics {
-    type ParamSpec = ParamSpecBoxed;
-    type SetValue = gst::Structure;
-    type BuilderFn = fn(&str) -> ParamSpecBoxedBuilder<'_, gst::Structure>;
-
-    fn param_spec_builder() -> Self::BuilderFn {
-        ParamSpecBoxed::builder
-    }
-}
-
-impl glib::value::ToValue for Statistics {
-    fn to_value(&self) -> glib::Value {
-        self.0.to_value()
-    }
-
-    fn value_type(&self) -> glib::Type {
-        self.0.value_type()
-    }
-}
-
-// SAFETY: the checker has let through nothing but a GstStructure, and that is what is read.
-unsafe impl<'a> glib::value::FromValue<'a> for Statistics {
-    type Checker = glib::value::GenericValueTypeChecker<gst::Structure>;
-
-    unsafe fn from_value(value: &'a glib::Value) -> Self {
-        // SAFETY: as above.
-        Self(unsafe { gst::Structure::from_value(value) })
-    }
-}
-
-impl From<Statistics> for glib::Value {
-    fn from(statistics: Statistics) -> Self {
-        statistics.0.into()
-    }
-}
 
 /// Reads the transport's counters for as long as the session lives.
 #[derive(Clone)]

@@ -20,53 +20,28 @@ use super::{
 };
 use crate::{
     element::{
-        pipeline_clock::PipelineClock,
-        runtime::Task,
-        status::{ConnectionStatus, Status},
-        sync::lock,
+        pipeline_clock::PipelineClock, properties::CommonProperties, runtime::Task,
+        status::ConnectionStatus, sync::lock,
     },
     media::format::codec,
     net::{
-        config::{self, Target},
+        config::{self, Role, Target},
         error::Error,
-        stats::Statistics,
     },
 };
 
 /// The defaults of the properties.
-const CACHE_SIZE: u64 = 64 << 20;
 const MAX_BYTES: u32 = 10 << 20;
 const MAX_TIME: gst::ClockTime = gst::ClockTime::SECOND;
 const DRAIN_TIMEOUT: u32 = 5000;
 const MAX_AGE: u32 = 300;
 
+static COMMON: LazyLock<CommonProperties> =
+    LazyLock::new(|| CommonProperties::new(Role::Publisher));
+
 #[derive(glib::Properties, Default)]
 #[properties(wrapper_type = super::MoqSink)]
 pub struct MoqSink {
-    #[property(name = "url", type = Option<String>, get = Self::url, set = Self::set_url,
-        nick = "URL", blurb = "URL of the relay (https, http for local development, moqt, moql, wss, ws) with the path to publish under; reads back without its query, which may hold a token", mutable_ready)]
-    #[property(name = "broadcast", type = Option<String>, get = Self::broadcast, set = Self::set_broadcast,
-        nick = "Broadcast", blurb = "Name of the broadcast at the relay", mutable_ready)]
-    #[property(name = "token", type = Option<String>, set = Self::set_token,
-        nick = "Token", blurb = "Access token for the relay; replaces the one in the URL and cannot be read back", mutable_ready)]
-    #[property(name = "tls-disable-verify", type = bool, get = |imp: &Self| imp.settings().session.tls_disable_verify, set = Self::set_tls_disable_verify,
-        nick = "Disable TLS verification", blurb = "Accept any certificate of the relay; for tests only", mutable_ready)]
-    #[property(name = "moq-versions", type = Option<String>, get = |imp: &Self| imp.settings().session.moq_versions.clone(), set = |imp: &Self, versions| imp.settings().session.moq_versions = versions,
-        nick = "MoQ versions", blurb = "MoQ versions that are offered to the relay, separated by commas, such as moq-lite-06,moq-transport-17 (NULL or empty = all that are known)", mutable_ready)]
-    #[property(name = "reconnect-timeout", type = u32, get = |imp: &Self| imp.settings().session.reconnect_timeout, set = |imp: &Self, ms| imp.settings().session.reconnect_timeout = ms,
-        nick = "Reconnect timeout", blurb = "After how many milliseconds without a connection no further try is made, which ends in an error; a try lasts 3 s at most (0 = tries for ever)", mutable_ready)]
-    #[property(name = "reconnect-min-delay", type = u32, get = |imp: &Self| imp.settings().session.reconnect_min_delay, set = |imp: &Self, ms| imp.settings().session.reconnect_min_delay = ms,
-        minimum = 10, maximum = 600_000, default = config::RECONNECT_MIN_DELAY,
-        nick = "Reconnect minimum delay", blurb = "Pause before the first new try to connect, in milliseconds; it doubles with each further one, and a random half of it is left out", mutable_ready)]
-    #[property(name = "reconnect-max-delay", type = u32, get = |imp: &Self| imp.settings().session.reconnect_max_delay, set = |imp: &Self, ms| imp.settings().session.reconnect_max_delay = ms,
-        minimum = 10, maximum = 600_000, default = config::RECONNECT_MAX_DELAY,
-        nick = "Reconnect maximum delay", blurb = "Longest pause between two tries to connect, in milliseconds", mutable_ready)]
-    #[property(name = "quic-idle-timeout", type = u32, get = |imp: &Self| imp.settings().session.quic_idle_timeout, set = |imp: &Self, ms| imp.settings().session.quic_idle_timeout = ms,
-        minimum = 100, maximum = 600_000, default = config::QUIC_IDLE_TIMEOUT,
-        nick = "QUIC idle timeout", blurb = "A relay that is silent for this many milliseconds is given up, and dialled again", mutable_ready)]
-    #[property(name = "quic-keep-alive", type = u32, get = |imp: &Self| imp.settings().session.quic_keep_alive, set = |imp: &Self, ms| imp.settings().session.quic_keep_alive = ms,
-        maximum = 600_000, default = config::QUIC_KEEP_ALIVE,
-        nick = "QUIC keep-alive", blurb = "Interval in milliseconds of packets that keep an idle connection alive (0 = none); must be less than quic-idle-timeout", mutable_ready)]
     #[property(name = "sync", type = bool, get, set, member = sync, default = true,
         nick = "Sync", blurb = "Pace input that comes faster than real time by the clock; live input passes at once", mutable_playing)]
     #[property(name = "max-bytes", type = u32, get, set, member = max_bytes, default = MAX_BYTES,
@@ -77,23 +52,7 @@ pub struct MoqSink {
         nick = "Drain timeout", blurb = "How many milliseconds EOS waits at most until all was delivered to the relay (0 = not at all)", mutable_ready)]
     #[property(name = "max-age", type = u32, get, set, member = max_age, default = MAX_AGE,
         nick = "Max. age", blurb = "How many milliseconds of live pictures may come before the rest of an older group is dropped that the network has not carried, and five times as many of sound; viewers that are less patient have it dropped earlier (0 = as late as viewers want it). What does not come live is never dropped by it", mutable_ready)]
-    #[property(name = "cache-size", type = u64, get = |imp: &Self| imp.settings().session.cache_size, set = |imp: &Self, bytes| imp.settings().session.cache_size = bytes,
-        default = CACHE_SIZE, nick = "Cache size", blurb = "How many bytes of media for viewers that come or come back are kept, beside the newest group of each track", mutable_ready)]
-    #[property(name = "cache-time", type = u64, get = |imp: &Self| imp.settings().session.cache_time, set = |imp: &Self, time| imp.settings().session.cache_time = time,
-        minimum = 1_000_000, default = config::CACHE_TIME, nick = "Cache time", blurb = "How many nanoseconds media for viewers that come or come back are kept, beside the newest group of each track", mutable_ready)]
     settings: Mutex<Settings>,
-    #[property(name = "status", type = Status, get = |imp: &Self| imp.connection.status(),
-        nick = "Status", blurb = "State of the connection to the relay", builder(Status::default()))]
-    #[property(name = "connected", type = bool, get = |imp: &Self| imp.connection.is_connected(),
-        nick = "Connected", blurb = "Whether the connection to the relay is up")]
-    #[property(name = "moq-version", type = Option<String>, get = |imp: &Self| imp.connection.version(),
-        nick = "MoQ version", blurb = "MoQ version of the connection, or none while it is down")]
-    #[property(name = "stats", type = Statistics, get = |imp: &Self| imp.connection.stats(),
-        nick = "Statistics", blurb = "Statistics of the connection: sessions-started and -ended, rtt-ms, estimated-send-rate and -recv-rate in bits per second, bytes and packets sent, received and lost; what is unknown is absent")]
-    #[property(name = "estimated-send-rate", type = u64, get = |imp: &Self| imp.connection.rate("estimated-send-rate"),
-        nick = "Estimated send rate", blurb = "What the network is estimated to take, in bits per second (0 = unknown)")]
-    #[property(name = "estimated-recv-rate", type = u64, get = |imp: &Self| imp.connection.rate("estimated-recv-rate"),
-        nick = "Estimated receive rate", blurb = "What the network is estimated to give, in bits per second (0 = unknown)")]
     connection: Arc<ConnectionStatus>,
     run: Mutex<Option<Arc<Run>>>,
     next_pad: AtomicU32,
@@ -115,10 +74,7 @@ pub(crate) struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            session: config::Settings {
-                cache_size: CACHE_SIZE,
-                ..Default::default()
-            },
+            session: config::Settings::new(Role::Publisher),
             sync: true,
             max_bytes: MAX_BYTES,
             max_time: MAX_TIME.nseconds(),
@@ -136,8 +92,31 @@ impl ObjectSubclass for MoqSink {
     type Interfaces = (gst::ChildProxy,);
 }
 
-#[glib::derived_properties]
 impl ObjectImpl for MoqSink {
+    fn properties() -> &'static [glib::ParamSpec] {
+        static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> =
+            LazyLock::new(|| COMMON.beside(MoqSink::derived_properties()));
+        &PROPERTIES
+    }
+
+    fn set_property(&self, id: usize, value: &glib::Value, spec: &glib::ParamSpec) {
+        let name = spec.name();
+        if !COMMON.set(name, value, &mut self.settings().session) {
+            self.derived_set_property(id, value, spec);
+        } else if self.run().is_some() {
+            gst::warning!(
+                CAT,
+                imp = self,
+                "The property \"{name}\" takes effect after the state READY"
+            );
+        }
+    }
+
+    fn property(&self, id: usize, spec: &glib::ParamSpec) -> glib::Value {
+        let common = COMMON.get(spec.name(), &self.settings().session, &self.connection);
+        common.unwrap_or_else(|| self.derived_property(id, spec))
+    }
+
     fn constructed(&self) {
         self.parent_constructed();
         self.obj().set_element_flags(gst::ElementFlags::SINK);
@@ -410,43 +389,5 @@ impl MoqSink {
             pad.imp().rest();
         }
         self.connection.reset(self.obj().upcast_ref());
-    }
-
-    fn url(&self) -> Option<String> {
-        self.settings().session.public_url()
-    }
-
-    fn set_url(&self, url: Option<String>) {
-        self.settings().session.url = url;
-        self.too_late("url");
-    }
-
-    fn broadcast(&self) -> Option<String> {
-        self.settings().session.broadcast.clone()
-    }
-
-    fn set_broadcast(&self, broadcast: Option<String>) {
-        self.settings().session.broadcast = broadcast;
-        self.too_late("broadcast");
-    }
-
-    fn set_token(&self, token: Option<String>) {
-        self.settings().session.token = token;
-        self.too_late("token");
-    }
-
-    fn set_tls_disable_verify(&self, disable: bool) {
-        self.settings().session.tls_disable_verify = disable;
-        self.too_late("tls-disable-verify");
-    }
-
-    fn too_late(&self, property: &str) {
-        if self.run().is_some() {
-            gst::warning!(
-                CAT,
-                imp = self,
-                "The property \"{property}\" takes effect after the state READY"
-            );
-        }
     }
 }

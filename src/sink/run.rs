@@ -16,7 +16,7 @@ use crate::{
     element::{
         app_queue::AppQueue,
         pipeline_clock::PipelineClock,
-        runtime::{STOP_BOUND, Task},
+        runtime::{STOP_TIMEOUT, Task},
     },
     media::time::{
         nanos::{clock_time, nanos},
@@ -86,7 +86,7 @@ impl Run {
 
     /// Ends the session task and everything that it still has to tell; bounded.
     pub(crate) fn stop(&self) {
-        let deadline = Instant::now() + STOP_BOUND;
+        let deadline = Instant::now() + STOP_TIMEOUT;
         lock(&self.patience).gone = true;
         self.begun.notify_all();
         let task = lock(&self.task).take();

@@ -20,21 +20,25 @@ use crate::{
     element::{
         app_queue::AppQueue,
         pipeline_clock::PipelineClock,
-        runtime::{STOP_BOUND, Task},
-        status::{ConnectionStatus, Status},
+        properties::CommonProperties,
+        runtime::{STOP_TIMEOUT, Task},
+        status::ConnectionStatus,
         sync::{SendOrDrop, lock},
     },
     media::{
         format::codec::{self, Kind},
         time::playout,
     },
-    net::{config, error::Error, log, stats::Statistics},
+    net::{
+        config::{self, Role},
+        error::Error,
+        log,
+    },
 };
 
-const CACHE_SIZE: u64 = 16 << 20;
 const DEFAULT_LATENCY: u32 = 100;
-/// A group that is 100 ms late at 1 % loss and 25 ms each way is complete; sound takes more, because
-/// a missing packet is heard where a missing picture is hardly seen.
+/// A group of video that is 100 ms late at 1 % loss and 25 ms each way is complete; audio takes more,
+/// because a missing packet is heard where a missing frame of video is hardly seen.
 const DEFAULT_VIDEO_MAX_AGE: u32 = 100;
 const DEFAULT_AUDIO_MAX_AGE: u32 = 500;
 
@@ -43,18 +47,18 @@ const DEFAULT_AUDIO_MAX_AGE: u32 = 500;
 #[repr(u32)]
 #[enum_type(name = "GstMoqJoin")]
 pub enum Join {
-    /// With the group of pictures that is under way, played quickly up to the live edge.
+    /// With the GOP that is under way, played quickly up to the live edge.
     #[default]
     #[enum_value(name = "With the group that is under way", nick = "live")]
     Live,
-    /// With the next key frame, for recorders and slow decoders.
+    /// With the next keyframe, for recorders and slow decoders.
     #[enum_value(name = "With the next group", nick = "next-group")]
     NextGroup,
 }
 
 #[derive(Clone)]
-pub(crate) struct Settings {
-    pub(crate) session: config::Settings,
+struct Settings {
+    session: config::Settings,
     catalog_format: CatalogFormat,
     join: Join,
     latency: u32,
@@ -66,10 +70,7 @@ pub(crate) struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            session: config::Settings {
-                cache_size: CACHE_SIZE,
-                ..Default::default()
-            },
+            session: config::Settings::new(Role::Subscriber),
             catalog_format: CatalogFormat::default(),
             join: Join::default(),
             latency: DEFAULT_LATENCY,
@@ -81,61 +82,19 @@ impl Default for Settings {
 }
 
 /// What exists from READY to PAUSED and back.
-pub(crate) struct Run {
+struct Run {
     task: Task,
     control: UnboundedSender<Control>,
     app_queue: Arc<AppQueue>,
 }
 
+static COMMON: LazyLock<CommonProperties> =
+    LazyLock::new(|| CommonProperties::new(Role::Subscriber));
+
 /// See [`super::MoqSrc`].
 #[derive(Default, glib::Properties)]
 #[properties(wrapper_type = super::MoqSrc)]
 pub struct MoqSrc {
-    #[property(
-        name = "url",
-        nick = "URL",
-        blurb = "URL of the relay (https, http for local development, moqt, moql, wss, ws) with the path to subscribe under; reads back without its query, which may hold a token",
-        get = Self::url, set = Self::set_url, type = Option<String>, mutable_ready
-    )]
-    #[property(
-        name = "broadcast",
-        nick = "Broadcast",
-        blurb = "Name of the broadcast to subscribe to; it is waited for",
-        get = |this: &Self| this.settings().session.broadcast.clone(),
-        set = |this: &Self, name| this.settings().session.broadcast = name,
-        type = Option<String>, mutable_ready
-    )]
-    #[property(
-        name = "token",
-        nick = "Token",
-        blurb = "Token (JWT) for the relay, sent as the query parameter jwt; cannot be read back",
-        set = |this: &Self, token| this.settings().session.token = token,
-        type = Option<String>, mutable_ready
-    )]
-    #[property(
-        name = "tls-disable-verify",
-        nick = "Disable TLS verification",
-        blurb = "Accept any certificate of the relay: for tests alone, anyone can pretend to be it",
-        get = |this: &Self| this.settings().session.tls_disable_verify,
-        set = |this: &Self, disable| this.settings().session.tls_disable_verify = disable,
-        type = bool, mutable_ready
-    )]
-    #[property(name = "moq-versions", type = Option<String>, get = |this: &Self| this.settings().session.moq_versions.clone(), set = |this: &Self, versions| this.settings().session.moq_versions = versions,
-        nick = "MoQ versions", blurb = "MoQ versions that are offered to the relay, separated by commas, such as moq-lite-06,moq-transport-17 (NULL or empty = all that are known)", mutable_ready)]
-    #[property(name = "reconnect-timeout", type = u32, get = |this: &Self| this.settings().session.reconnect_timeout, set = |this: &Self, ms| this.settings().session.reconnect_timeout = ms,
-        nick = "Reconnect timeout", blurb = "After how many milliseconds without a connection no further try is made, which ends in an error; a try lasts 3 s at most (0 = tries for ever)", mutable_ready)]
-    #[property(name = "reconnect-min-delay", type = u32, get = |this: &Self| this.settings().session.reconnect_min_delay, set = |this: &Self, ms| this.settings().session.reconnect_min_delay = ms,
-        minimum = 10, maximum = 600_000, default = config::RECONNECT_MIN_DELAY,
-        nick = "Reconnect minimum delay", blurb = "Pause before the first new try to connect, in milliseconds; it doubles with each further one, and a random half of it is left out", mutable_ready)]
-    #[property(name = "reconnect-max-delay", type = u32, get = |this: &Self| this.settings().session.reconnect_max_delay, set = |this: &Self, ms| this.settings().session.reconnect_max_delay = ms,
-        minimum = 10, maximum = 600_000, default = config::RECONNECT_MAX_DELAY,
-        nick = "Reconnect maximum delay", blurb = "Longest pause between two tries to connect, in milliseconds", mutable_ready)]
-    #[property(name = "quic-idle-timeout", type = u32, get = |this: &Self| this.settings().session.quic_idle_timeout, set = |this: &Self, ms| this.settings().session.quic_idle_timeout = ms,
-        minimum = 100, maximum = 600_000, default = config::QUIC_IDLE_TIMEOUT,
-        nick = "QUIC idle timeout", blurb = "A relay that is silent for this many milliseconds is given up, and dialled again", mutable_ready)]
-    #[property(name = "quic-keep-alive", type = u32, get = |this: &Self| this.settings().session.quic_keep_alive, set = |this: &Self, ms| this.settings().session.quic_keep_alive = ms,
-        maximum = 600_000, default = config::QUIC_KEEP_ALIVE,
-        nick = "QUIC keep-alive", blurb = "Interval in milliseconds of packets that keep an idle connection alive (0 = none); must be less than quic-idle-timeout", mutable_ready)]
     #[property(
         name = "catalog-format",
         nick = "Catalog format",
@@ -178,38 +137,7 @@ pub struct MoqSrc {
     )]
     #[property(name = "eos-timeout", type = u32, get = |this: &Self| this.settings().eos_timeout, set = |this: &Self, ms| this.settings().eos_timeout = ms,
         nick = "EOS timeout", blurb = "A broadcast that was found and has been gone for this many milliseconds, by itself or with the connection, is over: every pad gets EOS (0 = it is waited for for ever). What its publisher ends on purpose is over at once, unless the relay has another publisher of the name", mutable_ready)]
-    #[property(name = "cache-size", type = u64, get = |this: &Self| this.settings().session.cache_size, set = |this: &Self, bytes| this.settings().session.cache_size = bytes,
-        default = CACHE_SIZE, nick = "Cache size", blurb = "How many bytes of media that were received but not yet read are kept, beside the newest group of each track; half as many may wait in each pad for downstream", mutable_ready)]
-    #[property(name = "cache-time", type = u64, get = |this: &Self| this.settings().session.cache_time, set = |this: &Self, time| this.settings().session.cache_time = time,
-        minimum = 1_000_000, default = config::CACHE_TIME, nick = "Cache time", blurb = "How many nanoseconds media that were received but not yet read are kept, beside the newest group of each track", mutable_ready)]
     settings: Mutex<Settings>,
-    #[property(
-        name = "status",
-        nick = "Status",
-        blurb = "State of the connection to the relay",
-        get = |this: &Self| this.connection.status(),
-        type = Status, builder(Status::default())
-    )]
-    #[property(
-        name = "connected",
-        nick = "Connected",
-        blurb = "Whether the session with the relay is up",
-        get = |this: &Self| this.connection.is_connected(),
-        type = bool
-    )]
-    #[property(
-        name = "moq-version",
-        nick = "MoQ version",
-        blurb = "MoQ version of the live session; NULL without one",
-        get = |this: &Self| this.connection.version(),
-        type = Option<String>
-    )]
-    #[property(name = "stats", type = Statistics, get = |this: &Self| this.connection.stats(),
-        nick = "Statistics", blurb = "Statistics of the connection: sessions-started and -ended, rtt-ms, estimated-send-rate and -recv-rate in bits per second, bytes and packets sent, received and lost; what is unknown is absent")]
-    #[property(name = "estimated-send-rate", type = u64, get = |this: &Self| this.connection.rate("estimated-send-rate"),
-        nick = "Estimated send rate", blurb = "What the network is estimated to take, in bits per second (0 = unknown)")]
-    #[property(name = "estimated-recv-rate", type = u64, get = |this: &Self| this.connection.rate("estimated-recv-rate"),
-        nick = "Estimated receive rate", blurb = "What the network is estimated to give, in bits per second (0 = unknown)")]
     connection: Arc<ConnectionStatus>,
     answer: Arc<LatencyAnswer>,
     run: Mutex<Option<Run>>,
@@ -218,17 +146,9 @@ pub struct MoqSrc {
 }
 
 impl MoqSrc {
-    fn url(&self) -> Option<String> {
-        self.settings().session.public_url()
-    }
-
-    fn set_url(&self, url: Option<String>) {
-        self.settings().session.url = url;
-    }
-
     fn set_latency(&self, latency: u32) {
         self.settings().latency = latency;
-        self.tell(Control::Latency(ClockTime::from_mseconds(latency.into())));
+        self.send(Control::Latency(ClockTime::from_mseconds(latency.into())));
     }
 
     /// Makes the run: nothing here waits for the network.
@@ -274,7 +194,7 @@ impl MoqSrc {
     /// Ends the run: bounded, also on a dead network and with a push blocked.
     fn stop(&self) {
         let Some(run) = self.run().take() else { return };
-        let deadline = Instant::now() + STOP_BOUND;
+        let deadline = Instant::now() + STOP_TIMEOUT;
         run.task.stop(deadline);
         run.app_queue.close(deadline);
         let pads = self.pads();
@@ -292,10 +212,10 @@ impl MoqSrc {
             gst::error!(CAT, imp = self, "No clock in PLAYING");
             return;
         }
-        self.tell(Control::Play(clock));
+        self.send(Control::Play(clock));
     }
 
-    fn tell(&self, control: Control) {
+    fn send(&self, control: Control) {
         if let Some(run) = &*self.run() {
             run.control.send_or_drop(control);
         }
@@ -314,11 +234,11 @@ impl MoqSrc {
         pads.filter_map(|pad| pad.downcast().ok()).collect()
     }
 
-    pub(crate) fn settings(&self) -> MutexGuard<'_, Settings> {
+    fn settings(&self) -> MutexGuard<'_, Settings> {
         lock(&self.settings)
     }
 
-    pub(crate) fn run(&self) -> MutexGuard<'_, Option<Run>> {
+    fn run(&self) -> MutexGuard<'_, Option<Run>> {
         lock(&self.run)
     }
 }
@@ -331,8 +251,31 @@ impl ObjectSubclass for MoqSrc {
     type Interfaces = (gst::URIHandler,);
 }
 
-#[glib::derived_properties]
 impl ObjectImpl for MoqSrc {
+    fn properties() -> &'static [glib::ParamSpec] {
+        static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> =
+            LazyLock::new(|| COMMON.beside(MoqSrc::derived_properties()));
+        &PROPERTIES
+    }
+
+    fn set_property(&self, id: usize, value: &glib::Value, spec: &glib::ParamSpec) {
+        let name = spec.name();
+        if !COMMON.set(name, value, &mut self.settings().session) {
+            self.derived_set_property(id, value, spec);
+        } else if self.run().is_some() {
+            gst::warning!(
+                CAT,
+                imp = self,
+                "The property \"{name}\" takes effect after the state READY"
+            );
+        }
+    }
+
+    fn property(&self, id: usize, spec: &glib::ParamSpec) -> glib::Value {
+        let common = COMMON.get(spec.name(), &self.settings().session, &self.connection);
+        common.unwrap_or_else(|| self.derived_property(id, spec))
+    }
+
     fn constructed(&self) {
         self.parent_constructed();
         // Without it `gst-launch-1.0 -e` has nobody to send its EOS to.
@@ -388,7 +331,7 @@ impl ElementImpl for MoqSrc {
                     return Err(gst::StateChangeError);
                 }
             }
-            gst::StateChange::PlayingToPaused => self.tell(Control::Pause),
+            gst::StateChange::PlayingToPaused => self.send(Control::Pause),
             gst::StateChange::PausedToReady => self.stop(),
             _ => {}
         }
@@ -432,7 +375,7 @@ impl ElementImpl for MoqSrc {
         if self.run().is_none() {
             return false;
         }
-        self.tell(control);
+        self.send(control);
         true
     }
 
@@ -444,5 +387,26 @@ impl ElementImpl for MoqSrc {
             }
             _ => ElementImplExt::parent_query(self, query),
         }
+    }
+}
+
+impl URIHandlerImpl for MoqSrc {
+    const URI_TYPE: gst::URIType = gst::URIType::Src;
+
+    fn protocols() -> &'static [&'static str] {
+        &config::URI_SCHEMES
+    }
+
+    fn uri(&self) -> Option<String> {
+        self.settings().session.public_uri()
+    }
+
+    fn set_uri(&self, uri: &str) -> Result<(), glib::Error> {
+        if self.run().is_some() {
+            let text = "The URI of a running source cannot be changed";
+            return Err(glib::Error::new(gst::URIError::BadState, text));
+        }
+        let set = self.settings().session.set_uri(uri);
+        set.map_err(|reason| glib::Error::new(gst::URIError::BadUri, &reason))
     }
 }

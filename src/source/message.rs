@@ -5,13 +5,13 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use bytes::Bytes;
 use gst::ClockTime;
 
-use crate::element::{budget::Charge, pipeline_clock::PipelineClock};
+use crate::element::{budget::Charge, pipeline_clock::PipelineClock, sync::lock};
 
 /// How much time may wait in one pad's channel, beside the latency that sinks hold, before its reader
 /// stops.
@@ -139,15 +139,11 @@ impl<T> Default for LatestSlot<T> {
 impl<T> LatestSlot<T> {
     /// Takes the place of what waits; whether nothing did.
     pub(crate) fn replace(&self, value: T) -> bool {
-        self.value().replace(value).is_none()
+        lock(&self.0).replace(value).is_none()
     }
 
     pub(crate) fn take(&self) -> Option<T> {
-        self.value().take()
-    }
-
-    fn value(&self) -> MutexGuard<'_, Option<T>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0).take()
     }
 }
 

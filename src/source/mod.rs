@@ -138,7 +138,6 @@ use gst::{glib, prelude::*};
 
 mod catalog;
 mod element;
-mod expose;
 mod keyframe_gate;
 mod message;
 mod pad;
@@ -146,9 +145,8 @@ mod playback;
 mod stats;
 mod subscriber;
 mod track;
-mod uri;
 
-#[cfg(any(test, fuzzing))]
+#[cfg(feature = "testing")]
 pub use catalog::fuzzing;
 
 pub(crate) static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {

@@ -12,7 +12,7 @@ use crate::{
     media::time::playout::{Join, Timeline},
 };
 
-/// What a LATENCY query is answered, in nanoseconds; written by the session, read by the pads.
+/// The answer to a LATENCY query, in nanoseconds; written by the subscriber, read by the pads.
 #[derive(Debug, Default)]
 pub(crate) struct LatencyAnswer(AtomicU64);
 
@@ -21,7 +21,7 @@ impl LatencyAnswer {
         ClockTime::from_nseconds(self.0.load(Ordering::Relaxed))
     }
 
-    /// Returns whether the answer is another one now.
+    /// Whether the answer is another one now.
     pub(crate) fn set(&self, latency: ClockTime) -> bool {
         self.0.swap(latency.nseconds(), Ordering::Relaxed) != latency.nseconds()
     }
@@ -30,7 +30,7 @@ impl LatencyAnswer {
 /// One stay in PLAYING.
 pub(crate) struct Playback {
     pub(crate) clock: PipelineClock,
-    /// Shared by the readers alone, all on the runtime's one worker.
+    /// Shared by the readers alone, all on one worker of the runtime.
     timeline: Mutex<Timeline>,
     answer: Arc<LatencyAnswer>,
     app_queue: Arc<AppQueue>,
@@ -56,22 +56,22 @@ impl Playback {
         lock(&self.timeline)
     }
 
-    /// What a LATENCY query is answered.
+    /// The answer to a LATENCY query.
     pub(crate) fn latency(&self) -> ClockTime {
         self.answer.get()
     }
 
-    /// Does `change` to the timeline and tells what followed from it.
+    /// Does `change` to the timeline and reports what followed from it.
     pub(crate) fn update<T>(&self, change: impl FnOnce(&mut Timeline) -> T) -> T {
         let mut timeline = self.timeline();
-        let steps = timeline.resyncs();
+        let before = timeline.resyncs();
         let result = change(&mut timeline);
-        let (latency, stepped) = (timeline.min_latency(), timeline.resyncs() != steps);
+        let (latency, resynced) = (timeline.min_latency(), timeline.resyncs() != before);
         drop(timeline);
         if self.answer.set(latency) {
             post_latency(&self.app_queue);
         }
-        if stepped {
+        if resynced {
             self.app_queue.post("moq-resync", |s| {
                 s.field(
                     "reason",

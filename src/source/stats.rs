@@ -18,8 +18,8 @@ pub(crate) struct Counters {
     pub(crate) late: Counter,
     /// How long after the edge of the timeline the newest frame was read, in ms.
     pub(crate) delay: AtomicGauge,
-    /// How often the edge stepped to a longer route since the element plays.
-    pub(crate) steps: AtomicGauge,
+    /// How many resyncs there were since the element plays.
+    pub(crate) resyncs: AtomicGauge,
     /// See [`crate::media::time::playout::Timeline::drift`].
     pub(crate) drift: AtomicGauge,
     pub(crate) qos_events: Counter,
@@ -42,7 +42,7 @@ impl Counters {
             .field("queue-bytes", bytes)
             .field("queue-time", time.nseconds())
             .field_if_some("delay-ms", self.delay.get())
-            .field_if_some("resyncs", self.steps.get().map(|steps| steps as u64))
+            .field_if_some("resyncs", self.resyncs.get().map(|resyncs| resyncs as u64))
             .field_if_some("drift-ppm", self.drift.get())
             .field("qos-events", self.qos_events.get())
             .field_if_some("qos-jitter", self.jitter.get().map(|jitter| jitter as i64))

@@ -25,7 +25,7 @@ pub struct Description {
 
 impl Description {
     /// What a list of tags says.
-    pub fn of_tags(tags: &gst::TagListRef) -> Self {
+    fn of_tags(tags: &gst::TagListRef) -> Self {
         let bitrate = tags
             .get::<gst::tags::MaximumBitrate>()
             .map(|tag| tag.get())

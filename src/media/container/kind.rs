@@ -158,7 +158,7 @@ mod tests {
 
     use super::*;
 
-    fn sound(codec: impl Into<AudioCodec>, rate: u32, channels: u32) -> Rendition {
+    fn audio(codec: impl Into<AudioCodec>, rate: u32, channels: u32) -> Rendition {
         Rendition::Audio(AudioConfig::new(codec, rate, channels))
     }
 
@@ -180,12 +180,12 @@ mod tests {
     #[test]
     fn what_cmaf_cannot_carry_is_refused_with_a_reason() {
         for (rendition, reason) in [
-            (sound(AudioCodec::Mp3, 48_000, 2), "mp3"),
-            (sound(AudioCodec::Pcm, 48_000, 2), "pcm"),
-            (sound(AudioCodec::Opus, 48_000, 6), "more than two channels"),
-            (sound(AAC { profile: 2 }, 96_000, 2), "insert audioresample"),
-            (sound(AAC { profile: 2 }, 48_000, 2), "AudioSpecificConfig"),
-            (sound(AudioCodec::Flac, 48_000, 2), "flac"),
+            (audio(AudioCodec::Mp3, 48_000, 2), "mp3"),
+            (audio(AudioCodec::Pcm, 48_000, 2), "pcm"),
+            (audio(AudioCodec::Opus, 48_000, 6), "more than two channels"),
+            (audio(AAC { profile: 2 }, 96_000, 2), "insert audioresample"),
+            (audio(AAC { profile: 2 }, 48_000, 2), "AudioSpecificConfig"),
+            (audio(AudioCodec::Flac, 48_000, 2), "flac"),
             (picture(h264(), Some(320)), "without codec_data"),
             (picture(VideoCodec::VP8, None), "how large the picture is"),
             (picture(VideoCodec::VP8, Some(70_000)), "vp8"),

@@ -94,6 +94,7 @@ impl InputStream {
     }
 
     /// Name of the codec for people.
+    #[cfg(feature = "testing")]
     pub fn codec(&self) -> &'static str {
         self.codec.name
     }
@@ -119,6 +120,7 @@ impl InputStream {
     ///
     /// When nobody could decode the keyframe, or the frame is malformed. The stream can go on with
     /// the next keyframe.
+    #[cfg(feature = "testing")]
     pub fn prepare(&mut self, payload: Bytes, keyframe: bool) -> Result<Bytes, FrameError> {
         let payload = self.input.prepare(payload, keyframe)?;
         self.wrap().map_err(|_| FrameError::NotContained)?;

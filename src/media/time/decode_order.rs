@@ -4,10 +4,10 @@
 const MAX_DEPTH: usize = 16;
 /// The frame duration (ns) of a stream that does not tell; longer than usual, because MP4 files end as
 /// much too early as the first decode time is too late.
-const FRAME: i64 = 50_000_000;
+const DEFAULT_FRAME_INTERVAL: i64 = 50_000_000;
 
 /// Longer frames (ns) are of no stream that reorders.
-const MAX_FRAME: i64 = 1_000_000_000;
+const MAX_FRAME_INTERVAL: i64 = 1_000_000_000;
 
 /// Gives each frame the least timestamp that is still to be presented.
 ///
@@ -29,7 +29,7 @@ impl Default for DecodeOrder {
     fn default() -> Self {
         Self {
             depth: 0,
-            frame: FRAME,
+            frame: DEFAULT_FRAME_INTERVAL,
             waiting: Vec::new(),
             first: None,
             newest: 0,
@@ -40,7 +40,7 @@ impl Default for DecodeOrder {
 impl DecodeOrder {
     /// The duration of a frame (ns), where the stream tells.
     pub fn set_frame(&mut self, frame: i64) {
-        self.frame = frame.clamp(0, MAX_FRAME);
+        self.frame = frame.clamp(0, MAX_FRAME_INTERVAL);
     }
 
     /// How far (ns) the decode time of the first frame is before its presentation time.

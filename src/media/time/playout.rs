@@ -15,7 +15,7 @@ use gst::ClockTime;
 use self::{
     drift::Drift,
     pace::Pace,
-    transit::{Transits, WINDOW},
+    transit::{Transits, WINDOW_INTERVAL},
 };
 use super::{
     decode_order::DecodeOrder,
@@ -540,7 +540,7 @@ impl Timeline {
     fn slew(&mut self, now: Nanos) {
         for track in self.tracks.iter_mut().flatten() {
             // A silent track says nothing about the route of the others.
-            track.forget_before(now - WINDOW);
+            track.forget_before(now - WINDOW_INTERVAL);
         }
         let least = self.least();
         let Some(anchor) = &mut self.anchor else {

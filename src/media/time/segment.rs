@@ -4,7 +4,7 @@ use super::nanos::nanos;
 
 /// How much closer together frames are that only decoding needs: those of 60 fps come 1 ms apart, which
 /// the time bases of all containers can tell.
-const SQUEEZE: i64 = 16;
+const SQUEEZE_RATE: i64 = 16;
 /// Frames that only decoding needs take no more than this (ns), however long their group is.
 const MAX_LEAD: i64 = 500_000_000;
 
@@ -148,7 +148,7 @@ impl Timing {
         }
         let squeeze = *self
             .squeeze
-            .get_or_insert_with(|| SQUEEZE.max(before / MAX_LEAD));
+            .get_or_insert_with(|| SQUEEZE_RATE.max(before / MAX_LEAD));
         start.saturating_sub(before / squeeze)
     }
 

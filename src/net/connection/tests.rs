@@ -1,5 +1,5 @@
 use super::*;
-use crate::net::config::{Patience, Settings};
+use crate::net::config::{Role, Settings, Timeouts};
 
 /// Runs `test` with a connection that has dialled nothing yet.
 fn with_connection(test: impl FnOnce(&mut RelayConnection)) {
@@ -7,7 +7,7 @@ fn with_connection(test: impl FnOnce(&mut RelayConnection)) {
         url: Some("https://relay.invalid/".into()),
         broadcast: Some("x".into()),
         tls_disable_verify: true,
-        ..Settings::default()
+        ..Settings::new(Role::Subscriber)
     };
     let target = settings.target().expect("valid settings");
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -27,7 +27,7 @@ fn a_socket_that_cannot_be_made_is_a_try_that_failed() {
             Ok(Some(Event::Connecting { first: true, .. }))
         ));
         // No socket is made with that.
-        connection.target.patience.idle_timeout = Duration::MAX;
+        connection.target.timeouts.idle_timeout = Duration::MAX;
         for _ in 0..2 {
             let lost = connection
                 .take(Step::Due)
@@ -35,7 +35,7 @@ fn a_socket_that_cannot_be_made_is_a_try_that_failed() {
             assert!(matches!(lost, Some(Event::Lost { .. })), "{lost:?}");
             assert!(matches!(connection.state, State::Waiting(_)));
         }
-        connection.target.patience.idle_timeout = Duration::from_secs(1);
+        connection.target.timeouts.idle_timeout = Duration::from_secs(1);
         let dialled = connection.take(Step::Due);
         assert!(matches!(dialled, Ok(Some(Event::Connecting { .. }))));
     });
@@ -52,21 +52,21 @@ fn pause(connection: &RelayConnection) -> Duration {
 #[test]
 fn a_relay_that_hands_over_again_and_again_is_dialled_after_pauses() {
     with_connection(|connection| {
-        let Patience {
+        let Timeouts {
             min_delay,
             max_delay,
             ..
-        } = connection.target.patience;
+        } = connection.target.timeouts;
         let mut hand_over = |age: Duration| {
             let since = Instant::now().checked_sub(age).expect("a clock that runs");
             let left = connection.take(Step::Ended(since, End::Handover(Goaway::new())));
-            assert!(matches!(left, Ok(Some(Event::Leaving))));
+            assert!(matches!(left, Ok(Some(Event::Goaway))));
             pause(connection)
         };
         assert_eq!(hand_over(max_delay * 2), Duration::ZERO);
         let mut least = min_delay / 2;
         for _ in 0..4 {
-            let pause = hand_over(SCOUTING);
+            let pause = hand_over(PROBE_TIMEOUT);
             // Some of it has passed since.
             assert!(pause > least.mul_f64(0.8), "{pause:?} of {least:?}");
             least *= 2;
@@ -78,11 +78,11 @@ fn a_relay_that_hands_over_again_and_again_is_dialled_after_pauses() {
 #[test]
 fn pauses_double_up_to_the_longest_and_half_of_each_is_random() {
     with_connection(|connection| {
-        let Patience {
+        let Timeouts {
             min_delay,
             max_delay,
             ..
-        } = connection.target.patience;
+        } = connection.target.timeouts;
         let mut longest = min_delay;
         for _ in 0..20 {
             let mut drawn = Vec::new();

@@ -28,12 +28,14 @@ use super::{
     stats::Counters,
 };
 use crate::{
-    element::{budget::Budget, pipeline_clock::PipelineClock, warn_limiter::WarnLimiter},
+    element::{
+        budget::Budget, pipeline_clock::PipelineClock, properties::Statistics,
+        warn_limiter::WarnLimiter,
+    },
     media::{
         container::kind::Container,
         format::{codec::is_mime, input::TextSettings, rendition::Rendition},
     },
-    net::stats::Statistics,
 };
 
 /// State of a pad's track.

@@ -152,7 +152,7 @@ impl Publisher {
                     cuts_off: version.is_ok_and(|version| version.is_ietf()),
                 };
             }
-            Event::Connecting { .. } | Event::Leaving | Event::Lost { serving: true, .. } => {}
+            Event::Connecting { .. } | Event::Goaway | Event::Lost { serving: true, .. } => {}
             Event::Lost { serving: false, .. } => {
                 broadcast.redeliver();
                 self.session = SessionState::Lost;

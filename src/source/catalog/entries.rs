@@ -5,7 +5,10 @@ use std::{collections::BTreeSet, sync::Arc};
 use moq_net::{Path, PathOwned};
 use serde_json::Value;
 
-use super::{format::Track, hang, msf};
+use super::{
+    format::{ListedTrack, Track},
+    hang, msf,
+};
 use crate::{
     media::{
         catalog::{
@@ -25,11 +28,11 @@ use crate::{
 
 /// No more renditions of one broadcast are used (as hang's own readers do).
 const MAX_RENDITIONS: usize = 64;
-/// No more entries of one section of a catalog are looked at, whatever is wrong with them: it takes time from all
-/// that shares the runtime.
+/// No more entries of one section of a catalog are looked at, whatever is wrong with them: it takes time from all that
+/// shares the runtime.
 pub(crate) const MAX_ENTRIES: usize = 512;
 /// The renditions of one catalog may refer to this many other broadcasts.
-const MAX_REFERENCES: usize = 16;
+const MAX_EXTERNAL: usize = 16;
 /// What a catalog says of itself is repeated up to this length, in characters.
 const MAX_QUOTE: usize = 200;
 
@@ -42,8 +45,8 @@ pub(crate) struct Entry {
     pub(crate) frames: Arc<FrameReader>,
     pub(crate) caps: gst::Caps,
     pub(crate) tags: gst::TagList,
-    /// The other broadcast that has the track.
-    pub(crate) elsewhere: Option<PathOwned>,
+    /// The other broadcast that has the track, if it is not the one of the catalog.
+    pub(crate) external: Option<PathOwned>,
     /// The name of the first of the tracks that it follows, if the publisher says so.
     pub(crate) lineage: Option<String>,
 }
@@ -64,52 +67,44 @@ impl reconcile::Rendition for Entry {
     }
 }
 
-/// One entry of a catalog, read or not.
-pub(crate) struct Found<'a> {
-    /// Name of the track.
-    pub(crate) name: &'a str,
-    /// What the entry says, or why it cannot be read.
-    pub(crate) rendition: Result<Rendition, String>,
-}
-
 /// What can be used of a catalog of the broadcast `own`, and why the rest cannot.
 pub(crate) fn read(track: Track, own: &Path<'_>, catalog: &Value) -> (Vec<Entry>, Vec<String>) {
-    let mut list = List {
+    let mut list = EntryList {
         lineage: catalog[LINEAGE].as_object(),
         orientation: Orientation::of_section(&catalog[Kind::Video.name()]),
-        ..List::default()
+        ..EntryList::default()
     };
     match track {
         Track::Hang | Track::HangZ => {
             list.fill(own, hang::renditions(catalog, MAX_ENTRIES));
             // Where as many are used as can be, that is said already.
             if list.entries.len() < MAX_RENDITIONS {
-                list.limit(hang::left_out(catalog, MAX_ENTRIES));
+                list.report_left_out(hang::left_out(catalog, MAX_ENTRIES));
             }
         }
         Track::Msf => {
             list.problems.extend(msf::limits(catalog));
             list.fill(own, msf::renditions(catalog, MAX_ENTRIES));
-            list.limit(msf::left_out(catalog, MAX_ENTRIES));
+            list.report_left_out(msf::left_out(catalog, MAX_ENTRIES));
         }
     }
     (list.entries, list.problems)
 }
 
 #[derive(Default)]
-struct List<'c> {
+struct EntryList<'c> {
     /// What the catalog says of tracks that follow others.
     lineage: Option<&'c serde_json::Map<String, Value>>,
-    /// What the catalog says of all its pictures.
+    /// What the catalog says of all its video.
     orientation: Orientation,
     entries: Vec<Entry>,
     problems: Vec<String>,
-    elsewhere: BTreeSet<String>,
+    external: BTreeSet<PathOwned>,
 }
 
-impl List<'_> {
-    /// Says first that so many entries are not looked at, if there are any.
-    fn limit(&mut self, left_out: usize) {
+impl EntryList<'_> {
+    /// Reports first that so many entries are not looked at, if there are any.
+    fn report_left_out(&mut self, left_out: usize) {
         if left_out > 0 {
             let problem = format!(
                 "Only {MAX_ENTRIES} tracks of each section of the catalog are read: {left_out} more are left out"
@@ -118,15 +113,15 @@ impl List<'_> {
         }
     }
 
-    fn fill<'a>(&mut self, own: &Path<'_>, found: impl Iterator<Item = Found<'a>>) {
-        for found in found {
+    fn fill<'a>(&mut self, own: &Path<'_>, listed: impl Iterator<Item = ListedTrack<'a>>) {
+        for track in listed {
             if self.entries.len() == MAX_RENDITIONS {
                 let problem = format!("Only {MAX_RENDITIONS} renditions are used");
                 self.problems.push(problem);
                 return;
             }
-            let name = found.name;
-            match found
+            let name = track.name;
+            match track
                 .rendition
                 .and_then(|rendition| self.entry(own, name, rendition))
             {
@@ -156,37 +151,39 @@ impl List<'_> {
         if rendition.delay() > Some(MAX_DELAY.into()) {
             rendition.set_delay(None);
         }
-        let elsewhere = elsewhere(own, &rendition)?;
+        let external = external_path(own, &rendition)?;
+        self.check_external(external.as_ref())?;
         let frames = FrameReader::open(&mut rendition).map_err(|err| err.to_string())?;
         let caps = caps::from_rendition(&rendition).map_err(|err| err.to_string())?;
         let description = Description::of_rendition(&rendition, self.orientation);
+        let lineage = self.lineage.and_then(|lineage| lineage.get(name)?.as_str());
         let entry = Entry {
             name: name.to_owned(),
             frames: Arc::new(frames),
             tags: description.tags(&caps, rendition.kind()),
             rendition: Arc::new(rendition),
             caps,
-            elsewhere,
-            lineage: (self.lineage)
-                .and_then(|lineage| lineage.get(name)?.as_str())
-                .map(str::to_owned),
+            external,
+            lineage: lineage.map(str::to_owned),
         };
-        if let Some(path) = &entry.elsewhere
-            && !self.elsewhere.contains(path.as_str())
-        {
-            if self.elsewhere.len() == MAX_REFERENCES {
-                return Err(format!(
-                    "tracks of {MAX_REFERENCES} other broadcasts are used, and it is in one more"
-                ));
-            }
-            self.elsewhere.insert(path.as_str().to_owned());
-        }
+        self.external.extend(entry.external.clone());
         Ok(entry)
+    }
+
+    /// Refuses a track of one more other broadcast than are used.
+    fn check_external(&self, path: Option<&PathOwned>) -> Result<(), String> {
+        let is_new = path.is_some_and(|path| !self.external.contains(path));
+        if is_new && self.external.len() == MAX_EXTERNAL {
+            return Err(format!(
+                "tracks of {MAX_EXTERNAL} other broadcasts are used, and it is in one more"
+            ));
+        }
+        Ok(())
     }
 }
 
 /// The other broadcast that has the track; a reference of a broadcast to itself is none.
-fn elsewhere(own: &Path<'_>, rendition: &Rendition) -> Result<Option<PathOwned>, String> {
+fn external_path(own: &Path<'_>, rendition: &Rendition) -> Result<Option<PathOwned>, String> {
     let Some(reference) = rendition.external_broadcast() else {
         return Ok(None);
     };
@@ -197,7 +194,7 @@ fn elsewhere(own: &Path<'_>, rendition: &Rendition) -> Result<Option<PathOwned>,
     Ok((path != *own).then_some(path))
 }
 
-/// Foreign words as they can be shown to a person.
+/// Text of the catalog as it can be shown to a person.
 fn quote(text: &str) -> String {
     let mut shown: String = text.chars().take(MAX_QUOTE).collect();
     if shown.len() < text.len() {

@@ -1,7 +1,10 @@
-//! Which catalog of a broadcast is read.
+//! The formats of catalogs, and what the reader of each one gives.
 
 use gst::glib;
 use moq_mux::catalog;
+use serde_json::Value;
+
+use crate::media::format::rendition::Rendition;
 
 /// The catalog that `moqsrc` reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, glib::Enum)]
@@ -16,7 +19,7 @@ pub enum CatalogFormat {
     /// hang, plain or compressed.
     #[enum_value(name = "hang", nick = "hang")]
     Hang,
-    /// MSF, which has pictures and sound only.
+    /// MSF, which has video and audio only.
     #[enum_value(name = "MSF (MOQT Streaming Format)", nick = "msf")]
     Msf,
 }
@@ -39,6 +42,28 @@ impl Track {
             Self::Msf => moq_msf::DEFAULT_NAME,
         }
     }
+}
+
+/// No codec string (RFC 6381) that is known has as many characters.
+pub(super) const MAX_CODEC: usize = 128;
+/// No more initialization data of one track is read, in characters of hex or base64: tracks can share
+/// theirs, so that a small catalog could make much work.
+pub(super) const MAX_INIT: usize = 256 << 10;
+
+/// Refuses a string of an entry that is longer than `max` characters, before a library reads it.
+pub(super) fn check_length(what: &str, text: &Value, max: usize) -> Result<(), String> {
+    match text.as_str() {
+        Some(text) if text.len() > max => Err(format!("its {what} is too long")),
+        _ => Ok(()),
+    }
+}
+
+/// One entry of a catalog.
+pub(super) struct ListedTrack<'a> {
+    /// Name of the track.
+    pub(super) name: &'a str,
+    /// What the entry says, or why it cannot be read.
+    pub(super) rendition: Result<Rendition, String>,
 }
 
 impl CatalogFormat {

@@ -11,7 +11,7 @@ use moq_net::{Path, Timestamp, broadcast, group, track};
 use super::{
     entries::{self, Entry},
     format::Track,
-    is_over,
+    is_ended,
 };
 
 /// Reads a catalog in each format, and a frame of each track that it lists.
@@ -37,7 +37,7 @@ pub fn read(catalog: &[u8], frame: &[u8]) {
                 .sum();
             assert!(read <= frame.len(), "{read} bytes of {}", frame.len());
         }
-        is_over(track, &catalog);
+        is_ended(track, &catalog);
     }
 }
 

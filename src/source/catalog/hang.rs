@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::entries::Found;
+use super::format::{ListedTrack, MAX_CODEC, MAX_INIT, check_length};
 use crate::media::format::rendition::{Rendition, SECTIONS};
 
 /// How many tracks the catalog lists beyond `most` of a section.
@@ -13,13 +13,21 @@ pub(crate) fn left_out(catalog: &Value, most: usize) -> usize {
 }
 
 /// What the catalog lists, in its order, `most` of each section.
-pub(crate) fn renditions(catalog: &Value, most: usize) -> impl Iterator<Item = Found<'_>> {
+pub(crate) fn renditions(catalog: &Value, most: usize) -> impl Iterator<Item = ListedTrack<'_>> {
     SECTIONS.into_iter().flat_map(move |(section, tracks)| {
         let listed = catalog[section][tracks].as_object();
         let listed = listed.into_iter().flatten().take(most);
-        listed.map(move |(name, value)| Found {
+        listed.map(move |(name, value)| ListedTrack {
             name,
-            rendition: Rendition::from_json(section, value).map_err(|err| err.to_string()),
+            rendition: rendition(section, value),
         })
     })
+}
+
+fn rendition(section: &str, entry: &Value) -> Result<Rendition, String> {
+    check_length("codec", &entry["codec"], MAX_CODEC)?;
+    check_length("description", &entry["description"], MAX_INIT)?;
+    let init = &entry["container"]["init"];
+    check_length("initialization data", init, MAX_INIT)?;
+    Rendition::from_json(section, entry).map_err(|err| err.to_string())
 }

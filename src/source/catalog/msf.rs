@@ -1,5 +1,5 @@
 //! MSF's catalog (draft-ietf-moq-msf-01, and -00 as far as it differs): a list of tracks, of which
-//! pictures and sound are taken, each read by itself.
+//! video and audio are read, each read by itself.
 
 use std::{collections::HashMap, str::FromStr};
 
@@ -11,23 +11,22 @@ use moq_mux::codec::{aac, flac, opus};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::entries::Found;
+use super::format::{ListedTrack, MAX_CODEC, MAX_INIT, check_length};
 use crate::media::format::{caps::Rendition, rendition};
 
-/// No more initialization data of one track is decoded, in characters of base64: tracks can share
-/// theirs, so that a small catalog could make much work.
-const MAX_INIT: usize = 256 << 10;
-
 /// What the catalog lists, in its order, `most` of it.
-pub(crate) fn renditions(catalog: &Value, most: usize) -> impl Iterator<Item = Found<'_>> {
+pub(crate) fn renditions(catalog: &Value, most: usize) -> impl Iterator<Item = ListedTrack<'_>> {
     let list = catalog["initDataList"].as_array().into_iter().flatten();
     let inits: HashMap<&str, &Value> = list
         .filter_map(|init| Some((init["id"].as_str()?, init)))
         .collect();
-    tracks(catalog).iter().take(most).map(move |track| Found {
-        name: track["name"].as_str().unwrap_or_default(),
-        rendition: rendition(track, &inits),
-    })
+    tracks(catalog)
+        .iter()
+        .take(most)
+        .map(move |track| ListedTrack {
+            name: track["name"].as_str().unwrap_or_default(),
+            rendition: rendition(track, &inits),
+        })
 }
 
 /// How many tracks the catalog lists beyond `most`.
@@ -46,7 +45,7 @@ pub(crate) fn limits(catalog: &Value) -> Vec<String> {
 }
 
 /// Whether the broadcast is over: it is complete, and nothing of it can be read any more.
-pub(crate) fn is_over(catalog: &Value) -> bool {
+pub(crate) fn is_complete(catalog: &Value) -> bool {
     catalog["isComplete"] == true && tracks(catalog).is_empty()
 }
 
@@ -55,6 +54,7 @@ fn tracks(catalog: &Value) -> &[Value] {
 }
 
 fn rendition(value: &Value, inits: &HashMap<&str, &Value>) -> Result<Rendition, String> {
+    check_length("codec", &value["codec"], MAX_CODEC)?;
     let track = Track::deserialize(value).map_err(|err| err.to_string())?;
     let is_video = match &track.role {
         Some(Role::Video) => true,
@@ -159,20 +159,21 @@ fn parameters(codec: &AudioCodec, mut init: &[u8]) -> Option<(u32, u32)> {
 
 /// The track's initialization data: its own (draft-00), or what it refers to in the catalog's list.
 fn init_data(track: &Value, inits: &HashMap<&str, &Value>) -> Result<Option<Bytes>, String> {
-    let text = match track["initRef"].as_str() {
+    let data = match track["initRef"].as_str() {
         Some(id) => {
             let init = inits.get(id);
             let init =
                 init.filter(|init| init["type"].as_str().is_none_or(|kind| kind == "inline"));
-            let data = init.and_then(|init| init["data"].as_str());
-            Some(data.ok_or("its initialization data is not in the catalog")?)
+            let data = init.map(|init| &init["data"]);
+            let data = data.filter(|data| data.is_string());
+            data.ok_or("its initialization data is not in the catalog")?
         }
-        None => track["initData"].as_str(),
+        None => &track["initData"],
     };
-    let Some(text) = text else { return Ok(None) };
-    if text.len() > MAX_INIT {
-        return Err("its initialization data is too long".into());
-    }
+    check_length("initialization data", data, MAX_INIT)?;
+    let Some(text) = data.as_str() else {
+        return Ok(None);
+    };
     let data = BASE64_STANDARD.decode(text);
     let data = data.map_err(|err| format!("its initialization data is not base64: {err}"))?;
     Ok(Some(data.into()))

@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 
 use super::{
     entries::{Entry, MAX_ENTRIES, read},
-    format::Track,
-    is_over, msf,
+    format::{MAX_CODEC, MAX_INIT, Track},
+    is_ended, msf,
 };
 use crate::media::{
     catalog::name::Names,
@@ -165,7 +165,7 @@ fn a_bad_msf_track_harms_no_other() {
 }
 
 #[test]
-fn msf_says_when_it_is_over() {
+fn msf_says_when_it_is_ended() {
     for (catalog, over) in [
         (json!({"isComplete": true, "tracks": []}), true),
         (json!({"isComplete": true}), true),
@@ -176,7 +176,7 @@ fn msf_says_when_it_is_over() {
         (json!({"tracks": []}), false),
         (json!({"isComplete": "true"}), false),
     ] {
-        assert_eq!(msf::is_over(&catalog), over, "{catalog}");
+        assert_eq!(msf::is_complete(&catalog), over, "{catalog}");
     }
 }
 
@@ -190,7 +190,7 @@ fn either_catalog_may_bear_the_end_mark() {
         (json!({}), false),
     ] {
         for track in [Track::Hang, Track::HangZ, Track::Msf] {
-            assert_eq!(is_over(track, &catalog), over, "{catalog}");
+            assert_eq!(is_ended(track, &catalog), over, "{catalog}");
         }
     }
 }
@@ -213,8 +213,8 @@ fn a_reference_leads_to_a_broadcast_beside_or_below() {
         match path {
             Ok(path) => {
                 assert_eq!(problems, Vec::<String>::new(), "{reference}");
-                let elsewhere = entries[0].elsewhere.as_ref();
-                assert_eq!(elsewhere.map(|path| path.as_str()), path, "{reference}");
+                let external = entries[0].external.as_ref();
+                assert_eq!(external.map(|path| path.as_str()), path, "{reference}");
             }
             Err(hint) => assert!(problems[0].contains(hint), "{reference}: {problems:?}"),
         }
@@ -245,6 +245,48 @@ fn few_of_many_entries_are_used_and_few_words_are_said() {
     let (entries, problems) = of(Track::Hang, &audio([(long, bad)]));
     assert!(entries.is_empty());
     assert!(problems[0].len() < 1000, "{} bytes", problems[0].len());
+}
+
+#[test]
+fn what_is_too_long_for_a_codec_is_left_out_before_it_is_parsed() {
+    let with = |mut entry: Value, field: &str, length: usize| {
+        entry[field] = "A".repeat(length).into();
+        entry
+    };
+    let cmaf = json!({"kind": "cmaf", "init": "A".repeat(MAX_INIT + 1)});
+    let mut fragments = opus();
+    fragments["container"] = cmaf;
+    for (bad, what) in [
+        (with(opus(), "codec", MAX_CODEC + 1), "codec"),
+        (with(opus(), "description", MAX_INIT + 1), "description"),
+        (fragments, "initialization data"),
+    ] {
+        let catalog = audio([("bad".to_owned(), bad), ("good".to_owned(), opus())]);
+        let (entries, problems) = of(Track::Hang, &catalog);
+        assert_eq!(names(&entries), ["good"], "{what}");
+        assert!(
+            problems[0].contains(&format!("its {what} is too long")),
+            "{problems:?}"
+        );
+    }
+    let listed = with(msf_opus("listed"), "initRef", 1);
+    for (bad, what) in [
+        (with(msf_opus("bad"), "codec", MAX_CODEC + 1), "codec"),
+        (
+            with(msf_opus("bad"), "initData", MAX_INIT + 1),
+            "initialization data",
+        ),
+        (listed, "initialization data"),
+    ] {
+        let init = json!({"id": "A", "data": "A".repeat(MAX_INIT + 1)});
+        let catalog = json!({"initDataList": [init], "tracks": [bad, msf_opus("good")]});
+        let (entries, problems) = of(Track::Msf, &catalog);
+        assert_eq!(names(&entries), ["good"], "{what}");
+        assert!(
+            problems[0].contains(&format!("its {what} is too long")),
+            "{problems:?}"
+        );
+    }
 }
 
 #[test]
@@ -439,6 +481,6 @@ proptest! {
         for track in [Track::Hang, Track::Msf] {
             of(track, &catalog);
         }
-        is_over(Track::Msf, &catalog);
+        is_ended(Track::Msf, &catalog);
     }
 }

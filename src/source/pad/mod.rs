@@ -21,19 +21,18 @@ use self::{
     task::{PadTask, STOP_TIMEOUT},
 };
 use super::{
-    CAT, MoqSrc,
+    CAT,
     message::{Control, Message, PadIndex},
     playback::LatencyAnswer,
     stats::Counters,
 };
 use crate::{
-    element::{budget::Budget, sync::lock},
+    element::{budget::Budget, properties::Statistics, sync::lock},
     media::format::codec::Kind,
-    net::stats::Statistics,
 };
 
-/// Of which a panic in a pad function becomes the error.
-type Parent = <MoqSrc as glib::object::ObjectSubclassIs>::Subclass;
+/// The element of the pad: a panic in a pad function is its error.
+type Element = <super::MoqSrc as glib::object::ObjectSubclassIs>::Subclass;
 
 /// What a new pad is made of.
 pub(crate) struct Config {
@@ -120,14 +119,14 @@ impl super::MoqSrcPad {
         let pad = gst::PadBuilder::<Self>::from_template(template)
             .name(config.name)
             .query_function(|pad, parent, query| {
-                Parent::catch_panic_pad_function(
+                Element::catch_panic_pad_function(
                     parent,
                     || false,
                     |_| pad.imp().query(parent, query),
                 )
             })
             .event_function(|pad, parent, event| {
-                Parent::catch_panic_pad_function(
+                Element::catch_panic_pad_function(
                     parent,
                     || false,
                     |_| pad.imp().event(parent, event),

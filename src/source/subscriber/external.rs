@@ -1,18 +1,24 @@
-//! Which broadcasts of the relay are heard of: its own, and those that a catalog refers to.
+//! Other broadcasts of the relay, whose tracks the catalog lists.
 //!
-//! A relay tells a session of every broadcast that is in the session's scope, and the library keeps a
-//! few KiB for each: of all that a large relay has, hardly any is of use here.
+//! A relay announces every broadcast that is in a session's scope, and the library keeps a few KiB for
+//! each: of all that a large relay has, only those that the catalog refers to are of use here.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, convert::Infallible, pin::pin, sync::Arc, time::Duration};
 
-use gst::glib;
-use moq_net::{PathOwned, Pattern, Patterns, origin};
+use moq_net::{Path, PathOwned, Pattern, Patterns, origin};
+use tokio_util::sync::CancellationToken;
 
-use crate::net::{config::Target, connection::RelayConnection, error::Error};
-use crate::source::CAT;
+use super::config::Config;
+use crate::{
+    net::{connection::RelayConnection, error::Error},
+    source::{CAT, catalog::Entry, message::TrackEnd, track::Reader},
+};
+
+/// How long an external broadcast is waited for until it is reported as missing, and waited for again.
+const FIND_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The part of `origin` that has these broadcasts, and what is beneath them.
-pub(crate) fn scope<'a>(
+pub(super) fn scope<'a>(
     origin: &origin::Producer,
     names: impl IntoIterator<Item = &'a str>,
 ) -> origin::Producer {
@@ -24,35 +30,36 @@ pub(crate) fn scope<'a>(
     scoped.unwrap_or_else(|| origin.clone())
 }
 
-/// A session of its own for the broadcasts that a catalog refers to: there is none without them.
-pub(crate) struct Elsewhere {
-    /// The element's name, for the log.
-    log: glib::GString,
-    target: Target,
+/// The broadcasts that the catalog refers to, announced over a connection of their own; without them
+/// there is no such connection.
+pub(super) struct ExternalBroadcasts {
+    config: Arc<Config>,
     origin: origin::Producer,
     names: BTreeSet<PathOwned>,
     connection: Option<RelayConnection>,
 }
 
-impl Elsewhere {
-    /// What it finds is found in `origin`.
-    pub(crate) fn new(log: glib::GString, target: Target, origin: origin::Producer) -> Self {
+impl ExternalBroadcasts {
+    /// What is announced is found in `origin`.
+    pub(super) fn new(config: Arc<Config>, origin: origin::Producer) -> Self {
         Self {
-            log,
-            target,
+            config,
             origin,
             names: BTreeSet::new(),
             connection: None,
         }
     }
 
-    /// Hears of these broadcasts from now on, and of no others.
-    pub(crate) fn hear_of(&mut self, names: BTreeSet<PathOwned>) {
+    /// Has the broadcasts of `entries` announced from now on, and no others.
+    pub(super) fn follow(&mut self, entries: &[Entry]) {
+        let own = Path::new(&self.config.target.broadcast);
+        let names = entries.iter().filter_map(|entry| entry.external.clone());
+        let names: BTreeSet<_> = names.filter(|path| !path.has_prefix(&own)).collect();
         if names.is_subset(&self.names) {
             return;
         }
         let scoped = scope(&self.origin, names.iter().map(|name| name.as_str()));
-        let connection = RelayConnection::new(self.target.clone(), move |client| {
+        let connection = RelayConnection::new(self.config.target.clone(), move |client| {
             client.with_subscriber(scoped.clone())
         });
         match connection {
@@ -61,22 +68,26 @@ impl Elsewhere {
                 self.names = names;
             }
             // The next catalog tries again.
-            Err(err) => self.warn(&err),
+            Err(err) => self.log(&err),
         }
     }
 
-    /// Whoever waits for the others tells that they are missing.
-    fn warn(&self, err: &Error) {
-        gst::warning!(CAT, id = &self.log, "Other broadcasts are not found: {err}");
+    /// The readers of their tracks warn that they are missing.
+    fn log(&self, err: &Error) {
+        let name = &self.config.name;
+        gst::warning!(CAT, id = name, "External broadcasts are not found: {err}");
     }
 
     /// Keeps the session up; cancel safe.
-    pub(crate) async fn run(&mut self) {
+    pub(super) async fn run(&mut self) -> Infallible {
         while let Some(connection) = &mut self.connection {
             match connection.next().await {
-                Ok(event) => gst::debug!(CAT, id = &self.log, "Other broadcasts: {event:?}"),
+                Ok(event) => {
+                    let name = &self.config.name;
+                    gst::debug!(CAT, id = name, "External broadcasts: {event:?}");
+                }
                 Err(err) => {
-                    self.warn(&err);
+                    self.log(&err);
                     self.connection = None;
                     self.names.clear();
                 }
@@ -85,9 +96,51 @@ impl Elsewhere {
         std::future::pending().await
     }
 
-    pub(crate) async fn close(self) {
+    pub(super) async fn close(self) {
         if let Some(connection) = self.connection {
             connection.close().await;
         }
+    }
+}
+
+/// Reads a track of the external broadcast at `path`, until it ends or that broadcast goes.
+///
+/// The catalog of that broadcast is not read: a reference leads one step, and never in a circle.
+/// `retired` is the token of the reader's own configuration.
+pub(super) async fn read(
+    reader: Reader,
+    origin: origin::Consumer,
+    path: PathOwned,
+    retired: CancellationToken,
+) -> TrackEnd {
+    let finding = tokio::time::timeout(FIND_TIMEOUT, origin.routed_broadcast(&path));
+    let broadcast = tokio::select! {
+        biased;
+        () = retired.cancelled() => return TrackEnd::Retired,
+        found = finding => match found {
+            Ok(Ok(broadcast)) => broadcast,
+            Ok(Err(_)) | Err(_) => return TrackEnd::Missing(path.to_string()),
+        },
+    };
+    let gone = || TrackEnd::Lost(format!("the broadcast \"{path}\" is gone"));
+    let mut reading = pin!(reader.run(broadcast.clone()));
+    let end = tokio::select! {
+        biased;
+        end = &mut reading => end,
+        _ = broadcast.closed() => {
+            // What is under way is still read.
+            retired.cancel();
+            reading.await;
+            return gone();
+        }
+    };
+    if !matches!(end, TrackEnd::Finished) {
+        return end;
+    }
+    // Only the catalog ends the pad: the track goes on when its broadcast comes again.
+    tokio::select! {
+        biased;
+        () = retired.cancelled() => end,
+        _ = broadcast.closed() => gone(),
     }
 }

@@ -1,234 +1,194 @@
-//! The session's pads: one for each rendition, with a reader while it is wanted.
+//! The subscriber's pads: one for each rendition, with a reader while it is wanted.
 
-use std::sync::mpsc;
+use std::sync::Arc;
 
-use gst::glib;
-use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use gst::{ClockTime, prelude::*};
+use tokio::task::JoinSet;
 
-use super::{MAX_RETRY, Session};
 use super::{
-    reference,
-    subscription::{Running, Subscription},
+    broadcast::at,
+    config::Config,
+    subscription::{ReaderEnd, Subscription},
 };
 use crate::{
-    element::runtime::contained,
+    element::{app_queue::AppQueue, bus, pipeline_clock::PipelineClock},
     media::{
         catalog::reconcile::{self, Step},
         format::codec::Kind,
     },
     source::{
-        CAT,
-        catalog::Entry,
-        expose,
-        message::{Message, PadIndex, TrackEnd},
-        pad,
-        track::{self, Reader},
+        MoqSrcPad,
+        catalog::{Broadcast, Entry},
+        message::PadIndex,
+        pad::{self, stop_all, template_name},
+        playback::{self, Playback},
     },
 };
 
-impl Session {
+/// All pads of a run, in the order in which they came.
+pub(super) struct Pads {
+    config: Arc<Config>,
+    list: Vec<Subscription>,
+    readers: JoinSet<ReaderEnd>,
+    /// While the element plays.
+    playback: Option<Arc<Playback>>,
+    latency: ClockTime,
+    /// The last stream collection; none before the first catalog.
+    streams: Option<Vec<gst::Stream>>,
+    /// How many pads of each kind there are.
+    counts: [usize; Kind::ALL.len()],
+    group: gst::GroupId,
+}
+
+impl Pads {
+    pub(super) fn new(config: Arc<Config>) -> Self {
+        Self {
+            latency: config.latency,
+            config,
+            list: Vec::new(),
+            readers: JoinSet::new(),
+            playback: None,
+            streams: None,
+            counts: [0; Kind::ALL.len()],
+            group: gst::GroupId::next(),
+        }
+    }
+
+    /// Ends the readers, and the threads of the pads when these have taken what was sent.
+    pub(super) async fn close(mut self) {
+        self.readers.shutdown().await;
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    pub(super) fn is_any_linked(&self) -> bool {
+        self.list.iter().any(Subscription::is_linked)
+    }
+
+    pub(super) fn for_each(&mut self, action: impl FnMut(&mut Subscription)) {
+        self.list.iter_mut().for_each(action);
+    }
+
+    pub(super) fn get(&mut self, index: PadIndex) -> &mut Subscription {
+        &mut self.list[index]
+    }
+
+    /// The end of a reader; none when a track is to be read again, or a reader was given up. Cancel safe.
+    pub(super) async fn next(&mut self) -> Option<ReaderEnd> {
+        let retry_at = self.list.iter().filter_map(Subscription::retry_at).min();
+        tokio::select! {
+            biased;
+            Some(ended) = self.readers.join_next() => ended.ok(),
+            () = at(retry_at) => None,
+        }
+    }
+
+    pub(super) fn play(&mut self, clock: PipelineClock) {
+        self.playback = Some(Playback::new(
+            clock.clone(),
+            self.latency,
+            self.config.join,
+            self.config.answer.clone(),
+            self.config.app_queue.clone(),
+        ));
+        self.for_each(|pad| pad.play(clock.clone()));
+    }
+
+    pub(super) fn pause(&mut self) {
+        self.playback = None;
+        self.for_each(Subscription::pause);
+    }
+
+    pub(super) fn set_latency(&mut self, latency: ClockTime) {
+        self.latency = latency;
+        match &self.playback {
+            Some(playback) => playback.update(|timeline| timeline.set_latency(latency)),
+            None if self.config.answer.set(latency) => {
+                playback::post_latency(&self.config.app_queue);
+            }
+            None => {}
+        }
+    }
+
+    /// Another broadcast has come, which may have other timestamps, and other tracks of the same names.
+    pub(super) fn restart(&mut self) {
+        self.for_each(Subscription::restart);
+        if let Some(playback) = &self.playback {
+            playback.update(|timeline| timeline.restart());
+        }
+    }
+
+    /// Whether the element plays at the live edge.
+    pub(super) fn is_live(&self) -> bool {
+        let playback = self.playback.as_ref();
+        playback.is_some_and(|playback| playback.timeline().is_live(playback.clock.running_time()))
+    }
+
+    /// Reads each track of `broadcast` that is wanted, and no other.
+    pub(super) fn resume(&mut self, broadcast: Option<&Broadcast>) {
+        let source = broadcast.zip(self.playback.as_ref());
+        for pad in &mut self.list {
+            pad.resume(source, &mut self.readers);
+        }
+    }
+
     /// Brings the pads in line with the catalog.
-    pub(crate) fn reconcile(&mut self, entries: Vec<Entry>) {
-        // A track whose predecessor's tail is still read has its pad already.
-        let current = |pad: &Subscription| pad.next.as_ref().unwrap_or(&pad.entry).clone();
-        let active: Vec<Entry> = self.pads.iter().map(current).collect();
+    pub(super) fn reconcile(&mut self, entries: &[Entry]) {
+        let listed = self.list.iter().map(Subscription::listed_entry);
+        let active: Vec<Entry> = listed.cloned().collect();
         let mut added = Vec::new();
-        for step in reconcile::plan(&active, &entries) {
+        for step in reconcile::plan(&active, entries) {
             match step {
                 Step::Take { active, desired } => {
-                    self.pads[active].go_on(entries[desired].clone(), &self.config.app_queue);
+                    self.list[active].update(entries[desired].clone());
                 }
                 Step::Add { desired } => added.push(self.add(entries[desired].clone())),
-                Step::End { active } => {
-                    self.pads[active].next = None;
-                    self.pads[active].delist();
-                }
+                Step::End { active } => self.list[active].delist(),
             }
         }
-        let first = std::mem::take(&mut self.first_catalog);
-        let streams = self.listed_streams();
-        if streams == self.streams && !first {
+        let listed = self.list.iter().filter_map(Subscription::listed_stream);
+        let streams: Vec<gst::Stream> = listed.cloned().collect();
+        if self.streams.as_ref() == Some(&streams) {
             return;
         }
         let collection = gst::StreamCollection::builder(None)
             .streams(streams.iter().cloned())
             .build();
-        self.streams = streams;
-        let known = self.pads.len() - added.len();
-        for pad in &mut self.pads[..known] {
-            pad.set_collection(collection.clone());
+        let first = self.streams.replace(streams).is_none();
+        let known = self.list.len() - added.len();
+        for pad in &mut self.list[..known] {
+            pad.send_collection(collection.clone());
         }
-        let app_queue = self.config.app_queue.clone();
+        let queue = self.config.app_queue.clone();
         self.config
             .app_queue
-            .send(move |element| expose::expose(element, added, &collection, first, &app_queue));
+            .send(move |element| expose(element, added, &collection, first, &queue));
     }
 
-    fn listed_streams(&self) -> Vec<gst::Stream> {
-        let listed = self.pads.iter().filter(|pad| !pad.delisted);
-        listed.map(|pad| pad.stream.clone()).collect()
-    }
-
-    /// Makes the session's side of a new pad, and what its other side is made of.
+    /// Makes the subscriber's side of a new pad, and what its other side is made of.
     fn add(&mut self, entry: Entry) -> pad::Config {
         let kind = entry.rendition.kind();
         let count = &mut self.counts[kind as usize];
         let name = format!("{}_{count}", kind.name());
         *count += 1;
-        let (kind_of_stream, index) = (stream_type(kind), self.pads.len());
         let target = &self.config.target;
         let id = format!("{}/{}/{name}", target.endpoint(), target.broadcast);
-        let stream = gst::Stream::new(
-            Some(&id),
-            Some(&entry.caps),
-            kind_of_stream,
-            match kind.is_sparse() {
-                true => gst::StreamFlags::SPARSE,
-                false => gst::StreamFlags::empty(),
-            },
-        );
+        let flags = match kind.is_sparse() {
+            true => gst::StreamFlags::SPARSE,
+            false => gst::StreamFlags::empty(),
+        };
+        let stream = gst::Stream::new(Some(&id), Some(&entry.caps), stream_type(kind), flags);
         stream.set_tags(Some(&entry.tags));
-        let (messages, receiver) = mpsc::channel();
-        // The other half is for what the library keeps.
-        let max_bytes = (self.config.target.cache.bytes / 2).max(1);
-        let mut pad = Subscription::new(
-            entry.clone(),
-            name.clone(),
-            stream.clone(),
-            messages,
-            max_bytes,
-        );
-        let config = pad::Config {
-            index,
-            kind,
-            name,
-            track: entry.name,
-            mime: entry.rendition.mime().map(str::to_owned),
-            stream,
-            group: self.group,
-            caps: entry.caps,
-            tags: entry.tags,
-            messages: receiver,
-            control: self.config.control.clone(),
-            latency: self.config.answer.clone(),
-            budget: pad.budget.clone(),
-            counters: pad.counters.clone(),
-        };
+        let (config, index) = (self.config.clone(), self.list.len());
+        let (mut subscription, pad) =
+            Subscription::new(config, index, name, entry, stream, self.group);
         if let Some(playback) = &self.playback {
-            pad.send(Message::Play(playback.clock.clone()));
+            subscription.play(playback.clock.clone());
         }
-        self.pads.push(pad);
-        config
-    }
-
-    pub(crate) fn on_end(&mut self, index: PadIndex, generation: u64, end: TrackEnd) {
-        let reachable = self.broadcast.is_some() && self.config.connection.is_connected();
-        let pad = &mut self.pads[index];
-        if pad.generation != generation || pad.reader.take().is_none() {
-            return;
-        }
-        gst::debug!(
-            CAT,
-            id = &self.config.name,
-            "Track {} ended: {end}",
-            pad.entry.name
-        );
-        if pad.is_trouble(&end, reachable) {
-            let warning = format!("The track \"{}\" is waited for: {end}", pad.entry.name);
-            // Of tracks that share a cause, each gets its turn.
-            let told = self.warn_of(end.to_string(), gst::ResourceError::NotFound, warning);
-            self.pads[index].told = told;
-        }
-        let pad = &mut self.pads[index];
-        match (pad.next.take(), end) {
-            (Some(next), _) => {
-                let last = pad.delisted;
-                pad.follows = true;
-                pad.switch(next, &self.config.app_queue);
-                if last {
-                    // The broadcast has ended: what there is of the track is still taken.
-                    self.start(index);
-                    self.pads[index].delist();
-                }
-            }
-            // The catalog, which is read all the time, says whether the stream has ended, too.
-            (None, TrackEnd::Finished) => pad.finished = true,
-            (None, TrackEnd::Retired) => {}
-            (None, TrackEnd::Empty) => pad.retry_at = Instant::now() + MAX_RETRY,
-            (None, TrackEnd::Lost(_) | TrackEnd::Missing(_) | TrackEnd::Panicked) => pad.back_off(),
-        }
-    }
-
-    /// Subscribes each track that is wanted, and no other.
-    pub(crate) fn subscribe(&mut self) {
-        let now = Instant::now();
-        for index in 0..self.pads.len() {
-            let pad = &mut self.pads[index];
-            if !pad.is_wanted() {
-                pad.abort();
-            }
-            if pad.reader.is_some() {
-                continue;
-            }
-            // The reader whose tail was to come first was given up.
-            if !pad.delisted
-                && let Some(next) = pad.next.take()
-            {
-                pad.switch(next, &self.config.app_queue);
-            }
-            if pad.delisted {
-                pad.end(None);
-            } else if pad.is_wanted() && !pad.finished && pad.retry_at <= now {
-                self.start(index);
-            }
-        }
-    }
-
-    fn start(&mut self, index: PadIndex) {
-        let broadcast = self.broadcast.as_ref().filter(|_| self.listed);
-        let (Some(playback), Some(broadcast)) = (&self.playback, broadcast) else {
-            return;
-        };
-        let pad = &mut self.pads[index];
-        let kind = pad.entry.rendition.kind();
-        let max_age = match kind {
-            Kind::Video => self.config.video_max_age,
-            Kind::Audio | Kind::Text | Kind::Data => self.config.audio_max_age,
-        };
-        let retired = CancellationToken::new();
-        let generation = pad.begin();
-        let config = track::Config {
-            name: pad.entry.name.clone(),
-            log: glib::gformat!("{}:{}", self.config.name, pad.name),
-            rendition: pad.entry.rendition.clone(),
-            frames: pad.entry.frames.clone(),
-            max_age,
-            priority: kind.priority(),
-            from_start: std::mem::take(&mut pad.follows),
-            pad: track::PadSender::new(
-                pad.messages.clone(),
-                pad.budget.clone(),
-                pad.counters.clone(),
-                pad.position.clone(),
-            ),
-            problems: track::ProblemReporter::new(self.config.control.clone(), index, generation),
-            tail: track::Tail::of(retired.clone()),
-        };
-        let reader = Reader::new(config, playback.clone());
-        let (consumer, origin) = (broadcast.consumer.clone(), self.origin.clone());
-        let (elsewhere, token) = (pad.entry.elsewhere.clone(), retired.clone());
-        let reading = contained(async move {
-            match elsewhere {
-                None => reader.run(consumer).await,
-                Some(path) => reference::read(reader, origin, path, token).await,
-            }
-        });
-        let abort = self.readers.spawn(async move {
-            let end = reading.await.unwrap_or(TrackEnd::Panicked);
-            (index, generation, end)
-        });
-        pad.reader = Some(Running { abort, retired });
+        self.list.push(subscription);
+        pad
     }
 }
 
@@ -238,5 +198,41 @@ fn stream_type(kind: Kind) -> gst::StreamType {
         Kind::Audio => gst::StreamType::AUDIO,
         Kind::Text => gst::StreamType::TEXT,
         Kind::Data => gst::StreamType::UNKNOWN,
+    }
+}
+
+/// Adds the pads of new renditions to the element, and announces all its streams; called by the queue
+/// of the run, which may have ended.
+fn expose(
+    element: &gst::Element,
+    added: Vec<pad::Config>,
+    collection: &gst::StreamCollection,
+    first: bool,
+    queue: &AppQueue,
+) {
+    for config in added {
+        let template = template_name(config.kind);
+        let Some(template) = element.pad_template(&template) else {
+            continue;
+        };
+        let pad = MoqSrcPad::new(&template, config, collection);
+        if queue.is_closed() || element.add_pad(&pad).is_err() {
+            continue;
+        }
+        // The run may have ended while the pad was added: it goes with its run, if it has not yet.
+        if queue.is_closed() {
+            stop_all(std::slice::from_ref(&pad));
+            if pad.parent_element().as_ref() == Some(element) {
+                let _ = element.remove_pad(&pad);
+            }
+        }
+    }
+    if queue.is_closed() {
+        return;
+    }
+    let message = gst::message::StreamCollection::builder(collection).src(element);
+    bus::post(element, message.build());
+    if first {
+        element.no_more_pads();
     }
 }

@@ -1,170 +1,158 @@
-//! The session's side of a pad: the track that it gives, and who reads it.
+//! The subscriber's side of a pad: the track that the pad gives, and who reads it.
 
 use std::{
     sync::{Arc, mpsc},
     time::Duration,
 };
 
-use tokio::{task::AbortHandle, time::Instant};
+use gst::{glib, prelude::*};
+use tokio::{
+    task::{AbortHandle, JoinSet},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
-use super::{MAX_RETRY, RETRY};
-use crate::source::{
-    catalog::Entry,
-    expose,
-    message::{AppEvent, LatestSlot, MAX_QUEUE_TIME, Message, TrackEnd},
-    stats::Counters,
-    track::Position,
-};
+use super::{config::Config, external, outbox::PadOutbox, warnings::Warnings};
 use crate::{
-    element::{app_queue::AppQueue, budget::Budget},
+    element::{budget::Budget, pipeline_clock::PipelineClock, runtime::contained},
     media::format::{codec::Kind, duration},
+    net::backoff::Backoff,
+    source::{
+        CAT, MoqSrcPad,
+        catalog::{Broadcast, Entry},
+        message::{
+            AppEvent, MAX_POSITION_AHEAD, MAX_QUEUE_TIME, Message, PadIndex, TrackEnd, TrackProblem,
+        },
+        pad,
+        playback::Playback,
+        stats::Counters,
+        track::{self, PadSender, Position, ProblemReporter, Reader, Tail},
+    },
 };
 
-/// The session's side of a pad.
-pub(crate) struct Subscription {
-    pub(crate) entry: Entry,
-    pub(crate) name: String,
-    pub(crate) stream: gst::Stream,
-    pub(crate) messages: mpsc::Sender<Message>,
-    pub(crate) budget: Arc<Budget>,
-    pub(crate) counters: Arc<Counters>,
-    /// The pad's thread runs: it was linked once.
-    read: bool,
-    /// What of the sort waits for the thread.
-    collection: Arc<LatestSlot<gst::StreamCollection>>,
-    tags: Arc<LatestSlot<gst::TagList>>,
-    /// What the thread has to know when it begins: the last message of each sort.
-    unread: Vec<Message>,
-    pub(crate) linked: bool,
-    pub(crate) wanted: bool,
-    /// The newest wish of downstream; a refusal of an older one came too late.
-    pub(crate) wish: u32,
-    /// EOS was sent, or downstream takes nothing more.
-    pub(crate) ended: bool,
-    pub(crate) reader: Option<Running>,
-    /// Counts the pad's readers, so that the end of an earlier one is not taken for the present's.
-    pub(crate) generation: u64,
-    /// What follows when the present reader has ended.
-    pub(crate) next: Option<Entry>,
-    /// The track is no longer in the catalog.
-    pub(crate) delisted: bool,
-    /// The publisher finished the track; reading it again would repeat its last group.
-    pub(crate) finished: bool,
-    /// The track continues the one before, of which something was read.
-    pub(crate) follows: bool,
-    /// When its reader began.
-    pub(crate) started_at: Instant,
-    /// A broken track is not subscribed again before, and how long after the next failure.
-    pub(crate) retry_at: Instant,
-    pub(crate) retry_pause: Duration,
-    /// How many frames had come when its reader began.
+/// The pauses after a reader that ended where the track should go on.
+const MIN_RETRY_INTERVAL: Duration = Duration::from_millis(100);
+const MAX_RETRY_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Whether downstream takes what the pad gives.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Demand {
+    Unlinked,
+    /// It has refused a buffer, and has not asked again.
+    Refused,
+    Wanted,
+}
+
+/// How far the pad's stream is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// The catalog lists the track.
+    Listed,
+    /// The catalog lists it, but EOS was sent, or downstream takes nothing more.
+    Closed,
+    /// The catalog does not list it any more: what is under way is still read.
+    Delisted,
+    /// As `Closed`, and not listed: the stream begins anew when the track is listed again.
+    Ended,
+}
+
+impl Stage {
+    fn is_listed(self) -> bool {
+        matches!(self, Self::Listed | Self::Closed)
+    }
+
+    fn is_open(self) -> bool {
+        matches!(self, Self::Listed | Self::Delisted)
+    }
+
+    fn delisted(self) -> Self {
+        match self.is_open() {
+            true => Self::Delisted,
+            false => Self::Ended,
+        }
+    }
+
+    fn closed(self) -> Self {
+        match self.is_listed() {
+            true => Self::Closed,
+            false => Self::Ended,
+        }
+    }
+}
+
+/// Who reads the track.
+enum Reading {
+    /// Nobody, and nobody will before this time.
+    Idle(Instant),
+    /// Nobody yet. It continues the track before it: nothing of its beginning is left out.
+    Continuing,
+    Running(RunningReader),
+    /// Only the tail is still read, then the track that follows.
+    Retired(RunningReader, Option<Entry>),
+    /// The publisher finished the track: reading it again would repeat its last group.
+    Finished,
+}
+
+impl Reading {
+    fn idle() -> Self {
+        Self::Idle(Instant::now())
+    }
+
+    fn reader(&self) -> Option<&RunningReader> {
+        match self {
+            Self::Running(reader) | Self::Retired(reader, _) => Some(reader),
+            Self::Idle(_) | Self::Continuing | Self::Finished => None,
+        }
+    }
+}
+
+/// The task of a reader, which ends when this is dropped.
+struct RunningReader {
+    /// Tells its end from those of the pad's earlier readers.
+    generation: u64,
+    started_at: Instant,
+    task: AbortHandle,
+    retired: CancellationToken,
+}
+
+impl Drop for RunningReader {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// What the readers read, and by which clock.
+pub(super) type ReaderSource<'a> = (&'a Broadcast, &'a Arc<Playback>);
+
+/// What the task of a reader ends with.
+pub(super) struct ReaderEnd {
+    pub(super) index: PadIndex,
+    generation: u64,
+    end: TrackEnd,
+}
+
+/// What was wrong with the readers of a track, so that each warning is given once until frames come.
+#[derive(Default)]
+struct Health {
+    /// How many frames had come when the reader began.
     frames_before: u64,
     /// Readers in a row that broke off without a frame.
     broken: u32,
-    /// The user knows that the track gives nothing.
-    pub(crate) told: bool,
-    /// How many frames had come when the user was told that no more come.
+    /// There was a warning that the track is waited for.
+    reported: bool,
+    /// How many frames had come when there was a warning that no more come.
     silent_at: Option<u64>,
-    /// Up to where frames were sent to the pad.
-    pub(crate) position: Arc<Position>,
 }
 
-pub(crate) struct Running {
-    pub(crate) abort: AbortHandle,
-    pub(crate) retired: CancellationToken,
-}
-
-impl Subscription {
-    pub(crate) fn new(
-        entry: Entry,
-        name: String,
-        stream: gst::Stream,
-        messages: mpsc::Sender<Message>,
-        max_bytes: u64,
-    ) -> Self {
-        Self {
-            entry,
-            name,
-            stream,
-            messages,
-            budget: Budget::new(max_bytes, MAX_QUEUE_TIME),
-            counters: Arc::default(),
-            read: false,
-            collection: Arc::default(),
-            tags: Arc::default(),
-            unread: Vec::new(),
-            linked: false,
-            wanted: true,
-            wish: 0,
-            ended: false,
-            reader: None,
-            generation: 0,
-            next: None,
-            delisted: false,
-            finished: false,
-            follows: false,
-            started_at: Instant::now(),
-            retry_at: Instant::now(),
-            retry_pause: RETRY,
-            frames_before: 0,
-            broken: 0,
-            told: false,
-            silent_at: None,
-            position: Arc::default(),
-        }
-    }
-
-    pub(crate) fn link(&mut self, wish: u32) {
-        self.linked = true;
-        self.read = true;
-        for message in std::mem::take(&mut self.unread) {
-            self.send(message);
-        }
-        self.want(wish);
-    }
-
-    pub(crate) fn want(&mut self, wish: u32) {
-        self.wish = self.wish.max(wish);
-        self.wanted = true;
-    }
-
-    pub(crate) fn refuse(&mut self, wish: u32) {
-        self.wanted &= wish < self.wish;
-    }
-
-    pub(crate) fn is_wanted(&self) -> bool {
-        self.linked && self.wanted && !self.ended
-    }
-
-    /// A reader begins; its number tells it from earlier ones.
-    pub(crate) fn begin(&mut self) -> u64 {
-        self.generation += 1;
-        self.started_at = Instant::now();
-        self.frames_before = self.counters.frames.get();
-        self.generation
-    }
-
-    /// Another broadcast has come in the place of the one that was lost: its track is tried at once.
-    pub(crate) fn begin_anew(&mut self) {
-        self.abort();
-        self.finished = false;
-        self.next = None;
-        self.retry_at = Instant::now();
-        self.retry_pause = RETRY;
-        self.broken = 0;
-    }
-
-    /// Whether the user is to be told that the track gives nothing, now that its reader came to this
-    /// `end`, and was not told since frames came last.
+impl Health {
+    /// Whether there is to be a warning of this `end` of a reader, after so many `frames` of the track.
     ///
     /// One that breaks off once, or while the broadcast is not `reachable`, goes with the broadcast.
-    pub(crate) fn is_trouble(&mut self, end: &TrackEnd, reachable: bool) -> bool {
-        if self.counters.frames.get() != self.frames_before {
-            self.broken = 0;
-            self.told = false;
+    fn is_problem(&mut self, end: &TrackEnd, frames: u64, reachable: bool) -> bool {
+        if frames != self.frames_before {
+            self.forget();
         }
-        let trouble = match end {
+        let problem = match end {
             TrackEnd::Lost(_) => {
                 self.broken += u32::from(reachable);
                 reachable && self.broken > 1
@@ -172,166 +160,490 @@ impl Subscription {
             TrackEnd::Missing(_) | TrackEnd::Empty | TrackEnd::Panicked => true,
             TrackEnd::Finished | TrackEnd::Retired => false,
         };
-        trouble && !self.told
+        problem && !self.reported
     }
 
-    /// Whether the user is to be told now that the track is silent: once until frames come.
-    pub(crate) fn tell_once(&mut self) -> bool {
-        let frames = self.counters.frames.get();
+    /// Whether there is to be a warning now that the track is silent.
+    fn is_newly_silent(&mut self, frames: u64) -> bool {
         self.silent_at.replace(frames) != Some(frames)
     }
 
-    /// The track is not read again before a pause, each twice as long as the one before.
-    pub(crate) fn back_off(&mut self) {
-        if self.started_at.elapsed() > MAX_RETRY {
-            self.retry_pause = RETRY;
-        }
-        self.retry_at = Instant::now() + self.retry_pause;
-        self.retry_pause = (self.retry_pause * 2).min(MAX_RETRY);
+    fn forget(&mut self) {
+        self.broken = 0;
+        self.reported = false;
+    }
+}
+
+/// The subscriber's side of a pad.
+pub(super) struct Subscription {
+    config: Arc<Config>,
+    index: PadIndex,
+    /// Name of the pad.
+    name: String,
+    entry: Entry,
+    stream: gst::Stream,
+    outbox: PadOutbox,
+    budget: Arc<Budget>,
+    counters: Arc<Counters>,
+    /// Up to where frames were sent to the pad.
+    position: Arc<Position>,
+    demand: Demand,
+    /// The newest wish of downstream; a refusal of an older one came too late.
+    wish: u32,
+    stage: Stage,
+    reading: Reading,
+    /// How many readers there were.
+    readers: u64,
+    backoff: Backoff,
+    health: Health,
+}
+
+impl Subscription {
+    /// Both sides of a new pad.
+    pub(super) fn new(
+        config: Arc<Config>,
+        index: PadIndex,
+        name: String,
+        entry: Entry,
+        stream: gst::Stream,
+        group: gst::GroupId,
+    ) -> (Self, pad::Config) {
+        let (messages, receiver) = mpsc::channel();
+        // The other half is for what the library keeps.
+        let max_bytes = (config.target.cache.bytes / 2).max(1);
+        let subscription = Self {
+            index,
+            name,
+            entry,
+            stream,
+            outbox: PadOutbox::new(messages),
+            budget: Budget::new(max_bytes, MAX_QUEUE_TIME),
+            counters: Arc::default(),
+            position: Arc::default(),
+            demand: Demand::Unlinked,
+            wish: 0,
+            stage: Stage::Listed,
+            reading: Reading::idle(),
+            readers: 0,
+            backoff: Backoff::new(MIN_RETRY_INTERVAL, MAX_RETRY_INTERVAL),
+            health: Health::default(),
+            config,
+        };
+        let this = &subscription;
+        let pad = pad::Config {
+            index,
+            kind: this.entry.rendition.kind(),
+            name: this.name.clone(),
+            track: this.entry.name.clone(),
+            mime: this.entry.rendition.mime().map(str::to_owned),
+            stream: this.stream.clone(),
+            group,
+            caps: this.entry.caps.clone(),
+            tags: this.entry.tags.clone(),
+            messages: receiver,
+            control: this.config.control.clone(),
+            latency: this.config.answer.clone(),
+            budget: this.budget.clone(),
+            counters: this.counters.clone(),
+        };
+        (subscription, pad)
     }
 
-    pub(crate) fn awaits_retry(&self) -> bool {
-        self.is_wanted()
-            && self.reader.is_none()
-            && !self.delisted
-            && self.retry_at > Instant::now()
+    /// What the catalog said of the pad last: a track whose predecessor's tail is still read has it
+    /// already.
+    pub(super) fn listed_entry(&self) -> &Entry {
+        match &self.reading {
+            Reading::Retired(_, Some(next)) => next,
+            _ => &self.entry,
+        }
+    }
+
+    /// The pad's stream, while the catalog lists it.
+    pub(super) fn listed_stream(&self) -> Option<&gst::Stream> {
+        self.stage.is_listed().then_some(&self.stream)
+    }
+
+    /// When the track is read again after a pause.
+    pub(super) fn retry_at(&self) -> Option<Instant> {
+        let awaited = self.demand == Demand::Wanted && self.stage == Stage::Listed;
+        match self.reading {
+            Reading::Idle(retry_at) if awaited && retry_at > Instant::now() => Some(retry_at),
+            _ => None,
+        }
+    }
+
+    pub(super) fn is_linked(&self) -> bool {
+        self.demand != Demand::Unlinked
+    }
+
+    fn is_wanted(&self) -> bool {
+        self.demand == Demand::Wanted && self.stage.is_open()
+    }
+
+    pub(super) fn link(&mut self, wish: u32) {
+        self.outbox.open();
+        self.demand = Demand::Wanted;
+        self.wish = self.wish.max(wish);
+    }
+
+    pub(super) fn unlink(&mut self) {
+        self.demand = Demand::Unlinked;
+    }
+
+    pub(super) fn want(&mut self, wish: u32) {
+        self.wish = self.wish.max(wish);
+        if self.demand == Demand::Refused {
+            self.demand = Demand::Wanted;
+        }
+    }
+
+    pub(super) fn refuse(&mut self, wish: u32) {
+        if self.demand == Demand::Wanted && wish >= self.wish {
+            self.demand = Demand::Refused;
+        }
+    }
+
+    /// Downstream takes nothing more.
+    pub(super) fn close(&mut self) {
+        self.stage = self.stage.closed();
+    }
+
+    pub(super) fn play(&mut self, clock: PipelineClock) {
+        let now = clock.running_time();
+        self.position.forget_beyond(now + MAX_POSITION_AHEAD);
+        self.outbox.send(Message::Play(clock));
+    }
+
+    pub(super) fn pause(&mut self) {
+        self.give_up();
+        self.outbox.send(Message::Pause);
+    }
+
+    pub(super) fn send_event(&mut self, event: AppEvent) {
+        self.outbox.send_event(event);
+    }
+
+    pub(super) fn send_collection(&mut self, collection: gst::StreamCollection) {
+        self.outbox.send_collection(collection);
+    }
+
+    /// Another broadcast has come in the place of the one that was lost: its track is tried at once.
+    pub(super) fn restart(&mut self) {
+        self.reading = Reading::idle();
+        self.backoff.reset();
+        self.health.broken = 0;
     }
 
     /// The catalog lists `entry` for this pad: the same track, or the one that follows it.
-    pub(crate) fn go_on(&mut self, entry: Entry, app_queue: &Arc<AppQueue>) {
+    pub(super) fn update(&mut self, entry: Entry) {
         let follows = entry.name != self.entry.name;
-        if let Some(running) = self.reader.as_ref().filter(|_| follows) {
+        if follows && self.reading.reader().is_some() {
             // The tail of the old track comes first.
-            running.retired.cancel();
-            self.delisted = false;
-            self.next = Some(entry);
+            self.retire();
+            if let Reading::Retired(_, next) = &mut self.reading {
+                *next = Some(entry);
+            }
+            self.relist();
             return;
         }
-        // What was to follow is not listed any more, and its like would be read as another format.
-        // A reader that was retired would end in the middle of the track that is listed again.
-        let retired = self.reader.as_ref();
-        let retired = retired.is_some_and(|running| running.retired.is_cancelled());
-        if self.next.take().is_some() || retired || !goes_on(&self.entry, &entry) {
-            self.abort();
+        let continues = follows && matches!(self.reading, Reading::Finished);
+        match self.reading {
+            Reading::Running(_) if is_same_stream(&self.entry, &entry) => {}
+            // A reader that is retired would end in the middle of the track that is listed again.
+            Reading::Running(_) | Reading::Retired(..) | Reading::Continuing => {
+                self.reading = Reading::idle();
+            }
+            Reading::Idle(_) | Reading::Finished => {}
         }
-        self.follows = follows && self.finished;
-        self.switch(entry, app_queue);
+        self.switch(entry);
+        if continues {
+            self.reading = Reading::Continuing;
+        }
+    }
+
+    /// The catalog lists nothing for this pad any more: what is under way is still read.
+    pub(super) fn delist(&mut self) {
+        self.finish();
+        if let Reading::Retired(_, next) = &mut self.reading {
+            *next = None;
+        }
+    }
+
+    /// The broadcast has ended: what is under way is still read, and the track that was to follow.
+    pub(super) fn finish(&mut self) {
+        self.stage = self.stage.delisted();
+        self.retire();
+    }
+
+    /// Only the tail of the track is still read.
+    pub(super) fn retire(&mut self) {
+        self.reading = match std::mem::replace(&mut self.reading, Reading::Finished) {
+            Reading::Running(reader) => {
+                reader.retired.cancel();
+                Reading::Retired(reader, None)
+            }
+            reading => reading,
+        };
+    }
+
+    /// Sends EOS, unless that was done; without `seqnum` it has a new one.
+    pub(super) fn end(&mut self, seqnum: Option<gst::Seqnum>) {
+        self.reading = Reading::idle();
+        if self.stage.is_open() {
+            self.outbox.send(Message::Eos(seqnum));
+        }
+        self.close();
+    }
+
+    /// A reader has ended; warns if that was no good end.
+    pub(super) fn on_end(&mut self, ended: ReaderEnd, reachable: bool, warnings: &mut Warnings) {
+        let ReaderEnd {
+            generation, end, ..
+        } = ended;
+        if !self.is_current(generation) {
+            return;
+        }
+        let (log, track) = (&self.config.name, &self.entry.name);
+        gst::debug!(CAT, id = log, "Track {track} ended: {end}");
+        let frames = self.counters.frames.get();
+        if self.health.is_problem(&end, frames, reachable) {
+            let warning = format!("The track \"{track}\" is waited for: {end}");
+            // Of tracks that share a cause, each gets its turn.
+            self.health.reported =
+                warnings.post(&end.to_string(), gst::ResourceError::NotFound, warning);
+        }
+        let (started_at, next) = match std::mem::replace(&mut self.reading, Reading::idle()) {
+            Reading::Running(reader) => (reader.started_at, None),
+            Reading::Retired(reader, next) => (reader.started_at, next),
+            Reading::Idle(_) | Reading::Continuing | Reading::Finished => return,
+        };
+        if let Some(next) = next {
+            let stage = self.stage;
+            self.switch(next);
+            // Of a broadcast that has ended, what there is of the track is still read.
+            self.stage = stage;
+            self.reading = Reading::Continuing;
+            return;
+        }
+        let pause = match end {
+            // The catalog, which is read all the time, says whether the stream has ended, too.
+            TrackEnd::Finished => {
+                self.reading = Reading::Finished;
+                return;
+            }
+            TrackEnd::Retired => Duration::ZERO,
+            TrackEnd::Empty => MAX_RETRY_INTERVAL,
+            TrackEnd::Lost(_) | TrackEnd::Missing(_) | TrackEnd::Panicked => {
+                self.backoff.reset_if_lasted(started_at.elapsed());
+                self.backoff.next_pause()
+            }
+        };
+        self.reading = Reading::Idle(Instant::now() + pause);
+    }
+
+    /// Warns of what a reader has noticed, unless it was given up meanwhile.
+    pub(super) fn on_problem(
+        &mut self,
+        generation: u64,
+        problem: &TrackProblem,
+        reachable: bool,
+        live: bool,
+        warnings: &mut Warnings,
+    ) {
+        if !self.is_current(generation) {
+            return;
+        }
+        let (log, track) = (&self.config.name, &self.entry.name);
+        match problem {
+            TrackProblem::Dropping(cause) => {
+                let warning = format!(
+                    "No frame of the track \"{track}\" was shown for a second, they are dropped: {cause}"
+                );
+                let about = format!("{track} {cause:?}");
+                warnings.post(&about, gst::StreamError::Failed, warning);
+            }
+            TrackProblem::Silent(silence) if silence.cached && live => gst::debug!(
+                CAT,
+                id = log,
+                "The track \"{track}\" may be switched off: {}",
+                silence.reason
+            ),
+            TrackProblem::Silent(silence) => {
+                if reachable && self.health.is_newly_silent(self.counters.frames.get()) {
+                    let warning =
+                        format!("The track \"{track}\" gives nothing: {}", silence.reason);
+                    let about = format!("{track} is silent");
+                    warnings.post(&about, gst::ResourceError::Read, warning);
+                }
+            }
+        }
+    }
+
+    /// Reads the track if it is wanted, and ends the stream if nothing of it is left.
+    pub(super) fn resume(
+        &mut self,
+        source: Option<ReaderSource<'_>>,
+        tasks: &mut JoinSet<ReaderEnd>,
+    ) {
+        if !self.is_wanted() {
+            self.give_up();
+        }
+        match (self.stage, &self.reading, source) {
+            (_, Reading::Running(_) | Reading::Retired(..), _) => {}
+            (Stage::Delisted, Reading::Continuing, Some(source)) => {
+                self.start(source, tasks);
+                self.retire();
+            }
+            (Stage::Delisted, ..) => self.end(None),
+            (Stage::Listed, Reading::Idle(retry_at), _) if *retry_at > Instant::now() => {}
+            (Stage::Listed, Reading::Idle(_) | Reading::Continuing, Some(source))
+                if self.is_wanted() =>
+            {
+                self.start(source, tasks);
+            }
+            _ => {}
+        }
+    }
+
+    /// Ends the reader at once; the track that was to follow is the pad's then.
+    fn give_up(&mut self) {
+        if matches!(self.reading, Reading::Idle(_) | Reading::Finished) {
+            return;
+        }
+        let reading = std::mem::replace(&mut self.reading, Reading::idle());
+        if let Reading::Retired(_, Some(next)) = reading
+            && self.stage.is_listed()
+        {
+            self.switch(next);
+        }
+    }
+
+    fn is_current(&self, generation: u64) -> bool {
+        let reader = self.reading.reader();
+        reader.is_some_and(|reader| reader.generation == generation)
+    }
+
+    /// The catalog lists the track again; whether its stream begins anew.
+    fn relist(&mut self) -> bool {
+        let revived = self.stage == Stage::Ended;
+        if !self.stage.is_listed() {
+            self.stage = Stage::Listed;
+        }
+        revived
     }
 
     /// The pad gives `entry` from here on.
-    pub(crate) fn switch(&mut self, entry: Entry, app_queue: &Arc<AppQueue>) {
-        let revived = std::mem::take(&mut self.delisted) && std::mem::take(&mut self.ended);
-        let same_track = entry.name == self.entry.name;
-        self.finished &= same_track && entry.elsewhere == self.entry.elsewhere && !revived;
-        self.retry_pause = RETRY;
-        if !same_track {
-            self.broken = 0;
-            self.told = false;
+    fn switch(&mut self, entry: Entry) {
+        let revived = self.relist();
+        let before = std::mem::replace(&mut self.entry, entry);
+        let entry = &self.entry;
+        let same_track = entry.name == before.name;
+        if matches!(self.reading, Reading::Finished)
+            && (!same_track || entry.external != before.external || revived)
+        {
+            self.reading = Reading::idle();
         }
-        let other_caps = revived || entry.caps != self.entry.caps;
-        let other_tags = entry.tags != self.entry.tags;
+        self.backoff.reset();
+        if !same_track {
+            self.health.forget();
+        }
+        let other_caps = revived || entry.caps != before.caps;
+        let other_tags = entry.tags != before.tags;
+        let (caps, tags) = (entry.caps.clone(), entry.tags.clone());
         if other_caps {
-            let caps = entry.caps.clone();
-            self.send(Message::Caps { caps, revived });
+            let caps = caps.clone();
+            self.outbox.send(Message::Caps { caps, revived });
         }
         if other_tags {
-            self.set_tags(entry.tags.clone());
+            self.outbox.send_tags(tags.clone());
         }
+        let queue = &self.config.app_queue;
         if other_caps || other_tags {
             let stream = self.stream.clone();
-            let (caps, tags) = (entry.caps.clone(), entry.tags.clone());
+            let caps = caps.clone();
             // Whoever is notified of it is the application.
-            app_queue.send_newest(format!("{} stream", self.name), move |_| {
+            queue.send_newest(format!("{} stream", self.name), move |_| {
                 stream.set_caps(Some(&caps));
                 stream.set_tags(Some(&tags));
             });
         }
-        if !same_track || entry.rendition.mime() != self.entry.rendition.mime() {
+        if !same_track || entry.rendition.mime() != before.rendition.mime() {
             let (pad, track) = (self.name.clone(), entry.name.clone());
             let mime = entry.rendition.mime().map(str::to_owned);
-            app_queue.send_newest(format!("{pad} track"), move |element| {
-                expose::rename(element, &pad, &track, mime);
+            queue.send_newest(format!("{pad} track"), move |element| {
+                let pad = element.static_pad(&pad).and_downcast::<MoqSrcPad>();
+                if let Some(pad) = pad {
+                    pad.set_track(&track, mime);
+                }
             });
         }
         if !same_track || other_caps {
             let (pad, track) = (self.name.clone(), entry.name.clone());
-            let caps = entry.caps.clone();
-            app_queue.post("moq-rendition-changed", move |s| {
+            queue.post("moq-rendition-changed", move |s| {
                 s.field("pad", pad)
                     .field("track", track)
                     .field("caps", caps)
             });
         }
-        self.entry = entry;
     }
 
-    /// The catalog lists nothing for this pad any more: what is under way is still taken.
-    pub(crate) fn delist(&mut self) {
-        self.delisted = true;
-        self.retire();
-    }
-
-    pub(crate) fn retire(&self) {
-        if let Some(running) = &self.reader {
-            running.retired.cancel();
-        }
-    }
-
-    pub(crate) fn end(&mut self, seqnum: Option<gst::Seqnum>) {
-        self.abort();
-        if !std::mem::replace(&mut self.ended, true) {
-            self.send(Message::Eos(seqnum));
-        }
-    }
-
-    pub(crate) fn abort(&mut self) {
-        self.follows = false;
-        if let Some(running) = self.reader.take() {
-            running.abort.abort();
-        }
-    }
-
-    pub(crate) fn set_collection(&mut self, collection: gst::StreamCollection) {
-        if self.collection.replace(collection) {
-            self.send(Message::Collection(self.collection.clone()));
-        }
-    }
-
-    /// Queues an event of the application; a pad that was never linked keeps the sticky ones alone.
-    pub(crate) fn send_event(&mut self, event: AppEvent) {
-        if self.read || event.is_sticky() {
-            self.send(Message::Event(event));
-        }
-    }
-
-    fn set_tags(&mut self, tags: gst::TagList) {
-        if self.tags.replace(tags) {
-            self.send(Message::Tags(self.tags.clone()));
-        }
-    }
-
-    pub(crate) fn send(&mut self, mut message: Message) {
-        if self.read {
-            // Refused only when the pad has gone.
-            let _ = self.messages.send(message);
-            return;
-        }
-        if let Message::Caps { revived, .. } = &mut message {
-            // An end may wait before those that are replaced.
-            let revives =
-                |earlier: &Message| matches!(earlier, Message::Caps { revived: true, .. });
-            *revived |= self.unread.iter().any(revives);
-        }
-        self.unread.retain(|earlier| !message.replaces(earlier));
-        self.unread.push(message);
+    fn start(&mut self, (broadcast, playback): ReaderSource<'_>, tasks: &mut JoinSet<ReaderEnd>) {
+        let (index, entry, config) = (self.index, &self.entry, &self.config);
+        let kind = entry.rendition.kind();
+        self.readers += 1;
+        let generation = self.readers;
+        self.health.frames_before = self.counters.frames.get();
+        let retired = CancellationToken::new();
+        let reader = track::Config {
+            name: entry.name.clone(),
+            log: glib::gformat!("{}:{}", config.name, self.name),
+            rendition: entry.rendition.clone(),
+            frames: entry.frames.clone(),
+            max_age: match kind {
+                Kind::Video => config.video_max_age,
+                Kind::Audio | Kind::Text | Kind::Data => config.audio_max_age,
+            },
+            priority: kind.priority(),
+            from_start: matches!(self.reading, Reading::Continuing),
+            pad: PadSender::new(
+                self.outbox.messages().clone(),
+                self.budget.clone(),
+                self.counters.clone(),
+                self.position.clone(),
+            ),
+            problems: ProblemReporter::new(config.control.clone(), index, generation),
+            tail: Tail::of(retired.clone()),
+        };
+        let reader = Reader::new(reader, playback.clone());
+        let (consumer, origin) = (broadcast.consumer().clone(), broadcast.origin().clone());
+        let (path, token) = (entry.external.clone(), retired.clone());
+        let reading = contained(async move {
+            match path {
+                None => reader.run(consumer).await,
+                Some(path) => external::read(reader, origin, path, token).await,
+            }
+        });
+        let task = tasks.spawn(async move {
+            ReaderEnd {
+                index,
+                generation,
+                end: reading.await.unwrap_or(TrackEnd::Panicked),
+            }
+        });
+        self.reading = Reading::Running(RunningReader {
+            generation,
+            started_at: Instant::now(),
+            task,
+            retired,
+        });
     }
 }
 
-/// Whether the reader of a track goes on when its entry becomes another one: what changed is told
-/// in band, too.
-fn goes_on(before: &Entry, after: &Entry) -> bool {
+/// Whether the reader of a track goes on when its entry becomes another one: what changed is in band,
+/// too.
+fn is_same_stream(before: &Entry, after: &Entry) -> bool {
     let (one, other) = (&before.rendition, &after.rendition);
-    if before.elsewhere != after.elsewhere || one.records() != other.records() {
+    if before.external != after.external || one.records() != other.records() {
         return false;
     }
     let codecs = [before, after].map(|entry| {

@@ -1,59 +1,58 @@
-//! Tells of a broadcast that nobody publishes: `moqsrc` waits for it, and that has no other sign.
+//! Notices that nobody publishes the broadcast: `moqsrc` waits for it, and nothing else shows that.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::{element::app_queue::AppQueue, net::connection::Event};
+use crate::net::connection::Event;
 
 /// How long a relay has to announce a broadcast that is published; a publisher that restarts is
 /// mostly back before.
-const PATIENCE: Duration = Duration::from_secs(5);
+const MISSING_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The time without the broadcast.
+/// When the absence of a broadcast is due to be reported.
 #[derive(Default)]
-pub(crate) struct Absence {
+pub(super) struct BroadcastWatchdog {
     connected: bool,
     /// Since when there is a session and no broadcast.
     since: Option<Instant>,
-    /// This absence was told.
-    told: bool,
+    /// This absence was reported.
+    reported: bool,
 }
 
-impl Absence {
+impl BroadcastWatchdog {
     /// The connection has changed.
-    pub(crate) fn follow(&mut self, event: &Event, now: Instant) {
+    pub(super) fn follow(&mut self, event: &Event, now: Instant) {
         match event {
             Event::Connected { .. } => self.connected = true,
             Event::Lost { serving: false, .. } => self.connected = false,
-            Event::Connecting { .. } | Event::Leaving | Event::Lost { .. } => return,
+            Event::Connecting { .. } | Event::Goaway | Event::Lost { .. } => return,
         }
         self.begin(now);
     }
 
     /// The broadcast is not there.
-    pub(crate) fn begin(&mut self, now: Instant) {
+    pub(super) fn begin(&mut self, now: Instant) {
         self.since = self.connected.then_some(now);
     }
 
     /// The broadcast is there.
-    pub(crate) fn end(&mut self) {
+    pub(super) fn end(&mut self) {
         *self = Self {
             connected: self.connected,
             ..Self::default()
         };
     }
 
-    /// When it is to be told.
-    pub(crate) fn due(&self) -> Option<Instant> {
-        let since = self.since.filter(|_| !self.told)?;
-        Some(since + PATIENCE)
+    /// When its absence is to be reported.
+    pub(super) fn due(&self) -> Option<Instant> {
+        let since = self.since.filter(|_| !self.reported)?;
+        Some(since + MISSING_TIMEOUT)
     }
 
-    pub(crate) fn tell(&mut self, app_queue: &Arc<AppQueue>, broadcast: &str) {
-        self.told = true;
-        let broadcast = broadcast.to_owned();
-        app_queue.post("moq-broadcast-missing", |s| s.field("broadcast", broadcast));
+    /// Its absence was reported.
+    pub(super) fn reported(&mut self) {
+        self.reported = true;
     }
 }
 
@@ -74,31 +73,31 @@ mod tests {
     #[test]
     fn time_counts_with_a_session_and_without_the_broadcast() {
         let start = Instant::now();
-        let mut absence = Absence::default();
+        let mut absence = BroadcastWatchdog::default();
         absence.begin(start);
         assert_eq!(absence.due(), None, "there is no session");
         absence.connected = true;
         absence.begin(start);
-        assert_eq!(absence.due(), Some(start + PATIENCE));
-        absence.follow(&lost(true), start + PATIENCE / 2);
-        assert_eq!(absence.due(), Some(start + PATIENCE));
-        absence.follow(&lost(false), start + PATIENCE / 2);
+        assert_eq!(absence.due(), Some(start + MISSING_TIMEOUT));
+        absence.follow(&lost(true), start + MISSING_TIMEOUT / 2);
+        assert_eq!(absence.due(), Some(start + MISSING_TIMEOUT));
+        absence.follow(&lost(false), start + MISSING_TIMEOUT / 2);
         assert_eq!(absence.due(), None);
     }
 
     #[test]
-    fn each_absence_is_told_once() {
+    fn each_absence_is_reported_once() {
         let start = Instant::now();
-        let mut absence = Absence {
+        let mut absence = BroadcastWatchdog {
             connected: true,
-            ..Absence::default()
+            ..BroadcastWatchdog::default()
         };
         absence.begin(start);
-        absence.told = true;
-        absence.begin(start + PATIENCE);
+        absence.reported = true;
+        absence.begin(start + MISSING_TIMEOUT);
         assert_eq!(absence.due(), None);
         absence.end();
-        absence.begin(start + PATIENCE);
-        assert_eq!(absence.due(), Some(start + PATIENCE * 2));
+        absence.begin(start + MISSING_TIMEOUT);
+        assert_eq!(absence.due(), Some(start + MISSING_TIMEOUT * 2));
     }
 }

@@ -174,7 +174,7 @@ impl Playout {
                 let delay = now.saturating_sub(edge);
                 let counters = self.pad.counters();
                 counters.delay.set(delay.nseconds() as f64 / 1e6);
-                counters.steps.set(timeline.resyncs() as f64);
+                counters.resyncs.set(timeline.resyncs() as f64);
                 counters.drift.set(timeline.drift());
             }
             timeline.is_outlier(self.track)

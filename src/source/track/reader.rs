@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     element::budget::Charge,
-    net::error,
+    net::failure::chain,
     source::{
         CAT,
         message::{DropCause, TrackEnd, TrackProblem},
@@ -92,12 +92,12 @@ impl Reader {
                 json_tracks::read(&self.config, records, self.playout.playback(), &broadcast);
             let end = tail.before_over(read).await;
             return end.map_or(TrackEnd::Retired, |end| {
-                end.unwrap_or_else(|err| TrackEnd::Lost(error::chain(&err)))
+                end.unwrap_or_else(|err| TrackEnd::Lost(chain(&err)))
             });
         }
         let end = match tail.before_over(self.read(&broadcast)).await {
             Some(Ok(end)) => end,
-            Some(Err(err)) => return TrackEnd::Lost(error::chain(&err)),
+            Some(Err(err)) => return TrackEnd::Lost(chain(&err)),
             None => TrackEnd::Retired,
         };
         self.finish().await;

@@ -31,7 +31,7 @@ fn h264() -> Rendition {
     picture(codec, Some(AVCC))
 }
 
-fn sound(codec: impl Into<AudioCodec>, description: Option<Bytes>) -> Rendition {
+fn audio(codec: impl Into<AudioCodec>, description: Option<Bytes>) -> Rendition {
     let mut config = AudioConfig::new(codec, 48_000, 2);
     config.description = description;
     Rendition::Audio(config)
@@ -59,9 +59,9 @@ fn renditions() -> Vec<Rendition> {
         picture(AV1::default(), None),
         picture(VideoCodec::VP8, None),
         picture(VP9::default(), None),
-        sound(AAC { profile: 2 }, Some(Bytes::from_static(ASC))),
-        sound(AudioCodec::Opus, Some(head.encode().expect("an OpusHead"))),
-        sound(AudioCodec::Flac, Some(stream_header())),
+        audio(AAC { profile: 2 }, Some(Bytes::from_static(ASC))),
+        audio(AudioCodec::Opus, Some(head.encode().expect("an OpusHead"))),
+        audio(AudioCodec::Flac, Some(stream_header())),
     ]
 }
 
@@ -200,7 +200,7 @@ fn fragments_of_a_regular_stream_lie_end_to_end() {
 #[test]
 fn audio_packets_lie_end_to_end_at_the_sample_rate() {
     for (rate, samples) in [(44_100, 1024), (48_000, 1024)] {
-        let mut rendition = sound(AAC { profile: 2 }, Some(Bytes::from_static(ASC)));
+        let mut rendition = audio(AAC { profile: 2 }, Some(Bytes::from_static(ASC)));
         if let Rendition::Audio(config) = &mut rendition {
             config.sample_rate = rate;
             config.description = Some(aac_config(rate));
@@ -228,7 +228,7 @@ fn aac_config(rate: u32) -> Bytes {
 #[test]
 fn opus_packets_last_as_long_as_they_say() {
     let head = opus::Config::new(48_000, 2).with_pre_skip(312);
-    let rendition = sound(AudioCodec::Opus, Some(head.encode().expect("an OpusHead")));
+    let rendition = audio(AudioCodec::Opus, Some(head.encode().expect("an OpusHead")));
     for (packet, samples) in [(&[0xe0u8, 0][..], 120), (&[0xf8, 0], 960)] {
         let mut fragments = Fragments::of(&rendition, Some(0));
         let mut end = 0;
@@ -302,7 +302,7 @@ fn a_pause_of_video_is_bridged_and_one_of_audio_is_a_gap() {
     assert_eq!((last.begin, last.offset), (120_000 + 29_000, 0));
     assert_eq!((first.begin, first.offset), (121_000, 0), "at once");
 
-    let rendition = sound(AAC { profile: 2 }, Some(Bytes::from_static(ASC)));
+    let rendition = audio(AAC { profile: 2 }, Some(Bytes::from_static(ASC)));
     let mut times = regular((48_000, 1024), 30);
     times.extend(times.clone().iter().map(|time| time + 4_000_000));
     let (packets, _) = timed(&rendition, Some(0), &times);

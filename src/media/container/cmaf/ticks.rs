@@ -7,13 +7,13 @@ use crate::media::format::rendition::Rendition;
 
 /// Ticks in a second where no rate is known: the clock of RTP and MPEG-TS, from which such streams
 /// mostly come.
-const DEFAULT: u32 = 90_000;
+const DEFAULT_TICKS: u32 = 90_000;
 /// The clock of all Opus streams in Hz, whatever rate the encoder's input had (RFC 7845 section 4).
-const OPUS: u32 = 48_000;
+const OPUS_TICKS: u32 = 48_000;
 /// A tick of video is at most as long as one of these: what jitters is rounded to it.
-const MIN_VIDEO: u32 = 10_000;
+const MIN_VIDEO_TICKS: u32 = 10_000;
 /// Beyond this many ticks in a second, no rate is meant.
-const MAX_VIDEO: u32 = 10_000_000;
+const MAX_VIDEO_TICKS: u32 = 10_000_000;
 
 /// Ticks in a second of one track.
 ///
@@ -27,12 +27,12 @@ impl Ticks {
         let rate = match rendition {
             Rendition::Video(config) => config.framerate.and_then(fraction).and_then(video),
             Rendition::Audio(config) => Some(match config.codec {
-                AudioCodec::Opus => OPUS,
+                AudioCodec::Opus => OPUS_TICKS,
                 _ => config.sample_rate,
             }),
             Rendition::Text(_) | Rendition::Data(_) => None,
         };
-        Self(rate.filter(|rate| *rate > 0).unwrap_or(DEFAULT))
+        Self(rate.filter(|rate| *rate > 0).unwrap_or(DEFAULT_TICKS))
     }
 
     pub(super) fn timescale(self) -> Timescale {
@@ -57,10 +57,10 @@ impl Ticks {
 /// The timescale of a frame rate: the numerator, times a power of ten so that ticks are short.
 fn video((numer, _): (u32, u32)) -> Option<u32> {
     let mut ticks = numer;
-    while ticks < MIN_VIDEO {
+    while ticks < MIN_VIDEO_TICKS {
         ticks = ticks.checked_mul(10)?;
     }
-    Some(ticks).filter(|ticks| *ticks <= MAX_VIDEO)
+    Some(ticks).filter(|ticks| *ticks <= MAX_VIDEO_TICKS)
 }
 
 /// The fraction of the caps that the catalog states as `rate`: of all fractions with that quotient,
@@ -156,7 +156,7 @@ mod tests {
         #[test]
         fn any_rate_has_a_timescale(rate in any::<f64>()) {
             let Ticks(ticks) = Ticks::of(&video_of(Some(rate)));
-            prop_assert!((MIN_VIDEO..=MAX_VIDEO).contains(&ticks));
+            prop_assert!((MIN_VIDEO_TICKS..=MAX_VIDEO_TICKS).contains(&ticks));
         }
     }
 }

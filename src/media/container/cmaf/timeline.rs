@@ -1,17 +1,19 @@
 //! Where samples lie on the decode timeline, which has no overlaps.
 
+use gst::ClockTime;
+
 use super::ticks::Ticks;
 
 /// A part of a frame's duration by which its time may be off, before the timeline follows: timestamps
 /// are rounded, and capture jitters.
-const TOLERANCE: i64 = 4;
+const TOLERANCE_PARTS: i64 = 4;
 /// A part of a frame's duration that is left of it at least. (The decode times of reordered video are
 /// before its first presentation time, and at the very start there is no time before that.)
-const LEAST: i64 = 8;
-/// A longer pause (seconds) of video is a gap.
-const MAX_PAUSE: u64 = 10;
-/// What a frame of video lasts (milliseconds) until something tells.
-const UNKNOWN: u64 = 33;
+const MIN_DURATION_PARTS: i64 = 8;
+/// A longer pause of video is a gap.
+const MAX_PAUSE: ClockTime = ClockTime::from_seconds(10);
+/// What a frame of video lasts until something tells.
+const DEFAULT_FRAME_INTERVAL: ClockTime = ClockTime::from_mseconds(33);
 
 /// The decode timeline of one track, in ticks.
 ///
@@ -46,7 +48,7 @@ pub(super) struct Timeline {
 pub(super) struct Wanted {
     pub(super) decoded: i64,
     pub(super) shown: i64,
-    pub(super) duration: Option<gst::ClockTime>,
+    pub(super) duration: Option<ClockTime>,
 }
 
 /// What a fragment says of its sample.
@@ -65,7 +67,7 @@ impl Timeline {
             bridges: true,
             end: None,
             before: None,
-            step: ticks.lasting(gst::ClockTime::from_mseconds(UNKNOWN)),
+            step: ticks.lasting(DEFAULT_FRAME_INTERVAL),
             off: false,
             cut: false,
         }
@@ -88,7 +90,7 @@ impl Timeline {
     pub(super) fn place(&mut self, wanted: Wanted) -> Placed {
         let Wanted { decoded, shown, .. } = wanted;
         let lasts = self.lasts(wanted);
-        let tolerance = lasts / TOLERANCE;
+        let tolerance = lasts / TOLERANCE_PARTS;
         let mut begin = self.begin(decoded, tolerance);
         let mut offset = shown - begin;
         // Audio is as it is decoded; what is not reordered is at most rounded otherwise.
@@ -107,7 +109,7 @@ impl Timeline {
         self.off |= ahead.abs() > tolerance;
         let duration = match self.off {
             true => {
-                let least = (lasts / LEAST).max(1);
+                let least = (lasts / MIN_DURATION_PARTS).max(1);
                 self.off = lasts - ahead < least;
                 (lasts - ahead).max(least)
             }
@@ -151,6 +153,6 @@ impl Timeline {
     }
 
     fn max_pause(&self) -> i64 {
-        self.ticks.lasting(gst::ClockTime::from_seconds(MAX_PAUSE))
+        self.ticks.lasting(MAX_PAUSE)
     }
 }

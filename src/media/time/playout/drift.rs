@@ -3,7 +3,7 @@
 use crate::media::time::nanos::Nanos;
 
 /// Over less than this a drift of 100 ppm is no more than the jitter of a network.
-const LEAST: Nanos = 30_000_000_000;
+const MIN_DRIFT_INTERVAL: Nanos = 30_000_000_000;
 
 /// The way of the edge between two resyncs.
 #[derive(Debug, Default)]
@@ -23,6 +23,6 @@ impl Drift {
     pub(super) fn ppm(&self) -> Option<f64> {
         let (offset, since) = self.first?;
         let (moved, elapsed) = (self.last.0 - offset, self.last.1 - since);
-        (elapsed >= LEAST).then(|| -(moved as f64) * 1e6 / elapsed as f64)
+        (elapsed >= MIN_DRIFT_INTERVAL).then(|| -(moved as f64) * 1e6 / elapsed as f64)
     }
 }

@@ -8,14 +8,14 @@ use std::collections::VecDeque;
 use crate::media::time::nanos::Nanos;
 
 /// Length of one span, over which the least transit is taken.
-const SPAN: Nanos = 100_000_000;
+const SPAN_INTERVAL: Nanos = 100_000_000;
 /// Spans are compared that begin this far apart at least: over less time, a backlog that comes a little
 /// faster than real time looks like the jitter of a network.
-const APART: Nanos = 400_000_000;
+const MIN_SPAN_DISTANCE: Nanos = 400_000_000;
 /// The least transits of two such spans differ by no more than this part of the time between them if
 /// what came was live.
-const AGREE: Nanos = 10;
-/// More spans than lie within [`APART`] are not kept.
+const AGREEMENT_PARTS: Nanos = 10;
+/// More spans than lie within [`MIN_SPAN_DISTANCE`] are not kept.
 const MAX_SPANS: usize = 6;
 
 /// One span of arrivals.
@@ -41,7 +41,7 @@ impl Pace {
             return false;
         }
         match &mut self.current {
-            Some(span) if now - span.start < SPAN => span.least = span.least.min(transit),
+            Some(span) if now - span.start < SPAN_INTERVAL => span.least = span.least.min(transit),
             current => {
                 let start = Span {
                     start: now,
@@ -61,7 +61,7 @@ impl Pace {
     }
 
     fn judge(&mut self, over: Span) {
-        let apart = |before: &&Span| over.start - before.start >= APART;
+        let apart = |before: &&Span| over.start - before.start >= MIN_SPAN_DISTANCE;
         let before = self.before.iter().rev().find(apart);
         self.live = before.is_some_and(|before| over.agrees_with(before));
         self.before.push_back(over);
@@ -73,7 +73,7 @@ impl Pace {
 
 impl Span {
     fn agrees_with(&self, before: &Self) -> bool {
-        (self.least - before.least).abs() <= (self.start - before.start) / AGREE
+        (self.least - before.least).abs() <= (self.start - before.start) / AGREEMENT_PARTS
     }
 }
 

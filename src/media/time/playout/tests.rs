@@ -114,7 +114,7 @@ fn an_old_group_is_played_in_order_up_to_the_edge() {
 }
 
 #[test]
-fn sound_before_the_start_is_dropped_and_not_compressed() {
+fn audio_before_the_start_is_dropped_and_not_compressed() {
     let mut timeline = timeline(Join::Live);
     let video = timeline.add_track(Kind::Video, None, ClockTime::ZERO);
     let audio = timeline.add_track(Kind::Audio, None, ClockTime::ZERO);
@@ -193,8 +193,8 @@ fn the_catalog_tells_of_a_slow_encoder_before_its_first_frame() {
     assert_eq!(timeline.min_latency(), ClockTime::from_mseconds(375));
 }
 
-/// Pictures that are 275 ms slower than the sound, for a second and a half from `begin` on.
-fn slow_pictures(timeline: &mut Timeline, [audio, video]: [TrackId; 2], begin: Nanos) {
+/// Video that is 275 ms slower than the audio, for a second and a half from `begin` on.
+fn slow_video(timeline: &mut Timeline, [audio, video]: [TrackId; 2], begin: Nanos) {
     for tick in 0..75 {
         let now = begin + tick * 20 * MS;
         pass(timeline, audio, now - 10 * MS, now);
@@ -210,13 +210,13 @@ fn a_track_that_is_read_again_changes_no_latency() {
     let mut timeline = timeline(Join::Live);
     let video = timeline.add_track(Kind::Video, None, ClockTime::ZERO);
     let audio = timeline.add_track(Kind::Audio, None, ClockTime::ZERO);
-    slow_pictures(&mut timeline, [audio, video], 5 * S);
+    slow_video(&mut timeline, [audio, video], 5 * S);
     timeline.remove_track(video);
     assert!(wide(timeline.min_latency()) >= 370 * MS);
     let video = timeline.add_track(Kind::Video, None, at(6 * S));
-    slow_pictures(&mut timeline, [audio, video], 7 * S);
+    slow_video(&mut timeline, [audio, video], 7 * S);
     timeline.restart();
-    slow_pictures(&mut timeline, [audio, video], 9 * S);
+    slow_video(&mut timeline, [audio, video], 9 * S);
 }
 
 #[test]
@@ -224,7 +224,7 @@ fn a_broadcast_that_comes_back_faster_lowers_the_latency_once_it_is_known() {
     let mut timeline = timeline(Join::Live);
     let video = timeline.add_track(Kind::Video, None, ClockTime::ZERO);
     let audio = timeline.add_track(Kind::Audio, None, ClockTime::ZERO);
-    slow_pictures(&mut timeline, [audio, video], 5 * S);
+    slow_video(&mut timeline, [audio, video], 5 * S);
     timeline.restart();
     for tick in 0..75 {
         let now = 7 * S + tick * 20 * MS;
@@ -267,7 +267,7 @@ fn a_pause_anchors_anew() {
 }
 
 #[test]
-fn another_epoch_of_timestamps_is_followed_at_once() {
+fn another_timestamp_base_is_followed_at_once() {
     let mut timeline = timeline(Join::Live);
     let video = timeline.add_track(Kind::Video, None, ClockTime::ZERO);
     pass(&mut timeline, video, 100 * S, 5 * S);
@@ -276,7 +276,7 @@ fn another_epoch_of_timestamps_is_followed_at_once() {
 }
 
 #[test]
-fn another_epoch_is_followed_though_nothing_was_held() {
+fn another_timestamp_base_is_followed_though_nothing_was_held() {
     let mut timeline = timeline(Join::Live);
     let video = timeline.add_track(Kind::Video, None, ClockTime::ZERO);
     // The cached group of a publisher that pauses for 10 minutes.
@@ -316,7 +316,7 @@ fn a_track_that_is_read_again_goes_on_where_it_was() {
     // Both get the group that they had begun with again.
     let video = timeline.add_track(Kind::Video, None, picture.pts);
     let audio = timeline.add_track(Kind::Audio, None, sound.pts);
-    let again = pass(&mut timeline, video, 99 * S, 7 * S).expect("the key frame");
+    let again = pass(&mut timeline, video, 99 * S, 7 * S).expect("the keyframe");
     assert!(again.dts > picture.dts);
     assert_eq!(pass(&mut timeline, audio, 99 * S, 7 * S), None);
     assert!(pass(&mut timeline, audio, 102 * S, 7 * S).is_some());
@@ -406,16 +406,16 @@ fn a_track_of_absurd_times_does_not_move_the_others() {
 }
 
 #[test]
-fn all_tracks_together_go_to_another_epoch() {
+fn all_tracks_together_go_to_another_timestamp_base() {
     let mut timeline = timeline(Join::Live);
     let tracks =
         [Kind::Video, Kind::Audio].map(|kind| timeline.add_track(kind, None, ClockTime::ZERO));
     let mut shown = [0; 2];
     for tick in 0..500 {
         let now = 5 * S + tick * 20 * MS;
-        let epoch = if tick < 250 { 0 } else { 3_600 * S };
+        let base = if tick < 250 { 0 } else { 3_600 * S };
         for (track, shown) in tracks.iter().zip(&mut shown) {
-            let stamp = pass(&mut timeline, *track, epoch + tick * 20 * MS, now);
+            let stamp = pass(&mut timeline, *track, base + tick * 20 * MS, now);
             *shown += Nanos::from(stamp.is_some_and(|stamp| wide(stamp.pts) == now));
         }
     }
@@ -494,10 +494,10 @@ fn play(frames: &[Arrival], until: Nanos) -> (Nanos, [Vec<(Nanos, Nanos)>; 2]) {
         timeline.arrive(id, at(*ts), at(*now));
         held.push_back((*video, *ts, timeline.is_outlier(id)));
         while timeline.is_settled(at(*now))
-            && let Some((video, ts, strays)) = held.pop_front()
+            && let Some((video, ts, outlier)) = held.pop_front()
         {
             let track = usize::from(video);
-            if !strays && let Verdict::Emit(stamp) = timeline.stamp(tracks[track], at(ts)) {
+            if !outlier && let Verdict::Emit(stamp) = timeline.stamp(tracks[track], at(ts)) {
                 delays[track].push((ts, wide(stamp.pts) - ts));
             }
         }
@@ -634,7 +634,7 @@ proptest! {
     }
 
     #[test]
-    fn sound_never_goes_backwards(frames in arrivals()) {
+    fn audio_never_goes_backwards(frames in arrivals()) {
         let mut timeline = timeline(Join::Live);
         let audio = timeline.add_track(Kind::Audio, None, ClockTime::ZERO);
         let mut last = ClockTime::ZERO;
@@ -755,14 +755,14 @@ mod sparse {
     }
 
     #[test]
-    fn a_cue_waits_for_sound_for_a_bounded_time() {
+    fn a_cue_waits_for_audio_for_a_bounded_time() {
         let (mut timeline, [audio, text]) = timeline([Kind::Audio, Kind::Text]);
         timeline.arrive(text, ms(2000), ms(1000));
         assert!(!timeline.is_settled(ms(1499)));
         assert!(timeline.is_settled(ms(1500)));
         assert_eq!(pts(&mut timeline, text, 2000, 9000), Some((1000, 7000)));
         timeline.arrive(audio, ms(5000), ms(1600));
-        assert!(!timeline.is_settled(ms(1600)), "sound anchors anew");
+        assert!(!timeline.is_settled(ms(1600)), "audio anchors anew");
         assert!(timeline.is_settled(ms(1611)));
         assert_eq!(pts(&mut timeline, audio, 5000, 5020), Some((1600, 20)));
     }
@@ -778,7 +778,7 @@ mod sparse {
     }
 
     #[test]
-    fn without_pictures_and_sound_cues_go_by_themselves() {
+    fn without_video_and_audio_cues_go_by_themselves() {
         let (mut timeline, [text, data]) = timeline([Kind::Text, Kind::Data]);
         timeline.arrive(text, ms(2000), ms(1000));
         timeline.arrive(data, ms(2020), ms(1010));

@@ -5,12 +5,12 @@ use std::collections::VecDeque;
 use crate::media::time::nanos::Nanos;
 
 /// Length of one bucket; the step in which old transits are forgotten.
-const BUCKET: Nanos = 250_000_000;
+const BUCKET_INTERVAL: Nanos = 250_000_000;
 /// How far back the least is looked for. Shorter follows a drift more closely, longer needs fewer
 /// undelayed frames: 200 ppm add 2 ms in 10 s.
-pub(super) const WINDOW: Nanos = 10_000_000_000;
+pub(super) const WINDOW_INTERVAL: Nanos = 10_000_000_000;
 
-/// A sliding minimum over [`WINDOW`], in steps of [`BUCKET`].
+/// A sliding minimum over [`WINDOW_INTERVAL`], in steps of [`BUCKET_INTERVAL`].
 #[derive(Debug, Default)]
 pub(super) struct Transits {
     /// Start and least transit of each bucket, oldest first.
@@ -19,9 +19,9 @@ pub(super) struct Transits {
 
 impl Transits {
     pub(super) fn add(&mut self, transit: Nanos, now: Nanos) {
-        self.forget_before(now - WINDOW);
+        self.forget_before(now - WINDOW_INTERVAL);
         match self.buckets.back_mut() {
-            Some((start, least)) if now - *start < BUCKET => *least = transit.min(*least),
+            Some((start, least)) if now - *start < BUCKET_INTERVAL => *least = transit.min(*least),
             _ => self.buckets.push_back((now, transit)),
         }
     }

@@ -143,23 +143,23 @@ fn broken_entries_are_errors() {
         change(&mut config);
         Rendition::Video(config)
     };
-    let sound = |codec, rate, channels| Rendition::Audio(AudioConfig::new(codec, rate, channels));
+    let audio = |codec, rate, channels| Rendition::Audio(AudioConfig::new(codec, rate, channels));
     for rendition in [
         changed(|config| config.description = Some(Bytes::from_static(b"nonsense"))),
         changed(|config| config.description = Some(hex("014d401fffe000").into())),
         changed(|config| config.coded_width = Some(0)),
         changed(|config| config.coded_height = Some(65_536)),
-        sound(AudioCodec::Opus, 0, 2),
-        sound(AudioCodec::Opus, 48_000, 0),
-        sound(AAC { profile: 2 }.into(), u32::MAX, 2),
-        sound(AudioCodec::Opus, 48_000, 6),
-        sound(AudioCodec::Flac, 48_000, 2),
-        sound(AudioCodec::Mp3, 96_000, 2),
-        sound(AudioCodec::Mp2, 48_000, 3),
-        sound(AudioCodec::Ac3, 0, 2),
-        sound(AudioCodec::Ec3, 48_000, 0),
-        sound(AudioCodec::Pcm, u32::MAX, 2),
-        sound(AudioCodec::Pcm, 48_000, u32::MAX),
+        audio(AudioCodec::Opus, 0, 2),
+        audio(AudioCodec::Opus, 48_000, 0),
+        audio(AAC { profile: 2 }.into(), u32::MAX, 2),
+        audio(AudioCodec::Opus, 48_000, 6),
+        audio(AudioCodec::Flac, 48_000, 2),
+        audio(AudioCodec::Mp3, 96_000, 2),
+        audio(AudioCodec::Mp2, 48_000, 3),
+        audio(AudioCodec::Ac3, 0, 2),
+        audio(AudioCodec::Ec3, 48_000, 0),
+        audio(AudioCodec::Pcm, u32::MAX, 2),
+        audio(AudioCodec::Pcm, 48_000, u32::MAX),
     ] {
         let error = from_rendition(&rendition).unwrap_err();
         assert!(matches!(error, CapsError::Broken(_)), "{error}");
@@ -168,7 +168,7 @@ fn broken_entries_are_errors() {
     for rendition in [
         changed(|config| config.container = unknown_container()),
         changed(|config| config.codec = VideoCodec::Unknown("h267".into())),
-        sound(AudioCodec::Unknown("vorbis".into()), 48_000, 2),
+        audio(AudioCodec::Unknown("vorbis".into()), 48_000, 2),
     ] {
         let error = from_rendition(&rendition).unwrap_err();
         assert!(matches!(error, CapsError::Unsupported(_)), "{error}");

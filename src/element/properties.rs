@@ -1,0 +1,295 @@
+//! The properties that both elements have, in one list.
+
+use gst::{
+    glib::{
+        self, HasParamSpec, ParamSpec, ParamSpecBoolean, ParamSpecBoxed, ParamSpecBoxedBuilder,
+        ParamSpecEnum, ParamSpecString, ParamSpecUInt, ParamSpecUInt64, value::FromValue,
+    },
+    prelude::*,
+};
+
+use super::status::{ConnectionStatus, Status};
+use crate::net::config::{self, Role, Settings};
+
+/// The longest time of a property in ms: 10 minutes.
+const MAX_MS: u32 = 600_000;
+/// The shortest `cache-time` in ns.
+const MIN_CACHE_TIME_NS: u64 = 1_000_000;
+
+type Get = Box<dyn Fn(&Settings, &ConnectionStatus) -> glib::Value + Send + Sync>;
+type Set = Box<dyn Fn(&mut Settings, &glib::Value) + Send + Sync>;
+
+/// One property: its declaration and what it stands for.
+struct Property {
+    spec: ParamSpec,
+    /// Missing where it cannot be read back.
+    get: Option<Get>,
+    /// Missing where it is read-only.
+    set: Option<Set>,
+}
+
+/// The common properties of an element, beside those that it declares itself.
+pub(crate) struct CommonProperties(Vec<Property>);
+
+impl CommonProperties {
+    pub(crate) fn new(role: Role) -> Self {
+        let mut properties = relay();
+        properties.extend(timeouts());
+        properties.extend(cache(role));
+        properties.extend(connection());
+        Self(properties)
+    }
+
+    /// The declarations of all properties of an element; the numbers of its `own` stay.
+    pub(crate) fn beside(&self, own: &[ParamSpec]) -> Vec<ParamSpec> {
+        let common = self.0.iter().map(|property| &property.spec);
+        own.iter().chain(common).cloned().collect()
+    }
+
+    /// The value of the property of this `name`; none if it is not one of the list.
+    pub(crate) fn get(
+        &self,
+        name: &str,
+        settings: &Settings,
+        connection: &ConnectionStatus,
+    ) -> Option<glib::Value> {
+        let get = self.find(name)?.get.as_ref()?;
+        Some(get(settings, connection))
+    }
+
+    /// Sets the property of this `name`; whether it is one of the list.
+    pub(crate) fn set(&self, name: &str, value: &glib::Value, settings: &mut Settings) -> bool {
+        let set = self.find(name).and_then(|property| property.set.as_ref());
+        if let Some(set) = set {
+            set(settings, value);
+        }
+        set.is_some()
+    }
+
+    fn find(&self, name: &str) -> Option<&Property> {
+        self.0.iter().find(|property| property.spec.name() == name)
+    }
+}
+
+/// A property that a user sets before the element runs: declaration, nick, blurb, getter, setter.
+macro_rules! setting {
+    ($spec:expr, $nick:literal, $blurb:expr, $get:expr, $set:expr) => {
+        setting(
+            $spec.nick($nick).blurb($blurb).mutable_ready().build(),
+            $get,
+            $set,
+        )
+    };
+}
+
+/// A property of the connection: declaration, nick, blurb, getter.
+macro_rules! status {
+    ($spec:expr, $nick:literal, $blurb:expr, $get:expr) => {
+        status($spec.nick($nick).blurb($blurb).read_only().build(), $get)
+    };
+}
+
+/// Where the relay is and how it is reached.
+fn relay() -> Vec<Property> {
+    let token = setting! {
+        ParamSpecString::builder("token").write_only(), "Token",
+        "Access token (JWT) for the relay, in the place of the one in the URL; cannot be read back",
+        |_| None, |settings, token: Option<String>| settings.token = token
+    };
+    vec![
+        setting! {
+            ParamSpecString::builder("url"), "URL",
+            "URL of the relay (https, http for local development, moqt, moql, wss, ws) with the path of the broadcast; reads back without its query, which may hold a token",
+            Settings::public_url, |settings, url| settings.url = url
+        },
+        setting! {
+            ParamSpecString::builder("broadcast"), "Broadcast",
+            "Name of the broadcast at the relay",
+            |settings| settings.broadcast.clone(), |settings, name| settings.broadcast = name
+        },
+        Property { get: None, ..token },
+        setting! {
+            ParamSpecBoolean::builder("tls-disable-verify"), "Disable TLS verification",
+            "Accept any certificate of the relay; for tests only, as anyone can pretend to be the relay",
+            |settings| settings.tls_disable_verify, |settings, disable| settings.tls_disable_verify = disable
+        },
+        setting! {
+            ParamSpecString::builder("moq-versions"), "MoQ versions",
+            "MoQ versions that are offered to the relay, separated by commas, such as moq-lite-06,moq-transport-17 (NULL or empty = all that are known)",
+            |settings| settings.moq_versions.clone(), |settings, versions| settings.moq_versions = versions
+        },
+    ]
+}
+
+/// How soon a relay is given up and dialled again.
+fn timeouts() -> Vec<Property> {
+    vec![
+        setting! {
+            ParamSpecUInt::builder("reconnect-timeout"), "Reconnect timeout",
+            "Time in ms without a connection after which the element gives up with an error (0 = never)",
+            |settings| settings.reconnect_timeout, |settings, ms| settings.reconnect_timeout = ms
+        },
+        setting! {
+            ms("reconnect-min-delay", 10, config::DEFAULT_RECONNECT_MIN_DELAY_MS), "Reconnect minimum delay",
+            "Pause in ms before the first new try to connect; it doubles with each further one, and up to half of it is left out at random",
+            |settings| settings.reconnect_min_delay, |settings, ms| settings.reconnect_min_delay = ms
+        },
+        setting! {
+            ms("reconnect-max-delay", 10, config::DEFAULT_RECONNECT_MAX_DELAY_MS), "Reconnect maximum delay",
+            "Longest pause in ms between two tries to connect",
+            |settings| settings.reconnect_max_delay, |settings, ms| settings.reconnect_max_delay = ms
+        },
+        setting! {
+            ms("quic-idle-timeout", 100, config::DEFAULT_QUIC_IDLE_TIMEOUT_MS), "QUIC idle timeout",
+            "Time in ms after which a silent relay is given up, and dialled again",
+            |settings| settings.quic_idle_timeout, |settings, ms| settings.quic_idle_timeout = ms
+        },
+        setting! {
+            ms("quic-keep-alive", 0, config::DEFAULT_QUIC_KEEP_ALIVE_MS), "QUIC keep-alive",
+            "Interval in ms of packets that keep an idle connection alive, less than quic-idle-timeout (0 = none)",
+            |settings| settings.quic_keep_alive, |settings, ms| settings.quic_keep_alive = ms
+        },
+    ]
+}
+
+/// What is kept of the media.
+fn cache(role: Role) -> Vec<Property> {
+    let (size, time) = match role {
+        Role::Publisher => (
+            "Bytes of media that are kept for subscribers that come or come back, beside the newest group of each track",
+            "Time in ns for which media are kept for subscribers that come or come back, beside the newest group of each track",
+        ),
+        Role::Subscriber => (
+            "Bytes of media that are kept until they are read, beside the newest group of each track; half as many may wait in each pad for downstream",
+            "Time in ns for which received media are kept until they are read, beside the newest group of each track",
+        ),
+    };
+    vec![
+        setting! {
+            ParamSpecUInt64::builder("cache-size").default_value(role.cache_size()), "Cache size",
+            size,
+            |settings| settings.cache_size, |settings, bytes| settings.cache_size = bytes
+        },
+        setting! {
+            ParamSpecUInt64::builder("cache-time").minimum(MIN_CACHE_TIME_NS).default_value(config::DEFAULT_CACHE_TIME_NS), "Cache time",
+            time,
+            |settings| settings.cache_time, |settings, time| settings.cache_time = time
+        },
+    ]
+}
+
+/// What is known of the connection.
+fn connection() -> Vec<Property> {
+    vec![
+        status! {
+            ParamSpecEnum::builder::<Status>("status"), "Status",
+            "State of the connection to the relay",
+            ConnectionStatus::status
+        },
+        status! {
+            ParamSpecBoolean::builder("connected"), "Connected",
+            "Whether the session with the relay is up",
+            ConnectionStatus::is_connected
+        },
+        status! {
+            ParamSpecString::builder("moq-version"), "MoQ version",
+            "MoQ version of the session, or NULL without one",
+            ConnectionStatus::version
+        },
+        status! {
+            ParamSpecBoxed::builder::<gst::Structure>("stats"), "Statistics",
+            "Statistics of the connection: sessions-started and -ended, rtt-ms, estimated-send-rate and -recv-rate in bits per second, bytes and packets sent, received and lost; what is unknown is absent",
+            ConnectionStatus::stats
+        },
+        status! {
+            ParamSpecUInt64::builder("estimated-send-rate"), "Estimated send rate",
+            "Estimated rate in bits per second at which the network can be sent to (0 = unknown)",
+            |connection| connection.rate("estimated-send-rate")
+        },
+        status! {
+            ParamSpecUInt64::builder("estimated-recv-rate"), "Estimated receive rate",
+            "Estimated rate in bits per second at which the network can be received from (0 = unknown)",
+            |connection| connection.rate("estimated-recv-rate")
+        },
+    ]
+}
+
+fn ms(name: &str, minimum: u32, default: u32) -> glib::ParamSpecUIntBuilder<'_> {
+    ParamSpecUInt::builder(name)
+        .minimum(minimum)
+        .maximum(MAX_MS)
+        .default_value(default)
+}
+
+fn setting<T>(spec: ParamSpec, get: fn(&Settings) -> T, set: fn(&mut Settings, T)) -> Property
+where
+    T: Into<glib::Value> + for<'v> FromValue<'v> + 'static,
+{
+    Property {
+        spec,
+        get: Some(Box::new(move |settings, _| get(settings).into())),
+        set: Some(Box::new(move |settings, value| {
+            // GObject refuses values of another type before.
+            if let Ok(value) = value.get() {
+                set(settings, value);
+            }
+        })),
+    }
+}
+
+fn status<T>(spec: ParamSpec, get: fn(&ConnectionStatus) -> T) -> Property
+where
+    T: Into<glib::Value> + 'static,
+{
+    Property {
+        spec,
+        get: Some(Box::new(move |_, connection| get(connection).into())),
+        set: None,
+    }
+}
+
+/// The value of a property `stats`: a GstStructure, for which glib's macro has no rule.
+#[derive(Clone, Debug)]
+pub struct Statistics(gst::Structure);
+
+impl From<gst::Structure> for Statistics {
+    fn from(structure: gst::Structure) -> Self {
+        Self(structure)
+    }
+}
+
+impl HasParamSpec for Statistics {
+    type ParamSpec = ParamSpecBoxed;
+    type SetValue = gst::Structure;
+    type BuilderFn = fn(&str) -> ParamSpecBoxedBuilder<'_, gst::Structure>;
+
+    fn param_spec_builder() -> Self::BuilderFn {
+        ParamSpecBoxed::builder
+    }
+}
+
+impl ToValue for Statistics {
+    fn to_value(&self) -> glib::Value {
+        self.0.to_value()
+    }
+
+    fn value_type(&self) -> glib::Type {
+        self.0.value_type()
+    }
+}
+
+// SAFETY: the checker has let through nothing but a GstStructure, and that is what is read.
+unsafe impl<'a> FromValue<'a> for Statistics {
+    type Checker = glib::value::GenericValueTypeChecker<gst::Structure>;
+
+    unsafe fn from_value(value: &'a glib::Value) -> Self {
+        // SAFETY: as above.
+        Self(unsafe { gst::Structure::from_value(value) })
+    }
+}
+
+impl From<Statistics> for glib::Value {
+    fn from(statistics: Statistics) -> Self {
+        statistics.0.into()
+    }
+}

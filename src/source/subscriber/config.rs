@@ -1,0 +1,33 @@
+//! What a subscriber is made of.
+
+use std::{sync::Arc, time::Duration};
+
+use gst::{ClockTime, glib};
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::{
+    element::{app_queue::AppQueue, status::ConnectionStatus},
+    media::time::playout::Join,
+    net::config::Target,
+    source::{catalog::CatalogFormat, message::Control, playback::LatencyAnswer},
+};
+
+/// The element's settings for one run, and what the run shares with the element.
+pub(crate) struct Config {
+    /// The element's name, for the log.
+    pub(crate) name: glib::GString,
+    pub(crate) target: Target,
+    pub(crate) catalog_format: CatalogFormat,
+    pub(crate) latency: ClockTime,
+    pub(crate) join: Join,
+    /// How long a late group of video is waited for, and of any other kind.
+    pub(crate) video_max_age: Duration,
+    pub(crate) audio_max_age: Duration,
+    /// How long the broadcast may be gone; `None` is for ever.
+    pub(crate) eos_timeout: Option<Duration>,
+    pub(crate) answer: Arc<LatencyAnswer>,
+    pub(crate) connection: Arc<ConnectionStatus>,
+    pub(crate) app_queue: Arc<AppQueue>,
+    /// Where pads and readers send to.
+    pub(crate) control: UnboundedSender<Control>,
+}

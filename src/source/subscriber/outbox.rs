@@ -1,0 +1,74 @@
+//! The way from the subscriber to the thread of a pad.
+
+use std::sync::{Arc, mpsc};
+
+use crate::{
+    element::sync::SendOrDrop,
+    source::message::{AppEvent, LatestSlot, Message},
+};
+
+/// What is sent to a pad, whose thread takes messages once the pad was linked.
+pub(super) struct PadOutbox {
+    messages: mpsc::Sender<Message>,
+    /// What the thread has to know when it begins: the last message of each sort. `None` once it runs.
+    unread: Option<Vec<Message>>,
+    /// What of the sort waits for the thread.
+    collection: Arc<LatestSlot<gst::StreamCollection>>,
+    tags: Arc<LatestSlot<gst::TagList>>,
+}
+
+impl PadOutbox {
+    pub(super) fn new(messages: mpsc::Sender<Message>) -> Self {
+        Self {
+            messages,
+            unread: Some(Vec::new()),
+            collection: Arc::default(),
+            tags: Arc::default(),
+        }
+    }
+
+    /// The thread's channel.
+    pub(super) fn messages(&self) -> &mpsc::Sender<Message> {
+        &self.messages
+    }
+
+    /// The pad was linked.
+    pub(super) fn open(&mut self) {
+        for message in self.unread.take().unwrap_or_default() {
+            self.messages.send_or_drop(message);
+        }
+    }
+
+    pub(super) fn send(&mut self, mut message: Message) {
+        let Some(unread) = &mut self.unread else {
+            return self.messages.send_or_drop(message);
+        };
+        if let Message::Caps { revived, .. } = &mut message {
+            // An end may wait before those that are replaced.
+            let revives =
+                |earlier: &Message| matches!(earlier, Message::Caps { revived: true, .. });
+            *revived |= unread.iter().any(revives);
+        }
+        unread.retain(|earlier| !message.replaces(earlier));
+        unread.push(message);
+    }
+
+    /// Sends an event of the application; a pad that was never linked keeps the sticky ones alone.
+    pub(super) fn send_event(&mut self, event: AppEvent) {
+        if self.unread.is_none() || event.is_sticky() {
+            self.send(Message::Event(event));
+        }
+    }
+
+    pub(super) fn send_collection(&mut self, collection: gst::StreamCollection) {
+        if self.collection.replace(collection) {
+            self.send(Message::Collection(self.collection.clone()));
+        }
+    }
+
+    pub(super) fn send_tags(&mut self, tags: gst::TagList) {
+        if self.tags.replace(tags) {
+            self.send(Message::Tags(self.tags.clone()));
+        }
+    }
+}
