@@ -32,8 +32,8 @@ fn stream() -> InputStream {
     InputStream::from_caps(&input()).expect("caps that are taken")
 }
 
-/// A picture of 20 kB with one slice.
-fn picture() -> Bytes {
+/// A frame of 20 kB with one slice.
+fn frame() -> Bytes {
     let mut unit = vec![0xff; 20_000];
     let length = (unit.len() as u32 - 4).to_be_bytes();
     unit[..4].copy_from_slice(&length);
@@ -92,13 +92,13 @@ fn entries(criterion: &mut Criterion) {
 }
 
 fn frames(criterion: &mut Criterion) {
-    let (mut stream, picture) = (stream(), picture());
+    let (mut stream, frame) = (stream(), frame());
     criterion.bench_function(
-        "a picture of 20 kB: is it a key frame, and what is published",
+        "a frame of 20 kB: is it a keyframe, and what is published",
         |bencher| {
             bencher.iter(|| {
-                let key = stream.is_keyframe(&picture, false);
-                black_box(stream.prepare(picture.clone(), key))
+                let key = stream.is_keyframe(&frame, false);
+                black_box(stream.prepare(frame.clone(), key))
             });
         },
     );
@@ -120,10 +120,10 @@ fn hop(criterion: &mut Criterion) {
             }
         }
     });
-    let picture = picture();
+    let frame = frame();
     criterion.bench_function("both hops between threads", |bencher| {
         bencher.iter(|| {
-            there.send(picture.clone()).expect("the session is there");
+            there.send(frame.clone()).expect("the session is there");
             outbox.recv().expect("the session answers")
         });
     });

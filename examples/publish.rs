@@ -1,4 +1,4 @@
-//! Publishes a test picture and a test tone, as this line does:
+//! Publishes a test video and a test tone, as this line does:
 //!
 //! ```sh
 //! gst-launch-1.0 -e \

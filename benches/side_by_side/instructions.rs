@@ -150,9 +150,9 @@ fn run(
         publisher
             .as_ref()
             .map_or(Ok(String::new()), Worker::ready)?;
-        let viewer = start(&view)?;
-        let figures = viewer.result(PATIENCE)?;
-        viewer.wait()?;
+        let subscriber = start(&view)?;
+        let figures = subscriber.result(PATIENCE)?;
+        subscriber.wait()?;
         *figures.get("frames").context("a count of frames")?
     };
     Ok((instructions(&file)?, frames))

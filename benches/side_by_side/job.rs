@@ -62,7 +62,7 @@ impl Word {
     }
 }
 
-/// What a process is told, but for the end: that is the end of its input.
+/// What a process is ordered, but for the end: that is the end of its input.
 pub(crate) enum Order {
     /// Measure from now on.
     Measure,

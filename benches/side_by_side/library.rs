@@ -79,7 +79,7 @@ impl Publisher {
             }
             *open = Some(track.append_group()?);
         }
-        let group = open.as_mut().context("a key frame comes first")?;
+        let group = open.as_mut().context("a keyframe comes first")?;
         let frame = container::Frame {
             timestamp: Timestamp::from_micros(time.as_micros() as u64)?,
             duration: None,

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-/// Parameter sets of a picture of 1280x720, with start codes.
+/// Parameter sets of video of 1280x720, with start codes.
 const SETS: &[u8] = &[
     0, 0, 0, 1, 0x67, 0x4d, 0x40, 0x1f, 0xda, 0x01, 0x40, 0x16, 0xec, 0x04, 0x40, 0, 0, 3, 0, 0x40,
     0, 0, 0x0c, 0x83, 0xc6, 0x0c, 0xa8, 0, 0, 0, 1, 0x68, 0xef, 0x3c, 0x80,
@@ -13,7 +13,7 @@ const SETS: &[u8] = &[
 const CODEC_DATA: &str =
     "014d401fffe10017674d401fda014016ec0440000003004000000c83c60ca801000468ef3c80";
 const START_CODE: [u8; 4] = [0, 0, 0, 1];
-/// The beginning of the only slice of a key frame, and of another picture.
+/// The beginning of the only slice of a keyframe, and of another frame.
 const KEY: [u8; 2] = [0x65, 0x88];
 const DELTA: [u8; 2] = [0x41, 0x9a];
 /// Stands before the numbers; transports may put other NAL units before the slice.
@@ -27,7 +27,7 @@ pub(crate) struct Load {
     pub(crate) fps: u32,
     /// Bits per second of all tracks together.
     pub(crate) bits: u64,
-    /// Frames from key frame to key frame.
+    /// Frames from keyframe to keyframe.
     pub(crate) group: u32,
     pub(crate) tracks: u32,
     /// After as many frames of each track it stops.

@@ -90,14 +90,14 @@ fn measure(scene: &Scene, peer: Peer, round: u32, plan: &Plan) -> anyhow::Result
     publisher.ready()?;
     thread::sleep(HEAD_START);
     job.role = Role::View;
-    let viewer = Worker::start(&job, &plan.target, None)?;
-    viewer.measuring()?;
+    let subscriber = Worker::start(&job, &plan.target, None)?;
+    subscriber.measuring()?;
     // All processes are measured over the same time.
     publisher.measure()?;
     if let Some(relay) = &mut relay {
         relay.measure()?;
     }
-    let mut figures = viewer.result(job.settle + job.measure)?;
+    let mut figures = subscriber.result(job.settle + job.measure)?;
     figures.extend(publisher.finish()?);
     let megabytes = figures.get("MB").copied().unwrap_or(f64::NAN);
     if let Some(relay) = relay {
@@ -123,13 +123,13 @@ pub(crate) fn harness(scene: &Scene, bare: Peer, plan: &Plan) -> anyhow::Result<
         Worker::start(&publish, &plan.target, None)?,
         Worker::start(&make, &plan.target, None)?,
     ];
-    let viewer = Worker::start(&view, &plan.target, None)?;
-    viewer.measuring()?;
+    let subscriber = Worker::start(&view, &plan.target, None)?;
+    subscriber.measuring()?;
     for publisher in &mut publishers {
         publisher.ready()?;
         publisher.measure()?;
     }
-    let mut figures = viewer.result(ALONE)?;
+    let mut figures = subscriber.result(ALONE)?;
     let [published, made] = publishers.map(Worker::finish);
     let made = made?;
     // The subscriber made its units itself.

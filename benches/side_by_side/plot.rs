@@ -1,4 +1,4 @@
-//! Delay and cost at each rate, as a picture.
+//! Delay and cost at each rate, as a figure.
 
 use std::path::Path;
 

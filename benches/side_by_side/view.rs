@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Default)]
 struct Lane {
     begun: Option<Instant>,
-    /// When the first key frame came: a decoder begins with that.
+    /// When the first keyframe came: a decoder begins with that.
     first: Option<Instant>,
     /// The number that is expected.
     next: Option<u32>,
@@ -115,7 +115,7 @@ pub(crate) fn run(job: &Job) -> anyhow::Result<()> {
     Word::Measuring.say()?;
     match orders.recv_timeout(job.measure) {
         Err(RecvTimeoutError::Timeout) => {}
-        Ok(Order::Measure) | Err(RecvTimeoutError::Disconnected) => bail!("told to end"),
+        Ok(Order::Measure) | Err(RecvTimeoutError::Disconnected) => bail!("ordered to end"),
     }
     let (cpu, mut figures) = window.figures("subscriber");
     judge(job, &lanes, cpu, &mut figures)?;

@@ -18,7 +18,6 @@ mod display;
 mod events;
 mod interrupt;
 mod options;
-mod picture;
 #[allow(dead_code, reason = "shared with the tests, which use all of it")]
 #[path = "../../tests/common/probe.rs"]
 mod probe;
@@ -26,6 +25,7 @@ mod publisher;
 #[allow(dead_code, reason = "shared with the tests, which use all of it")]
 #[path = "../../tests/common/relay.rs"]
 mod relay;
+mod snapshot;
 mod subscriber;
 mod table;
 
@@ -127,11 +127,11 @@ impl<'a> Demo<'a> {
         if let Some(latency) = options.latency {
             source.set_property_from_str("latency", &latency.to_string());
         }
-        let sound = options.out.join("sound.wav");
+        let recording = options.out.join("audio.wav");
         let subscriber = Subscriber::start(
             &source,
             display::is_there(),
-            &sound,
+            &recording,
             &sender,
             [&video, &audio],
         )?;
@@ -206,16 +206,16 @@ impl<'a> Demo<'a> {
             .subscriber
             .last_frame()
             .zip(self.subscriber.time_to_first_frame())
-            .context("no picture was received")?;
+            .context("no video frame was received")?;
         let file = self.options.out.join("frame.png");
-        picture::write_png(&frame, &file)?;
+        snapshot::write_png(&frame, &file)?;
         println!("Time to first frame: {} ms", first.as_millis());
-        println!("Picture: {}", file.display());
-        let sound = self.options.out.join("sound.wav");
-        if sound.exists() {
+        println!("Video frame: {}", file.display());
+        let audio = self.options.out.join("audio.wav");
+        if audio.exists() {
             println!(
-                "Sound: {} (the first {} s at most)",
-                sound.display(),
+                "Audio: {} (the first {} s at most)",
+                audio.display(),
                 subscriber::SOUND_KEPT.seconds()
             );
         }

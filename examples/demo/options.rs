@@ -15,7 +15,7 @@ Usage: demo [OPTIONS] [FILE or URI]
   --seconds N     end after N seconds (default: at Ctrl-C)
   --url URL       use the relay at URL (default: one inside this process)
   --latency MS    the subscriber's latency in ms (default: moqsrc's)
-  --out DIR       where frame.png and sound.wav are written (default: target/demo)
+  --out DIR       where frame.png and audio.wav are written (default: target/demo)
   --help          this text";
 
 /// What the user asked for.

@@ -88,9 +88,9 @@ impl Publisher {
         Ok(())
     }
 
-    /// Tells the elements that the latency has changed.
+    /// Lets the elements know that the latency has changed.
     pub(crate) fn latency_changed(&self) {
-        // The next LATENCY message tries again.
+        // The next LATENCY message retries.
         let _ = self.pipeline.recalculate_latency();
     }
 

@@ -18,10 +18,10 @@ use crate::{
     probe::Delays,
 };
 
-/// Sound that is kept at most, so that a long demo does not fill the disk.
+/// Audio that is kept at most, so that a long demo does not fill the disk.
 pub(crate) const SOUND_KEPT: gst::ClockTime = gst::ClockTime::from_seconds(60);
 
-/// A picture that is later than this is dropped, as video sinks do.
+/// A frame that is later than this is dropped, as video sinks do.
 const MAX_LATENESS: gst::ClockTime = gst::ClockTime::from_mseconds(20);
 
 /// A playing subscriber.
@@ -44,7 +44,7 @@ struct Seen {
 /// How pads are decoded and shown.
 struct Player {
     windows: bool,
-    sound_file: String,
+    audio_file: String,
     video: Delays,
     audio: Delays,
     seen: Arc<Seen>,
@@ -55,7 +55,7 @@ impl Subscriber {
     pub(crate) fn start(
         source: &gst::Element,
         windows: bool,
-        sound_file: &Path,
+        audio_file: &Path,
         events: &Events,
         [video, audio]: [&Delays; 2],
     ) -> anyhow::Result<Self> {
@@ -65,7 +65,7 @@ impl Subscriber {
         let seen = Arc::new(Seen::default());
         let player = Player {
             windows,
-            sound_file: sound_file.display().to_string(),
+            audio_file: audio_file.display().to_string(),
             video: video.clone(),
             audio: audio.clone(),
             seen: Arc::clone(&seen),
@@ -92,18 +92,18 @@ impl Subscriber {
         &self.pipeline
     }
 
-    /// Pictures shown so far.
+    /// Video frames shown so far.
     pub(crate) fn frames(&self) -> u64 {
         self.seen.frames.load(Ordering::Relaxed)
     }
 
-    /// From the start to the first picture.
+    /// From the start to the first video frame.
     pub(crate) fn time_to_first_frame(&self) -> Option<Duration> {
         let first = self.seen.first_frame.get()?;
         Some(first.duration_since(self.started))
     }
 
-    /// The picture that was shown last.
+    /// The video frame that was shown last.
     pub(crate) fn last_frame(&self) -> Option<gst::Sample> {
         self.seen.video_sink.get()?.property("last-sample")
     }
@@ -126,9 +126,9 @@ impl Subscriber {
         }
     }
 
-    /// Tells the sinks that the latency has changed.
+    /// Lets the sinks know that the latency has changed.
     pub(crate) fn latency_changed(&self) {
-        // The next LATENCY message tries again.
+        // The next LATENCY message retries.
         let _ = self.pipeline.recalculate_latency();
     }
 
@@ -167,11 +167,11 @@ impl Player {
 
     fn video_branch(&self) -> anyhow::Result<gst::Bin> {
         let window = match self.windows {
-            true => "pictures. ! queue ! videoconvert ! autovideosink",
+            true => "video. ! queue ! videoconvert ! autovideosink",
             false => "",
         };
         let branch = bin(&format!(
-            "avdec_h264 ! tee name=pictures pictures. ! queue ! \
+            "avdec_h264 ! tee name=video video. ! queue ! \
              fakesink name=shown sync=true signal-handoffs=true enable-last-sample=true \
              qos=true max-lateness={} {window}",
             MAX_LATENESS.nseconds()
@@ -184,7 +184,7 @@ impl Player {
             seen.frames.fetch_add(1, Ordering::Relaxed);
             None
         });
-        // A second picture pad does not exist, so the cell is free.
+        // A second video pad does not exist, so the cell is free.
         let _ = self.seen.video_sink.set(sink);
         Ok(branch)
     }
@@ -195,20 +195,20 @@ impl Player {
         let decoder = match kind.map(|kind| kind.as_str()) {
             Some("audio/mpeg") => "avdec_aac",
             Some("audio/x-opus") => "opusdec",
-            _ => return Err(anyhow!("sound of the type {caps} is not decoded here")),
+            _ => return Err(anyhow!("audio of the type {caps} is not decoded here")),
         };
         let speaker = match self.windows {
-            true => "sound. ! queue ! audioconvert ! audioresample ! autoaudiosink",
+            true => "audio. ! queue ! audioconvert ! audioresample ! autoaudiosink",
             false => "",
         };
         let branch = bin(&format!(
-            "{decoder} ! tee name=sound \
-             sound. ! queue ! fakesink name=heard sync=true signal-handoffs=true \
-             sound. ! queue ! audioconvert ! audio/x-raw,format=S16LE ! wavenc name=wave ! \
+            "{decoder} ! tee name=audio \
+             audio. ! queue ! fakesink name=heard sync=true signal-handoffs=true \
+             audio. ! queue ! audioconvert ! audio/x-raw,format=S16LE ! wavenc name=wave ! \
              filesink name=file async=false {speaker}"
         ))?;
         let file = branch.by_name("file").context("the file sink")?;
-        file.set_property("location", &self.sound_file);
+        file.set_property("location", &self.audio_file);
         let wave = branch.by_name("wave").context("the WAV encoder")?;
         keep_beginning(&wave.static_pad("sink").context("the WAV encoder's pad")?);
         self.audio
@@ -217,7 +217,7 @@ impl Player {
     }
 }
 
-/// Drops what comes after the sound that is kept.
+/// Drops what comes after the audio that is kept.
 fn keep_beginning(pad: &gst::Pad) {
     let first = OnceLock::new();
     pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {

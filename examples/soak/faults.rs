@@ -149,7 +149,7 @@ impl Fault {
                 ..path
             },
             Self::SlowNetwork => Path {
-                // Pictures and sound need 700 kbit/s.
+                // Video and audio need 700 kbit/s.
                 bandwidth: Some(350_000),
                 queue: 350_000 / 8 / 10,
                 ..path

@@ -21,9 +21,9 @@ use crate::{
 
 pub(crate) const RELAY_VARIABLE: &str = "SOAK_RELAY";
 const BROADCAST: &str = "soak.hang";
-/// Pictures and packets in a row that count as a flow.
+/// Video frames and audio packets in a row that count as a flow.
 const FLOW: usize = 10;
-/// Payloads that are measured at a time, 10 s of sound: what the measurement itself holds is full
+/// Payloads that are measured at a time, 10 s of audio: what the measurement itself holds is full
 /// before the first fault is over.
 const MEASURED: usize = 512;
 
@@ -87,7 +87,7 @@ pub(crate) struct Scene {
     pub(crate) subscriber: Running,
     video: Delays,
     audio: Delays,
-    /// Publishers so far: each has other pictures, so that those of one are not taken for another's.
+    /// Publishers so far: each has other video, so that frames of one are not taken for another's.
     publishers: usize,
 }
 
@@ -137,7 +137,7 @@ impl Scene {
     pub(crate) fn publish(&mut self, encoder: &str) {
         drop(self.publisher.take());
         self.publishers += 1;
-        let picture = match encoder {
+        let video = match encoder {
             "vp8enc" => "videotestsrc is-live=true pattern=smpte horizontal-speed=2 ! \
                  video/x-raw,width=320,height=240,framerate=30/1 ! \
                  vp8enc deadline=1 cpu-used=8 keyframe-max-dist=30 target-bitrate=500000"
@@ -149,9 +149,9 @@ impl Scene {
             .live(),
         };
         let speed = format!("horizontal-speed={}", 2 + self.publishers % 50);
-        let picture = picture.replace("horizontal-speed=2", &speed);
+        let video = video.replace("horizontal-speed=2", &speed);
         let publisher = Running::launch(&format!(
-            "{picture} ! moq.sink_0 {} ! moq.sink_1 {}",
+            "{video} ! moq.sink_0 {} ! moq.sink_1 {}",
             live_aac(),
             moqsink(&self.networks[0].url(), BROADCAST)
         ));
@@ -181,7 +181,7 @@ impl Scene {
         }
     }
 
-    /// Waits until pictures and sound flow again; how long it took.
+    /// Waits until video and audio flow again; how long it took.
     pub(crate) fn wait_flow(
         &mut self,
         meter: &mut Meter,

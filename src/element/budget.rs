@@ -67,18 +67,69 @@ impl Budget {
 
     /// Takes the share of a frame of `bytes` at `time`; never waits.
     pub(crate) fn charge(self: &Arc<Self>, bytes: usize, time: gst::ClockTime) -> Charge {
-        self.charge_untimed(bytes).at(time)
+        self.take(&mut self.level(), bytes, Some(time))
+    }
+
+    /// The same, unless more than twice the budget waits; never waits.
+    pub(crate) fn try_charge(
+        self: &Arc<Self>,
+        bytes: usize,
+        time: gst::ClockTime,
+    ) -> Option<Charge> {
+        let mut level = self.level();
+        let fits = !self.exceeds(&level, 2);
+        fits.then(|| self.take(&mut level, bytes, Some(time)))
+    }
+
+    /// The same once there is room, for which it blocks until `cancelled` says so; [`Budget::wake`] makes
+    /// it look again.
+    pub(crate) fn wait_charge(
+        self: &Arc<Self>,
+        bytes: usize,
+        time: gst::ClockTime,
+        cancelled: impl Fn() -> bool,
+    ) -> Option<Charge> {
+        let mut level = self.level();
+        if self.over(&level) {
+            level.waiters += 1;
+            let wait = |level: &mut Level| self.over(level) && !cancelled();
+            level = unpoisoned(self.blocking.wait_while(level, wait));
+            level.waiters -= 1;
+            if self.over(&level) || cancelled() {
+                return None;
+            }
+        }
+        Some(self.take(&mut level, bytes, Some(time)))
     }
 
     /// Takes the share of a frame of `bytes` whose time is not known yet; never waits.
     pub(crate) fn charge_untimed(self: &Arc<Self>, bytes: usize) -> Charge {
-        self.take(&mut self.level(), bytes)
+        self.take(&mut self.level(), bytes, None)
     }
 
     /// The same, unless more waits already than the budget allows.
     pub(crate) fn try_charge_untimed(self: &Arc<Self>, bytes: usize) -> Option<Charge> {
         let mut level = self.level();
-        (!self.over(&level)).then(|| self.take(&mut level, bytes))
+        (!self.over(&level)).then(|| self.take(&mut level, bytes, None))
+    }
+
+    fn take(
+        self: &Arc<Self>,
+        level: &mut Level,
+        bytes: usize,
+        time: Option<gst::ClockTime>,
+    ) -> Charge {
+        let bytes = bytes as u64;
+        level.frames += 1;
+        level.bytes += bytes;
+        if let Some(time) = time {
+            level.add(time);
+        }
+        Charge {
+            budget: self.clone(),
+            bytes,
+            time,
+        }
     }
 
     /// The bytes that wait, and the time between the first and the last frame.
@@ -102,22 +153,6 @@ impl Budget {
         level.frames > 1 && self.over(&level)
     }
 
-    /// Whether more waits than twice the budget.
-    pub(crate) fn is_far_over(&self) -> bool {
-        self.exceeds(&self.level(), 2)
-    }
-
-    /// Blocks until there is room or `cancelled` says so; [`Budget::wake`] makes it look again.
-    pub(crate) fn wait(&self, cancelled: impl Fn() -> bool) {
-        if !self.is_over() {
-            return;
-        }
-        let _waiter = self.waiter();
-        let level = self.level();
-        let wait = |level: &mut Level| self.over(level) && !cancelled();
-        drop(unpoisoned(self.blocking.wait_while(level, wait)));
-    }
-
     /// Waits until there is room.
     pub(crate) async fn room(&self) {
         let _waiter = self.waiter();
@@ -136,17 +171,6 @@ impl Budget {
         drop(self.level());
         self.blocking.notify_all();
         self.asynchronous.notify_waiters();
-    }
-
-    fn take(self: &Arc<Self>, level: &mut Level, bytes: usize) -> Charge {
-        let bytes = bytes as u64;
-        level.frames += 1;
-        level.bytes += bytes;
-        Charge {
-            budget: self.clone(),
-            bytes,
-            time: None,
-        }
     }
 
     fn waiter(&self) -> Waiter<'_> {
@@ -179,15 +203,33 @@ impl Charge {
     /// The same share, of a frame at `time`.
     pub(crate) fn at(mut self, time: gst::ClockTime) -> Self {
         let mut level = self.budget.level();
-        if level.timed == 0 {
-            level.last_out = time;
-            level.last_in = time;
+        if self.time.is_none() {
+            level.add(time);
         }
-        level.timed += u64::from(self.time.is_none());
         level.last_in = level.last_in.max(time);
         drop(level);
         self.time = Some(time);
         self
+    }
+
+    /// Gives the share back as if the frame had never come: its time does not count as that of one that
+    /// has left.
+    pub(crate) fn cancel(mut self) {
+        if self.time.take().is_some() {
+            self.budget.level().timed -= 1;
+        }
+    }
+}
+
+impl Level {
+    /// Counts a frame at `time`.
+    fn add(&mut self, time: gst::ClockTime) {
+        if self.timed == 0 {
+            self.last_out = time;
+            self.last_in = time;
+        }
+        self.timed += 1;
+        self.last_in = self.last_in.max(time);
     }
 }
 
@@ -250,7 +292,7 @@ mod tests {
         let mut charges: Vec<_> = (0..MAX_FRAMES).map(|_| charge()).collect();
         assert!(!budget.is_over());
         charges.push(charge());
-        assert!(budget.is_over() && !budget.is_far_over());
+        assert!(budget.is_over() && budget.try_charge(0, gst::ClockTime::ZERO).is_some());
     }
 
     #[test]
@@ -273,11 +315,32 @@ mod tests {
     fn a_waiter_is_let_go_by_room_and_by_cancelling() {
         let budget = Budget::new(1, gst::ClockTime::ZERO);
         let charge = budget.charge(2, gst::ClockTime::ZERO);
-        budget.wait(|| true);
+        let wait = |cancelled| budget.wait_charge(1, gst::ClockTime::ZERO, || cancelled);
+        assert!(wait(true).is_none());
         std::thread::scope(|scope| {
-            let waiter = scope.spawn(|| budget.wait(|| false));
+            let waiter = scope.spawn(|| wait(false).is_some());
             drop(charge);
-            waiter.join().expect("the waiter returns");
+            assert!(waiter.join().expect("the waiter returns"));
         });
+    }
+
+    #[test]
+    fn a_frame_that_never_left_leaves_the_time_of_the_others() {
+        let budget = Budget::new(0, gst::ClockTime::SECOND);
+        let _first = budget.charge(1, gst::ClockTime::ZERO);
+        let _second = budget.charge(1, gst::ClockTime::from_seconds(2));
+        budget.charge(1, gst::ClockTime::from_seconds(2)).cancel();
+        assert!(budget.is_over(), "2 s still wait");
+        assert_eq!(budget.waiting().0, 2);
+    }
+
+    #[test]
+    fn nothing_is_taken_from_a_budget_that_is_spent_twice() {
+        let budget = Budget::new(10, gst::ClockTime::ZERO);
+        let [once, twice] = [20, 22].map(|bytes| {
+            let _waiting = budget.charge(bytes, gst::ClockTime::ZERO);
+            budget.try_charge(1, gst::ClockTime::ZERO).is_some()
+        });
+        assert!(once && !twice);
     }
 }

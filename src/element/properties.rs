@@ -93,29 +93,29 @@ macro_rules! status {
 fn relay() -> Vec<Property> {
     let token = setting! {
         ParamSpecString::builder("token").write_only(), "Token",
-        "Access token (JWT) for the relay, in the place of the one in the URL; cannot be read back",
+        "Token (JWT) for the relay in place of the one in the URL; cannot be read back",
         |_| None, |settings, token: Option<String>| settings.token = token
     };
     vec![
         setting! {
             ParamSpecString::builder("url"), "URL",
-            "URL of the relay (https, http for local development, moqt, moql, wss, ws) with the path of the broadcast; reads back without its query, which may hold a token",
+            "URL of the relay with its path, of scheme https, http (local development), moqt, moql, wss or ws; reads back without its query",
             Settings::public_url, |settings, url| settings.url = url
         },
         setting! {
             ParamSpecString::builder("broadcast"), "Broadcast",
-            "Name of the broadcast at the relay",
+            "Name of the broadcast",
             |settings| settings.broadcast.clone(), |settings, name| settings.broadcast = name
         },
         Property { get: None, ..token },
         setting! {
             ParamSpecBoolean::builder("tls-disable-verify"), "Disable TLS verification",
-            "Accept any certificate of the relay; for tests only, as anyone can pretend to be the relay",
+            "Accept any certificate of the relay, for tests only",
             |settings| settings.tls_disable_verify, |settings, disable| settings.tls_disable_verify = disable
         },
         setting! {
             ParamSpecString::builder("moq-versions"), "MoQ versions",
-            "MoQ versions that are offered to the relay, separated by commas, such as moq-lite-06,moq-transport-17 (NULL or empty = all that are known)",
+            "MoQ versions to offer, separated by commas, such as moq-lite-06,moq-transport-17 (NULL or empty = all)",
             |settings| settings.moq_versions.clone(), |settings, versions| settings.moq_versions = versions
         },
     ]
@@ -126,22 +126,22 @@ fn timeouts() -> Vec<Property> {
     vec![
         setting! {
             ParamSpecUInt::builder("reconnect-timeout"), "Reconnect timeout",
-            "Time in ms without a connection after which the element gives up with an error (0 = never)",
+            "Time in ms without a connection that ends in an error (0 = retry for ever)",
             |settings| settings.reconnect_timeout, |settings, ms| settings.reconnect_timeout = ms
         },
         setting! {
             ms("reconnect-min-delay", 10, config::DEFAULT_RECONNECT_MIN_DELAY_MS), "Reconnect minimum delay",
-            "Pause in ms before the first new try to connect; it doubles with each further one, and up to half of it is left out at random",
+            "Delay in ms before the first retry to connect, which doubles with each further one",
             |settings| settings.reconnect_min_delay, |settings, ms| settings.reconnect_min_delay = ms
         },
         setting! {
             ms("reconnect-max-delay", 10, config::DEFAULT_RECONNECT_MAX_DELAY_MS), "Reconnect maximum delay",
-            "Longest pause in ms between two tries to connect",
+            "Longest delay in ms between two attempts to connect",
             |settings| settings.reconnect_max_delay, |settings, ms| settings.reconnect_max_delay = ms
         },
         setting! {
             ms("quic-idle-timeout", 100, config::DEFAULT_QUIC_IDLE_TIMEOUT_MS), "QUIC idle timeout",
-            "Time in ms after which a silent relay is given up, and dialled again",
+            "Time in ms that the relay may be silent until the connection is lost",
             |settings| settings.quic_idle_timeout, |settings, ms| settings.quic_idle_timeout = ms
         },
         setting! {
@@ -156,12 +156,12 @@ fn timeouts() -> Vec<Property> {
 fn cache(role: Role) -> Vec<Property> {
     let (size, time) = match role {
         Role::Publisher => (
-            "Bytes of media that are kept for subscribers that come or come back, beside the newest group of each track",
-            "Time in ns for which media are kept for subscribers that come or come back, beside the newest group of each track",
+            "Bytes of media kept for subscribers that join or rejoin, beside the newest group of each track",
+            "Time in ns that media are kept for subscribers that join or rejoin, beside the newest group of each track",
         ),
         Role::Subscriber => (
-            "Bytes of media that are kept until they are read, beside the newest group of each track; half as many may wait in each pad for downstream",
-            "Time in ns for which received media are kept until they are read, beside the newest group of each track",
+            "Bytes of received media kept until they are read, beside the newest group of each track",
+            "Time in ns that received media are kept until they are read, beside the newest group of each track",
         ),
     };
     vec![
@@ -188,27 +188,27 @@ fn connection() -> Vec<Property> {
         },
         status! {
             ParamSpecBoolean::builder("connected"), "Connected",
-            "Whether the session with the relay is up",
+            "Whether there is a session with the relay",
             ConnectionStatus::is_connected
         },
         status! {
             ParamSpecString::builder("moq-version"), "MoQ version",
-            "MoQ version of the session, or NULL without one",
+            "MoQ version of the session (NULL = none)",
             ConnectionStatus::version
         },
         status! {
             ParamSpecBoxed::builder::<gst::Structure>("stats"), "Statistics",
-            "Statistics of the connection: sessions-started and -ended, rtt-ms, estimated-send-rate and -recv-rate in bits per second, bytes and packets sent, received and lost; what is unknown is absent",
+            "Statistics of the connection",
             ConnectionStatus::stats
         },
         status! {
             ParamSpecUInt64::builder("estimated-send-rate"), "Estimated send rate",
-            "Estimated rate in bits per second at which the network can be sent to (0 = unknown)",
+            "Estimated bandwidth to the relay in bits per second (0 = unknown)",
             |connection| connection.rate("estimated-send-rate")
         },
         status! {
             ParamSpecUInt64::builder("estimated-recv-rate"), "Estimated receive rate",
-            "Estimated rate in bits per second at which the network can be received from (0 = unknown)",
+            "Estimated bandwidth from the relay in bits per second (0 = unknown)",
             |connection| connection.rate("estimated-recv-rate")
         },
     ]

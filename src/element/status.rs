@@ -17,7 +17,10 @@ pub enum Status {
     #[enum_value(name = "Not connected", nick = "disconnected")]
     Disconnected,
     /// A connection is being tried, or the next try is waited for.
-    #[enum_value(name = "Connecting, or waiting for the next try", nick = "connecting")]
+    #[enum_value(
+        name = "Connecting, or waiting for the next attempt",
+        nick = "connecting"
+    )]
     Connecting,
     /// The session with the relay is up.
     #[enum_value(name = "Connected", nick = "connected")]

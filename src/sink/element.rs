@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use super::{
     CAT, MoqSinkPad,
-    bus::{self, Messages},
+    bus::{self, BusMessages},
     publisher::{self, Publisher},
     run::Run,
 };
@@ -42,29 +42,29 @@ static COMMON: LazyLock<CommonProperties> =
 #[derive(glib::Properties, Default)]
 #[properties(wrapper_type = super::MoqSink)]
 pub struct MoqSink {
-    #[property(name = "sync", type = bool, get, set, member = sync, default = true,
-        nick = "Sync", blurb = "Pace input that comes faster than real time by the clock; live input passes at once", mutable_playing)]
+    #[property(name = "sync", type = bool, get = |imp: &Self| imp.settings().sync, set = Self::set_sync, default = true,
+        nick = "Sync", blurb = "Pace input that comes faster than real time by the clock; live input is never delayed", mutable_playing)]
     #[property(name = "max-bytes", type = u32, get, set, member = max_bytes, default = MAX_BYTES,
-        nick = "Max. bytes", blurb = "How many bytes of a track may wait until they are handed to the network: a file waits then, live input loses its oldest group (0 = unlimited)", mutable_ready)]
+        nick = "Max. bytes", blurb = "Bytes that may wait in each pad for the network, then files wait and live input drops its oldest group (0 = unlimited)", mutable_ready)]
     #[property(name = "max-time", type = u64, get, set, member = max_time, default = MAX_TIME.nseconds(),
-        nick = "Max. time", blurb = "How many nanoseconds of a track may wait until they are handed to the network, as max-bytes (0 = unlimited)", mutable_ready)]
+        nick = "Max. time", blurb = "Time in ns of media that may wait in each pad for the network, then files wait and live input drops its oldest group (0 = unlimited)", mutable_ready)]
     #[property(name = "drain-timeout", type = u32, get, set, member = drain_timeout, default = DRAIN_TIMEOUT,
-        nick = "Drain timeout", blurb = "How many milliseconds EOS waits at most until all was delivered to the relay (0 = not at all)", mutable_ready)]
+        nick = "Drain timeout", blurb = "Time in ms that EOS waits for the delivery to the relay (0 = not at all)", mutable_ready)]
     #[property(name = "max-age", type = u32, get, set, member = max_age, default = MAX_AGE,
-        nick = "Max. age", blurb = "How many milliseconds of live pictures may come before the rest of an older group is dropped that the network has not carried, and five times as many of sound; viewers that are less patient have it dropped earlier (0 = as late as viewers want it). What does not come live is never dropped by it", mutable_ready)]
+        nick = "Max. age", blurb = "Age in ms at which the rest of a live video group is dropped that the network has not carried, five times as much for audio (0 = no limit)", mutable_ready)]
     settings: Mutex<Settings>,
     connection: Arc<ConnectionStatus>,
     run: Mutex<Option<Arc<Run>>>,
     next_pad: AtomicU32,
     /// The names of pads that are being added.
     reserved: Mutex<BTreeSet<String>>,
-    pub(crate) messages: Messages,
+    bus_messages: BusMessages,
 }
 
 #[derive(Clone)]
 pub(crate) struct Settings {
     session: config::Settings,
-    pub(crate) sync: bool,
+    sync: bool,
     pub(crate) max_bytes: u32,
     pub(crate) max_time: u64,
     drain_timeout: u32,
@@ -213,9 +213,9 @@ impl ElementImpl for MoqSink {
         // Refused only when it was removed before.
         let _ = element.remove_pad(pad);
         element.child_removed(pad, &pad.name());
-        self.messages.check(&element);
+        self.post_due();
         // Last, so that the STREAM_START of the others comes before their end.
-        sink_pad.imp().part_from_run();
+        sink_pad.imp().leave_for_good();
     }
 
     fn send_event(&self, event: gst::Event) -> bool {
@@ -270,7 +270,7 @@ impl MoqSink {
         Some(pad.upcast())
     }
 
-    pub(crate) fn settings(&self) -> MutexGuard<'_, Settings> {
+    fn settings(&self) -> MutexGuard<'_, Settings> {
         lock(&self.settings)
     }
 
@@ -324,15 +324,16 @@ impl MoqSink {
         let task = Task::spawn(
             |cancel| publisher.run(cancel),
             move |error| {
-                connection.fail(error, target, &reporter.app_queue);
+                connection.fail(error, target, reporter.app_queue());
                 // After the error, or upstream's complaint of a failed push would come before it.
                 let run = reporter.clone();
-                reporter.app_queue.send(move |_| run.fail());
+                reporter.app_queue().send(move |_| run.fail());
             },
         )?;
         run.adopt(task);
-        self.messages.reset();
+        self.bus_messages.reset();
         let mut current = self.run_lock();
+        run.set_sync(self.settings().sync);
         for pad in self.pads() {
             pad.imp().join(&run, settings);
         }
@@ -345,14 +346,14 @@ impl MoqSink {
             return;
         };
         let element = self.obj();
-        let playing = PipelineClock::of(&*element);
+        let clock = PipelineClock::of(&*element);
         let current = self.run_lock();
-        let held_eos = run.play(&playing);
+        let held_eos = run.play(&clock);
         for pad in self.pads() {
-            pad.imp().set_playing(Some(playing.clone()));
+            pad.imp().set_clock(Some(clock.clone()));
             let pad = pad.downgrade();
             // Elsewhere, because what is upstream must not hold up the state change.
-            run.app_queue.send(move |_| {
+            run.app_queue().send(move |_| {
                 if let Some(pad) = pad.upgrade() {
                     pad.imp().resumed();
                 }
@@ -370,7 +371,7 @@ impl MoqSink {
             run.pause();
         }
         for pad in self.pads() {
-            pad.imp().set_playing(None);
+            pad.imp().set_clock(None);
         }
     }
 
@@ -386,8 +387,21 @@ impl MoqSink {
         drop(current);
         run.stop();
         for pad in self.pads() {
-            pad.imp().rest();
+            pad.imp().reset();
         }
         self.connection.reset(self.obj().upcast_ref());
+    }
+
+    /// Posts the messages that are due by what all linked pads have got.
+    pub(crate) fn post_due(&self) {
+        self.bus_messages.post_due(&self.obj());
+    }
+
+    fn set_sync(&self, sync: bool) {
+        let run = self.run_lock();
+        self.settings().sync = sync;
+        if let Some(run) = &*run {
+            run.set_sync(sync);
+        }
     }
 }

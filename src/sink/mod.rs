@@ -114,8 +114,8 @@
  *
  * |[
  * gst-launch-1.0 -e v4l2src ! videoconvert ! video/x-raw,format=I420 ! \
- *     x264enc tune=zerolatency ! h264parse ! moq.sink_0 \
- *     fdsrc do-timestamp=true ! application/octet-stream ! moq.sink_1 \
+ *     x264enc tune=zerolatency key-int-max=60 ! h264parse ! moq.sink_0 \
+ *     udpsrc port=5000 ! application/octet-stream ! queue ! moq.sink_1 \
  *     moqsink name=moq url=http://127.0.0.1:4443 broadcast=door.hang \
  *     sink_1::track=events sink_1::mime=application/json
  * ]|

@@ -1,8 +1,13 @@
 //! Events into the element and queries of it, answered for all of its pads.
 
+use std::time::Duration;
+
 use gst::{prelude::*, subclass::prelude::*};
 
 use super::{CAT, element::MoqSink};
+
+/// How long a query waits for streams to begin; in vain once in a run at most.
+const BEGIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl MoqSink {
     /// Passes an event upstream; whether anyone took it, or will: a seek may be kept.
@@ -84,5 +89,21 @@ impl MoqSink {
 
     fn ask_upstream(&self, query: &mut gst::QueryRef) -> bool {
         self.linked_pads().any(|pad| pad.peer_query(query))
+    }
+
+    /// Waits in PAUSED until upstream of each linked pad knows its stream, if that may happen there: there
+    /// is no preroll, and PAUSED is reached before a demuxer has read what it demuxes.
+    fn wait_for_streams(&self) {
+        let Some(run) = self.run().filter(|run| run.clock().is_none()) else {
+            return;
+        };
+        let awaited: Vec<_> = self
+            .linked_pads()
+            .filter(|pad| !pad.imp().upstream().has_begun() && !pad.imp().is_upstream_live())
+            .collect();
+        run.wait_begun(BEGIN_TIMEOUT, || {
+            let mut awaited = awaited.iter();
+            awaited.any(|pad| pad.is_linked() && !pad.imp().upstream().has_begun())
+        });
     }
 }

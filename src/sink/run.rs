@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        Arc, Condvar, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant, SystemTime},
@@ -11,12 +11,17 @@ use std::{
 use moq_mux::Clock;
 use tokio::sync::mpsc;
 
-use super::message::{Message, PadId, PadMessage};
+use super::{
+    message::{Message, PadId, PadMessage},
+    stats::Counters,
+};
 use crate::{
     element::{
         app_queue::AppQueue,
+        budget::Budget,
         pipeline_clock::PipelineClock,
         runtime::{STOP_TIMEOUT, Task},
+        sync::{SendOrDrop, lock, unpoisoned},
     },
     media::time::{
         nanos::{clock_time, nanos},
@@ -26,33 +31,40 @@ use crate::{
 
 /// What the element and its pads share for the length of a run.
 pub(crate) struct Run {
-    pub(crate) app_queue: Arc<AppQueue>,
+    app_queue: Arc<AppQueue>,
     messages: mpsc::UnboundedSender<Message>,
-    stage: Mutex<Stage>,
     task: Mutex<Option<Task>>,
+    playback: Mutex<Playback>,
     timelines: Mutex<Timelines>,
+    /// Whether stored input is paced by the clock.
+    sync: AtomicBool,
     /// The session ended with an error.
     failed: AtomicBool,
-    /// Nobody waits for streams to begin any more.
-    patience: Mutex<Patience>,
+    /// Whether nobody waits for streams to begin any more: that was in vain once, or the run is over.
+    gave_up: Mutex<bool>,
     begun: Condvar,
 }
 
-/// How long questions about streams wait for these to begin.
+/// Whether the pipeline plays, and the EOS that waits for it.
 #[derive(Default)]
-struct Patience {
-    /// It was waited in vain, or the run is over.
-    gone: bool,
+struct Playback {
+    state: PlayState,
+    /// Everything was sent, but the pipeline is paused.
+    held_eos: Option<gst::Seqnum>,
 }
 
 #[derive(Default)]
-struct Stage {
-    playing: Option<PipelineClock>,
-    started: bool,
-    /// The clock that the pipeline had until it paused, with its time then.
-    paused: Option<(PipelineClock, gst::ClockTime, Instant)>,
-    /// Everything was sent, but the pipeline pauses.
-    held_eos: Option<gst::Seqnum>,
+enum PlayState {
+    /// It has never played.
+    #[default]
+    New,
+    Playing(PipelineClock),
+    /// Since this instant, at which its clock showed `time`.
+    Paused {
+        clock: PipelineClock,
+        time: gst::ClockTime,
+        since: Instant,
+    },
 }
 
 /// Live input follows the clock by itself, so it never shares the offset of a late file.
@@ -60,6 +72,14 @@ struct Stage {
 struct Timelines {
     live: PublishTimeline,
     stored: PublishTimeline,
+}
+
+/// A pad's part in a run.
+pub(crate) struct RunHandle {
+    id: PadId,
+    run: Arc<Run>,
+    budget: Arc<Budget>,
+    counters: Arc<Counters>,
 }
 
 impl Run {
@@ -70,13 +90,18 @@ impl Run {
         Arc::new(Self {
             app_queue: AppQueue::new(element),
             messages,
-            stage: Mutex::default(),
             task: Mutex::default(),
+            playback: Mutex::default(),
             timelines: Mutex::default(),
+            sync: AtomicBool::new(true),
             failed: AtomicBool::new(false),
-            patience: Mutex::default(),
+            gave_up: Mutex::default(),
             begun: Condvar::new(),
         })
+    }
+
+    pub(crate) fn app_queue(&self) -> &Arc<AppQueue> {
+        &self.app_queue
     }
 
     /// Keeps the session task, whose life this run bounds.
@@ -84,10 +109,10 @@ impl Run {
         *lock(&self.task) = Some(task);
     }
 
-    /// Ends the session task and everything that it still has to tell; bounded.
+    /// Ends the session task and everything that it still has to report; bounded.
     pub(crate) fn stop(&self) {
         let deadline = Instant::now() + STOP_TIMEOUT;
-        lock(&self.patience).gone = true;
+        *lock(&self.gave_up) = true;
         self.begun.notify_all();
         let task = lock(&self.task).take();
         if let Some(task) = task {
@@ -96,27 +121,21 @@ impl Run {
         self.app_queue.close(deadline);
     }
 
-    /// Sends a pad's message; after a failure it goes nowhere.
-    pub(crate) fn send(&self, pad: PadId, message: PadMessage) {
-        // Refused only when the session has ended, which is reported elsewhere.
-        let _ = self.messages.send(Message::Pad(pad, message));
-    }
-
-    /// Waits while streams that `missing` tells of have to begin, up to `bound`, and if that was in vain
+    /// Waits while streams that `missing` knows of have to begin, up to `timeout`, and if that was in vain
     /// never again.
-    pub(crate) fn wait_begun(&self, bound: Duration, missing: impl Fn() -> bool) {
-        let patience = lock(&self.patience);
+    pub(crate) fn wait_begun(&self, timeout: Duration, missing: impl Fn() -> bool) {
+        let gave_up = lock(&self.gave_up);
         let waited = self
             .begun
-            .wait_timeout_while(patience, bound, |patience| !patience.gone && missing());
-        let (mut patience, end) = waited.unwrap_or_else(PoisonError::into_inner);
-        patience.gone |= end.timed_out();
+            .wait_timeout_while(gave_up, timeout, |gave_up| !*gave_up && missing());
+        let (mut gave_up, end) = unpoisoned(waited);
+        *gave_up |= end.timed_out();
     }
 
     /// A stream has begun, or is not waited for any more.
-    pub(crate) fn tell_begun(&self) {
+    pub(crate) fn notify_begun(&self) {
         // Taken so that a waiter between its check and its wait cannot miss the signal.
-        drop(lock(&self.patience));
+        drop(lock(&self.gave_up));
         self.begun.notify_all();
     }
 
@@ -128,61 +147,117 @@ impl Run {
         self.failed.load(Ordering::Acquire)
     }
 
-    /// The pipeline plays; returns an EOS that was held for it.
-    pub(crate) fn play(&self, playing: &PipelineClock) -> Option<gst::Seqnum> {
-        let mut stage = lock(&self.stage);
-        let paused = stage.paused.take();
-        drop(stage);
+    pub(crate) fn set_sync(&self, sync: bool) {
+        self.sync.store(sync, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_synced(&self) -> bool {
+        self.sync.load(Ordering::Relaxed)
+    }
+
+    /// The pipeline plays by `clock`; returns an EOS that was held for it.
+    pub(crate) fn play(&self, clock: &PipelineClock) -> Option<gst::Seqnum> {
+        let mut playback = lock(&self.playback);
+        let before = std::mem::replace(&mut playback.state, PlayState::Playing(clock.clone()));
+        let eos = playback.held_eos.take();
+        drop(playback);
         let mut timelines = lock(&self.timelines);
-        for timeline in timelines.all() {
-            timeline.start(nanos(playing.base_time()), nanos(playing.now()));
-            if let Some((before, then, at)) = &paused
-                && before.clock() != playing.clock()
+        let Timelines { live, stored } = &mut *timelines;
+        for timeline in [live, stored] {
+            timeline.start(nanos(clock.base_time()), nanos(clock.now()));
+            if let PlayState::Paused {
+                clock: old,
+                time,
+                since,
+            } = &before
+                && old.clock() != clock.clock()
             {
-                let passed = i64::try_from(at.elapsed().as_nanos()).unwrap_or(i64::MAX);
-                let elapsed = timeline.elapsed(nanos(*then)).saturating_add(passed);
-                timeline.rebase(nanos(playing.now()), elapsed);
+                let passed = i64::try_from(since.elapsed().as_nanos()).unwrap_or(i64::MAX);
+                let elapsed = timeline.elapsed(nanos(*time)).saturating_add(passed);
+                timeline.rebase(nanos(clock.now()), elapsed);
             }
         }
-        let elapsed = timelines.live.elapsed(nanos(playing.now()));
+        let elapsed = timelines.live.elapsed(nanos(clock.now()));
         drop(timelines);
-        let mut stage = lock(&self.stage);
-        stage.playing = Some(playing.clone());
-        let first = !std::mem::replace(&mut stage.started, true);
-        let eos = stage.held_eos.take();
-        drop(stage);
-        if first {
-            let _ = self.messages.send(Message::Clock(clock(elapsed)));
+        if matches!(before, PlayState::New) {
+            let clock = wall_clock(elapsed);
+            self.messages.send_or_drop(Message::Clock(clock));
         }
         eos
     }
 
     pub(crate) fn pause(&self) {
-        let mut stage = lock(&self.stage);
-        if let Some(playing) = stage.playing.take() {
-            let now = playing.now();
-            stage.paused = Some((playing, now, Instant::now()));
+        let mut playback = lock(&self.playback);
+        if let PlayState::Playing(clock) = &playback.state {
+            playback.state = PlayState::Paused {
+                time: clock.now(),
+                clock: clock.clone(),
+                since: Instant::now(),
+            };
         }
     }
 
-    /// The pipeline's time, unless it is paused.
-    pub(crate) fn playing(&self) -> Option<PipelineClock> {
-        lock(&self.stage).playing.clone()
+    /// The pipeline's clock, unless it is paused.
+    pub(crate) fn clock(&self) -> Option<PipelineClock> {
+        match &lock(&self.playback).state {
+            PlayState::Playing(clock) => Some(clock.clone()),
+            PlayState::New | PlayState::Paused { .. } => None,
+        }
     }
 
     /// Everything was sent: whether EOS may be posted now; if not, it is held.
     pub(crate) fn ended(&self, seqnum: gst::Seqnum) -> bool {
-        let mut stage = lock(&self.stage);
-        let now = stage.playing.is_some();
-        if !now {
-            stage.held_eos = Some(seqnum);
+        let mut playback = lock(&self.playback);
+        let plays = matches!(playback.state, PlayState::Playing(_));
+        if !plays {
+            playback.held_eos = Some(seqnum);
         }
-        now
+        plays
     }
 
     /// A stream goes on after all.
     pub(crate) fn revived(&self) {
-        lock(&self.stage).held_eos = None;
+        lock(&self.playback).held_eos = None;
+    }
+}
+
+impl RunHandle {
+    /// A pad's part in `run`, of which no more than `max_bytes` and `max_time` may wait.
+    pub(crate) fn new(
+        id: PadId,
+        run: Arc<Run>,
+        max_bytes: u32,
+        max_time: gst::ClockTime,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            id,
+            run,
+            budget: Budget::new(max_bytes.into(), max_time),
+            counters: Arc::default(),
+        })
+    }
+
+    pub(crate) fn run(&self) -> &Arc<Run> {
+        &self.run
+    }
+
+    pub(crate) fn budget(&self) -> &Arc<Budget> {
+        &self.budget
+    }
+
+    pub(crate) fn counters(&self) -> &Arc<Counters> {
+        &self.counters
+    }
+
+    /// Sends a pad's message; after a failure it goes nowhere.
+    pub(crate) fn send(&self, message: PadMessage) {
+        self.run
+            .messages
+            .send_or_drop(Message::Pad(self.id, message));
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        self.run.has_failed()
     }
 
     /// Does `work` with the timeline of live or stored input.
@@ -191,25 +266,16 @@ impl Run {
         live: bool,
         work: impl FnOnce(&mut PublishTimeline) -> T,
     ) -> T {
-        work(lock(&self.timelines).of(live))
-    }
-}
-
-impl Timelines {
-    fn all(&mut self) -> [&mut PublishTimeline; 2] {
-        [&mut self.live, &mut self.stored]
-    }
-
-    fn of(&mut self, live: bool) -> &mut PublishTimeline {
+        let mut timelines = lock(&self.run.timelines);
         match live {
-            true => &mut self.live,
-            false => &mut self.stored,
+            true => work(&mut timelines.live),
+            false => work(&mut timelines.stored),
         }
     }
 }
 
 /// The wall-clock time of MoQ time 0, which was `elapsed` ns ago.
-fn clock(elapsed: i64) -> Clock {
+fn wall_clock(elapsed: i64) -> Clock {
     let elapsed = Duration::from(clock_time(elapsed));
     Instant::now()
         .checked_sub(elapsed)
@@ -217,8 +283,4 @@ fn clock(elapsed: i64) -> Clock {
         .and_then(|(instant, wall)| Clock::at(instant, wall).ok())
         // Only a host whose clock is not set gets here.
         .unwrap_or_default()
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

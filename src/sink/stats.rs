@@ -3,7 +3,7 @@
 use gst::prelude::*;
 
 use super::MoqSinkPad;
-use crate::element::{budget::Budget, counter::Counter};
+use crate::element::{budget::Budget, bus::post, counter::Counter};
 
 /// The counts of one pad during a run, in frames where nothing else is said.
 #[derive(Debug, Default)]
@@ -23,8 +23,9 @@ pub(crate) struct Counters {
 }
 
 /// As what a dropped buffer is counted.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DropReason {
+    NoKeyframe,
     NoTimestamp,
     OverBudget,
     Refused,
@@ -52,6 +53,7 @@ impl Counters {
 
     pub(crate) fn of(&self, reason: DropReason) -> &Counter {
         match reason {
+            DropReason::NoKeyframe => &self.no_key_frame,
             DropReason::NoTimestamp => &self.untimed,
             DropReason::OverBudget => &self.over_budget,
             DropReason::Refused => &self.refused,
@@ -86,7 +88,6 @@ impl Quality {
                 gst::format::Buffers::from_u64(self.dropped),
             )
             .build();
-        // Refused only without a bus: then nobody asks.
-        let _ = element.post_message(message);
+        post(&element, message);
     }
 }

@@ -49,10 +49,13 @@ const DEFAULT_AUDIO_MAX_AGE: u32 = 500;
 pub enum Join {
     /// With the GOP that is under way, played quickly up to the live edge.
     #[default]
-    #[enum_value(name = "With the group that is under way", nick = "live")]
+    #[enum_value(
+        name = "The current group, catching up with the live edge",
+        nick = "live"
+    )]
     Live,
     /// With the next keyframe, for recorders and slow decoders.
-    #[enum_value(name = "With the next group", nick = "next-group")]
+    #[enum_value(name = "The next group", nick = "next-group")]
     NextGroup,
 }
 
@@ -98,7 +101,7 @@ pub struct MoqSrc {
     #[property(
         name = "catalog-format",
         nick = "Catalog format",
-        blurb = "Which catalog of the broadcast is read; MSF has pictures and sound only",
+        blurb = "Catalog of the broadcast to read",
         get = |this: &Self| this.settings().catalog_format,
         set = |this: &Self, format| this.settings().catalog_format = format,
         type = CatalogFormat, mutable_ready, builder(CatalogFormat::default())
@@ -106,7 +109,7 @@ pub struct MoqSrc {
     #[property(
         name = "join",
         nick = "Join",
-        blurb = "Where a subscription starts",
+        blurb = "Group with which a subscription starts",
         get = |this: &Self| this.settings().join,
         set = |this: &Self, join| this.settings().join = join,
         type = Join, mutable_ready, builder(Join::default())
@@ -114,7 +117,7 @@ pub struct MoqSrc {
     #[property(
         name = "latency",
         nick = "Latency",
-        blurb = "Buffering that hides the network's jitter, in ms; a slower track adds what it is slower",
+        blurb = "Time in ms to wait for media that are late on the network",
         get = |this: &Self| this.settings().latency,
         set = Self::set_latency,
         type = u32, maximum = 60_000, default = DEFAULT_LATENCY, mutable_playing
@@ -122,7 +125,7 @@ pub struct MoqSrc {
     #[property(
         name = "video-max-age",
         nick = "Video maximum age",
-        blurb = "How long a late group of pictures is waited for when a newer one has come, in ms",
+        blurb = "Time in ms to wait for a late video group when a newer one has arrived",
         get = |this: &Self| this.settings().video_max_age,
         set = |this: &Self, age| this.settings().video_max_age = age,
         type = u32, maximum = 60_000, default = DEFAULT_VIDEO_MAX_AGE, mutable_ready
@@ -130,13 +133,13 @@ pub struct MoqSrc {
     #[property(
         name = "audio-max-age",
         nick = "Audio maximum age",
-        blurb = "How long a late group of sound, text or data is waited for when a newer one has come, in ms",
+        blurb = "Time in ms to wait for a late group of audio, text or data when a newer one has arrived",
         get = |this: &Self| this.settings().audio_max_age,
         set = |this: &Self, age| this.settings().audio_max_age = age,
         type = u32, maximum = 60_000, default = DEFAULT_AUDIO_MAX_AGE, mutable_ready
     )]
     #[property(name = "eos-timeout", type = u32, get = |this: &Self| this.settings().eos_timeout, set = |this: &Self, ms| this.settings().eos_timeout = ms,
-        nick = "EOS timeout", blurb = "A broadcast that was found and has been gone for this many milliseconds, by itself or with the connection, is over: every pad gets EOS (0 = it is waited for for ever). What its publisher ends on purpose is over at once, unless the relay has another publisher of the name", mutable_ready)]
+        nick = "EOS timeout", blurb = "Time in ms that the broadcast may be gone until every pad gets EOS (0 = wait for ever)", mutable_ready)]
     settings: Mutex<Settings>,
     connection: Arc<ConnectionStatus>,
     answer: Arc<LatencyAnswer>,

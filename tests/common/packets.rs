@@ -20,7 +20,7 @@ pub(crate) struct Packet {
 }
 
 impl Packet {
-    /// Whether it begins a group of pictures.
+    /// Whether it begins a GOP.
     pub(crate) fn is_key(&self) -> bool {
         !self.flags.contains(gst::BufferFlags::DELTA_UNIT)
     }

@@ -99,7 +99,7 @@ pub(crate) fn wait_announced(url: &str, broadcast: &str) {
         drop(connection);
         heard
     });
-    let heard = heard.unwrap_or_else(|_| panic!("within {BOUND:?} the relay tells of {broadcast}"));
+    let heard = heard.unwrap_or_else(|_| panic!("within {BOUND:?} the relay reports {broadcast}"));
     heard.expect("the broadcast is there");
 }
 

@@ -57,7 +57,7 @@ pub(crate) fn leaves_nothing(test: impl FnOnce()) {
     before.wait_return(RETURN);
 }
 
-/// A relay with a live publisher of video and sound.
+/// A relay with a live publisher of video and audio.
 pub(crate) struct Scene {
     pub(crate) publisher: Running,
     pub(crate) broadcast: String,

@@ -9,7 +9,7 @@ use crate::common::{
     unique_broadcast,
 };
 
-/// How many pictures and packets of sound must be decoded.
+/// How many video frames and audio packets must be decoded.
 const ENOUGH: usize = 10;
 
 #[test]

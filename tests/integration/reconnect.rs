@@ -91,7 +91,7 @@ fn a_stop_while_dialling_cancels_the_progress() {
             &[gst::MessageType::Progress],
         );
         assert_eq!(
-            kind(&started.expect("the dial is told")),
+            kind(&started.expect("the dial is reported")),
             gst::ProgressType::Start
         );
         assert!(pipeline.set_state(gst::State::Ready).is_ok());
@@ -128,8 +128,8 @@ fn tries_that_failed_leave_no_socket() {
             pipeline
         };
         let retrying = fail(&nobody, 40);
-        // The test's own pipeline, the try under way, and the one before.
-        wait_until("the sockets of tries are closed", DEADLINE, || {
+        // The test's own pipeline, the attempt under way, and the one before.
+        wait_until("the sockets of attempts are closed", DEADLINE, || {
             Resources::now().sockets < before + 10
         });
         drop(retrying);

@@ -10,7 +10,7 @@ use crate::common::{
     unique_broadcast, wait_message,
 };
 
-/// A live picture whose size the element `size` says.
+/// Live video whose size the element `size` says.
 const SIZED: &str = "videotestsrc is-live=true ! \
     capsfilter name=size caps=video/x-raw,width=320,height=240,framerate=30/1 ! \
     x264enc tune=zerolatency speed-preset=ultrafast key-int-max=15 ! h264parse ! moq.sink_0";

@@ -31,7 +31,7 @@ const MIB: u64 = 1 << 20;
 /// What an element may need beyond its cache and the newest group.
 const ALLOWED: u64 = 40 * MIB;
 const FPS: u64 = 30;
-/// Frames from key frame to key frame.
+/// Frames from keyframe to keyframe.
 const GOP: u64 = 15;
 /// How long the media of a scene last, in seconds, unless [`LENGTH_VARIABLE`] says something else.
 const LENGTH: u64 = 10;

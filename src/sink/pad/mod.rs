@@ -1,35 +1,36 @@
 //! The request pad: its properties, and its part in a run.
 
-pub(crate) mod chain;
-pub(crate) mod clock_sync;
-pub(crate) mod events;
-pub(crate) mod seek;
-pub(crate) mod stream;
-pub(crate) mod text;
+mod chain;
+mod clock_sync;
+mod events;
+mod keyframe;
+mod publish_time;
+mod stream;
+mod text;
+mod upstream;
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, Mutex, OnceLock},
     time::Instant,
 };
 
 use gst::{glib, prelude::*, subclass::prelude::*};
 
 use self::{
-    clock_sync::Gate,
-    stream::Stream,
+    clock_sync::ClockSync,
+    stream::StreamState,
     text::{TextFormat, TextRole},
+    upstream::UpstreamState,
 };
 use super::{
     CAT,
-    bus::Received,
-    element::Settings,
-    message::{KEYFRAME_REQUEST_INTERVAL, PadHandle, PadId, PadMessage, Report},
-    run::Run,
-    stats::Counters,
+    element::{self, Settings},
+    message::{PadHandle, PadId, PadMessage, Report},
+    run::{Run, RunHandle},
 };
 use crate::{
     element::{
-        budget::Budget, pipeline_clock::PipelineClock, properties::Statistics,
+        bus::post_element, pipeline_clock::PipelineClock, properties::Statistics, sync::lock,
         warn_limiter::WarnLimiter,
     },
     media::{
@@ -62,36 +63,30 @@ pub enum TrackStatus {
 #[properties(wrapper_type = super::MoqSinkPad)]
 pub struct MoqSinkPad {
     #[property(name = "track", type = Option<String>, get, set, member = wanted,
-        nick = "Track", blurb = "Name of the track, to be set before the first caps; the default is video, video-2, audio, ... by kind", mutable_ready)]
+        nick = "Track", blurb = "Name of the track (NULL = video, video-2, audio, ... by kind)", mutable_ready)]
     #[property(name = "container", type = Container, get, set, member = container,
-        nick = "Container", blurb = "How frames are wrapped on the wire; a change applies at the next caps that differ", mutable_ready, builder(Container::default()))]
+        nick = "Container", blurb = "How frames are wrapped on the wire, from the next new caps on", mutable_ready, builder(Container::default()))]
     #[property(name = "mime", type = Option<String>, get, set, member = mime,
-        nick = "MIME type", blurb = "MIME type of each buffer of a data track, such as application/json, or none; counts from the next caps that differ on", mutable_ready)]
+        nick = "MIME type", blurb = "MIME type of each buffer of a data track, such as application/json, from the next new caps on (NULL = none)", mutable_ready)]
     #[property(name = "active-track", type = Option<String>, get, member = active,
-        nick = "Active track", blurb = "Name under which the track is published; it gets a number when the format changes")]
+        nick = "Active track", blurb = "Name under which the track is published now, numbered when the format changes")]
     #[property(name = "track-status", type = TrackStatus, get, member = status,
         nick = "Track status", blurb = "State of the track", builder(TrackStatus::default()))]
     #[property(name = "track-error", type = Option<String>, get, member = error,
-        nick = "Track error", blurb = "Why the track failed or drops frames until a key frame comes, or none")]
+        nick = "Track error", blurb = "Why the track failed or waits for a keyframe (NULL = no error)")]
     #[property(name = "text-format", type = TextFormat, get, set, member = text_format,
-        nick = "Text format", blurb = "What raw text is published as; counts from the next caps that differ on", mutable_ready, builder(TextFormat::default()))]
+        nick = "Text format", blurb = "What raw text is published as, from the next new caps on", mutable_ready, builder(TextFormat::default()))]
     #[property(name = "text-role", type = TextRole, get, set, member = text_role,
-        nick = "Text role", blurb = "What a text track is for; counts from the next caps that differ on", mutable_ready, builder(TextRole::default()))]
+        nick = "Text role", blurb = "What a text track is for, from the next new caps on", mutable_ready, builder(TextRole::default()))]
     track: Mutex<Track>,
     #[property(name = "stats", type = Statistics, get = Self::stats,
-        nick = "Statistics", blurb = "Statistics of the track in this run, all guint64 and without a run absent: frames, bytes and groups published; frames dropped as dropped-no-keyframe, -no-timestamp, -budget (over max-bytes or max-time), -refused (other reasons, see track-error) and -too-old (of groups that the network did not carry in time, see max-age; some of them may have arrived), with groups-given-up; resyncs (how often the timestamps stepped and the stream went on where it was); queue-bytes and queue-time (ns) wait to be handed to the network")]
+        nick = "Statistics", blurb = "Statistics of the track in the current run")]
     id: OnceLock<PadId>,
-    pub(crate) gate: Gate,
-    membership: Mutex<Membership>,
-    /// What the streaming thread knows of the stream.
-    pub(crate) stream: Mutex<Stream>,
-    received: Mutex<Received>,
-    /// A seek for when the stream has begun.
-    pub(crate) kept: Mutex<Option<gst::Event>>,
-    position: Mutex<Option<gst::ClockTime>>,
-    /// When a key frame was last requested.
-    asked: Mutex<Option<Instant>>,
-    warnings: Mutex<WarnLimiter>,
+    clock_sync: ClockSync,
+    /// `None` without a run; locked for no longer than one step of a buffer takes.
+    stream: Mutex<Option<StreamState>>,
+    upstream: Mutex<UpstreamState>,
+    warnings: Mutex<Warnings>,
 }
 
 #[derive(Default)]
@@ -106,26 +101,25 @@ struct Track {
     text_role: TextRole,
 }
 
-/// Whether the pad takes part in a run; the gate is opened and closed under the same lock.
-#[derive(Default)]
-struct Membership {
-    part: Option<Part>,
-    /// It is on its way out of the element: it joins no run any more.
-    released: bool,
+/// Which warnings of a run were given.
+struct Warnings {
+    repeated: WarnLimiter,
+    once: WarnLimiter,
 }
 
-/// The pad's part in a run.
-#[derive(Clone)]
-pub(crate) struct Part {
-    pub(crate) id: PadId,
-    pub(crate) run: Arc<Run>,
-    pub(crate) budget: Arc<Budget>,
-    pub(crate) counters: Arc<Counters>,
+impl Default for Warnings {
+    fn default() -> Self {
+        Self {
+            repeated: WarnLimiter::default(),
+            once: WarnLimiter::once(),
+        }
+    }
 }
 
-impl Part {
-    pub(crate) fn send(&self, message: PadMessage) {
-        self.run.send(self.id, message);
+impl Warnings {
+    fn reset(&mut self) {
+        self.repeated.reset();
+        self.once.reset();
     }
 }
 
@@ -146,21 +140,21 @@ impl super::MoqSinkPad {
         let pad: Self = gst::PadBuilder::from_template(template)
             .name(name)
             .chain_function(|pad: &Self, parent, buffer| {
-                super::element::MoqSink::catch_panic_pad_function(
+                element::MoqSink::catch_panic_pad_function(
                     parent,
                     || Err(gst::FlowError::Error),
-                    |sink| pad.imp().chain(sink, buffer),
+                    |_| pad.imp().chain(buffer),
                 )
             })
             .event_full_function(|pad: &Self, parent, event| {
-                super::element::MoqSink::catch_panic_pad_function(
+                element::MoqSink::catch_panic_pad_function(
                     parent,
                     || Err(gst::FlowError::Error),
                     |sink| pad.imp().event(sink, event),
                 )
             })
             .query_function(|pad: &Self, parent, query| {
-                super::element::MoqSink::catch_panic_pad_function(
+                element::MoqSink::catch_panic_pad_function(
                     parent,
                     || false,
                     |sink| pad.imp().query(sink, query),
@@ -168,8 +162,8 @@ impl super::MoqSinkPad {
             })
             .build();
         let _ = pad.imp().id.set(id);
-        pad.connect_linked(|pad, _| pad.imp().relinked(true));
-        pad.connect_unlinked(|pad, _| pad.imp().relinked(false));
+        pad.connect_linked(|pad, _| pad.imp().link_changed(true));
+        pad.connect_unlinked(|pad, _| pad.imp().link_changed(false));
         pad
     }
 }
@@ -177,69 +171,56 @@ impl super::MoqSinkPad {
 impl MoqSinkPad {
     /// Takes part in a run, unless the pad does already or is released at this moment.
     pub(crate) fn join(&self, run: &Arc<Run>, settings: &Settings) {
-        let id = self.id.get().copied().unwrap_or_default();
-        let max_time = gst::ClockTime::from_nseconds(settings.max_time);
-        let budget = Budget::new(settings.max_bytes.into(), max_time);
-        let counters = Arc::<Counters>::default();
-        let mut membership = lock(&self.membership);
-        let joined = membership.part.as_ref();
-        if membership.released || joined.is_some_and(|part| Arc::ptr_eq(&part.run, run)) {
+        // Held until the publisher is told, so that a release at the same moment is told after it.
+        let mut stream = lock(&self.stream);
+        let joined = stream.as_ref();
+        let joined = joined.is_some_and(|stream| Arc::ptr_eq(stream.run().run(), run));
+        if joined || !self.clock_sync.open(run.clock()) {
             return;
         }
-        membership.part = Some(Part {
-            id,
-            run: run.clone(),
-            budget: budget.clone(),
-            counters: counters.clone(),
-        });
-        *lock(&self.stream) = Stream::default();
-        self.forget();
-        *lock(&self.position) = None;
-        *lock(&self.asked) = None;
+        *self.upstream() = UpstreamState::default();
         lock(&self.warnings).reset();
-        self.gate.open();
-        self.gate.set_playing(run.playing());
-        run.send(
-            id,
-            PadMessage::Open(PadHandle {
-                pad: self.obj().downgrade(),
-                budget,
-                counters,
-            }),
-        );
+        let id = self.id.get().copied().unwrap_or_default();
+        let max_time = gst::ClockTime::from_nseconds(settings.max_time);
+        let handle = RunHandle::new(id, run.clone(), settings.max_bytes, max_time);
+        handle.send(PadMessage::Open(PadHandle {
+            pad: self.obj().downgrade(),
+            budget: handle.budget().clone(),
+            counters: handle.counters().clone(),
+        }));
+        *stream = Some(StreamState::new(handle));
     }
 
-    /// Lets the streaming thread go: the run ends.
+    /// Lets the streaming thread return: the run ends.
     pub(crate) fn leave(&self) {
-        self.let_go(&lock(&self.membership));
+        self.clock_sync.close();
+        self.wake();
     }
 
-    /// Lets the streaming thread go: the pad is released, and no run that begins meanwhile opens its
-    /// gate again.
+    /// Lets the streaming thread return: the pad is released, and joins no run that begins meanwhile.
     pub(crate) fn release(&self) {
-        let mut membership = lock(&self.membership);
-        membership.released = true;
-        self.let_go(&membership);
+        self.clock_sync.release();
+        self.wake();
     }
 
-    fn let_go(&self, membership: &Membership) {
-        self.gate.close();
-        if let Some(part) = &membership.part {
-            part.budget.wake();
+    /// Has a streaming thread that waits for room look whether it may.
+    fn wake(&self) {
+        if let Some(run) = self.run_handle() {
+            run.budget().wake();
         }
     }
 
-    /// Tells the run that the pad is gone for good.
-    pub(crate) fn part_from_run(&self) {
-        let part = lock(&self.membership).part.take();
-        if let Some(part) = part {
-            part.send(PadMessage::Release);
+    /// Tells the publisher that the pad is gone for good.
+    pub(crate) fn leave_for_good(&self) {
+        let stream = lock(&self.stream).take();
+        if let Some(stream) = stream {
+            stream.run().send(PadMessage::Release);
         }
     }
 
     /// The run is over: nothing of it stays visible.
-    pub(crate) fn rest(&self) {
-        lock(&self.membership).part = None;
+    pub(crate) fn reset(&self) {
+        *lock(&self.stream) = None;
         self.set_track(|track| {
             track.active = None;
             track.status = TrackStatus::Idle;
@@ -247,40 +228,74 @@ impl MoqSinkPad {
         });
     }
 
-    pub(crate) fn part(&self) -> Option<Part> {
-        lock(&self.membership).part.clone()
+    /// The pad's part in the run that is on.
+    fn run_handle(&self) -> Option<Arc<RunHandle>> {
+        let stream = lock(&self.stream);
+        stream.as_ref().map(|stream| stream.run().clone())
     }
 
-    pub(crate) fn set_playing(&self, playing: Option<PipelineClock>) {
-        if playing.is_none() {
-            let mut stream = lock(&self.stream);
-            // What a live source makes meanwhile is lost.
-            if stream.live == Some(true) {
-                stream.interrupt();
+    /// Does `work` with the stream of the run that is on.
+    fn with_stream<T>(
+        &self,
+        work: impl FnOnce(&mut StreamState) -> T,
+    ) -> Result<T, gst::FlowError> {
+        let mut stream = lock(&self.stream);
+        stream.as_mut().map(work).ok_or(gst::FlowError::Flushing)
+    }
+
+    /// The same once it is known whether upstream is live, which is asked without the lock.
+    fn with_live_stream<T>(
+        &self,
+        work: impl FnOnce(&mut StreamState) -> T,
+    ) -> Result<T, gst::FlowError> {
+        let mut stream = lock(&self.stream);
+        if stream
+            .as_mut()
+            .is_some_and(|stream| stream.time().liveness().is_none())
+        {
+            drop(stream);
+            let live = self.is_upstream_live();
+            stream = lock(&self.stream);
+            if let Some(stream) = stream.as_mut() {
+                stream.time().set_liveness(Some(live));
             }
         }
-        self.gate.set_playing(playing);
+        stream.as_mut().map(work).ok_or(gst::FlowError::Flushing)
     }
 
-    /// Live input that was lost meanwhile is gone.
+    /// The pipeline plays by this clock, or with `None`, pauses.
+    pub(crate) fn set_clock(&self, clock: Option<PipelineClock>) {
+        if clock.is_none() {
+            // Without a run nothing is lost.
+            let _ = self.with_stream(StreamState::pause);
+        }
+        self.clock_sync.set_clock(clock);
+    }
+
+    /// Live input that came while the pipeline was paused is lost.
     pub(crate) fn resumed(&self) {
-        if lock(&self.stream).live == Some(true) {
-            self.request_missing_key_frame();
+        if self.with_stream(|stream| stream.time().is_live()) == Ok(true) {
+            self.request_missing_keyframe();
         }
     }
 
-    pub(crate) fn wanted_track(&self) -> Option<String> {
+    /// The stream time of the newest frame.
+    pub(crate) fn position(&self) -> Option<gst::ClockTime> {
+        self.with_stream(|stream| stream.time().position()).ok()?
+    }
+
+    fn wanted_track(&self) -> Option<String> {
         let wanted = lock(&self.track).wanted.clone();
         wanted.filter(|name| !name.is_empty())
     }
 
     /// How the frames of the next caps are to be wrapped.
-    pub(crate) fn container(&self) -> Container {
+    fn container(&self) -> Container {
         lock(&self.track).container
     }
 
     /// What the pad adds to the entry that its caps make.
-    pub(crate) fn complete(&self, rendition: &mut Rendition) {
+    fn complete(&self, rendition: &mut Rendition) {
         let Rendition::Data(config) = rendition else {
             return;
         };
@@ -292,7 +307,7 @@ impl MoqSinkPad {
         }
     }
 
-    pub(crate) fn text_settings(&self) -> TextSettings {
+    fn text_settings(&self) -> TextSettings {
         let track = lock(&self.track);
         TextSettings {
             plain: track.text_format == TextFormat::Utf8,
@@ -303,39 +318,7 @@ impl MoqSinkPad {
         }
     }
 
-    pub(crate) fn received(&self) -> Received {
-        lock(&self.received).clone()
-    }
-
-    pub(crate) fn receive(&self, change: impl FnOnce(&mut Received)) {
-        change(&mut lock(&self.received));
-    }
-
-    /// Nothing has come yet.
-    pub(crate) fn forget(&self) {
-        *lock(&self.received) = Received::default();
-        *lock(&self.kept) = None;
-    }
-
-    pub(crate) fn forget_segment_done(&self) {
-        self.receive(|received| received.segment_done = None);
-    }
-
-    /// The stream time of the newest frame.
-    pub(crate) fn position(&self) -> Option<gst::ClockTime> {
-        *lock(&self.position)
-    }
-
-    pub(crate) fn set_position(&self, position: Option<gst::ClockTime>) {
-        let mut newest = lock(&self.position);
-        *newest = position.max(*newest);
-    }
-
-    pub(crate) fn reset_position(&self) {
-        *lock(&self.position) = None;
-    }
-
-    /// Takes in what the session task has to say.
+    /// Takes in what the publisher reports.
     pub(crate) fn report(&self, report: Report) {
         match report {
             Report::Published(name) => {
@@ -360,7 +343,7 @@ impl MoqSinkPad {
             Report::Warning(text) => self.warn(&text),
             Report::Stalled(reason) => self.set_track(|track| track.error = Some(reason)),
             Report::Flowing => self.set_track(|track| track.error = None),
-            Report::NeedsKeyframe => self.request_key_frame(),
+            Report::NeedsKeyframe => self.request_keyframe(),
             Report::Quality(quality) => quality.post(&self.obj()),
         }
     }
@@ -371,29 +354,25 @@ impl MoqSinkPad {
         let Some(element) = pad.parent_element() else {
             return;
         };
-        let structure = gst::Structure::builder("moq-rendition-changed")
-            .field("pad", pad.name())
-            .field("track", track)
-            .field_if_some("caps", caps)
-            .build();
-        let message = gst::message::Element::builder(structure)
-            .src(&element)
-            .build();
-        // Refused only without a bus: then nobody asks.
-        let _ = element.post_message(message);
+        post_element(&element, "moq-rendition-changed", |fields| {
+            fields
+                .field("pad", pad.name())
+                .field("track", track)
+                .field_if_some("caps", caps)
+        });
     }
 
     /// What the property `stats` says.
     fn stats(&self) -> Statistics {
-        let stats = match self.part() {
-            Some(part) => part.counters.structure(&part.budget),
+        let stats = match self.run_handle() {
+            Some(run) => run.counters().structure(run.budget()),
             None => gst::Structure::new_empty("moq-pad-stats"),
         };
         stats.into()
     }
 
     /// Why caps were not taken; other caps may follow.
-    pub(crate) fn refused(&self, reason: &str) {
+    fn refused(&self, reason: &str) {
         self.set_track(|track| track.error = Some(reason.to_owned()));
     }
 
@@ -408,8 +387,9 @@ impl MoqSinkPad {
     }
 
     /// Tells the user and the application about trouble of this pad, each at most once a second.
-    pub(crate) fn warn(&self, text: &str) {
-        if !lock(&self.warnings).is_due(text, Instant::now()) {
+    fn warn(&self, text: &str) {
+        let due = lock(&self.warnings).repeated.is_due(text, Instant::now());
+        if !due {
             return;
         }
         let pad = self.obj();
@@ -424,34 +404,37 @@ impl MoqSinkPad {
         }
     }
 
-    /// Asks for a key frame if nothing can be published before one comes.
-    pub(crate) fn request_missing_key_frame(&self) {
-        let missing = lock(&self.stream).needs_key_frame();
-        if missing {
-            self.request_key_frame();
+    /// The same once in a run for all texts of this `key`.
+    fn warn_once(&self, key: &str, text: &str) {
+        let due = lock(&self.warnings).once.is_due(key, Instant::now());
+        if due {
+            self.warn(text);
         }
     }
 
-    /// Asks for a key frame, unless that was done a moment ago: whoever lacks one asks again.
-    pub(crate) fn request_key_frame(&self) {
-        let mut asked = lock(&self.asked);
-        if asked.is_some_and(|at| at.elapsed() < KEYFRAME_REQUEST_INTERVAL) {
-            return;
+    /// Asks for a keyframe if nothing can be published before one comes.
+    fn request_missing_keyframe(&self) {
+        if self.with_stream(StreamState::request_missing_keyframe) == Ok(true) {
+            self.force_key_unit();
         }
-        *asked = Some(Instant::now());
-        drop(asked);
-        self.force_key_unit();
+    }
+
+    /// Asks for a keyframe, unless that was done a moment ago: whoever lacks one asks again.
+    fn request_keyframe(&self) {
+        if self.with_stream(StreamState::request_keyframe) == Ok(true) {
+            self.force_key_unit();
+        }
     }
 
     /// Asks the encoder, if there is one, for a picture to begin with.
-    pub(crate) fn force_key_unit(&self) {
+    fn force_key_unit(&self) {
         let request = gst::Structure::builder("GstForceKeyUnit")
             .field("all-headers", true)
             .build();
         let taken = self
             .obj()
             .push_event(gst::event::CustomUpstream::new(request));
-        gst::debug!(CAT, imp = self, "Key frame requested, taken: {taken}");
+        gst::debug!(CAT, imp = self, "Keyframe requested, taken: {taken}");
     }
 
     fn set_track(&self, change: impl FnOnce(&mut Track)) {
@@ -473,8 +456,4 @@ impl MoqSinkPad {
             }
         }
     }
-}
-
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

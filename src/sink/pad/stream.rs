@@ -1,385 +1,418 @@
-//! What a pad's streaming thread knows of its stream, and what it lets pass.
+//! What a pad's streaming thread knows of its stream, and which buffers it lets pass.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 
-use crate::media::{
-    catalog::description::Tags,
-    format::{
-        caps::{self, FrameError, Rendition},
-        codec::Kind,
-        duration,
-        input::Span,
-    },
-    time::{
-        nanos::nanos,
-        publish::{Anchor, Before, Continuity, Judgement, Sample},
-        segment::{Format, TimeError, Times, Timing},
-    },
+use super::{
+    keyframe::KeyframeState,
+    publish_time::{FrameInfo, Placement, PublishTime},
 };
-use crate::sink::{
-    message::{MAX_GROUP_BYTES, MAX_GROUP_FRAMES},
-    stats::DropReason,
+use crate::{
+    element::pipeline_clock::PipelineClock,
+    media::{
+        catalog::description::{Description, Tags},
+        format::{
+            caps::InputStream,
+            codec::Kind,
+            duration,
+            input::Span,
+            rendition::{FrameError, Rendition},
+        },
+        time::{
+            publish::PublishTimeline,
+            segment::{Format, TimeError},
+        },
+    },
+    sink::{run::RunHandle, stats::DropReason},
 };
-
-/// The stream of one pad during a run.
-#[derive(Default)]
-pub(crate) struct Stream {
-    caps: Option<gst::Caps>,
-    codec: Option<caps::InputStream>,
-    pub(crate) timing: Timing,
-    pub(crate) tags: Tags,
-    /// Whether upstream follows the clock by itself; asked for again with each stream.
-    pub(crate) live: Option<bool>,
-    /// `None` until the first frame after a start, a flush, or a new stream.
-    pub(crate) anchor: Option<Anchor>,
-    /// How the stream stood before; not looked at while there is an anchor.
-    pub(crate) before: Before,
-    /// What the times of its frames have to continue.
-    continuity: Continuity,
-    /// The newest MoQ time that was published.
-    pub(crate) published: Option<i64>,
-    /// Since when all buffers have been dropped.
-    dropping: Option<Dropping>,
-    /// The rendition that the session task has.
-    sent: Option<Rendition>,
-    /// A key frame came and no frame was lost since.
-    flowing: bool,
-    group: Fill,
-    eos: bool,
-    failed: bool,
-    dropped: u64,
-    /// Reasons that were told already.
-    told: Vec<String>,
-}
-
-/// What came since the last key frame.
-#[derive(Default)]
-struct Fill {
-    frames: usize,
-    bytes: usize,
-    /// How full the group was after the last frame, in quarters of its limits.
-    quarters: usize,
-}
-
-/// A time without a buffer that was published.
-struct Dropping {
-    since: Instant,
-    warned: bool,
-}
 
 /// How long every buffer may be dropped before that is warned of.
 const MAX_SILENT_DROPS: Duration = Duration::from_secs(1);
 
-/// A buffer that may be published.
-pub(crate) struct Admitted {
-    pub(crate) times: Times,
-    pub(crate) key: bool,
-    /// How long it lasts, where its codec, its caps or upstream says so.
-    duration: Option<gst::ClockTime>,
-    /// Upstream says that it does not continue the one before.
-    discont: bool,
+/// The stream of one pad during a run.
+pub(super) struct StreamState {
+    run: Arc<RunHandle>,
+    format: NegotiatedFormat,
+    time: PublishTime,
+    tags: Tags,
+    keyframes: KeyframeState,
+    /// EOS came.
+    ended: bool,
+    /// `None` while buffers are published.
+    drops: Option<Drops>,
 }
 
-/// Why a buffer goes no further.
-pub(crate) enum Halt {
+/// What the newest caps came to.
+enum NegotiatedFormat {
+    /// No caps came.
+    None,
+    /// The caps cannot be published: nothing passes until the next ones.
+    Failed,
+    Input(Box<Input>),
+}
+
+struct Input {
+    caps: gst::Caps,
+    stream: InputStream,
+    /// The catalog entry that the publisher has.
+    sent: Option<Rendition>,
+}
+
+/// A time without a buffer that was published.
+struct Drops {
+    since: Instant,
+    warned: bool,
+}
+
+/// Why a buffer is not published.
+pub(super) enum NotPublished {
     Flow(gst::FlowError),
     /// As it should be.
-    Skip,
-    /// A video frame that nobody can decode yet.
-    NoKeyFrame,
-    Drop(DropReason, String),
+    Skipped,
+    Dropped(DropReason, String),
 }
 
-impl From<TimeError> for Halt {
+/// What follows from a buffer that was dropped.
+#[derive(Default)]
+pub(super) struct DropReaction {
+    /// All have been for a while.
+    pub(super) warns: bool,
+    pub(super) requests_keyframe: bool,
+}
+
+/// A frame that is ready to be published.
+pub(super) struct Prepared {
+    pub(super) payload: Bytes,
+    pub(super) duration: Option<gst::ClockTime>,
+    /// The catalog entry, unless the publisher has it.
+    pub(super) rendition: Option<Rendition>,
+    /// The entry has changed by parameter sets in band, without new caps.
+    pub(super) in_band: bool,
+    /// When an empty frame has to say that its text is over.
+    pub(super) clear_at: Option<gst::ClockTime>,
+    /// Its group is so long that the next keyframe is due.
+    pub(super) keyframe_due: bool,
+}
+
+/// The payload of a buffer, which goes back to its pool when the last reader is done.
+struct Mapped(gst::MappedBuffer<gst::buffer::Readable>);
+
+impl AsRef<[u8]> for Mapped {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_slice()
+    }
+}
+
+impl From<gst::FlowError> for NotPublished {
+    fn from(error: gst::FlowError) -> Self {
+        Self::Flow(error)
+    }
+}
+
+impl From<TimeError> for NotPublished {
     fn from(error: TimeError) -> Self {
         match error {
-            TimeError::Clipped => Self::Skip,
-            error => Self::Drop(DropReason::NoTimestamp, error.to_string()),
+            TimeError::Clipped => Self::Skipped,
+            error => Self::Dropped(DropReason::NoTimestamp, error.to_string()),
         }
     }
 }
 
-impl Stream {
+impl NotPublished {
+    fn refused(reason: impl ToString) -> Self {
+        Self::Dropped(DropReason::Refused, reason.to_string())
+    }
+}
+
+impl StreamState {
+    pub(super) fn new(run: Arc<RunHandle>) -> Self {
+        Self {
+            run,
+            format: NegotiatedFormat::None,
+            time: PublishTime::default(),
+            tags: Tags::default(),
+            keyframes: KeyframeState::default(),
+            ended: false,
+            drops: None,
+        }
+    }
+
+    /// The run that it belongs to.
+    pub(super) fn run(&self) -> &Arc<RunHandle> {
+        &self.run
+    }
+
+    pub(super) fn time(&mut self) -> &mut PublishTime {
+        &mut self.time
+    }
+
     /// A STREAM_START event; whether the stream had ended before.
-    pub(crate) fn begin(&mut self) -> bool {
-        self.live = None;
+    pub(super) fn begin(&mut self) -> bool {
+        self.time.begin();
         self.tags = Tags::default();
-        self.restart();
-        std::mem::take(&mut self.eos)
+        std::mem::take(&mut self.ended)
     }
 
-    /// Whether a CAPS event says something new.
-    pub(crate) fn is_news(&self, caps: &gst::CapsRef) -> bool {
-        self.failed || self.caps.as_deref() != Some(caps)
+    /// Whether these are the caps that it has.
+    pub(super) fn has_caps(&self, caps: &gst::CapsRef) -> bool {
+        self.input().is_some_and(|input| *input.caps == *caps)
     }
 
-    /// What the caps before were of.
-    pub(crate) fn kind(&self) -> Option<Kind> {
-        self.codec.as_ref().map(caps::InputStream::kind)
+    /// The kind of track that the caps are of.
+    pub(super) fn kind(&self) -> Option<Kind> {
+        self.input().map(|input| input.stream.kind())
     }
 
-    pub(crate) fn set_codec(&mut self, caps: gst::Caps, codec: caps::InputStream) {
-        self.caps = Some(caps);
-        self.codec = Some(codec);
-        self.live = None;
-        self.failed = false;
-        self.sent = None;
-        self.interrupt();
-    }
-
-    /// The catalog entry of a sparse stream, which is listed before its first frame.
-    pub(crate) fn announce(&mut self) -> Option<Rendition> {
-        let codec = self.codec.as_ref();
-        let codec = codec.filter(|codec| codec.kind().is_sparse());
-        self.sent = codec.and_then(caps::InputStream::rendition).cloned();
-        self.sent.clone()
-    }
-
-    fn restart(&mut self) {
-        self.continuity.reset();
-        if let Some(anchor) = self.anchor.take() {
-            self.before = Before::Restart(anchor);
-        }
-    }
-
-    /// Running time may go on, or begin anew.
-    pub(crate) fn segment(&mut self, segment: &gst::Segment) {
-        self.timing.set_segment(segment);
-        self.continuity.reset();
-        if let Some(anchor) = self.anchor.take() {
-            self.before = Before::Segment(anchor);
-        }
+    /// A CAPS event; the catalog entry of a sparse stream, which is listed before its first frame.
+    pub(super) fn set_caps(&mut self, caps: gst::Caps, stream: InputStream) -> Option<Rendition> {
+        let listed = stream.rendition().filter(|_| stream.kind().is_sparse());
+        let listed = listed.cloned();
+        self.format = NegotiatedFormat::Input(Box::new(Input {
+            caps,
+            stream,
+            sent: listed.clone(),
+        }));
+        self.time.set_liveness(None);
+        self.keyframes.lose();
+        listed
     }
 
     /// Nothing passes until the next caps.
-    pub(crate) fn fail(&mut self) {
-        self.failed = true;
-        self.sent = None;
-        self.interrupt();
+    pub(super) fn fail(&mut self) {
+        self.format = NegotiatedFormat::Failed;
+        self.keyframes.lose();
     }
 
-    pub(crate) fn end(&mut self) {
-        self.eos = true;
+    /// A TAG event; what is known of the stream by now.
+    pub(super) fn describe(&mut self, tags: &gst::TagListRef) -> Description {
+        self.tags.take(tags);
+        self.tags.description()
     }
 
-    pub(crate) fn flush(&mut self) {
-        self.timing.reset();
-        self.restart();
-        self.eos = false;
-        self.interrupt();
+    /// An EOS event.
+    pub(super) fn end(&mut self) {
+        self.ended = true;
     }
 
-    /// Frames were or will be lost: video begins again with a key frame.
-    pub(crate) fn interrupt(&mut self) {
-        self.flowing = false;
+    /// A FLUSH_STOP event.
+    pub(super) fn flush(&mut self) {
+        self.time.flush();
+        self.ended = false;
+        self.keyframes.lose();
     }
 
-    /// Whether nothing can be published before a key frame comes.
-    pub(crate) fn needs_key_frame(&self) -> bool {
-        !self.flowing && !self.failed && !self.eos && self.kind() == Some(Kind::Video)
-    }
-
-    /// Counts a frame that is published; whether its group is so long that a key frame is due: at
-    /// half of its limits, and again at three quarters.
-    pub(crate) fn fill(&mut self, key: bool, bytes: usize) -> bool {
-        if key {
-            self.group = Fill::default();
+    /// The pipeline is paused: what a live source makes meanwhile is lost; whether it is live.
+    pub(super) fn pause(&mut self) -> bool {
+        let live = self.time.is_live();
+        if live {
+            self.keyframes.lose();
         }
-        let group = &mut self.group;
-        group.frames += 1;
-        group.bytes += bytes;
-        let quarters = (4 * group.frames / MAX_GROUP_FRAMES).max(4 * group.bytes / MAX_GROUP_BYTES);
-        let crossed = std::mem::replace(&mut group.quarters, quarters) < quarters;
-        crossed && matches!(quarters, 2 | 3) && self.kind() == Some(Kind::Video)
+        live
     }
 
-    /// Checks a buffer and finds out when it is due.
-    pub(crate) fn admit(&mut self, buffer: &gst::BufferRef) -> Result<Admitted, Halt> {
-        if self.eos {
-            return Err(Halt::Flow(gst::FlowError::Eos));
+    /// Whether upstream is to be asked for a keyframe, without which nothing can be published.
+    pub(super) fn request_missing_keyframe(&mut self) -> bool {
+        let waits = !self.ended && self.kind() == Some(Kind::Video);
+        waits && self.keyframes.is_missing() && self.request_keyframe()
+    }
+
+    /// Whether upstream is to be asked for a keyframe now: at most once per interval.
+    pub(super) fn request_keyframe(&mut self) -> bool {
+        self.keyframes.request(Instant::now())
+    }
+
+    /// Checks a buffer and finds out its running times.
+    pub(super) fn admit(&mut self, buffer: &gst::BufferRef) -> Result<FrameInfo, NotPublished> {
+        if self.run.has_failed() {
+            return Err(gst::FlowError::Error.into());
         }
-        if self.failed {
-            return Err(Halt::Skip);
+        if self.ended {
+            return Err(gst::FlowError::Eos.into());
         }
-        let codec = self
-            .codec
-            .as_mut()
-            .ok_or(Halt::Flow(gst::FlowError::NotNegotiated))?;
-        let flags = buffer.flags();
-        let untimed = buffer.pts().is_none() && buffer.dts().is_none();
-        if untimed && flags.contains(gst::BufferFlags::HEADER) {
-            codec.remember(buffer);
-            return Err(Halt::Skip);
-        }
-        // To viewers an empty frame is an end; empty text is nothing to show.
-        if buffer.size() == 0 && codec.kind() != Kind::Text {
-            return Err(Halt::Drop(DropReason::Refused, "it is empty".into()));
-        }
-        let video = codec.kind() == Kind::Video;
-        let key = !video || is_key(codec, buffer)?;
-        let duration = frame_duration(codec, buffer);
-        let format = Format {
-            in_order: !video || codec.reorder_depth() == Some(0),
-            step: duration,
-            refers: video,
+        let stream = match &mut self.format {
+            NegotiatedFormat::None => return Err(gst::FlowError::NotNegotiated.into()),
+            NegotiatedFormat::Failed => return Err(NotPublished::Skipped),
+            NegotiatedFormat::Input(input) => &mut input.stream,
         };
-        let times = self.timing.times(buffer.pts(), buffer.dts(), format);
-        if !key && !self.flowing {
-            self.dropped += 1;
-            return Err(Halt::NoKeyFrame);
+        let flags = buffer.flags();
+        let is_untimed = buffer.pts().is_none() && buffer.dts().is_none();
+        if is_untimed && flags.contains(gst::BufferFlags::HEADER) {
+            stream.remember(buffer);
+            return Err(NotPublished::Skipped);
         }
-        if key && times.is_err() {
-            self.interrupt();
+        let kind = stream.kind();
+        // To subscribers an empty frame is an end; empty text is nothing to show.
+        if buffer.size() == 0 && kind != Kind::Text {
+            return Err(NotPublished::refused("it is empty"));
         }
-        Ok(Admitted {
+        let keyframe = kind != Kind::Video || is_keyframe(stream, buffer)?;
+        let duration = frame_duration(stream, buffer);
+        let format = Format {
+            in_order: kind != Kind::Video || stream.reorder_depth() == Some(0),
+            step: duration,
+            refers: kind == Kind::Video,
+        };
+        let times = self.time.times(buffer, format);
+        if !keyframe && self.keyframes.is_missing() {
+            let reason = "no keyframe has come to begin with; let the encoder make one at least every few seconds";
+            return Err(NotPublished::Dropped(DropReason::NoKeyframe, reason.into()));
+        }
+        if keyframe && times.is_err() {
+            self.keyframes.lose();
+        }
+        Ok(FrameInfo {
             times: times?,
-            key,
+            kind,
+            keyframe,
             duration,
             discont: flags.contains(gst::BufferFlags::DISCONT),
         })
     }
 
-    /// Where the times of a buffer belong that comes at running time `now`; `others` is by how much
-    /// those of other pads stepped.
-    pub(crate) fn judge(
-        &mut self,
-        admitted: &Admitted,
-        now: i64,
-        others: Option<i64>,
-    ) -> Judgement {
-        let Some(kind) = self.kind().filter(|kind| !kind.is_sparse()) else {
-            return Judgement::Move(0);
-        };
-        let Admitted { times, key, .. } = admitted;
-        if times.lead {
-            return Judgement::Move(0);
+    /// Places an admitted frame in time; its stream is moved if its timestamps have stepped.
+    pub(super) fn place(&mut self, clock: &PipelineClock, frame: &FrameInfo) -> Placement {
+        let time = &mut self.time;
+        let live = time.is_live();
+        let place = |timeline: &mut PublishTimeline| time.place(timeline, clock, frame);
+        let placement = self.run.with_timeline(live, place);
+        if placement.resync.is_some() {
+            self.run.counters().resyncs.add(1);
         }
-        self.continuity.judge(Sample {
-            order: times.order,
-            now,
-            duration: admitted.duration.map(nanos),
-            live: self.live == Some(true),
-            is_ordered: times.is_ordered || *key,
-            is_audio: kind == Kind::Audio,
-            discont: admitted.discont,
-            others,
-        })
+        if placement.too_early {
+            self.keyframes.lose();
+        }
+        placement
     }
 
-    /// A buffer was published.
-    pub(crate) fn passed(&mut self) {
-        self.dropping = None;
+    /// The running time in ns at which a gap passes that begins at the running time `running`.
+    pub(super) fn place_gap(&mut self, clock: &PipelineClock, running: i64) -> i64 {
+        let sparse = self.kind().is_some_and(Kind::is_sparse);
+        let time = &mut self.time;
+        let live = time.is_live();
+        let place =
+            |timeline: &mut PublishTimeline| time.place_gap(timeline, clock, running, sparse);
+        self.run.with_timeline(live, place)
     }
 
-    /// A buffer was dropped; whether all have been for so long that it is to be warned of.
-    pub(crate) fn drops(&mut self, now: Instant) -> bool {
-        let dropping = self.dropping.get_or_insert(Dropping {
-            since: now,
-            warned: false,
-        });
-        let due = now.saturating_duration_since(dropping.since) >= MAX_SILENT_DROPS;
-        due && !std::mem::replace(&mut dropping.warned, true)
-    }
-
-    /// The bytes to publish, with the catalog entry if the session task does not have it yet, and
-    /// whether it changed in band, without new caps.
-    pub(crate) fn prepare(
+    /// Makes of a buffer what is published at `time`.
+    pub(super) fn prepare(
         &mut self,
-        payload: Bytes,
-        key: bool,
-        span: Span,
-    ) -> Result<(Bytes, Option<(Rendition, bool)>), Halt> {
-        let codec = self.codec.as_mut().ok_or(Halt::Skip)?;
-        let prepared = codec.prepare_at(payload, key, span);
-        let (payload, rendition) = match (prepared, codec.rendition()) {
-            (Ok(payload), _) if payload.is_empty() && !codec.clears() => {
-                return Err(match codec.kind() {
-                    Kind::Text => Halt::Skip,
-                    _ => Halt::Drop(DropReason::Refused, "it is empty".into()),
+        buffer: gst::Buffer,
+        frame: &FrameInfo,
+        time: gst::ClockTime,
+    ) -> Result<Prepared, NotPublished> {
+        let NegotiatedFormat::Input(input) = &mut self.format else {
+            return Err(NotPublished::Skipped);
+        };
+        let span = Span {
+            begin: time,
+            duration: buffer.duration(),
+        };
+        let keyframes = &mut self.keyframes;
+        let mapped = buffer.into_mapped_buffer_readable().map_err(|_| {
+            keyframes.lose();
+            NotPublished::refused("it cannot be read")
+        })?;
+        let payload = Bytes::from_owner(Mapped(mapped));
+        let payload = match input.stream.prepare_at(payload, frame.keyframe, span) {
+            Ok(payload) if payload.is_empty() && !input.stream.clears() => {
+                return Err(match frame.kind {
+                    Kind::Text => NotPublished::Skipped,
+                    _ => NotPublished::refused("it is empty"),
                 });
             }
-            (Ok(payload), Some(rendition)) => (payload, rendition),
-            (Ok(_), None) => {
-                self.interrupt();
-                return Err(Halt::from(FrameError::NoParameterSets));
-            }
-            (Err(FrameError::NoPicture), _) => {
-                self.dropped += 1;
-                return Err(Halt::Skip);
-            }
-            (Err(error), _) => {
-                self.interrupt();
+            Ok(payload) => payload,
+            Err(FrameError::NoPicture) => return Err(NotPublished::Skipped),
+            Err(error) => {
+                keyframes.lose();
                 return Err(error.into());
             }
         };
-        self.flowing = true;
-        if self.sent.as_ref() == Some(rendition) {
-            return Ok((payload, None));
+        let Some(rendition) = input.stream.rendition() else {
+            keyframes.lose();
+            return Err(FrameError::NoParameterSets.into());
+        };
+        let rendition = (input.sent.as_ref() != Some(rendition)).then(|| rendition.clone());
+        let known = rendition.clone().and_then(|new| input.sent.replace(new));
+        let is_long = keyframes.publish(frame.keyframe, payload.len());
+        let clears = input.stream.clears() && !payload.is_empty();
+        self.time.publish(time, frame.times.position);
+        self.drops = None;
+        Ok(Prepared {
+            clear_at: end_of(span).filter(|_| clears),
+            payload,
+            duration: span.duration,
+            rendition,
+            in_band: known.is_some(),
+            keyframe_due: is_long && frame.kind == Kind::Video,
+        })
+    }
+
+    /// Takes in that a buffer was dropped; `playing` says that somebody would see it.
+    pub(super) fn drop_buffer(&mut self, reason: DropReason, playing: bool) -> DropReaction {
+        self.run.counters().of(reason).add(1);
+        if reason == DropReason::OverBudget {
+            self.keyframes.lose();
         }
-        let rendition = rendition.clone();
-        let in_band = self.sent.replace(rendition.clone()).is_some();
-        Ok((payload, Some((rendition, in_band))))
-    }
-
-    /// When an empty frame has to say that the text of `span` is over.
-    pub(crate) fn clear_at(&self, span: Span) -> Option<gst::ClockTime> {
-        let clears = self.codec.as_ref().is_some_and(caps::InputStream::clears);
-        let end = span.begin.saturating_add(span.duration?);
-        clears.then_some(end).filter(|end| *end > span.begin)
-    }
-
-    /// Counts a dropped buffer; whether the reason is new.
-    pub(crate) fn count(&mut self, reason: &str) -> bool {
-        self.dropped += 1;
-        self.is_new(reason)
-    }
-
-    /// Whether the user was not told `text` before.
-    pub(crate) fn is_new(&mut self, text: &str) -> bool {
-        /// There are fewer reasons; a bound all the same.
-        const MAX: usize = 32;
-        let new = self.told.len() < MAX && !self.told.iter().any(|told| told == text);
-        if new {
-            self.told.push(text.to_owned());
+        if reason == DropReason::NoKeyframe && !playing {
+            return DropReaction::default();
         }
-        new
+        let now = Instant::now();
+        let drops = self.drops.get_or_insert(Drops {
+            since: now,
+            warned: false,
+        });
+        let due = now.saturating_duration_since(drops.since) >= MAX_SILENT_DROPS;
+        DropReaction {
+            warns: due && !std::mem::replace(&mut drops.warned, true),
+            requests_keyframe: self.request_missing_keyframe(),
+        }
     }
 
-    /// How many buffers were dropped in this run.
-    pub(crate) fn dropped(&self) -> u64 {
-        self.dropped
+    fn input(&self) -> Option<&Input> {
+        match &self.format {
+            NegotiatedFormat::Input(input) => Some(input),
+            NegotiatedFormat::None | NegotiatedFormat::Failed => None,
+        }
     }
 }
 
+fn end_of(span: Span) -> Option<gst::ClockTime> {
+    let end = span.begin.saturating_add(span.duration?);
+    Some(end).filter(|end| *end > span.begin)
+}
+
 /// How long a buffer lasts: packets say it best, and video has its rate.
-fn frame_duration(codec: &caps::InputStream, buffer: &gst::BufferRef) -> Option<gst::ClockTime> {
-    let known = match codec.kind() {
-        Kind::Audio => codec
+fn frame_duration(stream: &InputStream, buffer: &gst::BufferRef) -> Option<gst::ClockTime> {
+    let known = match stream.kind() {
+        Kind::Audio => stream
             .rendition()
             .zip(buffer.map_readable().ok())
             .and_then(|(rendition, payload)| duration::of(rendition, &payload)),
-        Kind::Video => codec.frame_duration(),
+        Kind::Video => stream.frame_duration(),
         Kind::Text | Kind::Data => None,
     };
     known.or(buffer.duration().filter(|duration| !duration.is_zero()))
 }
 
 /// Whether a video frame can begin a group.
-fn is_key(codec: &caps::InputStream, buffer: &gst::BufferRef) -> Result<bool, Halt> {
+fn is_keyframe(stream: &InputStream, buffer: &gst::BufferRef) -> Result<bool, NotPublished> {
     let payload = buffer
         .map_readable()
-        .map_err(|_| Halt::Drop(DropReason::Refused, "it cannot be read".into()))?;
+        .map_err(|_| NotPublished::refused("it cannot be read"))?;
     let marked = !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
-    Ok(codec.is_keyframe(&payload, marked))
+    Ok(stream.is_keyframe(&payload, marked))
 }
 
-impl From<FrameError> for Halt {
+impl From<FrameError> for NotPublished {
     fn from(error: FrameError) -> Self {
         match error {
-            FrameError::Header => Self::Skip,
-            error => Self::Drop(DropReason::Refused, error.to_string()),
+            FrameError::Header => Self::Skipped,
+            error => Self::refused(error),
         }
     }
 }

@@ -99,7 +99,7 @@ impl PublishedBroadcast {
         match message {
             Message::Clock(clock) => self.clock = Some(clock),
             Message::Pad(id, PadMessage::Open(handle)) => {
-                let pad = PublishedPad::new(handle, self.run.app_queue.clone());
+                let pad = PublishedPad::new(handle, self.run.app_queue().clone());
                 self.pads.insert(id, pad);
             }
             Message::Pad(id, message) => return self.apply_to_pad(id, message),

@@ -140,7 +140,7 @@ impl Publisher {
         if let Some(element) = self.element.upgrade() {
             gst::debug!(CAT, obj = &element, "{event:?}");
         }
-        self.status.apply(event, &self.run.app_queue);
+        self.status.apply(event, self.run.app_queue());
         match event {
             Event::Connected { version, .. } => {
                 if matches!(self.session, SessionState::Lost) {
@@ -182,7 +182,7 @@ impl Publisher {
         self.drain = Drain::Idle;
         broadcast.forget_eos();
         let run = self.run.clone();
-        self.run.app_queue.send(move |element| {
+        self.run.app_queue().send(move |element| {
             if run.ended(seqnum) {
                 bus::post_eos(element, seqnum);
             }

@@ -14,13 +14,19 @@ pub enum CatalogFormat {
     /// The one that the suffix of the broadcast's name promises, `.hang` or `.msf`, then hang, MSF
     /// and compressed hang: the first that is served.
     #[default]
-    #[enum_value(name = "By the name's suffix, then what is served", nick = "auto")]
+    #[enum_value(
+        name = "By the suffix of the broadcast's name, then by what is served",
+        nick = "auto"
+    )]
     Auto,
     /// hang, plain or compressed.
     #[enum_value(name = "hang", nick = "hang")]
     Hang,
     /// MSF, which has video and audio only.
-    #[enum_value(name = "MSF (MOQT Streaming Format)", nick = "msf")]
+    #[enum_value(
+        name = "MSF (MOQT Streaming Format), video and audio only",
+        nick = "msf"
+    )]
     Msf,
 }
 

@@ -63,7 +63,7 @@ pub struct MoqSrcPad {
     #[property(
         name = "track",
         nick = "Track",
-        blurb = "Name of the MoQ track that the pad gives; another one when the publisher changes its format",
+        blurb = "Name of the track, another one when the publisher changes its format",
         get = |pad: &Self| lock(&pad.track).clone(),
         type = Option<String>
     )]
@@ -72,7 +72,7 @@ pub struct MoqSrcPad {
     #[property(
         name = "mime",
         nick = "MIME type",
-        blurb = "MIME type of each buffer of a data track, or none where the publisher states none",
+        blurb = "MIME type of each buffer of a data track (NULL = unknown)",
         get = |pad: &Self| lock(&pad.mime).clone(),
         type = Option<String>
     )]
@@ -81,7 +81,7 @@ pub struct MoqSrcPad {
     #[property(
         name = "stats",
         nick = "Statistics",
-        blurb = "Statistics of the pad since it was added: guint64 frames, bytes and groups received; groups-lost (never came, broke off, or were given up); frames dropped as dropped-before-start (older than the subscription), -undecodable (without their key frame, or without a time) and -late (downstream took too long); queue-bytes and queue-time (ns) wait for downstream; resyncs (moq-resync messages since PLAYING); qos-events from downstream; doubles delay-ms (from the live edge to the newest frame's arrival), drift-ppm (how much faster the publisher's clock runs, after 30 s) and qos-proportion, and gint64 qos-jitter (ns) of the newest QOS event; what is unknown is absent",
+        blurb = "Statistics of the pad since it was added",
         get = Self::stats,
         type = Statistics
     )]

@@ -5,10 +5,10 @@ use std::path::Path;
 use anyhow::{Context, anyhow, bail};
 use gst::prelude::*;
 
-/// How long writing one picture may take.
+/// How long writing one frame may take.
 const BOUND: gst::ClockTime = gst::ClockTime::from_seconds(10);
 
-/// Writes the picture to `file`.
+/// Writes the frame to `file`.
 pub(crate) fn write_png(frame: &gst::Sample, file: &Path) -> anyhow::Result<()> {
     let pipeline = gst::parse::launch(
         "appsrc name=in format=time ! videoconvert ! pngenc ! filesink name=file",
