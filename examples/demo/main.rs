@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Publishes a clip, plays it back and shows how well that goes: these two lines, with the clip
 //! looped, a relay between them, and a table once a second.
 //!

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! The byte and time budget that travels beside a channel.
 
 use std::sync::{

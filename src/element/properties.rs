@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! The properties that both elements have, in one list.
 
 use gst::{

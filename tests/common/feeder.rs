@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! A source pad in the test's own hands, for streams that no encoder makes.
 
 use std::sync::{

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! The clip and the live test signals.
 
 use std::path::PathBuf;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Test video and the encoders of H.264 and H.265.
 
 /// Frames in a short stream.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! What passes a pad: the encoded buffers with their times, and the events between them.
 
 use std::{

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Pipelines that are waited for by their events and always taken down again.
 
 use std::{

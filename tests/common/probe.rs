@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! The delay from capture to render, measured inside one process on one clock.
 //!
 //! A packet is recognised by its payload: it is captured when the publisher's pipeline says so

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! A publisher that knows nothing of GStreamer, for catalogs and tracks that `moqsink` never writes.
 
 use std::{future::Future, time::Duration};

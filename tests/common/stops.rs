@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! What the tests of stopping share: a scene with a relay, and a stop that is measured.
 
 use std::{

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! A subscriber that knows nothing of GStreamer: what it gets is what is on the wire.
 
 use std::{

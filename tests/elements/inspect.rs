@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! What an application and a user see of the elements without running them.
 
 use std::{

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Whichever catalog a broadcast has is read, and what one catalog says of another broadcast is
 //! followed.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Every audio codec through a real relay: what real encoders make arrives byte for byte, and a
 //! decoder that is linked straight to `moqsrc` makes of it what it makes of it locally.
 

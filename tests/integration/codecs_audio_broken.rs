@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Broken audio: it stops its own pad, or is dropped, each with a reason that a person understands.
 
 use std::sync::{Arc, Mutex};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! H.264 and H.265 in each of their forms: encoder, moqsink, relay, moqsrc, decoder.
 
 use std::{fs, path::Path};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! VP8, VP9 and AV1 from real encoders through a real relay to real decoders and muxers.
 
 use std::{collections::BTreeSet, fs, path::Path};

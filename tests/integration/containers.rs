@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Each container carries what it is given.
 
 use std::{fs, path::PathBuf, process::Command};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! What other publishers put into LOC and CMAF is read.
 
 use std::{

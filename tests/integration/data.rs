@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Data tracks: what is published is what is received, on the timeline of the video.
 
 use std::path::Path;

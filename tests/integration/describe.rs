@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! What tags say reaches the catalog, and comes out as tags.
 
 use gst::prelude::*;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! What the user sees of each cause for which there is no session.
 
 use std::{

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! What the network, the relay and the other end do to a broadcast, and how it goes on.
 
 use gst::prelude::*;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! A publisher that changes its format while it plays is followed on the same pad.
 
 use gst::prelude::*;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Publishers that mean harm: their tracks alone are dropped, limited or given up.
 
 use std::{

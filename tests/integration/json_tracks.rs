@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Data tracks of publishers that know nothing of GStreamer: hang's own, and bad ones.
 
 use std::{thread, time::Duration};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Which frames begin a group, and what a subscriber gets who joins there.
 
 use gst::prelude::*;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! The plugin in GStreamer's own tools, as real processes.
 
 use std::{

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Groups without end, and frames that nobody could decode: what a sink asks for, and what it drops.
 
 use std::time::Instant;

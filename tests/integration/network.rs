@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! What a slow path, a lost relay, and a new publisher do to a broadcast.
 
 use std::time::Duration;

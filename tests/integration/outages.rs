@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! What ends a broadcast, what only interrupts it, and how it goes on.
 
 use std::{

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! GStreamer's own players take what `moqsrc` gives, without being told what it is.
 
 use gst::prelude::*;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! How soon a relay is dialled again, when it counts as gone, and what a stop makes of a dial.
 
 use gst::prelude::*;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! What is recorded from `moqsrc` is a file that others can play.
 
 use std::path::{Path, PathBuf};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! What is published is what is received, in order and to the last frame.
 
 use std::{

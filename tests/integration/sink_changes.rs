@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! What changes under a running `moqsink`: formats, streams, names, the network.
 
 use std::time::Duration;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! What a sink of GStreamer owes its pipeline: pacing, queries, messages.
 
 use std::{

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! The pads of `moqsrc` follow the catalog, and each lives by itself.
 
 use std::{

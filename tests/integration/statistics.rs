@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! What the pads say of their tracks: the property `stats`, and QOS messages.
 
 use gst::prelude::*;

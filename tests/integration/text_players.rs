@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Overlays, muxers and encoders of subtitles take cues from `moqsrc` directly.
 
 use gst::ClockTime;

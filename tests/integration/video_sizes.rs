@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Another video size while playing: the subscriber's pad goes on.
 
 use gst::prelude::*;

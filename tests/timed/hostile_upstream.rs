@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Upstreams that mean harm: absurd times, storms of events, and many threads at once.
 
 use std::{

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Pads of a publisher that come and go while another one publishes.
 
 use std::{

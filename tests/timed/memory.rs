@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Peak memory of one element at a high rate: each scene in a process of its own, as nextest runs them,
 //! with the relay and the other end in processes beside it.
 //!

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! What a publisher does whose network is too slow for its tracks.
 
 use gst::prelude::*;

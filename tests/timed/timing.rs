@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Video and audio are shown together, at the delay that was asked for, whenever one joins.
 
 use gst::prelude::*;

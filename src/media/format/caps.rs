@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Caps to catalog entry, and catalog entry to caps.
 
 #[cfg(test)]

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! MoQ timestamp and arrival to running time: one timeline for all tracks of a broadcast.
 //!
 //! The *edge* `E(ts) = ts + offset` says when a frame would arrive if it took the least transit that

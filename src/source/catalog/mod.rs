@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Follows the catalog of a broadcast; each entry is read by itself, so a bad one harms no other.
 
 mod entries;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! When silence becomes a gap, so that no pad holds up the others.
 //!
 //! A GAP fixes caps downstream: a parser that has seen no frame makes up its own, and a muxer refuses

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! The source pad of one rendition.
 
 mod gaps;

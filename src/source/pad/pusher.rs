@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! What the streaming task of a pad does: takes messages in order, pushes, and fills silence with GAPs.
 
 use std::{

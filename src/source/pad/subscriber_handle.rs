@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! A pad's way to the subscriber.
 
 use std::sync::{

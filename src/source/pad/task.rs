@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! The streaming task of a pad, and its bounded stop.
 
 use std::{

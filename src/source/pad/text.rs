@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Text as downstream takes it: with its markup or without, and for as long as it stays.
 
 use bytes::Bytes;

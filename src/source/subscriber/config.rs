@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! What a subscriber is made of.
 
 use std::{sync::Arc, time::Duration};

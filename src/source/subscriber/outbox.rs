@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! The way from the subscriber to the thread of a pad.
 
 use std::sync::{Arc, mpsc};

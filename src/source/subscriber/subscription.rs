@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! The subscriber's side of a pad: the track that the pad gives, and who reads it.
 
 use std::{

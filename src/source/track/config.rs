@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! What the reader of a track is made of.
 
 use std::{sync::Arc, time::Duration};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Reads one of hang's own data tracks, whose records carry no time: theirs is that of their arrival.
 
 use std::{

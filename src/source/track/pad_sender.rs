@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! The way of a track's frames into the channel of its pad.
 
 use std::{

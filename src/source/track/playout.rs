@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! From the frames of one track to the frames of its pad: when each one is played, and which are dropped.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Reads one track: its groups in order, and the frames of each into the playout.
 
 use std::{future::Future, ops::ControlFlow, pin::pin, sync::Arc, time::Duration};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! A track that is subscribed and gives nothing.
 //!
 //! A camera that is off and a muted microphone are silent, too, and no fault: a track is silent in this

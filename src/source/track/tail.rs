@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! The end of a track that the catalog no longer lists.
 
 use std::{future::Future, time::Duration};
