@@ -206,7 +206,7 @@ fn a_pause_is_followed_by_a_key_frame_and_running_time_goes_on() {
     let resumed = all[1..]
         .iter()
         .position(|packet| packet.is_key() && packet.flags.contains(gst::BufferFlags::DISCONT))
-        .expect("a key frame marks the resumption");
+        .expect("a keyframe marks the resumption");
     let (earlier, later) = all.split_at(resumed + 1);
     assert!(later[0].pts > earlier.last().expect("a frame before").pts);
 }
@@ -233,7 +233,7 @@ fn a_second_join_at_the_next_group_begins_with_its_key_frame() {
     let sent = sent.so_far();
     let keys = sent.iter().filter(|packet| packet.is_key());
     let newest = keys.filter(|packet| packet.bytes == got[0].bytes).count();
-    assert_eq!(newest, 1, "one of the key frames");
+    assert_eq!(newest, 1, "one of the keyframes");
     // At their own distance: nothing was compressed.
     for pair in got.windows(2) {
         let step = pair[1].pts.zip(pair[0].pts).map(|(b, a)| b - a);
