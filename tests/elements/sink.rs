@@ -168,12 +168,12 @@ fn a_file_is_paced_by_the_clock() {
     upstream.set_src_caps(caps(OPUS));
     for number in 0..5 {
         let source = upstream.srcpad().expect("a pad");
-        let pushed = thread::spawn(move || source.push(packet(40 * MS * number)));
-        sink.wait_clock(40 * MS * number);
+        let pushed = thread::spawn(move || source.push(packet(20 * MS * number)));
+        sink.wait_clock(20 * MS * number);
         assert!(!pushed.is_finished(), "it waits for its time");
         if let Some(before) = number.checked_sub(1) {
             let position = sink.element.query_position::<ClockTime>();
-            assert_eq!(position, Some(40 * MS * before));
+            assert_eq!(position, Some(20 * MS * before));
         }
         assert!(sink.clock.crank());
         assert_eq!(pushed.join().expect("no panic"), Ok(gst::FlowSuccess::Ok));
