@@ -38,7 +38,7 @@ pub(crate) enum Control {
     /// Downstream takes nothing more.
     Finished(PadIndex),
     Latency(ClockTime),
-    /// A pad's first frame was taken: its sinks have prerolled and can be told the latency.
+    /// A pad's first frame was taken: its sinks have prerolled and take the latency.
     Flowing,
     /// The application ends the stream.
     Eos(gst::Seqnum),
@@ -165,7 +165,7 @@ pub(crate) enum TrackEnd {
     Missing(String),
 }
 
-/// What the user is to be told of a track.
+/// What the application is warned of.
 #[derive(Debug)]
 pub(crate) enum TrackProblem {
     /// Its frames have been dropped for a second, for this reason.
@@ -213,7 +213,7 @@ impl fmt::Display for DropCause {
             }
             Self::Timestamp => "their timestamps are beyond 2^63 ns; the publisher has to send others",
             Self::Undecodable => {
-                "what they refer to was lost; the next key frame ends that, and more of them would \
+                "what they refer to was lost; the next keyframe ends that, and more of them would \
                  end it sooner"
             }
             Self::Outlier => {
