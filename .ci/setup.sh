@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # What the demo and the tests need on a Debian machine; sourced by both.
 
 RUST_NEEDED=1.95

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! What the pure code costs for each frame: the timelines of both elements, and caps and catalog
 //! entries of each other.
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # Compares this plugin with the MoQ crates alone, moq-gst, SRT and RTP; `--help` lists the parts.
 # Installs and builds what it needs. The results go to target/side-by-side.
 set -euo pipefail

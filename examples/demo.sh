@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # Publishes a clip through a MoQ relay, plays it back and shows how well that goes.
 # Installs and builds what it needs; the options are those of `demo --help`.
 set -euo pipefail

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Plays a broadcast with H.264 video and AAC audio, as this line does:
 //!
 //! ```sh

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Publishes a test video and a test tone, as this line does:
 //!
 //! ```sh

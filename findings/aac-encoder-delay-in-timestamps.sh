@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # GStreamer 1.22.0 (Debian 12): audio encoders and their decoders.
 # Input: 0.5 s of silence, then a tone; `ENC ! DEC`, timestamps as they come.
 # Expected: the tone leaves with timestamp 0.5 s after each pair.

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # audiorate and audiomixer 1.22.0 (Debian 12, gstreamer1.0-plugins-base
 # 1.22.0-3+deb12u7), with their default properties.
 # Input: 3 s of 48 kHz audio in buffers of 10 ms with exact timestamps, a hole

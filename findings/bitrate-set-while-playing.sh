@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # GStreamer 1.22.0 encoders (Debian 12: libx264 164, x265 3.5, openh264 2.3.1,
 # libvpx 1.12, libaom 3.6). The bitrate is set to four times as much after half
 # of the stream, in PLAYING, as a rate control does it.

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # cccombiner 1.22.0 (Debian 12, gstreamer1.0-plugins-bad 1.22.0-4+deb12u8).
 # 50 video frames at 25 fps go in at once, and captions at 0 and 1.0 s only.
 # Expected: captions are sparse, so frames without one pass when they come;

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # GStreamer 1.22.0 ccconverter (Debian 12, plugins-bad 1.22.0-4+deb12u8).
 # 60 CDPs at 30 fps, 33 ms each, are converted to other frame rates.
 # Expected: one packet for each frame of the new rate, with its time and

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # Chromium 156.0.8078.108 (Debian 12), driven by playwright-core 1.65.1 (npm);
 # the files are made by ffmpeg 5.1.9.
 # `ffmpeg -ss 1.5 -c copy` of a file with a keyframe each second: the edit list

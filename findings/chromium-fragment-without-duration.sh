@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # Chromium 156.0.8078.108 (Debian 12), driven by playwright-core 1.65.1 (npm);
 # the file is made by ffmpeg 5.1.9 and its boxes changed by a few lines below.
 # 3 s of H.264 at 25 fps, one frame in each fragment with its own tfdt; the

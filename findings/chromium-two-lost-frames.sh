@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # Chromium 156.0.8078.108 (Debian 12), driven by playwright-core 1.65.1 (npm).
 # 3 s of H.264 at 25 fps, a keyframe each second, no B-frames, one frame in
 # each fragment, fed to MSE with some fragments left out.

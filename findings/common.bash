@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Shared by the findings; source it first. It makes a temporary folder, goes
 # there, and removes it at the end.
 set -eu

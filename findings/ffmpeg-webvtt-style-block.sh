@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # ffmpeg 5.1.9 (Debian 12, 7:5.1.9-0+deb12u1).
 # Expected: the WebVTT demuxer passes over STYLE and REGION blocks, as it does
 #   over NOTE (WebVTT, section 4.1: all three may come before the first cue).

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # ffprobe 5.1.9 (Debian 12).
 # Fragmented MP4 with one frame in each fragment and a changing frame rate.
 # Every tfhd says its frame's true duration: tfdt + duration is the next tfdt.

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # aacparse and h265parse 1.22.0 (Debian 12, gstreamer1.0-plugins-good
 # 1.22.0-5+deb12u4 and -bad 1.22.0-4+deb12u8).
 # A GAP event comes before the first buffer, as sources send it to let a

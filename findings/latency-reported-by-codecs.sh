@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # GStreamer 1.22.0 (Debian 12): x265enc, libde265dec (plugins-bad). 90 frames
 # of 30 fps go in, each when the one before was taken and 60 ms have passed.
 # Expected: the LATENCY query says how many frames a codec holds, so that a

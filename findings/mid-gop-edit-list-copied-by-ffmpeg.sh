@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # ffmpeg 5.1.9 (Debian 12).
 # `ffmpeg -ss 1.5 -c copy` writes an MP4 whose edit list starts mid-GOP; that
 # file is then copied once more into other layouts.

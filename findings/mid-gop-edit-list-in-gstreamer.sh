@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # GStreamer 1.22.0 and ffmpeg 5.1.9 (Debian 12).
 # `ffmpeg -ss 1.5 -c copy` of a file with a keyframe each second keeps the
 # keyframe at 1.0 s and writes an edit list that starts 0.5 s later, mid-GOP.

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # npm @moq/json 0.3.3 with @moq/net 0.3.4, node 18 or later.
 # A Snapshot producer and consumer on one track, without a network.
 # Expected: the consumer gets the value that was published. The README says that

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # GStreamer 1.22.0 av1parse and mp4mux (Debian 12); played by Chromium
 # 156.0.8078.108.
 # Expected: AV1 that av1parse has parsed gets an av1C box that says its profile

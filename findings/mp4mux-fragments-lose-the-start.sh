@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # mp4mux 1.22.0 (Debian 12, gstreamer1.0-plugins-good 1.22.0-5+deb12u4).
 # Video starts at 10.0 s, audio at 10.7 s, both go into mp4mux.
 # Expected: in the file the audio is 0.7 s behind the video, whatever the

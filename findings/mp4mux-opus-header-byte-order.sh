@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # GStreamer 1.22.0 mp4mux (Debian 12 plugins-good 1.22.0-5+deb12u4); read by
 # ffmpeg 5.1.9 and Chromium 156.0.8078.108.
 # Expected: Opus in MP4 plays the samples that went in, as the same packets in

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # opusenc and opusparse 1.22.0 (Debian 12, gstreamer1.0-plugins-base
 # 1.22.0-3+deb12u7 and -bad 1.22.0-4+deb12u8).
 # opusenc with frame-size=2.5, 5 and 20 on continuous 48 kHz audio.

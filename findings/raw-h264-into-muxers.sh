@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # GStreamer 1.22.0 (Debian 12): h264parse and four muxers.
 # Input: a raw H.264 byte stream of 100 frames with two B-frames and a frame
 # rate in its parameter sets, `filesrc ! h264parse ! MUX ! filesink`.

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # GStreamer 1.22.0 subparse and textrender (Debian 12).
 # Expected: subparse declares pango-markup, so what WebVTT has beyond it (voice,
 #   class, ruby, timestamps within a cue, named entities) is turned into it or

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # Records a live broadcast again and again with the GStreamer of another system, and counts whole files.
 #
 #   tests/matrix.sh ROOT PLUGIN URL BROADCAST [RUNS]

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # Checks formatting, lints, tests and documentation.
 # Installs and builds what it needs; arguments are passed to nextest.
 set -euo pipefail

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Each plugin alone in a folder, and the proof that GStreamer takes it from there.
 
 use std::{fs, os::unix::fs::symlink, path::Path};

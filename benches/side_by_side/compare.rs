@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! All that is wanted, one after the other, and the files with what came out.
 
 use std::{

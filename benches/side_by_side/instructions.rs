@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Instructions per frame at each end, counted by callgrind: the same on a busy machine.
 
 use std::{

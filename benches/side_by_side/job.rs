@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! One process of a run: what it is to do, and how it says what it measured.
 
 use std::{

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! The MoQ crates alone: what a publisher and a subscriber cost without GStreamer.
 
 use std::time::Duration;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Synthetic H.264: access units of a given size that carry their number and when they were sent.
 
 use std::time::{Duration, Instant};

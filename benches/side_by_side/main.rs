@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Compares this plugin with the MoQ crates alone, with the crate moq-gst, with SRT and with RTP.
 //!
 //! `benches/side-by-side.sh` sets up the peers and calls this; `--help` says what it can leave out.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! The runs of a scene: the processes of each peer in turn, round by round.
 
 use std::{

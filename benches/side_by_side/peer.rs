@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! What is compared: the pipelines of each peer, as a user would type them.
 
 use std::path::{Path, PathBuf};

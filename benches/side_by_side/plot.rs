@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Delay and cost at each rate, as a figure.
 
 use std::path::Path;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Medians, spreads and ratios, as Markdown.
 
 use std::fmt::Write;

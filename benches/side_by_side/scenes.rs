@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Under which load, with how many subscribers and over which network the peers are compared.
 
 use std::{

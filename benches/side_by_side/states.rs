@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! What an element costs before media flow: loading its library, and changes of state.
 
 use std::time::{Duration, Instant};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! What a process has used so far, as the kernel counts it.
 
 use std::{collections::BTreeMap, fs, time::Instant};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! The process that subscribes.
 
 use std::{

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Whether windows can be opened.
 
 use std::{env, ffi::OsStr, path::Path};

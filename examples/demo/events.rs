@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! The messages of both pipelines, in one queue.
 
 use std::sync::mpsc;

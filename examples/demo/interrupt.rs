@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Ctrl-C as a message on a pipeline's bus, so that one loop sees everything that happens.
 
 use std::{process, thread};

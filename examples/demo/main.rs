@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Publishes a clip, plays it back and shows how well that goes: these two lines, with the clip
 //! looped, a relay between them, and a table once a second.
 //!
@@ -127,11 +128,11 @@ impl<'a> Demo<'a> {
         if let Some(latency) = options.latency {
             source.set_property_from_str("latency", &latency.to_string());
         }
-        let audio = options.out.join("audio.wav");
+        let recording = options.out.join("audio.wav");
         let subscriber = Subscriber::start(
             &source,
             display::is_there(),
-            &audio,
+            &recording,
             &sender,
             [&video, &audio],
         )?;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! The command line of the demo.
 
 use std::{env, path::PathBuf, str::FromStr, time::Duration};

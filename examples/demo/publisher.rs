@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! The publishing side: any clip into `moqsink`, again and again.
 
 use std::{sync::mpsc, time::Duration};

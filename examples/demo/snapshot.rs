@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! One received frame as a PNG file.
 
 use std::path::Path;

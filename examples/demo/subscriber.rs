@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! The subscribing side: `moqsrc`, decoders, and sinks that show when a frame is due.
 
 use std::{

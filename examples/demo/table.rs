@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! The live table: one row a second.
 
 use std::time::Duration;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! What goes wrong.
 
 use std::{collections::BTreeMap, time::Duration};

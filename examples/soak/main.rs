@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Publishes and plays through a relay while the network, the relay, the publisher and the application
 //! do what they do in a year, and shows once a second what that costs.
 //!

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! What the process holds, second by second.
 
 use std::{

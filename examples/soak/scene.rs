@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! A relay process, a bad network on both sides of it, a publisher and a subscriber.
 
 use std::{

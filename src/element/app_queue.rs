@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Calls of the application's code, in order and off the runtime's worker.
 //!
 //! Signal and bus handlers are the application's code: it may block, link, or change states. On the

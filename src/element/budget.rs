@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! The byte and time budget that travels beside a channel.
 
 use std::sync::{
@@ -105,6 +106,12 @@ impl Budget {
     /// Takes the share of a frame of `bytes` whose time is not known yet; never waits.
     pub(crate) fn charge_untimed(self: &Arc<Self>, bytes: usize) -> Charge {
         self.take(&mut self.level(), bytes, None)
+    }
+
+    /// The same, unless more waits already than the budget allows.
+    pub(crate) fn try_charge_untimed(self: &Arc<Self>, bytes: usize) -> Option<Charge> {
+        let mut level = self.level();
+        (!self.over(&level)).then(|| self.take(&mut level, bytes, None))
     }
 
     fn take(

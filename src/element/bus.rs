@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Messages to the application, posted from its own threads or from GStreamer's.
 //!
 //! The session task posts through [`super::app_queue::AppQueue`] instead.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Counters that both sides of a pad write without a lock.
 
 use std::sync::atomic::{AtomicU64, Ordering};

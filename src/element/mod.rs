@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! What both elements share on GStreamer's side.
 
 pub(crate) mod app_queue;

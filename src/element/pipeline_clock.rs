@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! The pipeline's clock while it plays.
 
 use gst::prelude::*;

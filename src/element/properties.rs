@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! The properties that both elements have, in one list.
 
 use gst::{
@@ -291,5 +292,55 @@ unsafe impl<'a> FromValue<'a> for Statistics {
 impl From<Statistics> for glib::Value {
     fn from(statistics: Statistics) -> Self {
         statistics.0.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A value of the property that is not its default.
+    fn other_value(spec: &ParamSpec) -> glib::Value {
+        if let Some(spec) = spec.downcast_ref::<ParamSpecUInt>() {
+            return (spec.default_value() + 1).into();
+        }
+        if let Some(spec) = spec.downcast_ref::<ParamSpecUInt64>() {
+            return (spec.default_value() + 1).into();
+        }
+        match spec.value_type() {
+            glib::Type::BOOL => true.into(),
+            _ => Some("https://relay.example/").into(),
+        }
+    }
+
+    #[test]
+    fn each_setting_changes_itself_alone() {
+        gst::init().expect("GStreamer initializes");
+        let connection = ConnectionStatus::default();
+        for role in [Role::Publisher, Role::Subscriber] {
+            let properties = CommonProperties::new(role);
+            let values = |settings: &Settings| {
+                let names = properties.0.iter().map(|property| property.spec.name());
+                let value = |name: &str| properties.get(name, settings, &connection);
+                names
+                    .map(|name| (name, format!("{:?}", value(name))))
+                    .collect::<Vec<_>>()
+            };
+            for property in properties
+                .0
+                .iter()
+                .filter(|property| property.set.is_some())
+            {
+                let name = property.spec.name();
+                let mut settings = Settings::new(role);
+                let before = values(&settings);
+                assert!(properties.set(name, &other_value(&property.spec), &mut settings));
+                let changed = std::iter::zip(before, values(&settings))
+                    .filter(|(before, after)| before != after)
+                    .map(|(_, (name, _))| name);
+                let own = property.get.is_some().then_some(name);
+                assert_eq!(changed.collect::<Vec<_>>(), Vec::from_iter(own), "{name}");
+            }
+        }
     }
 }

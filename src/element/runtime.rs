@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! The one Tokio runtime of the process, and the bounded life of a session task on it.
 
 use std::{

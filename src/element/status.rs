@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! What the user can see of the connection: properties, progress and element messages.
 
 use std::sync::{Arc, Mutex, MutexGuard};

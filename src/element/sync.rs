@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Locks and channels between GStreamer's threads and the session task.
 
 use std::sync::{LockResult, Mutex, MutexGuard, PoisonError, mpsc};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Bounds how often the same warning is given.
 
 use std::time::{Duration, Instant};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Pure media logic: value types in, value types out, no I/O and no clock reads.
 
 pub mod catalog;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Text of cues: what plain text, Pango's markup and WebVTT have in common.
 //!
 //! Bold, italic and underlined text is kept, all other markup is dropped. What is written is valid

@@ -1,8 +1,9 @@
-//! Growing pauses between tries.
+// SPDX-License-Identifier: MIT
+//! Growing pauses between attempts.
 
 use std::time::Duration;
 
-/// The pauses between tries: each twice as long as the one before, up to the longest.
+/// The pauses between attempts: each twice as long as the one before, up to the longest.
 #[derive(Debug, Clone)]
 pub(crate) struct Backoff {
     shortest: Duration,
@@ -19,7 +20,7 @@ impl Backoff {
         }
     }
 
-    /// The pause before the next try.
+    /// The pause before the next attempt.
     pub(crate) fn next_pause(&mut self) -> Duration {
         let pause = self.upcoming;
         self.upcoming = (pause * 2).min(self.longest);

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Properties that both elements have, and their validated form.
 
 use std::{fmt, time::Duration};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! The connection to a relay: dialled, lost, and dialled again by a loop of our own.
 //!
 //! The library's own loop reports neither why a dial failed nor when the next one comes.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! The socket that sessions are dialled from, and what each session publishes or subscribes.
 
 use std::{net::SocketAddr, time::Duration};

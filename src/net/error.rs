@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! One error enum and its one mapping to GStreamer's error domains.
 
 use gst::prelude::*;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Why there is no session, in words that say what to do.
 
 use std::{error::Error as StdError, io};

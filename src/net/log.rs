@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! The MoQ libraries' log, routed into GStreamer's.
 
 use std::sync::{LazyLock, Once};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! MoQ without pads: configuration, the connection and its failures, statistics.
 
 pub(crate) mod backoff;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Statistics of the connection, for the properties of both elements.
 
 use std::fmt;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Messages that a sink posts once for all of its pads.
 
 use std::sync::Mutex;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! The element: properties, states, request pads, and what it answers as a sink.
 
 use std::{

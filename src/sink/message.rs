@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! The messages between pads, run and publisher, and the limits that both sides keep to.
 
 use std::{sync::Arc, time::Duration};

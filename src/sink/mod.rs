@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: MIT
-
 //! The element `moqsink`: its documentation, log category, types and registration.
 
 /**
@@ -95,9 +94,9 @@
  *
  * Text is published as WebVTT, which says when each cue begins and ends and keeps bold, italic and
  * underlined text; a cue whose buffer has no duration lasts 5 s. The times of WebVTT input are moved to those
- * of the broadcast: the first cue of a buffer begins with it, whole files need `subparse`. With
- * #GstMoqSinkPad:text-format=utf8 raw text is published without markup, and a cue without duration lasts until
- * the next one. TTML is published as it comes, with its own times.
+ * of the broadcast: the first cue of a buffer begins with it, whole files need `subparse`. With `utf8` in
+ * #GstMoqSinkPad:text-format raw text is published without markup, and a cue without duration lasts until the
+ * next one. TTML is published as it comes, with its own times.
  *
  * |[
  * gst-launch-1.0 filesrc location=film.mp4 ! qtdemux ! queue ! h264parse ! moq.sink_0 \

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Events into the element and queries of it, answered for all of its pads.
 
 use std::time::Duration;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! What lives from READY->PAUSED to PAUSED->READY.
 
 use std::{

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! What a request pad counts: its property `stats`, and its QOS messages.
 
 use gst::prelude::*;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! The element shell: properties, state changes, pads.
 
 use std::{

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Which frames of a track can be decoded after some were lost.
 
 use gst::ClockTime;

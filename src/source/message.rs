@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! The messages between the element, its pads, the subscriber and the readers of tracks.
 //!
 //! [`Control`] goes to the subscriber, [`Message`] to one pad; [`TrackEnd`] and [`TrackProblem`] are what

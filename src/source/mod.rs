@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: MIT
-
 //! The element `moqsrc`: its documentation, log category, types and registration.
 
 /**

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! What all tracks share while the element plays: the clock, the timeline, the latency.
 
 use std::sync::{

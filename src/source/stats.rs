@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! What a source pad counts: its property `stats`.
 
 use crate::element::{

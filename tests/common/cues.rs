@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Live text, from a publisher to a pad.
 
 use std::{fs, path::Path};

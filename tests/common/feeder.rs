@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! A source pad in the test's own hands, for streams that no encoder makes.
 
 use std::sync::{
@@ -109,15 +110,15 @@ impl Feeder {
         self.pad.push(buffer)
     }
 
-    /// How many key frames were asked for.
+    /// How many keyframes were asked for.
     pub(crate) fn requests(&self) -> usize {
         self.requests.load(Ordering::SeqCst)
     }
 
-    /// Waits until `count` key frames were asked for.
+    /// Waits until `count` keyframes were asked for.
     pub(crate) fn wait_requests(&self, count: usize) {
         wait_until(
-            &format!("{count} requests for a key frame"),
+            &format!("{count} requests for a keyframe"),
             DEADLINE,
             || self.requests() >= count,
         );

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! The clip and the live test signals.
 
 use std::path::PathBuf;
@@ -26,7 +27,7 @@ pub(crate) fn publish_clip(url: &str, broadcast: &str) -> String {
     )
 }
 
-/// A launch line that publishes a live picture and live sound.
+/// A launch line that publishes live video and live audio.
 ///
 /// The sink is named `moq`, its pads are `sink_0` (video) and `sink_1` (audio).
 pub(crate) fn publish_live(url: &str, broadcast: &str) -> String {
@@ -48,13 +49,13 @@ pub(crate) fn moqsrc(url: &str, broadcast: &str) -> String {
     format!("moqsrc name=moq url={url} broadcast={broadcast} tls-disable-verify=true")
 }
 
-/// Live H.264 of a moving test picture, as a launch line's elements.
+/// Live H.264 of a moving test video, as a launch line's elements.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Video {
     pub(crate) width: u32,
     pub(crate) height: u32,
     pub(crate) fps: u32,
-    /// Frames from key frame to key frame.
+    /// Frames from keyframe to keyframe.
     pub(crate) gop: u32,
     /// B-frames in a row, 0 for an encoder without delay.
     pub(crate) b_frames: u32,
@@ -63,7 +64,7 @@ pub(crate) struct Video {
 }
 
 impl Default for Video {
-    /// Small, 30 fps, 2 s from key frame to key frame, no B-frames.
+    /// Small, 30 fps, 2 s from keyframe to keyframe, no B-frames.
     fn default() -> Self {
         Self {
             width: 320,

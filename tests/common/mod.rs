@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! What the integration tests share: a real relay, a bad network, pipelines that are always
 //! taken down again, and measurements from capture to render.
 

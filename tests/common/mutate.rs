@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Deterministic mutations of good input, for the fuzzers: bit flips, cuts, splices, absurd numbers.
 
 use std::{

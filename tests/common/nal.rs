@@ -1,8 +1,9 @@
-//! Test pictures and the encoders of H.264 and H.265.
+// SPDX-License-Identifier: MIT
+//! Test video and the encoders of H.264 and H.265.
 
-/// Pictures in a short stream.
+/// Frames in a short stream.
 pub(crate) const FRAMES: usize = 60;
-/// Pictures from key frame to key frame.
+/// Frames from keyframe to keyframe.
 pub(crate) const GOP: usize = 30;
 
 /// x264 with two B-frames in a row, one of which others refer to.
@@ -15,7 +16,7 @@ pub(crate) const X264_FAST: &str = "x264enc speed-preset=ultrafast tune=zerolate
 pub(crate) const X265: &str = "x265enc speed-preset=ultrafast key-int-max=30 \
     option-string=\"bframes=3:b-pyramid=1:b-adapt=0:open-gop=1:scenecut=0:pools=none\"";
 
-/// Moving pictures of 320 x 180 at 30 fps.
+/// Moving video of 320 x 180 at 30 fps.
 pub(crate) fn source(frames: usize) -> String {
     format!(
         "videotestsrc num-buffers={frames} pattern=smpte horizontal-speed=2 ! \

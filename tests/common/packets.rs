@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! What passes a pad: the encoded buffers with their times, and the events between them.
 
 use std::{
@@ -20,7 +21,7 @@ pub(crate) struct Packet {
 }
 
 impl Packet {
-    /// Whether it begins a group of pictures.
+    /// Whether it begins a GOP.
     pub(crate) fn is_key(&self) -> bool {
         !self.flags.contains(gst::BufferFlags::DELTA_UNIT)
     }

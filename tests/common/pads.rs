@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! A subscriber that takes every track of a broadcast.
 
 use std::sync::mpsc;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! A relay that cannot be used: wrong certificates, other versions, broken rules.
 
 use std::{fs, net::SocketAddr, path::Path, sync::mpsc, time::Duration};

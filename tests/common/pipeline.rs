@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Pipelines that are waited for by their events and always taken down again.
 
 use std::{
@@ -70,7 +71,7 @@ impl Running {
             {
                 // Another thread, because the one that posts may hold locks.
                 pipeline.call_async(|pipeline| {
-                    // The next LATENCY message tries again.
+                    // The next LATENCY message retries.
                     let _ = pipeline.recalculate_latency();
                 });
             }
@@ -206,11 +207,11 @@ pub(crate) fn wait_told(
         message.type_() == gst::MessageType::Element
             && structure.is_some_and(|structure| structure.name() == name && wanted(structure))
     });
-    let told = told.unwrap_or_else(|| panic!("within {DEADLINE:?} such a {name} is told"));
+    let told = told.unwrap_or_else(|| panic!("within {DEADLINE:?} such a {name} is reported"));
     told.structure().expect("an element message").to_owned()
 }
 
-/// Whether a `moq-disconnected` tells of a relay that fell silent.
+/// Whether a `moq-disconnected` reports a relay that fell silent.
 ///
 /// When a stream notices that first, the library only says that it has closed the session itself.
 pub(crate) fn tells_of_silence(told: &gst::StructureRef) -> bool {
@@ -285,7 +286,7 @@ pub(crate) fn wait_pad(element: &gst::Element, name: &str, deadline: Duration) -
     pad
 }
 
-/// Waits for what nothing tells of.
+/// Waits for what nothing reports.
 pub(crate) fn wait_until(claim: &str, deadline: Duration, mut reached: impl FnMut() -> bool) {
     let end = Instant::now() + deadline;
     while !reached() {

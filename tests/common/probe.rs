@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! The delay from capture to render, measured inside one process on one clock.
 //!
 //! A packet is recognised by its payload: it is captured when the publisher's pipeline says so
@@ -23,7 +24,7 @@ const REACH: gst::ClockTime = gst::ClockTime::from_mseconds(50);
 /// Rounding of times on their way through decoders.
 const ROUNDING: gst::ClockTime = gst::ClockTime::from_useconds(500);
 
-/// One frame or block of sound at the sink; all times are of the system clock.
+/// One frame or block of audio at the sink; all times are of the system clock.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sample {
     /// When the publisher captured it.
@@ -238,7 +239,7 @@ impl State {
     }
 }
 
-/// How much later sound is shown than the picture, in ms, for each video sample that has sound
+/// How much later audio is shown than video, in ms, for each video sample that has audio
 /// rendered within 50 ms of it: (time of rendering, audio delay - video delay).
 pub(crate) fn skews(video: &[Sample], audio: &[Sample]) -> Vec<(gst::ClockTime, f64)> {
     let nearest = |frame: &Sample| {

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! A bad network on loopback: a UDP proxy with a bandwidth, a queue, a delay, losses and disorder.
 
 // Found from wherever this file is included.

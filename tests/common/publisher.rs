@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! A publisher that knows nothing of GStreamer, for catalogs and tracks that `moqsink` never writes.
 
 use std::{future::Future, time::Duration};
@@ -99,7 +100,7 @@ pub(crate) fn wait_announced(url: &str, broadcast: &str) {
         drop(connection);
         heard
     });
-    let heard = heard.unwrap_or_else(|_| panic!("within {BOUND:?} the relay tells of {broadcast}"));
+    let heard = heard.unwrap_or_else(|_| panic!("within {BOUND:?} the relay reports {broadcast}"));
     heard.expect("the broadcast is there");
 }
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! A real `moq-relay` inside this process, on loopback.
 
 use std::{

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! What the process holds: memory, threads and sockets.
 
 use std::{

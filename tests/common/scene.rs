@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! A broadcast with a good track beside bad ones, and a subscriber that takes all of them.
 
 use std::{

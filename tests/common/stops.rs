@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! What the tests of stopping share: a scene with a relay, and a stop that is measured.
 
 use std::{
@@ -57,7 +58,7 @@ pub(crate) fn leaves_nothing(test: impl FnOnce()) {
     before.wait_return(RETURN);
 }
 
-/// A relay with a live publisher of video and sound.
+/// A relay with a live publisher of video and audio.
 pub(crate) struct Scene {
     pub(crate) publisher: Running,
     pub(crate) broadcast: String,

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! A subscriber that knows nothing of GStreamer: what it gets is what is on the wire.
 
 use std::{
@@ -21,7 +22,7 @@ pub(crate) struct Frame {
     /// Microseconds.
     pub(crate) timestamp: u64,
     pub(crate) payload: Vec<u8>,
-    /// Whether the container marks it as a key frame; only CMAF does.
+    /// Whether the container marks it as a keyframe; only CMAF does.
     pub(crate) key: bool,
     /// With its container; empty for all but the first frame of a fragment.
     pub(crate) wire: Vec<u8>,
@@ -97,7 +98,7 @@ impl Viewer {
                 .expect("a runtime");
             runtime.block_on(async {
                 tokio::select! {
-                    result = watching => result.expect("the viewer goes on"),
+                    result = watching => result.expect("the subscriber goes on"),
                     _ = stopped => {}
                 }
             });
@@ -132,7 +133,7 @@ impl Drop for Viewer {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // A panic of the viewer has been printed, and the test fails by what is missing.
+            // A panic of the subscriber has been printed, and the test fails by what is missing.
             let _ = thread.join();
         }
     }

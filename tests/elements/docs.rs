@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! README, docs and the documentation of the elements and examples are true: pipelines parse, encoders make what
 //! every device decodes, and what the code has is documented.
 
@@ -139,6 +140,20 @@ fn every_encoder_makes_what_every_device_decodes() {
             "{profile} by {}",
             chain.join(" ! ")
         );
+    }
+}
+
+#[test]
+fn every_source_file_states_its_licence() {
+    let folders = ["src", "tests", "examples", "benches"];
+    let paths: Vec<_> = folders
+        .iter()
+        .flat_map(|folder| files(folder, ".rs"))
+        .collect();
+    assert!(paths.len() > 100, "{} files", paths.len());
+    for path in paths {
+        let stated = read(&path).starts_with("// SPDX-License-Identifier: MIT\n");
+        assert!(stated, "{path} begins with its licence");
     }
 }
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Damaged input for everything here that reads what comes from outside: no panic, no endless work.
 //!
 //! `FUZZ_SECONDS` says how long each target runs (5 by default), `FUZZ_SEED` which inputs it gets; the

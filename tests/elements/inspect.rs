@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! What an application and a user see of the elements without running them.
 
 use std::{
@@ -157,7 +158,7 @@ fn signal_name(id: u32) -> String {
     name.to_string_lossy().into_owned()
 }
 
-/// All that introspection tells of the element and its pads.
+/// All that introspection says of the element and its pads.
 fn describe(name: &str) -> String {
     let factory = factory(name);
     let mut out = String::new();

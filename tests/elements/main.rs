@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! The elements and what they read, without a network.
 
 #[path = "../common"]

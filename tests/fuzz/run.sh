@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # Fuzzes with libFuzzer what reads foreign bytes, one target after the other:
 #   tests/fuzz/run.sh [SECONDS [TARGET...]]
 # Each runs for 600 seconds unless told otherwise. What is found lies in target/fuzz/runs.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! A relay with many broadcasts: a subscriber hears of those alone that it reads.
 
 use serde_json::json;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Whichever catalog a broadcast has is read, and what one catalog says of another broadcast is
 //! followed.
 
@@ -75,7 +76,7 @@ fn the_only_catalog_is_found_whatever_the_broadcast_is_called() {
 }
 
 #[test]
-fn a_catalog_that_nobody_serves_is_told_and_waited_for() {
+fn a_catalog_that_nobody_serves_is_reported_and_waited_for() {
     init();
     let relay = Relay::start().expect("the relay starts");
     let name = named("none", ".hang");
@@ -131,7 +132,7 @@ fn msf_ends_a_broadcast_that_goes_on_to_be_announced() {
 }
 
 #[test]
-fn a_catalog_that_cannot_be_read_is_told_and_the_next_one_is_read() {
+fn a_catalog_that_cannot_be_read_is_reported_and_the_next_one_is_read() {
     init();
     let relay = Relay::start().expect("the relay starts");
     let deep = "[".repeat(100_000);

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Every audio codec through a real relay: what real encoders make arrives byte for byte, and a
 //! decoder that is linked straight to `moqsrc` makes of it what it makes of it locally.
 
@@ -16,7 +17,7 @@ use crate::common::{
 struct Row {
     /// Name of the track.
     name: &'static str,
-    /// Caps of the raw sound, without `audio/x-raw`.
+    /// Caps of the raw audio, without `audio/x-raw`.
     raw: &'static str,
     encoder: &'static str,
     decoder: &'static str,
@@ -135,7 +136,7 @@ fn arrives_and_decodes(rows: &[Row]) {
         )
     });
     let subscriber = Running::play(&format!(
-        // Sound from before the start of a subscription is kept up to half the latency.
+        // Audio from before the start of a subscription is kept up to half the latency.
         "{} latency=4000{}",
         moqsrc(&relay.url(), &broadcast),
         decoders.collect::<String>()
@@ -191,7 +192,7 @@ fn arrived(name: &str, sent: &[Vec<u8>], got: &[Packet]) {
     );
 }
 
-/// About a second of sound for each row, into the sink's pads in their order.
+/// About a second of audio for each row, into the sink's pads in their order.
 fn publisher(rows: &[Row], sink: &str) -> Running {
     let mut line = sink.to_owned();
     for (pad, Row { name, .. }) in rows.iter().enumerate() {

@@ -1,4 +1,5 @@
-//! Broken sound: it stops its own pad, or is dropped, each with a reason that a person understands.
+// SPDX-License-Identifier: MIT
+//! Broken audio: it stops its own pad, or is dropped, each with a reason that a person understands.
 
 use std::sync::{Arc, Mutex};
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! H.264 and H.265 in each of their forms: encoder, moqsink, relay, moqsrc, decoder.
 
 use std::{fs, path::Path};
@@ -18,13 +19,13 @@ const OPENH264: &str = "openh264enc gop-size=30";
 #[derive(Clone, Copy, PartialEq)]
 enum Sent {
     AsItCame,
-    /// Later key frames come without parameter sets and get them.
+    /// Later keyframes come without parameter sets and get them.
     Completed,
     /// Length prefixes become start codes.
     Rewritten,
 }
 
-/// The same with parameter sets on each key frame.
+/// The same with parameter sets on each keyframe.
 const X265_REPEATING: &str = "x265enc speed-preset=ultrafast key-int-max=30 \
     option-string=\"bframes=3:b-pyramid=1:b-adapt=0:open-gop=1:scenecut=0:repeat-headers=1:pools=none\"";
 
@@ -101,7 +102,7 @@ impl Row {
         self.judge(&sent.so_far(), &got.so_far());
         let read = |name: &str| fs::read(file(name)).expect("the decoded file");
         assert_eq!(read("sent").len(), FRAMES * 320 * 180 * 3 / 2);
-        assert!(read("received") == read("sent"), "the same pictures");
+        assert!(read("received") == read("sent"), "the same frames");
         for (muxer, demuxer) in [("mp4mux", "qtdemux"), ("matroskamux", "matroskademux")] {
             self.judge_recording(&file(muxer), demuxer);
         }
@@ -141,7 +142,7 @@ impl Row {
         assert!(got.iter().all(|packet| packet.dts <= packet.pts));
     }
 
-    /// All pictures are in the file, and in order.
+    /// All frames are in the file, and in order.
     fn judge_recording(&self, file: &Path, demuxer: &str) {
         let player = Running::launch(&format!(
             "filesrc location=\"{}\" ! {demuxer} ! {}parse ! avdec_{} ! fakesink name=out sync=false",

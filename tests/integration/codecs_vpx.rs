@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! VP8, VP9 and AV1 from real encoders through a real relay to real decoders and muxers.
 
 use std::{collections::BTreeSet, fs, path::Path};
@@ -147,7 +148,7 @@ impl Row {
         assert!(!expected.is_empty());
         for decoder in self.decoders {
             let pictures = fs::read(out(decoder)).expect("the decoded file");
-            assert!(pictures == expected, "{decoder}: the same pictures");
+            assert!(pictures == expected, "{decoder}: the same frames");
         }
         for muxer in self.muxers {
             let recorded = recorded(&out(muxer), muxer);
@@ -279,7 +280,7 @@ fn flags_that_lie_do_not_cut_groups() {
 }
 
 #[test]
-fn a_key_frame_of_another_size_changes_the_entry_of_its_track() {
+fn a_keyframe_of_another_size_changes_the_entry_of_its_track() {
     init();
     let relay = Relay::start().expect("the relay starts");
     for row in &ROWS {

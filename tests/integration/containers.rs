@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Each container carries what it is given.
 
 use std::{fs, path::PathBuf, process::Command};
@@ -128,7 +129,7 @@ impl Row {
         assert!(sent.len() > 40, "{claim}: {} were sent", sent.len());
         same(&claim, &sent, &got);
         let keys = |packets: &[Packet]| packets.iter().map(Packet::is_key).collect::<Vec<_>>();
-        assert_eq!(keys(&sent), keys(&got), "{claim}: the same key frames");
+        assert_eq!(keys(&sent), keys(&got), "{claim}: the same keyframes");
         self.check_wire(&claim, container, &sent);
         if *kind == "audio" {
             let steps = |packets: &[Packet]| -> Vec<u64> {
@@ -171,7 +172,7 @@ impl Row {
             let time = packet.running_time.expect("a time").useconds();
             assert_eq!(frame.timestamp, time, "{claim}: its time");
             let marked = container == "cmaf" && self.stream.kind == "video" && packet.is_key();
-            assert_eq!(frame.key, marked, "{claim}: key frames are marked");
+            assert_eq!(frame.key, marked, "{claim}: keyframes are marked");
         }
         if container == "cmaf" {
             let catalog = seen.catalogs.iter().rev().find_map(init);
@@ -208,7 +209,7 @@ impl Row {
             assert_eq!(
                 read.is_key(),
                 packet.is_key(),
-                "{claim}: key frames of the file"
+                "{claim}: keyframes of the file"
             );
             let sent = packet.running_time.expect("a time").useconds();
             let read = read.pts.expect("a time").useconds();

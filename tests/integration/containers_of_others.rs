@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! What other publishers put into LOC and CMAF is read.
 
 use std::{
@@ -96,7 +97,7 @@ fn fragments_of_another_publisher_come_apart_into_what_was_muxed() {
         );
         same(kind, &muxed, &got);
         let keys = |packets: &[Packet]| packets.iter().map(Packet::is_key).collect::<Vec<_>>();
-        assert_eq!(keys(&got), keys(&muxed), "{kind}: the same key frames");
+        assert_eq!(keys(&got), keys(&muxed), "{kind}: the same keyframes");
     }
 }
 

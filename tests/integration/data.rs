@@ -1,4 +1,5 @@
-//! Data tracks: what is published is what is received, on the timeline of the picture.
+// SPDX-License-Identifier: MIT
+//! Data tracks: what is published is what is received, on the timeline of the video.
 
 use std::path::Path;
 
@@ -151,7 +152,7 @@ fn every_kind_of_data_arrives_with_its_caps_times_and_bytes() {
 fn payloads_of_any_size_arrive_byte_for_byte() {
     let mut sizes = vec![1, 2, 187, 65_536, 1 << 20, 1, (1 << 20) + 1, 31 << 20];
     let mut track = Track::new(ANY, sizes.iter().map(|size| noise(*size)).collect());
-    // To viewers an empty buffer is an end.
+    // To subscribers an empty buffer is an end.
     track.payloads.insert(3, Vec::new());
     let received = through(&[track], "", 1);
     let arrived = payloads(&received[0].1);
@@ -193,7 +194,7 @@ fn data_is_in_sync_with_the_picture() {
         panic!("two pads");
     };
     assert_eq!((data.len(), video.len()), (75, 75));
-    // The first pictures catch up with the edge.
+    // The first frames catch up with the edge.
     for (data, video) in data.iter().zip(video).skip(50) {
         let (data, video) = (data.pts.expect("a time"), video.pts.expect("a time"));
         let apart = data.absdiff(video);
@@ -259,7 +260,7 @@ fn klv_links_to_mpegtsmux_and_is_in_its_file() {
     publisher.wait_eos();
     subscriber.wait_eos();
     let found = klv_in(&file);
-    // tsdemux may leave out what lies before the first picture, also without a network.
+    // tsdemux may leave out what lies before the first video frame, also without a network.
     assert!(found.ends_with(&track.payloads[1..]), "{found:?}");
 }
 
@@ -304,12 +305,12 @@ fn captions_link_to_converter_and_combiner() {
     };
     assert_eq!(letters(&converted), (60, 1));
     let (count, with_letters) = letters(&combined);
-    assert!(count >= 30, "captions lie on the pictures: {count}");
+    assert!(count >= 30, "captions lie on the frames: {count}");
     assert_eq!(with_letters, 1);
 }
 
 #[test]
-fn what_cannot_be_published_is_told_and_harms_nothing_else() {
+fn what_cannot_be_published_is_reported_and_harms_nothing_else() {
     init();
     let relay = Relay::start().expect("the relay starts");
     let broadcast = unique_broadcast("refused");

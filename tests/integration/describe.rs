@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! What tags say reaches the catalog, and comes out as tags.
 
 use gst::prelude::*;
@@ -87,7 +88,7 @@ fn tags_come_out_as_tags_and_again_when_they_change() {
         text(&pictures, "image-orientation").as_deref() == Some("flip-rotate-90")
             && text(&sound, "title").as_deref() == Some("holiday")
     });
-    assert_eq!(text(&pictures, "title"), None, "it is the sound's");
+    assert_eq!(text(&pictures, "title"), None, "it is the audio's");
     assert!(text(&pictures, "video-codec").is_some_and(|codec| codec.contains("H.264")));
     assert!(text(&sound, "audio-codec").is_some_and(|codec| codec.contains("AAC")));
     let caps = pictures.current_caps().expect("caps");

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! What the user sees of each cause for which there is no session.
 
 use std::{
@@ -26,7 +27,7 @@ const NO_VERIFY: &str = "tls-disable-verify=true";
 /// Says the second half of a test where certificates are.
 const CERTIFICATES: &str = "MOQ_TEST_CERTIFICATES";
 
-/// A cause, and what tells of it.
+/// A cause, and what reports it.
 struct Case<E> {
     url: String,
     properties: &'static str,
@@ -58,7 +59,7 @@ fn wait_error(pipeline: &Running) -> (glib::Error, String) {
 }
 
 impl<E: ErrorDomain + Copy> Case<E> {
-    /// Each try is told with its reason, and the last one is an error.
+    /// Each attempt is reported with its reason, and the last one is an error.
     fn check(&self) {
         let (url, properties) = (&self.url, self.properties);
         let retrying = pipeline("moqsink", url, properties);
@@ -66,7 +67,7 @@ impl<E: ErrorDomain + Copy> Case<E> {
             let structure = message.structure();
             structure.is_some_and(|s| s.name() == "moq-disconnected")
         });
-        let told = told.unwrap_or_else(|| panic!("{url}: the try is told"));
+        let told = told.unwrap_or_else(|| panic!("{url}: the attempt is reported"));
         let told = told.structure().expect("an element message");
         assert_eq!(
             told.get::<String>("cause").as_deref(),
@@ -343,7 +344,7 @@ fn the_first_try_alone_is_progress() {
         let (mut progress, mut retries) = (Vec::new(), 0);
         while retries < 3 {
             let message = pipeline.bus().timed_pop(gst::ClockTime::from_seconds(30));
-            let message = message.expect("the next try is told");
+            let message = message.expect("the next attempt is reported");
             match message.view() {
                 gst::MessageView::Progress(message) => progress.push(message.get().0),
                 gst::MessageView::Element(_) => retries += 1,

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! What the network, the relay and the other end do to a broadcast, and how it goes on.
 
 use gst::prelude::*;
@@ -37,7 +38,7 @@ impl Scene {
         this
     }
 
-    /// Waits for as many more pictures and packets of sound.
+    /// Waits for as many more video frames and audio packets.
     fn wait_more(&self, count: usize) {
         let before = self.packets.each_ref().map(Packets::count);
         for (packets, before) in self.packets.iter().zip(before) {

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! A track that takes the place of another one on its pad is read, whatever happens meanwhile.
 
 use std::{thread, time::Duration};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! A publisher that changes its format while it plays is followed on the same pad.
 
 use gst::prelude::*;
@@ -9,10 +10,10 @@ use crate::common::{
     unique_broadcast,
 };
 
-/// One group of the pictures below, and what a busy machine adds.
+/// One group of the frames below, and what a busy machine adds.
 const GROUP: gst::ClockTime = gst::ClockTime::from_mseconds(500);
 
-/// Live pictures of a size that the element `size` says, in groups of half a second.
+/// Live video of a size that the element `size` says, in groups of half a second.
 const SIZED: &str = "videotestsrc is-live=true ! \
     capsfilter name=size caps=video/x-raw,width=320,height=240,framerate=30/1 ! \
     x264enc tune=zerolatency speed-preset=ultrafast key-int-max=15";
@@ -69,7 +70,7 @@ where
 
 fn width_reaches(sink: &gst::Element, width: i32) {
     let pad = sink.static_pad("sink").expect("a sink's pad");
-    wait_until(&format!("a picture {width} wide"), DEADLINE, || {
+    wait_until(&format!("a frame {width} wide"), DEADLINE, || {
         let caps = pad.current_caps();
         caps.and_then(|caps| field::<i32>(&caps, "width")) == Some(width)
     });
@@ -81,7 +82,7 @@ fn told(pipeline: &Running, pad: &str, track: &str, width: i32) {
         let change = message.structure();
         change.is_some_and(|change| change.name() == "moq-rendition-changed")
     });
-    let told = told.unwrap_or_else(|| panic!("{pad} tells of its change"));
+    let told = told.unwrap_or_else(|| panic!("{pad} reports its change"));
     let change = told.structure().expect("an element message");
     assert_eq!(change.get::<String>("pad").as_deref(), Ok(pad));
     assert_eq!(change.get::<String>("track").as_deref(), Ok(track));
@@ -101,7 +102,7 @@ fn another_resolution_goes_on_on_the_same_pad() {
             "h264parse ! video/x-h264,stream-format=byte-stream",
             "camera-2",
         ),
-        // The caps say nothing: the parameter sets of the next key frame do.
+        // The caps say nothing: the parameter sets of the next keyframe do.
         (in_band, "camera"),
     ] {
         let broadcast = unique_broadcast("resolution");

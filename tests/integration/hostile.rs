@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Publishers that mean harm: their tracks alone are dropped, limited or given up.
 
 use std::{
@@ -18,7 +19,7 @@ use crate::common::{
     subscribe, unique_broadcast, wait_pads,
 };
 
-/// Presentation times never go back, except where pictures are reordered: there decode times rise.
+/// Presentation times never go back, except where frames are reordered: there decode times rise.
 fn in_order(packets: &[Packet]) -> bool {
     let times: Vec<_> = packets
         .iter()
@@ -156,7 +157,7 @@ fn times_of_the_unix_epoch_are_shown() {
 }
 
 #[test]
-fn a_track_that_is_subscribed_and_gives_nothing_is_told_of_once() {
+fn a_track_that_is_subscribed_and_gives_nothing_is_reported_once() {
     let scene = Scene::start("mute", &one_of_each());
     // A camera that is off beside a microphone that is on.
     let audio = scene.track("audio");
@@ -176,7 +177,7 @@ fn a_track_that_is_subscribed_and_gives_nothing_is_told_of_once() {
 }
 
 #[test]
-fn a_broadcast_of_which_nothing_comes_but_what_was_cached_is_told_of() {
+fn a_broadcast_of_which_nothing_comes_but_what_was_cached_is_reported() {
     let pair = Pair::start("stale");
     pair.write(0);
     let (subscriber, pads) = subscribe(&pair.relay, &pair.name);
@@ -185,7 +186,7 @@ fn a_broadcast_of_which_nothing_comes_but_what_was_cached_is_told_of() {
         pad.packets.wait_count(1, DEADLINE);
     });
     let mut told = Vec::new();
-    wait_until("both are told of", DEADLINE, || {
+    wait_until("both are reported", DEADLINE, || {
         told.extend(warnings(&subscriber));
         told.len() >= 2
     });
@@ -235,7 +236,7 @@ fn is_given_up(name: &str, write_nothing: impl Fn(&track::Producer) + Sync) {
         other.good_goes_on();
         drop(stopping);
     });
-    assert_eq!(scene.warnings(), [""; 0], "told once");
+    assert_eq!(scene.warnings(), [""; 0], "reported once");
     assert_eq!(scene.packets("audio").count(), 0);
     let deadline = Instant::now() + DEADLINE;
     for number in 0.. {
@@ -300,7 +301,7 @@ fn frames_that_end_early_lose_their_groups_alone() {
 }
 
 #[test]
-fn a_track_that_nobody_serves_is_told_of_once() {
+fn a_track_that_nobody_serves_is_reported_once() {
     let mut scene = Scene::start("nobody", &one_of_each());
     let audio = json!({"audio": opus(), "ghost": opus()});
     let update = catalog(json!({}), audio, json!({}), json!({}));
@@ -310,7 +311,7 @@ fn a_track_that_nobody_serves_is_told_of_once() {
         warnings.extend(scene.warnings());
         !warnings.is_empty()
     });
-    // Long enough for more tries.
+    // Long enough for more attempts.
     (0..4).for_each(|_| scene.good_goes_on());
     warnings.extend(scene.warnings());
     assert!(

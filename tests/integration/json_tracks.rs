@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Data tracks of publishers that know nothing of GStreamer: hang's own, and bad ones.
 
 use std::{thread, time::Duration};
@@ -162,7 +163,7 @@ fn a_log_that_breaks_off_is_not_repeated() {
     let pads = wait_pads(&pads, 1);
     pads[0].packets.wait_count(3, DEADLINE);
     append(&[0xff; 8]);
-    // Nothing tells of a reader that does not come back: a broken track is tried again sooner.
+    // Nothing reports a reader that does not come back: a broken track is tried again sooner.
     thread::sleep(Duration::from_secs(1));
     assert_eq!(payloads(&pads[0].packets.so_far()), [b"1", b"2", b"3"]);
 }

@@ -1,4 +1,5 @@
-//! Which frames begin a group, and what a viewer gets who joins there.
+// SPDX-License-Identifier: MIT
+//! Which frames begin a group, and what a subscriber gets who joins there.
 
 use gst::prelude::*;
 
@@ -10,7 +11,7 @@ use crate::common::{
     unique_broadcast,
 };
 
-/// A pipeline that publishes live pictures.
+/// A pipeline that publishes live video.
 fn live(relay: &Relay, broadcast: &str, encoder: &str) -> (Running, gst::Pad) {
     let publisher = Running::launch(&format!(
         "{} ! {encoder} ! moq.sink_0 {}",
@@ -126,7 +127,7 @@ fn a_key_flag_that_lies_is_not_believed() {
     init();
     let relay = Relay::start().expect("the relay starts");
     for (encoder, lie, expected) in [
-        // The B-frames before x265's second key frame follow it.
+        // The B-frames before x265's second keyframe follow it.
         (X264, ALL_KEYS, [GOP, FRAMES - GOP]),
         (X265, ALL_KEYS, [GOP - 1, FRAMES - GOP + 1]),
         (X265, ALL_DELTAS, [GOP - 1, FRAMES - GOP + 1]),
@@ -192,7 +193,7 @@ fn a_lost_group_takes_the_leading_pictures_of_the_next_along() {
     assert!(got[5].flags.contains(gst::BufferFlags::DISCONT));
 }
 
-/// Encodes `frames` pictures of the given height to byte-stream.
+/// Encodes `frames` frames of the given height to byte-stream.
 fn encode(frames: usize, height: u32) -> Vec<Vec<u8>> {
     let encoder = Running::launch(&format!(
         "{} ! {X264_FAST} key-int-max=30 ! video/x-h264,stream-format=byte-stream,profile=main ! fakesink name=out",

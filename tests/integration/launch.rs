@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! The plugin in GStreamer's own tools, as real processes.
 
 use std::{
@@ -205,8 +206,8 @@ fn a_recording_that_is_ended_by_ctrl_c_can_be_played() {
     assert!(text.contains("Got EOS from element"), "{text}");
     let passed = text.matches(CHAIN).count();
     let frames = decoded_frames(&file);
-    assert!(frames >= 30, "{frames} of {passed} pictures");
-    assert_eq!(frames, passed, "every picture that came is in the file");
+    assert!(frames >= 30, "{frames} of {passed} frames");
+    assert_eq!(frames, passed, "every frame that came is in the file");
 }
 
 #[test]

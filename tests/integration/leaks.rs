@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Whatever states the elements go through, they leave nothing behind.
 
 use std::{

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Groups without end, and frames that nobody could decode: what a sink asks for, and what it drops.
 
 use std::time::Instant;
@@ -26,7 +27,7 @@ fn tick(number: u32) -> gst::ClockTime {
     gst::ClockTime::from_useconds(u64::from(number) * 200)
 }
 
-/// Pushes the frames `numbers`; each key frame that was asked for is the next frame.
+/// Pushes the frames `numbers`; each keyframe that was asked for is the next frame.
 fn push_answering(feeder: &Feeder, numbers: std::ops::Range<u32>) {
     let mut answered = feeder.requests();
     for number in numbers {
@@ -70,7 +71,7 @@ fn an_encoder_that_answers_loses_nothing() {
 }
 
 #[test]
-fn an_encoder_that_does_not_answer_is_dropped_up_to_its_next_key_frame() {
+fn an_encoder_that_does_not_answer_is_dropped_up_to_its_next_keyframe() {
     common::init();
     let relay = Relay::start().expect("a relay");
     let broadcast = unique_broadcast("silent");
@@ -114,7 +115,7 @@ fn an_encoder_that_does_not_answer_is_dropped_up_to_its_next_key_frame() {
 }
 
 #[test]
-fn a_real_encoder_without_key_frames_of_its_own_makes_those_that_are_asked_for() {
+fn a_real_encoder_without_keyframes_of_its_own_makes_those_that_are_asked_for() {
     const PICTURES: usize = 9_000;
     common::init();
     let relay = Relay::start().expect("a relay");
@@ -193,7 +194,7 @@ fn a_group_of_8000_frames_comes_out_whole() {
 }
 
 #[test]
-fn a_frame_that_is_too_large_is_dropped_up_to_the_next_key_frame() {
+fn a_frame_that_is_too_large_is_dropped_up_to_the_next_keyframe() {
     common::init();
     let relay = Relay::start().expect("a relay");
     let broadcast = unique_broadcast("large");
@@ -231,7 +232,7 @@ fn a_frame_that_is_too_large_is_dropped_up_to_the_next_key_frame() {
 }
 
 #[test]
-fn deltas_before_the_first_key_frame_are_not_published_and_one_is_asked_for_once() {
+fn deltas_before_the_first_keyframe_are_not_published_and_one_is_asked_for_once() {
     common::init();
     let relay = Relay::start().expect("a relay");
     let broadcast = unique_broadcast("deltas");
@@ -244,12 +245,12 @@ fn deltas_before_the_first_key_frame_are_not_published_and_one_is_asked_for_once
     let seconds = begun.elapsed().as_secs() as usize;
     assert!((1..=1 + seconds).contains(&feeder.requests()));
     feeder.push(millis(500), true, 20, 500);
-    let seen = viewer.wait("the key frame", DEADLINE, |seen| seen.count("video") > 0);
+    let seen = viewer.wait("the keyframe", DEADLINE, |seen| seen.count("video") > 0);
     assert_eq!(numbers(&seen), [500]);
 }
 
 #[test]
-fn after_a_flush_a_key_frame_is_asked_for_at_once() {
+fn after_a_flush_a_keyframe_is_asked_for_at_once() {
     common::init();
     let relay = Relay::start().expect("a relay");
     let broadcast = unique_broadcast("flushed");
@@ -270,7 +271,7 @@ fn after_a_flush_a_key_frame_is_asked_for_at_once() {
 }
 
 #[test]
-fn after_a_pause_a_key_frame_is_asked_for_at_once() {
+fn after_a_pause_a_keyframe_is_asked_for_at_once() {
     common::init();
     let relay = Relay::start().expect("a relay");
     let broadcast = unique_broadcast("paused");
@@ -294,7 +295,7 @@ fn after_a_pause_a_key_frame_is_asked_for_at_once() {
 }
 
 #[test]
-fn after_what_the_budget_dropped_a_key_frame_is_asked_for() {
+fn after_what_the_budget_dropped_a_keyframe_is_asked_for() {
     common::init();
     let relay = Relay::start().expect("a relay");
     let broadcast = unique_broadcast("budget");
@@ -321,12 +322,12 @@ fn after_what_the_budget_dropped_a_key_frame_is_asked_for() {
     assert_eq!(
         gap.map(|gap| gap[1]),
         Some(BURST),
-        "it goes on with a key frame"
+        "it goes on with a keyframe"
     );
 }
 
 #[test]
-fn after_a_key_frame_that_nobody_could_decode_another_is_asked_for_at_once() {
+fn after_a_keyframe_that_nobody_could_decode_another_is_asked_for_at_once() {
     common::init();
     let relay = Relay::start().expect("a relay");
     let broadcast = unique_broadcast("broken");
@@ -338,7 +339,7 @@ fn after_a_key_frame_that_nobody_could_decode_another_is_asked_for_at_once() {
 }
 
 #[test]
-fn a_session_that_comes_back_asks_for_a_key_frame() {
+fn a_session_that_comes_back_asks_for_a_keyframe() {
     common::init();
     let port = Relay::free_port().expect("a port");
     let broadcast = unique_broadcast("back");
@@ -362,7 +363,7 @@ fn a_session_that_comes_back_asks_for_a_key_frame() {
 }
 
 #[test]
-fn sound_needs_no_key_frame() {
+fn audio_needs_no_keyframe() {
     common::init();
     let relay = Relay::start().expect("a relay");
     let broadcast = unique_broadcast("sound");

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! The elements with a real relay, real publishers and real subscribers: two tests at a time.
 
 #[path = "../common/mod.rs"]

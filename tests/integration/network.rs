@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! What a slow path, a lost relay, and a new publisher do to a broadcast.
 
 use std::time::Duration;
@@ -151,7 +152,7 @@ fn a_publisher_that_is_stopped_without_eos_is_no_end_either() {
 }
 
 #[test]
-fn every_try_to_connect_is_told_with_its_reason() {
+fn every_attempt_to_connect_is_reported_with_its_reason() {
     init();
     let port = Relay::free_port().expect("a port");
     for line in [
@@ -211,7 +212,7 @@ fn packets_in_disorder_lose_nothing_and_change_no_order() {
     let source = subscriber.element("moq");
     let got = ["video_0", "audio_0"].map(|name| Packets::of_pad(&source, name));
     wait_message(&publisher.bus(), &[gst::MessageType::Eos], DEADLINE);
-    // Sound begins where the subscriber joins, and what would be shown before it is dropped while the
+    // Audio begins where the subscriber joins, and what would be shown before it is dropped while the
     // first packets still come faster and faster.
     for ((sent, got), joined) in sent.iter().zip(&got).zip([0, 10]) {
         let (sent, got) = (sent.so_far(), got.wait_eos(DEADLINE));

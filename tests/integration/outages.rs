@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! What ends a broadcast, what only interrupts it, and how it goes on.
 
 use std::{
@@ -95,7 +96,7 @@ fn a_broadcast_that_is_finished_is_eos_on_every_version() {
     clips.into_iter().for_each(Clip::finish);
 }
 
-/// A publisher of a live picture and live sound, and a subscriber to both.
+/// A publisher of live video and live audio, and a subscriber to both.
 struct Scene {
     publisher: Running,
     subscriber: Running,
@@ -122,7 +123,7 @@ impl Scene {
         this
     }
 
-    /// Waits for as many more pictures and packets of sound.
+    /// Waits for as many more video frames and audio packets.
     fn wait_more(&self, count: usize) {
         let before = self.packets.each_ref().map(Packets::count);
         for (packets, before) in self.packets.iter().zip(before) {
@@ -256,7 +257,7 @@ fn a_cable_that_is_plugged_in_again_brings_both_ends_back() {
         let gaps = gaps
             .iter()
             .filter(|event| event.type_() == gst::EventType::Gap);
-        assert!(gaps.count() >= 10, "silence is told meanwhile");
+        assert!(gaps.count() >= 10, "silence is reported meanwhile");
     }
 }
 
@@ -297,7 +298,7 @@ fn a_relay_that_is_killed_and_comes_back_after_a_second_interrupts_for_seconds()
         let _relay = Relay::start_at(port).expect("the relay comes back");
         proxy.restore();
         for told in noticed {
-            let told = told.join().expect("the loss is told");
+            let told = told.join().expect("the loss is reported");
             // The relay is back by then: its silence was noticed, not a port that refuses.
             assert!(tells_of_silence(&told), "{told}");
         }
@@ -382,15 +383,15 @@ impl Twins {
         self.got.lock().expect("no panic").clone()
     }
 
-    /// Which publisher has sent the picture.
+    /// Which publisher has sent the frame.
     fn sender(&self, picture: &Picture) -> Option<usize> {
         let sent = |packets: &Packets| packets.so_far().iter().any(|sent| sent.bytes == picture.2);
         self.sent.iter().position(sent)
     }
 
-    /// Waits for `count` pictures of that publisher.
+    /// Waits for `count` frames of that publisher.
     fn wait_from(&self, publisher: usize, count: usize) {
-        let claim = format!("pictures of publisher {publisher}");
+        let claim = format!("frames of publisher {publisher}");
         wait_until(&claim, DEADLINE, || {
             let got = self.got();
             let newest = got.iter().rev().take(count);
@@ -399,7 +400,7 @@ impl Twins {
         });
     }
 
-    /// All pictures came under the CAPS of their publisher, each once, and in order.
+    /// All frames came under the CAPS of their publisher, each once, and in order.
     fn judge(&self) {
         let got = self.got();
         for (number, picture) in got.iter().enumerate() {
@@ -407,7 +408,7 @@ impl Twins {
             assert_eq!(
                 picture.0,
                 Self::WIDTHS[sender],
-                "the CAPS of picture {number}"
+                "the CAPS of frame {number}"
             );
         }
         assert!(

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! GStreamer's own players take what `moqsrc` gives, without being told what it is.
 
 use gst::prelude::*;
@@ -9,7 +10,7 @@ use crate::common::{
     unique_broadcast,
 };
 
-/// How many pictures and packets of sound must be decoded.
+/// How many video frames and audio packets must be decoded.
 const ENOUGH: usize = 10;
 
 #[test]

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! How soon a relay is dialled again, when it counts as gone, and what a stop makes of a dial.
 
 use gst::prelude::*;
@@ -91,7 +92,7 @@ fn a_stop_while_dialling_cancels_the_progress() {
             &[gst::MessageType::Progress],
         );
         assert_eq!(
-            kind(&started.expect("the dial is told")),
+            kind(&started.expect("the dial is reported")),
             gst::ProgressType::Start
         );
         assert!(pipeline.set_state(gst::State::Ready).is_ok());
@@ -128,8 +129,8 @@ fn tries_that_failed_leave_no_socket() {
             pipeline
         };
         let retrying = fail(&nobody, 40);
-        // The test's own pipeline, the try under way, and the one before.
-        wait_until("the sockets of tries are closed", DEADLINE, || {
+        // The test's own pipeline, the attempt under way, and the one before.
+        wait_until("the sockets of attempts are closed", DEADLINE, || {
             Resources::now().sockets < before + 10
         });
         drop(retrying);

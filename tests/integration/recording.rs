@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! What is recorded from `moqsrc` is a file that others can play.
 
 use std::path::{Path, PathBuf};
@@ -13,9 +14,9 @@ const FRAMES: usize = 120;
 
 /// The muxers that recorders use, each with the demuxer that reads it.
 ///
-/// qtdemux ends an MP4 file at its duration in decode order, whoever wrote it. The last pictures of a
+/// qtdemux ends an MP4 file at its duration in decode order, whoever wrote it. The last frames of a
 /// fragmented one, as many as B-frames in a row, are in the file and are not shown; nor are they in any
-/// other if the stream was cut off between a picture and the B-frames before it.
+/// other if the stream was cut off between a frame and the B-frames before it.
 const MUXERS: [(&str, &str); 4] = [
     ("mp4mux", "qtdemux"),
     ("mp4mux fragment-duration=500", "qtdemux"),
@@ -60,7 +61,7 @@ impl Recorder {
     /// Checks what was received, and each file against it; `cut_off` says that it ended anywhere.
     fn judge(&self, b_frames: usize, cut_off: bool) {
         let received = self.packets.so_far();
-        assert!(received[0].is_key(), "begins with a key frame");
+        assert!(received[0].is_key(), "begins with a keyframe");
         for pair in received.windows(2) {
             assert!(pair[0].dts < pair[1].dts, "decode times rise");
         }
@@ -75,7 +76,7 @@ impl Recorder {
             let missing = received.len() - pictures.len();
             assert!(
                 hidden.contains(&missing),
-                "{muxer}: {missing} pictures missing"
+                "{muxer}: {missing} frames missing"
             );
             for pair in pictures.windows(2) {
                 let times = (pair[0].pts, pair[1].pts);
@@ -98,7 +99,7 @@ impl Recorder {
     }
 }
 
-/// The pictures of a file with their times, as a player decodes them.
+/// The frames of a file with their times, as a player decodes them.
 fn play(file: &Path, demuxer: &str) -> Vec<Packet> {
     let player = Running::launch(&format!(
         "filesrc location=\"{}\" ! {demuxer} ! h264parse ! avdec_h264 ! fakesink name=out sync=false",

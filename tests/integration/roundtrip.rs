@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! What is published is what is received, in order and to the last frame.
 
 use std::{
@@ -21,7 +22,7 @@ struct Received {
 fn through(relay: &Relay, sinks: &str) -> (Received, Received) {
     let broadcast = unique_broadcast("clip");
     let subscriber = Running::play(&format!(
-        // Sound from before the start of a subscription is kept up to half the latency.
+        // Audio from before the start of a subscription is kept up to half the latency.
         "{} latency=2000 {sinks}",
         moqsrc(&relay.url(), &broadcast)
     ));
@@ -64,7 +65,7 @@ fn every_access_unit_and_packet_arrives_byte_for_byte() {
         "moq.video_0 ! fakesink sync=false moq.audio_0 ! fakesink sync=false",
     );
     assert_eq!(sent.video.len(), CLIP_FRAMES);
-    assert_eq!(got.video.len(), CLIP_FRAMES, "every picture arrives");
+    assert_eq!(got.video.len(), CLIP_FRAMES, "every frame arrives");
     assert!(
         payloads(&sent.video) == payloads(&got.video),
         "as it was sent"
@@ -73,7 +74,7 @@ fn every_access_unit_and_packet_arrives_byte_for_byte() {
     assert!(!expected.is_empty());
     assert!(
         payloads(&got.audio) == expected,
-        "{} of {} packets of sound",
+        "{} of {} audio packets",
         got.audio.len(),
         expected.len()
     );
@@ -85,7 +86,7 @@ fn every_access_unit_and_packet_arrives_byte_for_byte() {
 }
 
 #[test]
-fn pictures_and_sound_decode_to_what_the_file_decodes_to() {
+fn video_and_audio_decode_to_what_the_file_decodes_to() {
     common::init();
     let folder = tempfile::tempdir().expect("a folder");
     let file = |name: &str| -> PathBuf { folder.path().join(name) };
@@ -108,6 +109,6 @@ fn pictures_and_sound_decode_to_what_the_file_decodes_to() {
     let read = |name: &str| fs::read(file(name)).expect("the decoded file");
     let frame = 1280 * 720 * 3 / 2;
     assert_eq!(read("video").len(), CLIP_FRAMES * frame);
-    assert!(read("video") == read("video-expected"), "the same pictures");
+    assert!(read("video") == read("video-expected"), "the same frames");
     assert!(read("audio") == read("audio-expected"), "the same samples");
 }

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! `moqsink` against a real relay, watched by a subscriber that knows nothing of GStreamer.
 
 use std::time::{Duration, Instant};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! What changes under a running `moqsink`: formats, streams, names, the network.
 
 use std::time::Duration;
@@ -10,7 +11,7 @@ use crate::common::{
     unique_broadcast, wait_message,
 };
 
-/// A live picture whose size the element `size` says.
+/// Live video whose size the element `size` says.
 const SIZED: &str = "videotestsrc is-live=true ! \
     capsfilter name=size caps=video/x-raw,width=320,height=240,framerate=30/1 ! \
     x264enc tune=zerolatency speed-preset=ultrafast key-int-max=15 ! h264parse ! moq.sink_0";

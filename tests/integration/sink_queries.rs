@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! What a sink of GStreamer owes its pipeline: pacing, queries, messages.
 
 use std::{
@@ -103,7 +104,7 @@ fn a_segment_seek_ends_in_segment_done() {
 /// Where the film is sought to.
 const PLACE: gst::ClockTime = gst::ClockTime::from_seconds(4);
 
-/// 6 s of video with a key frame each second, and of sound.
+/// 6 s of video with a keyframe each second, and of audio.
 fn film() -> tempfile::NamedTempFile {
     let file = tempfile::NamedTempFile::new().expect("a file");
     let video = media::Video {
@@ -282,7 +283,7 @@ fn progress_and_connection_are_told() {
 }
 
 #[test]
-fn a_later_encoder_is_told_in_the_catalog() {
+fn a_later_encoder_is_stated_in_the_catalog() {
     init();
     let relay = Relay::start().expect("a relay");
     let broadcast = unique_broadcast("delay");
@@ -306,7 +307,7 @@ fn a_later_encoder_is_told_in_the_catalog() {
 }
 
 #[test]
-fn live_input_begins_with_a_key_frame_again_after_a_pause() {
+fn live_input_begins_with_a_keyframe_again_after_a_pause() {
     init();
     let relay = Relay::start().expect("a relay");
     let broadcast = unique_broadcast("pause");
@@ -323,7 +324,7 @@ fn live_input_begins_with_a_key_frame_again_after_a_pause() {
     let seen = viewer.wait("another group", DEADLINE, |seen| {
         seen.tracks["video"].len() > groups
     });
-    // The encoder was asked for a key frame: it comes long before its own next one.
+    // The encoder was asked for a keyframe: it comes long before its own next one.
     let frames = seen.frames("video");
     let times: Vec<u64> = frames.iter().map(|frame| frame.timestamp).collect();
     assert!(times.is_sorted(), "{times:?}");
@@ -353,7 +354,7 @@ fn caps_that_are_wrong_again_and_again_are_warned_of_once_a_second() {
         for caps in caps.iter().cycle().take(50) {
             feeder.caps(caps);
         }
-        // What follows is told after the last of them.
+        // What follows is reported after the last of them.
         feeder.caps("video/x-h264, stream-format=avc, alignment=au, codec_data=(buffer)01");
         wait_property(
             &feeder.sink,

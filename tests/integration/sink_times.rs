@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Times that real files, cameras and clocks bring to `moqsink`.
 
 use std::{

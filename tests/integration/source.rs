@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! `moqsrc` keeps GStreamer's contract, whatever the network and the publisher do.
 
 use std::time::Duration;

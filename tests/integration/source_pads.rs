@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! The pads of `moqsrc` follow the catalog, and each lives by itself.
 
 use std::{
@@ -139,7 +140,7 @@ fn a_pad_whose_track_went_and_came_back_in_another_format_gives_it_when_it_is_li
             matches!(message.view(), gst::MessageView::StreamCollection(message)
                 if message.stream_collection().len() == streams)
         });
-        assert!(found.is_some(), "{streams} streams are told");
+        assert!(found.is_some(), "{streams} streams are reported");
     };
     collection(2);
     publisher.update(&catalog(""));
@@ -164,7 +165,7 @@ fn a_pad_whose_track_went_and_came_back_in_another_format_gives_it_when_it_is_li
 }
 
 #[test]
-fn a_format_that_is_told_within_a_group_comes_with_the_next_key_frame() {
+fn a_format_that_is_stated_within_a_group_comes_with_the_next_keyframe() {
     init();
     let relay = Relay::start().expect("the relay starts");
     let name = unique_broadcast("format");
@@ -192,7 +193,7 @@ fn a_format_that_is_told_within_a_group_comes_with_the_next_key_frame() {
             told.is_some_and(|told| told.name() == "moq-rendition-changed")
         })
         .is_some(),
-        "the change is told"
+        "the change is reported"
     );
     publisher::add(&mut group, 33_000, &[0x11; 20]);
     packets.wait_count(2, DEADLINE);

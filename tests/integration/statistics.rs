@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! What the pads say of their tracks: the property `stats`, and QOS messages.
 
 use gst::prelude::*;
@@ -99,7 +100,7 @@ fn drops_are_counted_by_their_reason() {
 }
 
 #[test]
-fn what_the_network_does_not_carry_is_told_by_qos_messages() {
+fn what_the_network_does_not_carry_is_reported_by_qos_messages() {
     init();
     let relay = Relay::start().expect("the relay starts");
     let slow = Path {

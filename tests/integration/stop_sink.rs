@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Stopping `moqsink` takes a bounded time in every situation and leaves nothing behind.
 
 use std::{
@@ -20,7 +21,7 @@ use crate::common::{
     unique_broadcast,
 };
 
-/// An application's own buffers of sound into `sink_0`, which is no live input.
+/// An application's own buffers of audio into `sink_0`, which is no live input.
 fn appsrc(url: &str, properties: &str) -> Running {
     Running::launch(&format!(
         "appsrc name=src format=time max-bytes=0 \
@@ -41,7 +42,7 @@ fn push(pipeline: &Running, pts: gst::ClockTime) {
         .expect("the appsrc takes a buffer");
 }
 
-/// Tells of each buffer that comes to the pad.
+/// Reports each buffer that comes to the pad.
 fn arrivals(pad: &gst::Pad) -> mpsc::Receiver<()> {
     let (arrived, arrivals) = mpsc::channel();
     pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Stopping `moqsrc` takes a bounded time in every situation and leaves nothing behind.
 
 use std::{

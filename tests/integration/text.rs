@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Cues of every format, from buffer to wire to buffer.
 
 use std::time::Duration;

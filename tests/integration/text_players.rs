@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Overlays, muxers and encoders of subtitles take cues from `moqsrc` directly.
 
 use gst::ClockTime;
@@ -43,12 +44,12 @@ fn a_silent_text_pad_holds_up_no_picture() {
     }
 }
 
-/// The brightest pixel of the pictures that come, until `reached`.
+/// The brightest pixel of the frames that come, until `reached`.
 fn wait_brightness(pictures: &Packets, claim: &str, reached: impl Fn(u8) -> bool) {
     let end = std::time::Instant::now() + DEADLINE;
     loop {
         let packets = pictures.wait_count(pictures.count() + 1, DEADLINE);
-        let luma = &packets.last().expect("a picture").bytes[..320 * 240];
+        let luma = &packets.last().expect("a frame").bytes[..320 * 240];
         if reached(luma.iter().copied().max().unwrap_or_default()) {
             return;
         }
@@ -89,8 +90,8 @@ fn a_cue_that_is_on_screen_is_shown_to_who_joins() {
     let cues = Cues::start(&relay, &broadcast, UTF8, "", &video);
     let viewer = Viewer::start(&relay.url(), &broadcast);
     cues.push("long", Some(ClockTime::from_seconds(60)));
-    // A second of pictures later.
-    viewer.wait("pictures come", DEADLINE, |seen| {
+    // A second of frames later.
+    viewer.wait("frames come", DEADLINE, |seen| {
         let times: Vec<u64> = seen.frames("video").iter().map(|f| f.timestamp).collect();
         let text = seen.frames("text").first().map(|frame| frame.timestamp);
         times

@@ -1,4 +1,5 @@
-//! Another picture size while playing: the subscriber's pad goes on.
+// SPDX-License-Identifier: MIT
+//! Another video size while playing: the subscriber's pad goes on.
 
 use gst::prelude::*;
 
@@ -9,7 +10,7 @@ use crate::common::{
     unique_broadcast,
 };
 
-/// Frames from key frame to key frame.
+/// Frames from keyframe to keyframe.
 const GOP: u64 = 10;
 const FRAME: gst::ClockTime = gst::ClockTime::from_nseconds(33_333_333);
 

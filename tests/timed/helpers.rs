@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! The relay and the network of the other tests do what those tests rely on.
 
 use std::{

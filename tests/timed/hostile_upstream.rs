@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Upstreams that mean harm: absurd times, storms of events, and many threads at once.
 
 use std::{
@@ -18,7 +19,7 @@ const SILENCE: [u8; 3] = [0xf8, 0xff, 0xfe];
 /// How many frames follow what was absurd.
 const MORE: u32 = 25;
 
-/// A key frame of a live upstream now.
+/// A keyframe of a live upstream now.
 fn push_now(feeder: &Feeder, number: u32) {
     feeder.push(feeder.now(), true, 100, number);
 }
@@ -112,7 +113,7 @@ fn storms_of_tags_and_caps_become_few_catalogs() {
     }
     feeder.caps("audio/x-opus, rate=48000, channels=2, channel-mapping-family=0");
     feeder.push_raw(feeder.now(), true, SILENCE.to_vec());
-    let seen = viewer.wait("sound follows", DEADLINE, |seen| {
+    let seen = viewer.wait("audio follows", DEADLINE, |seen| {
         !seen.catalog().audio.renditions.is_empty()
     });
     let most = 10 + 5 * begun.elapsed().as_secs() as usize;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! A long way that loses packets, on either side of the relay, with defaults.
 
 use std::{

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! What measures time, or the memory of a machine at work: each test has the machine for itself.
 
 #[path = "../common/mod.rs"]

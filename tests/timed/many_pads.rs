@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Pads of a publisher that come and go while another one publishes.
 
 use std::{
@@ -50,7 +51,7 @@ impl Visitors<'_> {
         }
     }
 
-    /// Publishes a track until viewers have been told, while the pad that stays goes on.
+    /// Publishes a track until subscribers have been told, while the pad that stays goes on.
     fn publish(&self, pad: &gst::Pad) {
         let before = self.next.load(Ordering::Relaxed);
         push(pad);
@@ -149,6 +150,6 @@ fn a_thousand_pads_come_and_go_beside_one_that_publishes() {
     let pads = viewer.element("moq").num_src_pads();
     assert!(
         pads <= 2,
-        "what came and went took {pads} pads of the viewer"
+        "what came and went took {pads} pads of the subscriber"
     );
 }

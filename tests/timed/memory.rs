@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Peak memory of one element at a high rate: each scene in a process of its own, as nextest runs them,
 //! with the relay and the other end in processes beside it.
 //!
@@ -31,7 +32,7 @@ const MIB: u64 = 1 << 20;
 /// What an element may need beyond its cache and the newest group.
 const ALLOWED: u64 = 40 * MIB;
 const FPS: u64 = 30;
-/// Frames from key frame to key frame.
+/// Frames from keyframe to keyframe.
 const GOP: u64 = 15;
 /// How long the media of a scene last, in seconds, unless [`LENGTH_VARIABLE`] says something else.
 const LENGTH: u64 = 10;

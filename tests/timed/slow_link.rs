@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! What a publisher does whose network is too slow for its tracks.
 
 use gst::prelude::*;
@@ -15,13 +16,13 @@ const SECONDS: usize = 12;
 struct Case {
     /// Bits per second of the path, whose queue holds 100 ms.
     bandwidth: u64,
-    /// Seconds from key frame to key frame.
+    /// Seconds from keyframe to keyframe.
     group: usize,
-    /// How late a group the viewer takes, in ms.
+    /// How late a group the subscriber takes, in ms.
     patience: u32,
     /// Properties of the publisher.
     settings: &'static str,
-    /// The least number of pictures that come.
+    /// The least number of frames that come.
     pictures: usize,
     /// How late 99 of 100 of them are at most, in ms.
     p99: f64,
@@ -37,7 +38,7 @@ const HALF: Case = Case {
     p99: 800.0,
 };
 
-/// 4 Mbit/s of H.264 at 30 fps with a key frame every `group` seconds.
+/// 4 Mbit/s of H.264 at 30 fps with a keyframe every `group` seconds.
 fn noise(group: usize) -> String {
     format!(
         "videotestsrc is-live=true pattern=snow ! \
@@ -63,7 +64,7 @@ fn groups_that_nobody_waits_for_leave_the_send_window() {
 }
 
 #[test]
-fn the_sink_bounds_the_delay_of_a_viewer_that_would_wait_longer() {
+fn the_sink_bounds_the_delay_of_a_subscriber_that_would_wait_longer() {
     run(&Case {
         patience: 5000,
         p99: 1000.0,
@@ -73,7 +74,7 @@ fn the_sink_bounds_the_delay_of_a_viewer_that_would_wait_longer() {
 
 #[test]
 fn what_comes_late_within_long_groups_is_made_up_for_by_the_next() {
-    // A picture in the middle of a group takes as long again as the group has lasted by then.
+    // A frame in the middle of a group takes as long again as the group has lasted by then.
     run(&Case {
         group: 2,
         p99: 1400.0,
@@ -82,7 +83,7 @@ fn what_comes_late_within_long_groups_is_made_up_for_by_the_next() {
 }
 
 #[test]
-fn a_quarter_of_the_bandwidth_carries_all_sound_and_the_key_frames() {
+fn a_quarter_of_the_bandwidth_carries_all_audio_and_the_keyframes() {
     run(&Case {
         bandwidth: 1_000_000,
         pictures: SECONDS * 3,
@@ -139,8 +140,8 @@ fn run(case: &Case) {
         .iter()
         .filter(|packet| packet.is_key())
         .count();
-    // The first may have gone before the viewer came, the last may be on its way.
-    assert!(keys + 2 >= SECONDS / case.group, "{keys} key frames");
+    // The first may have gone before the subscriber came, the last may be on its way.
+    assert!(keys + 2 >= SECONDS / case.group, "{keys} keyframes");
     let stats: gst::Structure =
         wait_pad(&publisher.element("moq"), "sink_0", DEADLINE).property("stats");
     assert!(
@@ -151,7 +152,7 @@ fn run(case: &Case) {
     );
 }
 
-/// Whether what arrives is what is worth most: all sound but `sent`'s beginning, and the newest pictures.
+/// Whether what arrives is what is worth most: all audio but `sent`'s beginning, and the newest frames.
 fn judge(case: &Case, video: &[Sample], sound: &[Sample], sent: usize) {
     let (early, late) = video.split_at(video.len() / 2);
     for (what, samples) in [("pictures", early), ("pictures", late), ("sound", sound)] {
@@ -163,22 +164,22 @@ fn judge(case: &Case, video: &[Sample], sound: &[Sample], sent: usize) {
     }
     assert!(
         sound.len() + 30 > sent,
-        "{} of {sent} packets of sound",
+        "{} of {sent} audio packets",
         sound.len()
     );
     let (count, p99) = (video.len(), percentile(video, 99));
-    assert!(count > case.pictures, "only {count} pictures");
-    assert!(p99 < case.p99, "pictures are {p99:.0} ms late");
+    assert!(count > case.pictures, "only {count} frames");
+    assert!(p99 < case.p99, "frames are {p99:.0} ms late");
     let growth = percentile(late, 50) - percentile(early, 50);
     assert!(growth < 200.0, "the delay grows by {growth} ms");
     let gap = video
         .windows(2)
         .map(|pair| pair[1].captured - pair[0].captured)
         .max();
-    // Each group begins with its key frame, and none is left out for long.
+    // Each group begins with its keyframe, and none is left out for long.
     assert!(
         gap < Some(gst::ClockTime::from_seconds(2)),
-        "{gap:?} without a picture"
+        "{gap:?} without a frame"
     );
 }
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! What a source does whose downstream takes nothing for a while.
 
 use gst::prelude::*;

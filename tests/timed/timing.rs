@@ -1,4 +1,5 @@
-//! Pictures and sound are shown together, at the delay that was asked for, whenever one joins.
+// SPDX-License-Identifier: MIT
+//! Video and audio are shown together, at the delay that was asked for, whenever one joins.
 
 use gst::prelude::*;
 
@@ -11,14 +12,14 @@ use crate::common::{
     unique_broadcast,
 };
 
-/// Pictures until a subscriber has settled, and pictures to judge it by; 30 fps.
+/// Frames until a subscriber has settled, and frames to judge it by; 30 fps.
 const SETTLING: usize = 15;
 const JUDGED: usize = 75;
-/// How far the delay may be from what the LATENCY query said, and picture from sound.
+/// How far the delay may be from what the LATENCY query said, and video from audio.
 const DELAY_TOLERANCE: f64 = 20.0;
 const SKEW_TOLERANCE: f64 = 5.0;
 
-/// A live publisher of pictures and sound.
+/// A live publisher of video and audio.
 struct Publisher {
     pipeline: Running,
     broadcast: String,
@@ -26,7 +27,7 @@ struct Publisher {
 }
 
 impl Publisher {
-    /// `delay` is put between the picture's encoder and the sink, as a launch line's element.
+    /// `delay` is put between the video encoder and the sink, as a launch line's element.
     fn start(relay: &Relay, delay: &str) -> Self {
         let broadcast = unique_broadcast("timing");
         let pipeline = Running::launch(&format!(
@@ -44,7 +45,7 @@ impl Publisher {
         }
     }
 
-    /// Waits until `frames` pictures of a group have passed after its key frame.
+    /// Waits until `frames` frames of a group have passed after its keyframe.
     fn wait_into_group(&self, frames: usize) {
         let gop = Video::default().gop as usize;
         let passed = self.video.count();
@@ -67,7 +68,7 @@ struct Shown {
     first_frame: f64,
 }
 
-/// Joins now, `frames` into a group, and shows pictures and sound at clock-synced sinks.
+/// Joins now, `frames` into a group, and shows video and audio at clock-synced sinks.
 fn watch(relay: &Relay, publisher: &Publisher, frames: usize) -> Shown {
     let subscriber = Running::launch(&format!(
         "{} moq.video_0 ! queue ! avdec_h264 ! fakesink name=video sync=true signal-handoffs=true \
@@ -93,7 +94,7 @@ fn watch(relay: &Relay, publisher: &Publisher, frames: usize) -> Shown {
     let (live, least, _) = latency(&subscriber);
     assert!(live);
     let rendered = |samples: &[Sample]| samples.first().map(|sample| sample.rendered);
-    let first = rendered(&video.samples()).expect("pictures were shown");
+    let first = rendered(&video.samples()).expect("frames were shown");
     Shown {
         latency: least.nseconds() as f64 / 1e6,
         first_frame: (first - begun).nseconds() as f64 / 1e6,
@@ -117,7 +118,7 @@ fn judge(shown: &Shown, join: &str) {
     let delay = |samples: &[Sample]| median(samples.iter().map(Sample::delay)).expect("samples");
     let skew = median(skews(&video, &audio).into_iter().map(|(_, skew)| skew)).expect("skews");
     println!(
-        "{join}: first picture after {:.0} ms, latency {:.0} ms, delay of video {:.1} ms, of audio {:.1} ms, skew {skew:.2} ms",
+        "{join}: first video frame after {:.0} ms, latency {:.0} ms, delay of video {:.1} ms, of audio {:.1} ms, skew {skew:.2} ms",
         shown.first_frame,
         shown.latency,
         delay(&video),

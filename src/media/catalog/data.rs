@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Data tracks in the catalog: a section of ours, where they have a time, and hang's own `json` and
 //! `binary` sections, where they have none.
 

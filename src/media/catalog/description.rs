@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! What is said of a track beside its format: tags to catalog, and catalog to tags.
 //!
 //! Colorimetry and HDR metadata have no field in the catalog; they stay in the bitstream.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! What a catalog says beyond renditions, and which tracks of two catalogs are the same.
 
 pub mod data;

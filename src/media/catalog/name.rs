@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Names of broadcasts, and of tracks within one.
 
 use std::collections::HashMap;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Desired against active renditions: what to take over, add and end.
 
 use super::name::stem;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! CMAF (ISO/IEC 23000-19): what an init segment says, the samples of a fragment, and the fragments
 //! that are written.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! How frames are wrapped on the wire, and which streams can be wrapped so.
 
 use gst::glib;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! How frames are wrapped on the wire.
 
 pub mod cmaf;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! NAL unit framing, the same for all codecs that have NAL units: Annex B start codes
 //! (ITU-T H.264 Annex B) and length prefixes (ISO/IEC 14496-15).
 

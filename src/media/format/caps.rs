@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Caps to catalog entry, and catalog entry to caps.
 
 #[cfg(test)]
@@ -109,17 +110,11 @@ impl InputStream {
         }
     }
 
-    /// Turns one access unit or packet into what goes on the wire, and remembers its parameter
-    /// sets.
-    ///
-    /// H.264 avc3 and H.265 hev1 are rewritten as Annex B; all else goes out as it is, except for a
-    /// keyframe of a byte-stream without parameter sets: it gets the last ones, so that whoever
-    /// joins there can decode.
+    /// [`Self::prepare_at`] for a frame whose time does not matter, as it does for text alone.
     ///
     /// # Errors
     ///
-    /// When nobody could decode the keyframe, or the frame is malformed. The stream can go on with
-    /// the next keyframe.
+    /// The same.
     #[cfg(feature = "testing")]
     pub fn prepare(&mut self, payload: Bytes, keyframe: bool) -> Result<Bytes, FrameError> {
         let payload = self.input.prepare(payload, keyframe)?;
@@ -127,14 +122,18 @@ impl InputStream {
         Ok(payload)
     }
 
-    /// The same for a frame whose time is known, which text carries in its payload.
+    /// Turns one access unit or packet into what goes on the wire, and remembers its parameter
+    /// sets.
     ///
-    /// Raw text becomes WebVTT, or plain text; times of WebVTT are moved to MoQ time. Nothing is left
-    /// of a buffer that has no cue, such as a header.
+    /// H.264 avc3 and H.265 hev1 are rewritten as Annex B; all else goes out as it is, except for a
+    /// keyframe of a byte-stream without parameter sets: it gets the last ones, so that whoever
+    /// joins there can decode. Raw text becomes WebVTT, or plain text; times of WebVTT are moved to
+    /// MoQ time. Nothing is left of a buffer that has no cue, such as a header.
     ///
     /// # Errors
     ///
-    /// As [`Self::prepare`]; and when text is not UTF-8.
+    /// When nobody could decode the keyframe, the frame is malformed, or text is not UTF-8. The
+    /// stream can go on with the next keyframe.
     pub fn prepare_at(
         &mut self,
         payload: Bytes,

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! The one codec table, used in both directions.
 //!
 //! A codec is one row of [`CODECS`] and one file below this module.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! How long a frame lasts, where its codec or its catalog entry tells.
 
 use gst::ClockTime;

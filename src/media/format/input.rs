@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! What a codec makes of the buffers of one sink pad.
 
 use std::fmt;

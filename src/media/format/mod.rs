@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! What a stream is made of: caps in both directions, renditions, and the codecs between them.
 
 pub mod annexb;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! One track's catalog entry, and the reasons for which a format or a frame is refused.
 
 use std::time::Duration;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! WebVTT, as far as live cues need it: timings and texts.
 //!
 //! What comes from the network is hostile: what does not parse is left out, and no more is read than

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Decode timestamps, which MoQ does not carry, from the decode order of presentation timestamps.
 
 /// No codec holds back more (H.264, table A-1: a DPB has at most 16 frames).

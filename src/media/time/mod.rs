@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! When a frame is due: segments to publish times, arrivals to playout times, order and duration.
 
 pub mod decode_order;

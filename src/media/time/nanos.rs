@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Times that may lie before zero: nanoseconds with a sign, whose arithmetic saturates.
 
 use gst::ClockTime;

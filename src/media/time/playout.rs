@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! MoQ timestamp and arrival to running time: one timeline for all tracks of a broadcast.
 //!
 //! The *edge* `E(ts) = ts + offset` says when a frame would arrive if it took the least transit that
@@ -249,7 +250,7 @@ impl Timeline {
         let transit = now - ts;
         let outlier = match follows {
             true => self.is_far_ahead(transit),
-            false => self.outlier(id, transit, now),
+            false => self.has_other_base(id, transit, now),
         };
         let Some(track) = self.track(id) else { return };
         track.outlier = outlier;
@@ -292,31 +293,6 @@ impl Timeline {
         self.slew(now);
         self.judge_lateness(id, transit, now);
         self.update_extra(now);
-    }
-
-    /// Moves the edge at once where a smaller transit may do so; `video` is the timestamp of its frame
-    /// if it is one of video.
-    fn improve(&mut self, video: Option<Nanos>, transit: Nanos, now: Nanos) {
-        let Some(anchor) = self
-            .anchor
-            .as_mut()
-            .filter(|anchor| transit < anchor.offset)
-        else {
-            return;
-        };
-        anchor.improved = now;
-        let another_base = transit < anchor.offset - MIN_BASE_DISTANCE;
-        if another_base || anchor.is_free(now) {
-            anchor.offset = transit;
-        }
-        if !another_base || !anchor.settled {
-            return;
-        }
-        self.resync();
-        if let Some(anchor) = self.anchor.as_mut().filter(|anchor| anchor.live.is_none()) {
-            // What came before was of a cache alone: this is the true start.
-            anchor.begin_anew(video, now);
-        }
     }
 
     /// Whether the newest frame of the track has a timestamp base that no other track has: it has no place.
@@ -429,6 +405,40 @@ impl Timeline {
         })
     }
 
+    /// When something that lasts from `begin` to `end` is presented, and for how long.
+    ///
+    /// What began before the start of the subscription and lasts on is presented from the start; without
+    /// an `end` it lasts until something else follows. `None` says that it is over.
+    pub fn stamp_span(
+        &mut self,
+        id: TrackId,
+        begin: ClockTime,
+        end: Option<ClockTime>,
+    ) -> Option<(Stamp, Option<ClockTime>)> {
+        let anchor = self.anchor.as_ref()?;
+        let (start, offset) = (anchor.start, anchor.offset);
+        let end = end.map(|end| wide(end) + offset);
+        let lasts = end.is_none_or(|end| end > start);
+        let begin = match lasts {
+            true => begin.max(nearest(start - offset)),
+            false => begin,
+        };
+        let Verdict::Emit(stamp) = self.stamp(id, begin) else {
+            return None;
+        };
+        let duration = end.map(|end| nearest(end - wide(stamp.pts)));
+        // What was emitted before may have pushed it beyond its end.
+        duration
+            .is_none_or(|duration| !duration.is_zero())
+            .then_some((stamp, duration))
+    }
+
+    /// The running time of a timestamp, which no frame of the track has.
+    pub fn edge(&self, ts: ClockTime) -> Option<ClockTime> {
+        let offset = self.anchor.as_ref()?.offset;
+        Some(nearest(wide(ts) + offset))
+    }
+
     /// The least latency of a pipeline that shows every track: what LATENCY queries are answered.
     pub fn min_latency(&self) -> ClockTime {
         let delay = self.tracks.iter().flatten().map(|track| track.delay).max();
@@ -458,68 +468,29 @@ impl Timeline {
         self.drift.ppm()
     }
 
-    /// Takes back what was added to the latency and has not been needed for [`RELAX_INTERVAL`], while every track
-    /// shows what it needs.
-    fn relax(&mut self, slower: Nanos, now: Nanos) {
-        let mut tracks = self.tracks.iter().flatten();
-        let all_show = tracks.all(|track| track.kind.is_sparse() || !track.transits.is_empty());
-        if !all_show || self.extra - slower <= MIN_LATENCY_CHANGE {
-            self.unneeded = None;
-            return;
-        }
-        let (since, most) = *self.unneeded.get_or_insert((now, slower));
-        let most = most.max(slower);
-        self.unneeded = Some((since, most));
-        if now - since >= RELAX_INTERVAL {
-            self.extra = most;
-            self.unneeded = None;
-        }
-    }
-
-    /// Follows how much later than the fastest track the slowest one is.
-    fn update_extra(&mut self, now: Nanos) {
-        let slower = self.slower();
-        let unconfirmed = self.tracks.iter().flatten().any(Track::is_unconfirmed);
-        let (Some(anchor), Some(slower)) = (&mut self.anchor, slower) else {
+    /// Moves the edge at once where a smaller transit may do so; `video` is the timestamp of its frame
+    /// if it is one of video.
+    fn improve(&mut self, video: Option<Nanos>, transit: Nanos, now: Nanos) {
+        let Some(anchor) = self
+            .anchor
+            .as_mut()
+            .filter(|anchor| transit < anchor.offset)
+        else {
             return;
         };
-        // A track that is not known to be live has not shown its least transit yet. Later, less
-        // latency is never asked for: one burst that comes early says nothing about the frames after.
-        let young = now - anchor.start < FREE_INTERVAL;
-        let (extra, may_fall) = match young || unconfirmed {
-            true => (slower.max(anchor.extra), young),
-            false => (slower, std::mem::take(&mut anchor.extra) > 0),
-        };
-        let change = extra - self.extra;
-        if (!young || anchor.settled)
-            && (change > MIN_LATENCY_CHANGE || (may_fall && change < -MIN_LATENCY_CHANGE))
-        {
-            self.extra = extra;
+        anchor.improved = now;
+        let another_base = transit < anchor.offset - MIN_BASE_DISTANCE;
+        if another_base || anchor.is_free(now) {
+            anchor.offset = transit;
         }
-        self.relax(slower, now);
-    }
-
-    /// How much later than the fastest track the slowest one is, of those that share a clock and whose
-    /// frames arrive live: the age of what a cache had is no delay of an encoder.
-    ///
-    /// A cue or a record may be old when it comes, which says nothing about the next one.
-    fn slower(&self) -> Option<Nanos> {
-        let least = self.least()?;
-        let tracks = self.tracks.iter().flatten();
-        let tracks = tracks.filter(|track| !track.kind.is_sparse() && track.pace.is_live());
-        let transits = tracks.filter_map(|track| track.transits.least());
-        transits
-            .map(|transit| transit - least)
-            .filter(|slower| *slower <= wide(MAX_DELAY))
-            .max()
-    }
-
-    /// The least transit of the last seconds over all tracks, or over those that are live once any is.
-    fn least(&self) -> Option<Nanos> {
-        let tracks = || self.tracks.iter().flatten();
-        let live = tracks().filter(|track| track.pace.is_live());
-        let live = live.filter_map(|track| track.transits.least()).min();
-        live.or_else(|| tracks().filter_map(|track| track.transits.least()).min())
+        if !another_base || !anchor.settled {
+            return;
+        }
+        self.resync();
+        if let Some(anchor) = self.anchor.as_mut().filter(|anchor| anchor.live.is_none()) {
+            // What came before was of a cache alone: this is the true start.
+            anchor.begin_anew(video, now);
+        }
     }
 
     /// The frames of one more track arrive live.
@@ -599,8 +570,72 @@ impl Timeline {
         }
     }
 
+    /// The least transit of the last seconds over all tracks, or over those that are live once any is.
+    fn least(&self) -> Option<Nanos> {
+        let tracks = || self.tracks.iter().flatten();
+        let live = tracks().filter(|track| track.pace.is_live());
+        let live = live.filter_map(|track| track.transits.least()).min();
+        live.or_else(|| tracks().filter_map(|track| track.transits.least()).min())
+    }
+
+    /// Follows how much later than the fastest track the slowest one is.
+    fn update_extra(&mut self, now: Nanos) {
+        let slower = self.slower();
+        let unconfirmed = self.tracks.iter().flatten().any(Track::is_unconfirmed);
+        let (Some(anchor), Some(slower)) = (&mut self.anchor, slower) else {
+            return;
+        };
+        // A track that is not known to be live has not shown its least transit yet. Later, less
+        // latency is never asked for: one burst that comes early says nothing about the frames after.
+        let young = now - anchor.start < FREE_INTERVAL;
+        let (extra, may_fall) = match young || unconfirmed {
+            true => (slower.max(anchor.extra), young),
+            false => (slower, std::mem::take(&mut anchor.extra) > 0),
+        };
+        let change = extra - self.extra;
+        if (!young || anchor.settled)
+            && (change > MIN_LATENCY_CHANGE || (may_fall && change < -MIN_LATENCY_CHANGE))
+        {
+            self.extra = extra;
+        }
+        self.relax(slower, now);
+    }
+
+    /// Takes back what was added to the latency and has not been needed for [`RELAX_INTERVAL`], while every track
+    /// shows what it needs.
+    fn relax(&mut self, slower: Nanos, now: Nanos) {
+        let mut tracks = self.tracks.iter().flatten();
+        let all_show = tracks.all(|track| track.kind.is_sparse() || !track.transits.is_empty());
+        if !all_show || self.extra - slower <= MIN_LATENCY_CHANGE {
+            self.unneeded = None;
+            return;
+        }
+        let (since, most) = *self.unneeded.get_or_insert((now, slower));
+        let most = most.max(slower);
+        self.unneeded = Some((since, most));
+        if now - since >= RELAX_INTERVAL {
+            self.extra = most;
+            self.unneeded = None;
+        }
+    }
+
+    /// How much later than the fastest track the slowest one is, of those that share a clock and whose
+    /// frames arrive live: the age of what a cache had is no delay of an encoder.
+    ///
+    /// A cue or a record may be old when it comes, which says nothing about the next one.
+    fn slower(&self) -> Option<Nanos> {
+        let least = self.least()?;
+        let tracks = self.tracks.iter().flatten();
+        let tracks = tracks.filter(|track| !track.kind.is_sparse() && track.pace.is_live());
+        let transits = tracks.filter_map(|track| track.transits.least());
+        transits
+            .map(|transit| transit - least)
+            .filter(|slower| *slower <= wide(MAX_DELAY))
+            .max()
+    }
+
     /// Whether a frame of this transit has another timestamp base, to which no other track has gone.
-    fn outlier(&self, id: TrackId, transit: Nanos, now: Nanos) -> bool {
+    fn has_other_base(&self, id: TrackId, transit: Nanos, now: Nanos) -> bool {
         let (Some(anchor), tracks) = (&self.anchor, self.tracks.iter().enumerate()) else {
             return false;
         };
@@ -619,40 +654,6 @@ impl Timeline {
     fn is_far_ahead(&self, transit: Nanos) -> bool {
         let anchor = self.anchor.as_ref();
         anchor.is_some_and(|anchor| anchor.offset - transit > MAX_CACHE_AGE)
-    }
-
-    /// When something that lasts from `begin` to `end` is presented, and for how long.
-    ///
-    /// What began before the start of the subscription and lasts on is presented from the start; without
-    /// an `end` it lasts until something else follows. `None` says that it is over.
-    pub fn stamp_span(
-        &mut self,
-        id: TrackId,
-        begin: ClockTime,
-        end: Option<ClockTime>,
-    ) -> Option<(Stamp, Option<ClockTime>)> {
-        let anchor = self.anchor.as_ref()?;
-        let (start, offset) = (anchor.start, anchor.offset);
-        let end = end.map(|end| wide(end) + offset);
-        let lasts = end.is_none_or(|end| end > start);
-        let begin = match lasts {
-            true => begin.max(nearest(start - offset)),
-            false => begin,
-        };
-        let Verdict::Emit(stamp) = self.stamp(id, begin) else {
-            return None;
-        };
-        let duration = end.map(|end| nearest(end - wide(stamp.pts)));
-        // What was emitted before may have pushed it beyond its end.
-        duration
-            .is_none_or(|duration| !duration.is_zero())
-            .then_some((stamp, duration))
-    }
-
-    /// The running time of a timestamp, which no frame of the track has.
-    pub fn edge(&self, ts: ClockTime) -> Option<ClockTime> {
-        let offset = self.anchor.as_ref()?.offset;
-        Some(nearest(wide(ts) + offset))
     }
 
     fn is_sparse(&self, id: TrackId) -> bool {

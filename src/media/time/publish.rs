@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Running time to MoQ time, on one timeline for all pads of a broadcast.
 
 mod continuity;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! When a buffer is due, by its segment and whatever times it has.
 
 use super::nanos::nanos;

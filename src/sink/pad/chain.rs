@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! The way of a buffer from the chain function to the publisher's channel: admitted by the stream, placed
 //! in MoQ time, paced by the clock, charged to the budget, prepared, sent.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Where a pad's streaming thread waits: for the pipeline to play, and for a time of its clock.
 
 use std::sync::{Condvar, Mutex};

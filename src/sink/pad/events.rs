@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Events and queries of the request pad.
 
 use gst::{prelude::*, subclass::prelude::*};
@@ -154,7 +155,7 @@ impl MoqSinkPad {
             }
             Err(CapsError::Unsupported(reason)) => {
                 self.refused(&reason);
-                // Upstream tries again with each buffer.
+                // Upstream retries with each buffer.
                 self.warn_once(&reason, &reason);
                 Err(gst::FlowError::NotNegotiated)
             }

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Whether a pad's stream needs a keyframe, and when upstream is asked for one.
 
 use std::time::Instant;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! The request pad: its properties, and its part in a run.
 
 mod chain;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! The publish time of a pad's frames: from the segment's times to MoQ time.
 
 use crate::{

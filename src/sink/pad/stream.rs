@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! What a pad's streaming thread knows of its stream, and which buffers it lets pass.
 
 use std::{

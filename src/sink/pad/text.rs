@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! What the user can say about a text track.
 
 use gst::glib;

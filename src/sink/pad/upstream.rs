@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! What upstream has said of its stream, and seeks to it.
 //!
 //! There is no preroll: PAUSED is reached before a demuxer has read what it demuxes. A seek that comes

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! The broadcast: the tracks of all pads, from the first frame to their common end.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};

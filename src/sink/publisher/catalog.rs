@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! What a broadcast lists: the names of its tracks and their entries.
 
 use std::{collections::BTreeSet, time::Duration};

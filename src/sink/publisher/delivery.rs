@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! How far the groups of a track came on their way to the next hop, and what a slow network makes of them.
 
 use std::{

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! The end of all streams, while it takes time.
 
 use std::time::Duration;

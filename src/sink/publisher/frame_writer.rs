@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Writes the frames of one track into its groups, in the container of its catalog entry.
 
 use hang::catalog;

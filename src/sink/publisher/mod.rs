@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! The session task of a run: one connection, one broadcast, and the messages of the pads.
 
 mod broadcast;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! One pad as the publisher knows it: its stream, its track, and what is reported to it.
 
 use std::{sync::Arc, time::Duration};

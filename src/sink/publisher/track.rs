@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! One published track: its groups and their limits.
 
 use std::time::Duration;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! What a catalog says, as far as it can be used: a pure function of its JSON.
 
 use std::{collections::BTreeSet, sync::Arc};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! The formats of catalogs, and what the reader of each one gives.
 
 use gst::glib;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Any catalog and any frame, for the fuzzers, to whom all this is private.
 
 use std::{

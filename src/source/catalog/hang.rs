@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! hang's catalog: tracks by section and name.
 
 use serde_json::Value;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Follows the catalog of a broadcast; each entry is read by itself, so a bad one harms no other.
 
 mod entries;
@@ -310,4 +311,14 @@ async fn open(
         Err(moq_json::Error::Net(err)) => Err(err),
         first => Ok((catalog, first)),
     }
+}
+
+/// The entry of an audio track of this name.
+#[cfg(test)]
+pub(crate) fn audio_entry(name: &str) -> Entry {
+    let entry = serde_json::json!({"codec": "opus", "sampleRate": 48_000, "numberOfChannels": 2,
+        "container": {"kind": "legacy"}});
+    let catalog = serde_json::json!({"audio": {"renditions": {name: entry}}});
+    let (mut entries, _) = entries::read(Track::Hang, &Path::new("room/camera"), &catalog);
+    entries.remove(0)
 }

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! MSF's catalog (draft-ietf-moq-msf-01, and -00 as far as it differs): a list of tracks, of which
 //! video and audio are read, each read by itself.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Catalogs of every kind, as a pure function sees them.
 
 mod fuzz;

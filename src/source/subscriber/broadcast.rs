@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! The broadcast over the length of a run: looked for, followed, lost and looked for again.
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! What a subscriber is made of.
 
 use std::{sync::Arc, time::Duration};
@@ -30,4 +31,30 @@ pub(crate) struct Config {
     pub(crate) app_queue: Arc<AppQueue>,
     /// Where pads and readers send to.
     pub(crate) control: UnboundedSender<Control>,
+}
+
+#[cfg(test)]
+impl Config {
+    /// Settings of no element, without a run.
+    pub(super) fn for_test() -> Self {
+        use crate::net::config::{Role, Settings};
+
+        let mut settings = Settings::new(Role::Subscriber);
+        settings.url = Some("http://127.0.0.1:9/".into());
+        settings.broadcast = Some("room/camera".into());
+        Self {
+            name: "test".into(),
+            target: settings.target().expect("the settings are complete"),
+            catalog_format: CatalogFormat::default(),
+            latency: ClockTime::ZERO,
+            join: Join::Live,
+            video_max_age: Duration::ZERO,
+            audio_max_age: Duration::ZERO,
+            eos_timeout: None,
+            answer: Arc::default(),
+            connection: Arc::default(),
+            app_queue: AppQueue::new(&gst::Bin::new().into()),
+            control: tokio::sync::mpsc::unbounded_channel().0,
+        }
+    }
 }

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Other broadcasts of the relay, whose tracks the catalog lists.
 //!
 //! A relay announces every broadcast that is in a session's scope, and the library keeps a few KiB for

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! The subscriber, which is the session task of `moqsrc`: connection, broadcast, and the tracks of its
 //! pads.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! The way from the subscriber to the thread of a pad.
 
 use std::sync::{Arc, mpsc};
@@ -70,5 +71,72 @@ impl PadOutbox {
         if self.tags.replace(tags) {
             self.send(Message::Tags(self.tags.clone()));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn caps(name: &str, revived: bool) -> Message {
+        let caps = gst::Caps::new_empty_simple(name);
+        Message::Caps { caps, revived }
+    }
+
+    #[test]
+    fn a_pad_that_is_linked_late_takes_the_last_message_of_each_sort() {
+        gst::init().expect("GStreamer initializes");
+        let (sender, messages) = mpsc::channel();
+        let mut outbox = PadOutbox::new(sender);
+        outbox.send(caps("video/x-vp8", false));
+        outbox.send(Message::Eos(None));
+        outbox.send(caps("video/x-vp9", true));
+        outbox.send(caps("video/x-av1", false));
+        outbox.send(Message::Pause);
+        assert!(messages.try_recv().is_err(), "it was not linked yet");
+        outbox.open();
+        outbox.send(Message::Eos(None));
+        drop(outbox);
+        let taken: Vec<Message> = messages.iter().collect();
+        let [
+            Message::Eos(_),
+            Message::Caps {
+                caps,
+                revived: true,
+            },
+            Message::Pause,
+            Message::Eos(_),
+        ] = &taken[..]
+        else {
+            panic!("{} messages", taken.len())
+        };
+        assert_eq!(caps.to_string(), "video/x-av1");
+    }
+
+    #[test]
+    fn a_pad_that_was_never_linked_keeps_sticky_events_alone() {
+        gst::init().expect("GStreamer initializes");
+        let (sender, messages) = mpsc::channel();
+        let mut outbox = PadOutbox::new(sender);
+        let place = Arc::new(());
+        let send = |outbox: &mut PadOutbox, event: gst::Event| {
+            outbox.send_event(AppEvent::new(event, &place).expect("room"));
+        };
+        let custom = || gst::event::CustomDownstream::new(gst::Structure::new_empty("custom"));
+        send(&mut outbox, custom());
+        send(&mut outbox, gst::event::Tag::new(gst::TagList::new()));
+        outbox.open();
+        send(&mut outbox, custom());
+        let types: Vec<gst::EventType> = messages
+            .try_iter()
+            .filter_map(|message| match message {
+                Message::Event(event) => Some(event.into_inner().type_()),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(
+            types,
+            [gst::EventType::Tag, gst::EventType::CustomDownstream]
+        );
     }
 }

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! The subscriber's pads: one for each rendition, with a reader while it is wanted.
 
 use std::sync::Arc;

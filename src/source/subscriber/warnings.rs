@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Warnings for the application.
 
 use std::sync::Arc;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Notices that nobody publishes the broadcast: `moqsrc` waits for it, and nothing else shows that.
 
 use std::time::Duration;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Frames that are dropped for a while: each cause is reported once.
 
 use std::time::Duration;

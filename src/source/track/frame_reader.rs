@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Reads the frames of one track out of the container of its catalog entry.
 
 use std::fmt;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! One track on its way to its pad: its groups in order, their frames, and when each of these is played.
 
 mod config;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! The beginning of a track that continues another one: nothing of it that still comes is left out.
 
 use std::{collections::BTreeMap, time::Duration};

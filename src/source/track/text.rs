@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Cues: what a frame of text becomes, and when plain text ends.
 
 use std::sync::Arc;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Tells the connections of one client address apart, so that each can go to another relay.
 
 use std::{

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Gives the targets of `tests/elements/fuzz.rs`, and whole catalogs, to libFuzzer.
 
 #[path = "../../common/mutate.rs"]

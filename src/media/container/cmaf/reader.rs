@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! The samples of a fragment: moof and mdat (ISO/IEC 14496-12 section 8.8).
 
 use bytes::Bytes;

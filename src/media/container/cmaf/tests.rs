@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 use hang::catalog::{AAC, AV1, Container, H264, VP9};
 use moq_mux::container::fmp4::mp4_atom::Encode;
 use proptest::prelude::*;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! The timescale of a track, and times in its ticks.
 
 use hang::catalog::AudioCodec;

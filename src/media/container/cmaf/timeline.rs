@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Where samples lie on the decode timeline, which has no overlaps.
 
 use gst::ClockTime;

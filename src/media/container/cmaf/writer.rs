@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Fragments of one sample.
 
 use bytes::{BufMut, Bytes, BytesMut};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Claims about [`super`], on the parameter sets of a real clip (H.264 Main without B-frames at
 //! 1280 x 720, AAC-LC with six channels).
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! AAC: raw access units, the AudioSpecificConfig out of band.
 
 mod config;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! AC-3 and E-AC-3: whole frames, each with its own header.
 
 use hang::catalog::{AudioCodec, AudioConfig};

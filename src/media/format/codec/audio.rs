@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! What all audio codecs have in common: sample rate, channels, and packets that go out as they are.
 //!
 //! Timestamps stay as upstream says, also where audio begins before the first frame: decoders leave

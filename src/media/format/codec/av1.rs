@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! AV1: temporal units of the low-overhead format in and out.
 
 mod obu;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Data that has a time, such as KLV and captions: the catalog entry holds its caps as text.
 
 use crate::media::format::input::{Fixed, InputFormat};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Reading single caps fields.
 
 use bytes::{BufMut, Bytes, BytesMut};

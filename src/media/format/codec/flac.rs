@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! FLAC (RFC 9639): frames, the STREAMINFO out of band.
 
 use bytes::{BufMut, Bytes, BytesMut};

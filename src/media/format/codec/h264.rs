@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! H.264: avc, avc3 and byte-stream in, avc and byte-stream out.
 
 use std::num::NonZeroUsize;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! H.265: hvc1, hev1 and byte-stream in, hvc1 and byte-stream out.
 
 mod sps;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! MPEG audio, layers II and III (MP2 and MP3): whole frames, each with its own header.
 
 use hang::catalog::{AudioCodec, AudioConfig};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! What H.264 and H.265 have in common: access units made of NAL units, with parameter sets in
 //! codec_data or in band.
 

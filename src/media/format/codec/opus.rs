@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Opus of one to eight channels: channel mapping families 0 and 1 (RFC 7845 section 5.1.1).
 //!
 //! Family 1 has its channels in Vorbis order; the decoder puts them into GStreamer's.

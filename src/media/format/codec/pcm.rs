@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Uncompressed audio: F32LE, interleaved.
 //!
 //! The catalog has no channel mask: whatever the caps of moqsink say, moqsrc gives the default

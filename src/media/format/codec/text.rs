@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Cues: WebVTT or plain text, and TTML documents.
 //!
 //! WebVTT segments carry the times of their cues on the broadcast's own clock, so they are written

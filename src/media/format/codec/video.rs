@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! What all video codecs have in common: size, pixel aspect ratio and frame rate.
 
 use std::ops::RangeInclusive;

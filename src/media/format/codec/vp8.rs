@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! VP8: frames in and out.
 
 use hang::catalog::{VideoCodec, VideoConfig};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! VP9: frames and superframes in and out.
 
 use std::io;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! How far the publisher's clock runs away from ours.
 
 use crate::media::time::nanos::Nanos;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Whether the frames of a track arrive live, about as far apart as their timestamps are.
 //!
 //! What a cache had at the join comes at once, however old it is: its transit is its age, and says

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! The least transit of the last seconds of one track.
 
 use std::collections::VecDeque;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Outliers, resyncs and jitter in the times of frames, of which no segment says anything: cameras and recorders
 //! do that.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 use proptest::prelude::*;
 
 use super::*;
@@ -79,7 +81,7 @@ fn a_new_segment_that_goes_on_keeps_its_place() {
         before,
         ..stored(1960, 1990)
     };
-    // A picture that precedes another one in decode order is no restart.
+    // A frame that precedes another one in decode order is no restart.
     assert_eq!(outgoing.anchor(again(Before::Segment(first))), first);
     // The same after a flush is one.
     assert_ne!(outgoing.anchor(again(Before::Restart(first))), first);

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 use bytes::Bytes;
 use hang::catalog::{AudioCodec, AudioConfig, VideoCodec, VideoConfig};
 

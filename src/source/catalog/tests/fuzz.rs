@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Damaged catalogs of the committed corpus; see `tests/elements/fuzz.rs`.
 
 use crate::source::catalog::fuzzing;

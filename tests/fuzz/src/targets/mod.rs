@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! What the fuzzers try: how an input is read, and what has to be true whatever it is.
 
 mod choices;

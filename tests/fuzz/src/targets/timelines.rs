@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! The timelines of both elements.
 
 use std::collections::BTreeMap;

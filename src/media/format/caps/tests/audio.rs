@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Every audio row of the table, with every channel count.
 
 use proptest::prelude::*;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! AV1, whose sequence header describes it.
 
 use hang::catalog::AV1;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Refusals, and input that nobody should send.
 
 use hang::catalog::Container;

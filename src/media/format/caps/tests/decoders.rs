@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Real encoders in front, real decoders and muxers behind.
 
 use gst::prelude::*;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! What happens to single frames.
 
 use super::*;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! H.265, on the parameter sets of x265 (Main at 320 x 180, three B-frames in a pyramid).
 
 use hang::catalog::H265;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Which frame is a keyframe, whatever its buffer's flag says.
 
 use super::*;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! VP8 and VP9, whose keyframes describe themselves.
 
 use gst::prelude::*;
@@ -61,7 +62,7 @@ fn the_frame_and_not_its_flag_says_what_a_keyframe_is() {
             assert!(!stream.is_keyframe(&hex(delta), marked), "{text}");
         }
     }
-    // show_existing_frame shows a picture that whoever joins does not have.
+    // show_existing_frame shows a frame that whoever joins does not have.
     assert!(!stream(VP9).is_keyframe(&hex("88"), true));
 }
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! The AudioSpecificConfig (ISO/IEC 14496-3 section 1.6.2.1): rates, and how long a frame lasts.
 
 use std::io;

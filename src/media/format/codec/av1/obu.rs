@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Open bitstream units: how they are framed, and what the sequence header says. Sections are
 //! those of the AV1 Bitstream & Decoding Process Specification.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! The fields of an H.265 SPS that are used (ITU-T H.265 section 7.3.2.2).
 //!
 //! scuffle-h265 0.2 is of no use for bytes from outside: it subtracts unchecked, and refuses colour

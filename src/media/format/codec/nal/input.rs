@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Access units of a sink pad, with parameter sets in codec_data or in band.
 
 use std::marker::PhantomData;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! The syntax that H.264 and H.265 share: roles of NAL units, records, and parameter sets.
 
 use std::{collections::BTreeMap, fmt, num::NonZeroUsize};
