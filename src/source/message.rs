@@ -213,7 +213,7 @@ impl fmt::Display for DropCause {
             }
             Self::Timestamp => "their timestamps are beyond 2^63 ns; the publisher has to send others",
             Self::Undecodable => {
-                "what they refer to was lost; the next key frame ends that, and more of them would \
+                "what they refer to was lost; the next keyframe ends that, and more of them would \
                  end it sooner"
             }
             Self::Outlier => {
