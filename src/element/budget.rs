@@ -108,6 +108,12 @@ impl Budget {
         self.take(&mut self.level(), bytes, None)
     }
 
+    /// The same, unless more waits already than the budget allows.
+    pub(crate) fn try_charge_untimed(self: &Arc<Self>, bytes: usize) -> Option<Charge> {
+        let mut level = self.level();
+        (!self.over(&level)).then(|| self.take(&mut level, bytes, None))
+    }
+
     fn take(
         self: &Arc<Self>,
         level: &mut Level,

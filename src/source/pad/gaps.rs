@@ -1,22 +1,24 @@
 // SPDX-License-Identifier: MIT
-//! Silence becomes gaps, so that no pad holds up the others.
+//! When silence becomes a gap, so that no pad holds up the others.
 //!
 //! A GAP fixes caps downstream: a parser that has seen no frame makes up its own, and a muxer refuses
 //! those that follow. So at a start frames come first, and a GAP only when the track is silent.
 
 use std::{
-    sync::atomic::Ordering,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use gst::{ClockTime, prelude::*};
+use gst::ClockTime;
 
-use super::stream::Pusher;
-use crate::media::format::codec::Kind;
+use crate::{
+    media::format::codec::Kind,
+    source::{playback::LatencyAnswer, stats::Counters},
+};
 
 /// After a first silence of the latency, how often a GAP says that there is still nothing.
 const GAP_INTERVAL: Duration = Duration::from_millis(100);
-/// How far ahead of the running time the gaps of text reach: an overlay holds each picture until it
+/// How far ahead of the running time the gaps of text reach: an overlay holds each video frame until it
 /// knows that no cue belongs to it, and a cue that comes for this span all the same is shown late.
 const TEXT_AHEAD: ClockTime = ClockTime::from_mseconds(100);
 /// The shortest silence of video and audio, whatever the latency.
@@ -29,14 +31,26 @@ const MIN_FIRST_SILENCE: Duration = Duration::from_millis(500);
 const MIN_NEXT_SILENCE: Duration = Duration::from_millis(200);
 /// How often it is looked at a start whether something has arrived: one that is noticed late would
 /// lengthen the silence.
-const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+const START_INTERVAL: Duration = Duration::from_millis(50);
 /// How long a track may have its first frame withheld though something of it arrives, as when it is
 /// joined with the next group.
-const LONGEST_START: Duration = Duration::from_secs(10);
+const MAX_START_DURATION: Duration = Duration::from_secs(10);
+
+/// Says when the silence of a track is to be a gap.
+pub(super) struct GapTimer {
+    kind: Kind,
+    latency: Arc<LatencyAnswer>,
+    counters: Arc<Counters>,
+    /// When silence becomes a gap.
+    due: Instant,
+    /// Nothing was pushed yet to who is linked since the wish of this number.
+    start: Option<Start>,
+    begun_for: u32,
+}
 
 /// The start of a pad, until its first frame or gap is pushed to whoever is linked then.
 #[derive(Debug)]
-pub(crate) struct Start {
+struct Start {
     begun: Instant,
     /// What of the track had arrived when it was last looked at, and when something was new.
     arrived: u64,
@@ -47,7 +61,7 @@ pub(crate) struct Start {
 }
 
 impl Start {
-    pub(crate) fn new(now: Instant, arrived: u64, kind: Kind) -> Self {
+    fn new(now: Instant, arrived: u64, kind: Kind) -> Self {
         Self {
             begun: now,
             arrived,
@@ -62,28 +76,43 @@ impl Start {
     }
 
     /// When the pad counts as silent, now that so much of the track has `arrived`.
-    pub(crate) fn silent_at(&mut self, now: Instant, arrived: u64, latency: Duration) -> Instant {
+    fn silent_at(&mut self, now: Instant, arrived: u64, latency: Duration) -> Instant {
         if std::mem::replace(&mut self.arrived, arrived) != arrived {
             self.arrived_at = now;
             self.silence = self.next_silence;
         }
         let silence = latency.max(self.silence);
-        let longest = self.begun + silence.max(LONGEST_START);
+        let longest = self.begun + silence.max(MAX_START_DURATION);
         longest.min(self.arrived_at + silence)
     }
 }
 
-impl Pusher {
-    /// Whoever is linked gets frames first.
-    pub(crate) fn begin(&mut self) {
-        self.gap_due = Instant::now();
-        self.start =
-            (!self.kind.is_sparse()).then(|| Start::new(self.gap_due, self.arrived(), self.kind));
+impl GapTimer {
+    pub(super) fn new(kind: Kind, latency: Arc<LatencyAnswer>, counters: Arc<Counters>) -> Self {
+        Self {
+            kind,
+            latency,
+            counters,
+            due: Instant::now(),
+            start: None,
+            begun_for: 0,
+        }
     }
 
-    /// Says that nothing has come, if that is so.
-    pub(crate) fn fill(&mut self, pad: &gst::Pad) {
-        let wish = self.wishes.load(Ordering::Acquire);
+    /// Whoever is linked gets frames first.
+    pub(super) fn begin(&mut self) {
+        self.due = Instant::now();
+        self.start =
+            (!self.kind.is_sparse()).then(|| Start::new(self.due, self.arrived(), self.kind));
+    }
+
+    /// How long it takes until [`Self::is_silent`] is to be asked.
+    pub(super) fn until_due(&self) -> Duration {
+        self.due.saturating_duration_since(Instant::now())
+    }
+
+    /// Whether the silence is to be a gap now, for who is linked since `wish`.
+    pub(super) fn is_silent(&mut self, wish: u32) -> bool {
         if std::mem::replace(&mut self.begun_for, wish) != wish {
             self.begin();
         }
@@ -91,49 +120,41 @@ impl Pusher {
         if let Some(start) = &mut self.start {
             let silent_at = start.silent_at(now, arrived, latency.into());
             if now < silent_at {
-                self.gap_due = silent_at.min(now + LOOK_INTERVAL);
-                return;
+                self.due = silent_at.min(now + START_INTERVAL);
+                return false;
             }
         }
         self.start = None;
-        self.push_gap(pad);
+        self.due = now + GAP_INTERVAL;
+        true
     }
 
-    /// Counts what of the track has arrived, shown or not.
-    fn arrived(&self) -> u64 {
-        (self.counters.frames.get()).saturating_add(self.counters.groups.get())
+    /// A buffer goes to who is linked since `wish`.
+    pub(super) fn end_start(&mut self, wish: u32) {
+        (self.start, self.begun_for) = (None, wish);
     }
 
-    /// Says that nothing has come up to now.
-    fn push_gap(&mut self, pad: &gst::Pad) {
-        self.gap_due = Instant::now() + GAP_INTERVAL;
-        let Some(clock) = &self.clock else { return };
-        if self.ended {
-            return;
-        }
-        let until = match self.kind {
-            Kind::Video | Kind::Audio => clock.running_time().saturating_sub(self.latency.get()),
-            Kind::Text => clock.running_time() + TEXT_AHEAD,
-            Kind::Data => clock.running_time(),
-        };
-        let from = self.position.unwrap_or(until);
-        if self.position.is_some() && until <= from {
-            return;
-        }
-        if self.kind == Kind::Text && self.push_text(pad, from) {
-            return;
-        }
-        let duration = until.saturating_sub(from);
-        self.position = Some(from.max(until));
-        pad.push_event(gst::event::Gap::builder(from).duration(duration).build());
-    }
-
-    /// How long nothing may come before a gap says so.
-    pub(crate) fn silence(&self) -> Duration {
-        match self.kind.is_sparse() {
+    /// A frame was pushed: silence begins now.
+    pub(super) fn postpone(&mut self) {
+        let silence = match self.kind.is_sparse() {
             true => GAP_INTERVAL,
             false => MIN_SILENCE.max(self.latency.get().into()),
+        };
+        self.due = Instant::now() + silence;
+    }
+
+    /// Up to where it is known at the running time `now` that nothing comes.
+    pub(super) fn known_until(&self, now: ClockTime) -> ClockTime {
+        match self.kind {
+            Kind::Video | Kind::Audio => now.saturating_sub(self.latency.get()),
+            Kind::Text => now + TEXT_AHEAD,
+            Kind::Data => now,
         }
+    }
+
+    /// Counts what of the track has arrived, emitted or not.
+    fn arrived(&self) -> u64 {
+        (self.counters.frames.get()).saturating_add(self.counters.groups.get())
     }
 }
 

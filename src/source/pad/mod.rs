@@ -1,23 +1,26 @@
 // SPDX-License-Identifier: MIT
 //! The source pad of one rendition.
 
-pub(crate) mod gaps;
-pub(crate) mod stream;
-pub(crate) mod text;
+mod gaps;
+mod pusher;
+mod subscriber_handle;
+mod task;
+mod text;
 
 use std::{
-    sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicU32, Ordering},
-        mpsc,
-    },
+    sync::{Arc, Mutex, OnceLock, mpsc},
     time::Instant,
 };
 
 use gst::{ClockTime, glib, prelude::*, subclass::prelude::*};
 use tokio::sync::mpsc::UnboundedSender;
 
-use self::stream::{PATIENCE, Pusher, Stream};
+use self::{
+    gaps::GapTimer,
+    pusher::Pusher,
+    subscriber_handle::SubscriberHandle,
+    task::{PadTask, STOP_TIMEOUT},
+};
 use super::{
     CAT,
     message::{Control, Message, PadIndex},
@@ -25,7 +28,7 @@ use super::{
     stats::Counters,
 };
 use crate::{
-    element::{budget::Budget, properties::Statistics},
+    element::{budget::Budget, properties::Statistics, sync::lock},
     media::format::codec::Kind,
 };
 
@@ -62,7 +65,7 @@ pub struct MoqSrcPad {
         name = "track",
         nick = "Track",
         blurb = "Name of the track, another one when the publisher changes its format",
-        get = |pad: &Self| pad.track.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        get = |pad: &Self| lock(&pad.track).clone(),
         type = Option<String>
     )]
     track: Mutex<Option<String>>,
@@ -71,7 +74,7 @@ pub struct MoqSrcPad {
         name = "mime",
         nick = "MIME type",
         blurb = "MIME type of each buffer of a data track (NULL = unknown)",
-        get = |pad: &Self| pad.mime.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        get = |pad: &Self| lock(&pad.mime).clone(),
         type = Option<String>
     )]
     mime: Mutex<Option<String>>,
@@ -83,28 +86,28 @@ pub struct MoqSrcPad {
         get = Self::stats,
         type = Statistics
     )]
-    session: OnceLock<Session>,
-    stream: Mutex<Option<Stream>>,
+    run: OnceLock<Run>,
+    flow: Mutex<Flow>,
 }
 
-/// The pad's way to its session.
-struct Session {
-    index: PadIndex,
+/// What the pad has of the run that made it.
+struct Run {
     kind: Kind,
-    control: UnboundedSender<Control>,
+    subscriber: SubscriberHandle,
     latency: Arc<LatencyAnswer>,
     budget: Arc<Budget>,
     counters: Arc<Counters>,
-    /// Counts what downstream wished for.
-    wishes: Arc<AtomicU32>,
-    /// Taken by the streaming thread when the pad is linked for the first time.
-    messages: Mutex<Option<mpsc::Receiver<Message>>>,
 }
 
-impl Session {
-    fn messages(&self) -> MutexGuard<'_, Option<mpsc::Receiver<Message>>> {
-        self.messages.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// What becomes of the messages of a pad.
+#[derive(Default)]
+enum Flow {
+    /// They wait until the pad is linked for the first time.
+    Waiting(mpsc::Receiver<Message>),
+    Streaming(PadTask),
+    /// They have ended for good.
+    #[default]
+    Closed,
 }
 
 impl super::MoqSrcPad {
@@ -132,28 +135,27 @@ impl super::MoqSrcPad {
             })
             .build();
         pad.set_track(&config.track, config.mime);
-        let session = Session {
-            index: config.index,
+        let run = Run {
             kind: config.kind,
-            control: config.control,
+            subscriber: SubscriberHandle::new(config.index, config.control),
             latency: config.latency,
             budget: config.budget,
             counters: config.counters,
-            wishes: Arc::default(),
-            messages: Mutex::new(Some(config.messages)),
         };
         // Set here alone, and the pad was just made.
-        let _ = pad.imp().session.set(session);
-        let start = gst::event::StreamStart::builder(&stream_id(&config.stream))
-            .group_id(config.group)
-            .flags(config.stream.stream_flags())
-            .stream(config.stream)
-            .build();
+        let _ = pad.imp().run.set(run);
+        *lock(&pad.imp().flow) = Flow::Waiting(config.messages);
+        let start =
+            gst::event::StreamStart::builder(&config.stream.stream_id().unwrap_or_default())
+                .group_id(config.group)
+                .flags(config.stream.stream_flags())
+                .stream(config.stream)
+                .build();
         let events = [
             start,
             gst::event::StreamCollection::new(collection),
             gst::event::Caps::new(&config.caps),
-            gst::event::Segment::new(stream::segment().as_ref()),
+            gst::event::Segment::new(pusher::segment().as_ref()),
             gst::event::Tag::new(config.tags),
         ];
         if let Err(err) = pad.set_active(true) {
@@ -171,7 +173,7 @@ impl super::MoqSrcPad {
     pub(crate) fn set_track(&self, track: &str, mime: Option<String>) {
         let imp = self.imp();
         let set = |property: &Mutex<Option<String>>, value: Option<String>| {
-            let mut current = property.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut current = lock(property);
             *current != value && {
                 *current = value;
                 true
@@ -185,37 +187,35 @@ impl super::MoqSrcPad {
         }
     }
 
-    /// Whether it was linked once: its streaming thread takes messages.
+    /// Whether it was linked once: its streaming task takes messages.
     pub(crate) fn is_streaming(&self) -> bool {
-        self.imp().stream().is_some()
+        matches!(*lock(&self.imp().flow), Flow::Streaming(_))
     }
 
-    /// Ends the pad's flow for good: takes its streaming thread, to be stopped, and lets go what waits
+    /// Ends the pad's flow for good: takes its streaming task, to be stopped, and releases what waits
     /// in the pad itself.
-    fn close(&self) -> Option<(Stream, Option<gst::Pad>)> {
-        let mut current = self.imp().stream();
-        if let Some(session) = self.imp().session.get() {
-            // Whoever links it now starts nothing any more.
-            session.messages().take();
-        }
-        let stream = current.take();
-        drop(current);
+    fn close(&self) -> Option<(PadTask, Option<gst::Pad>)> {
+        // Whoever links it now starts nothing any more.
+        let flow = std::mem::take(&mut *lock(&self.imp().flow));
         let peer = self.peer();
         // Nothing waits here: a push that is stuck downstream holds no lock of this pad.
         let _ = self.set_active(false);
-        stream.map(|stream| (stream, peer))
+        match flow {
+            Flow::Streaming(task) => Some((task, peer)),
+            Flow::Waiting(_) | Flow::Closed => None,
+        }
     }
 }
 
-/// Ends the flow of `pads`, and their streaming threads as far as these end soon: whatever downstream
+/// Ends the flow of `pads`, and their streaming tasks as far as these end soon: whatever downstream
 /// has received stays there.
 pub(crate) fn stop_all(pads: &[super::MoqSrcPad]) {
     let closed = pads.iter().map(super::MoqSrcPad::close);
     let closed: Vec<_> = closed.collect();
-    let patience = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + STOP_TIMEOUT;
     for (pad, closed) in pads.iter().zip(closed) {
-        if let Some((stream, peer)) = closed {
-            stream.stop(pad.upcast_ref(), peer, patience);
+        if let Some((task, peer)) = closed {
+            task.stop(pad.upcast_ref(), peer, deadline);
         }
     }
 }
@@ -225,18 +225,14 @@ pub(crate) fn template_name(kind: Kind) -> String {
     format!("{}_%u", kind.name())
 }
 
-fn stream_id(stream: &gst::Stream) -> glib::GString {
-    stream.stream_id().unwrap_or_default()
-}
-
 impl MoqSrcPad {
     fn query(&self, parent: Option<&gst::Object>, query: &mut gst::QueryRef) -> bool {
         match query.view_mut() {
             gst::QueryViewMut::Latency(query) => {
-                let Some(session) = self.session.get() else {
+                let Some(run) = self.run.get() else {
                     return false;
                 };
-                query.set(true, session.latency.get(), ClockTime::NONE);
+                query.set(true, run.latency.get(), ClockTime::NONE);
                 true
             }
             gst::QueryViewMut::Seeking(query) if query.format() == gst::Format::Time => {
@@ -251,13 +247,15 @@ impl MoqSrcPad {
         match event.view() {
             gst::EventView::Reconfigure(_) => {
                 // Whoever answered that it wants nothing may want something now.
-                self.wish(Control::Wanted);
+                if let Some(run) = self.run.get() {
+                    run.subscriber.send_wish(Control::Wanted);
+                }
                 true
             }
             gst::EventView::Latency(_) => true,
             gst::EventView::Qos(qos) => {
-                if let Some(session) = self.session.get() {
-                    session.counters.qos(qos);
+                if let Some(run) = self.run.get() {
+                    run.counters.qos(qos);
                 }
                 true
             }
@@ -267,49 +265,32 @@ impl MoqSrcPad {
     }
 
     fn stats(&self) -> Statistics {
-        let stats = match self.session.get() {
-            Some(session) => session.counters.structure(&session.budget),
+        let stats = match self.run.get() {
+            Some(run) => run.counters.structure(&run.budget),
             None => gst::Structure::new_empty("moq-pad-stats"),
         };
         stats.into()
     }
 
-    fn tell(&self, control: impl FnOnce(PadIndex) -> Control) {
-        if let Some(session) = self.session.get() {
-            // Refused only when the session has ended.
-            let _ = session.control.send(control(session.index));
-        }
-    }
-
-    fn wish(&self, control: impl FnOnce(PadIndex, u32) -> Control) {
-        if let Some(session) = self.session.get() {
-            let wish = session.wishes.fetch_add(1, Ordering::AcqRel) + 1;
-            self.tell(|index| control(index, wish));
-        }
-    }
-
-    fn start(&self) {
-        let Some(session) = self.session.get() else {
-            return;
+    /// Starts to push what waits, once.
+    fn start(&self, run: &Run) {
+        let mut flow = lock(&self.flow);
+        *flow = match std::mem::take(&mut *flow) {
+            Flow::Waiting(messages) => {
+                let counters = run.counters.clone();
+                let gaps = GapTimer::new(run.kind, run.latency.clone(), counters.clone());
+                let mut pusher = Pusher::new(
+                    self.obj().upcast_ref(),
+                    messages,
+                    run.kind,
+                    run.subscriber.clone(),
+                    counters,
+                    gaps,
+                );
+                Flow::Streaming(PadTask::start(move || pusher.iterate()))
+            }
+            flow => flow,
         };
-        let mut stream = self.stream();
-        let Some(messages) = session.messages().take() else {
-            return;
-        };
-        let pusher = Pusher::new(
-            self.obj().upcast_ref(),
-            session.index,
-            session.kind,
-            session.control.clone(),
-            session.wishes.clone(),
-            session.latency.clone(),
-            session.counters.clone(),
-        );
-        *stream = Some(Stream::start(pusher, messages));
-    }
-
-    fn stream(&self) -> MutexGuard<'_, Option<Stream>> {
-        self.stream.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -328,12 +309,16 @@ impl GstObjectImpl for MoqSrcPad {}
 impl PadImpl for MoqSrcPad {
     fn linked(&self, peer: &gst::Pad) {
         self.parent_linked(peer);
-        self.start();
-        self.wish(Control::Linked);
+        if let Some(run) = self.run.get() {
+            self.start(run);
+            run.subscriber.send_wish(Control::Linked);
+        }
     }
 
     fn unlinked(&self, peer: &gst::Pad) {
         self.parent_unlinked(peer);
-        self.tell(Control::Unlinked);
+        if let Some(run) = self.run.get() {
+            run.subscriber.send(Control::Unlinked);
+        }
     }
 }

@@ -8,6 +8,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::{frame_reader::FrameReader, pad_sender::PadSender, tail::Tail};
 use crate::{
+    element::sync::SendOrDrop,
     media::format::rendition::Rendition,
     source::message::{Control, PadIndex, TrackProblem},
 };
@@ -48,9 +49,7 @@ impl ProblemReporter {
     }
 
     pub(super) fn report(&self, problem: TrackProblem) {
-        // Refused only when the session has ended.
-        let _ = self
-            .control
-            .send(Control::Problem(self.index, self.generation, problem));
+        let control = Control::Problem(self.index, self.generation, problem);
+        self.control.send_or_drop(control);
     }
 }

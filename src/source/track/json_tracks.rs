@@ -138,9 +138,10 @@ pub(super) async fn read(
         };
         config.pad.count(payload.len());
         let pts = playback.clock.running_time();
-        if let Some(room) = config.pad.wait_for_room(playback.latency()) {
-            room.await;
-        }
+        let charge = match config.pad.try_charge(payload.len(), playback.latency()) {
+            Some(charge) => charge,
+            None => config.pad.charge(payload.len()).await,
+        };
         config.pad.send(Frame {
             pts,
             dts: None,
@@ -148,7 +149,7 @@ pub(super) async fn read(
             discont: std::mem::take(&mut first),
             delta: false,
             stays: false,
-            charge: config.pad.charge(payload.len()).at(pts),
+            charge: charge.at(pts),
             payload,
         });
         tokio::time::sleep(pacer.after(work, Instant::now())).await;

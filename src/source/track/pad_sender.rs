@@ -13,7 +13,10 @@ use std::{
 use gst::ClockTime;
 
 use crate::{
-    element::budget::{Budget, Charge},
+    element::{
+        budget::{Budget, Charge},
+        sync::SendOrDrop,
+    },
     source::{
         message::{Frame, MAX_QUEUE_TIME, Message},
         stats::Counters,
@@ -80,37 +83,37 @@ impl PadSender {
         self.counters.bytes.add(bytes as u64);
     }
 
-    /// The wait for room, unless there is some; sinks hold frames for `latency`, so more of them may wait.
-    pub(super) fn wait_for_room(
-        &self,
-        latency: ClockTime,
-    ) -> Option<impl Future<Output = ()> + use<>> {
+    /// The share of a frame of `bytes` whose time is not known yet, if there is room; sinks hold frames
+    /// for `latency`, so that much more of them may wait.
+    pub(super) fn try_charge(&self, bytes: usize, latency: ClockTime) -> Option<Charge> {
         self.budget.set_max_time(MAX_QUEUE_TIME + latency);
-        self.budget.is_over().then(|| {
-            let budget = self.budget.clone();
-            async move { budget.room().await }
-        })
+        self.budget.try_charge_untimed(bytes)
     }
 
-    /// The share of a frame of `bytes` whose time is not known yet.
-    pub(super) fn charge(&self, bytes: usize) -> Charge {
-        self.budget.charge_untimed(bytes)
+    /// Waits for room, and takes the share of a frame of `bytes`.
+    pub(super) fn charge(&self, bytes: usize) -> impl Future<Output = Charge> + use<> {
+        let budget = self.budget.clone();
+        async move {
+            budget.room().await;
+            budget.charge_untimed(bytes)
+        }
+    }
+
+    /// The share of a part of a frame whose time is known; never waits.
+    pub(super) fn charge_part(&self, bytes: usize, time: ClockTime) -> Charge {
+        self.budget.charge(bytes, time)
     }
 
     pub(super) fn send(&self, frame: Frame) {
         self.position.advance(frame.dts.unwrap_or(frame.pts));
-        // Refused only when the pad has gone.
-        let _ = self.messages.send(Message::Frame(frame));
+        self.messages.send_or_drop(Message::Frame(frame));
     }
 
     /// Says that the text which is shown is over at `end`, if there is room.
-    pub(super) fn clear_text(&self, end: ClockTime) -> bool {
-        if self.budget.is_over() {
-            return false;
+    pub(super) fn clear_text(&self, end: ClockTime) {
+        if let Some(charge) = self.budget.try_charge_untimed(0) {
+            self.messages
+                .send_or_drop(Message::Clear(end, charge.at(end)));
         }
-        let charge = self.budget.charge(0, end);
-        // Refused only when the pad has gone.
-        let _ = self.messages.send(Message::Clear(end, charge));
-        true
     }
 }

@@ -153,7 +153,13 @@ impl Playout {
     }
 
     /// Takes in a frame, whose arrival counts if it `arrives` only now.
-    pub(super) fn push(&mut self, frame: container::Frame, keyframe: bool, arrives: bool) {
+    pub(super) fn push(
+        &mut self,
+        frame: container::Frame,
+        charge: Charge,
+        keyframe: bool,
+        arrives: bool,
+    ) {
         let Some(timestamp) = timestamp(&frame) else {
             self.drop_frame(DropCause::Timestamp);
             self.follows_loss = true;
@@ -179,8 +185,8 @@ impl Playout {
             keyframe,
             follows_loss: std::mem::take(&mut self.follows_loss),
             is_outlier,
-            charge: self.pad.charge(frame.payload.len()),
             payload: frame.payload,
+            charge,
             end: None,
             emit_at: self
                 .cues
@@ -301,7 +307,7 @@ impl Playout {
                 discont: self.gate.take_discont() | discont,
                 delta: false,
                 stays: duration.is_none() && reader.is_plain(),
-                charge: self.pad.charge(cue.text.len()).at(pts),
+                charge: self.pad.charge_part(cue.text.len(), pts),
                 payload: cue.text,
             });
         }

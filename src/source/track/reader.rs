@@ -16,6 +16,7 @@ use super::{
     silence::SilenceWatch,
 };
 use crate::{
+    element::budget::Charge,
     net::failure::chain,
     source::{
         CAT,
@@ -80,7 +81,7 @@ impl Reader {
             },
             logged: false,
             trusted: None,
-            silence: SilenceWatch::off(),
+            silence: SilenceWatch::default(),
         }
     }
 
@@ -90,12 +91,12 @@ impl Reader {
         if let Some(records) = self.config.rendition.records() {
             let read =
                 json_tracks::read(&self.config, records, self.playout.playback(), &broadcast);
-            let end = tail.limits(read).await;
+            let end = tail.before_over(read).await;
             return end.map_or(TrackEnd::Retired, |end| {
                 end.unwrap_or_else(|err| TrackEnd::Lost(chain(&err)))
             });
         }
-        let end = match tail.limits(self.read(&broadcast)).await {
+        let end = match tail.before_over(self.read(&broadcast)).await {
             Some(Ok(end)) => end,
             Some(Err(err)) => return TrackEnd::Lost(chain(&err)),
             None => TrackEnd::Retired,
@@ -235,7 +236,7 @@ impl Reader {
 
     /// Hands a frame to the playout; `false` says that its group is too old to go on with.
     async fn play_out(&mut self, frame: container::Frame, keyframe: bool, arrives: bool) -> bool {
-        let waited = self.wait_for_room().await;
+        let (charge, waited) = self.charge(frame.payload.len()).await;
         self.config.pad.count(frame.payload.len());
         if waited > self.config.max_age {
             self.playout.lose_rest(DropCause::Late);
@@ -243,7 +244,7 @@ impl Reader {
         }
         // A frame that waited here did not arrive now.
         let arrives = arrives && waited.is_zero();
-        self.playout.push(frame, keyframe, arrives);
+        self.playout.push(frame, charge, keyframe, arrives);
         true
     }
 
@@ -292,15 +293,16 @@ impl Reader {
         replaced
     }
 
-    /// Waits until the pad has room, and says for how long; pending frames take room, too.
-    async fn wait_for_room(&mut self) -> Duration {
+    /// Takes the share of a frame of `bytes` in the pad's budget, and says how long it took to get it;
+    /// pending frames take room, too.
+    async fn charge(&mut self, bytes: usize) -> (Charge, Duration) {
         let latency = self.playout.playback().latency();
-        let Some(room) = self.config.pad.wait_for_room(latency) else {
-            return Duration::ZERO;
-        };
+        if let Some(charge) = self.config.pad.try_charge(bytes, latency) {
+            return (charge, Duration::ZERO);
+        }
         let begun = Instant::now();
-        self.wait(room).await;
-        begun.elapsed()
+        let charge = self.wait(self.config.pad.charge(bytes)).await;
+        (charge, begun.elapsed())
     }
 
     /// What `future` comes to; in the tail of the track `None` after a while of silence.

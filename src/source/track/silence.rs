@@ -18,7 +18,8 @@ const REPORT_TIMEOUT: Duration = Duration::from_secs(4);
 /// What comes for no longer than this was in a cache.
 const MAX_CACHED_DURATION: Duration = Duration::from_millis(1500);
 
-/// Watches the beginning of one subscription.
+/// Watches the beginning of one subscription; by default none.
+#[derive(Default)]
 pub(super) struct SilenceWatch {
     /// The track, and when it is judged; `None` once it was.
     judged: Option<(track::Consumer, Instant)>,
@@ -38,19 +39,11 @@ struct Progress {
 }
 
 impl SilenceWatch {
-    /// A watch that finds nothing.
-    pub(super) fn off() -> Self {
-        Self {
-            judged: None,
-            progress: Progress::default(),
-        }
-    }
-
     /// The watch over `track`, which is subscribed now.
     pub(super) fn over(track: track::Consumer) -> Self {
         Self {
             judged: Some((track, Instant::now() + REPORT_TIMEOUT)),
-            progress: Progress::default(),
+            ..Self::default()
         }
     }
 

@@ -29,22 +29,18 @@ impl Tail {
 
     /// What `future` comes to; in the tail `None` after a while of silence.
     pub(super) async fn before_silence<T>(&self, future: impl Future<Output = T>) -> Option<T> {
-        let silence = async {
-            self.begins().await;
-            tokio::time::sleep(SILENCE_TIMEOUT).await;
-        };
-        tokio::select! {
-            biased;
-            result = future => Some(result),
-            () = silence => None,
-        }
+        self.limit(future, SILENCE_TIMEOUT).await
     }
 
     /// What `future` comes to; `None` once the tail has lasted for too long.
-    pub(super) async fn limits<T>(&self, future: impl Future<Output = T>) -> Option<T> {
+    pub(super) async fn before_over<T>(&self, future: impl Future<Output = T>) -> Option<T> {
+        self.limit(future, MAX_DURATION).await
+    }
+
+    async fn limit<T>(&self, future: impl Future<Output = T>, timeout: Duration) -> Option<T> {
         let over = async {
             self.begins().await;
-            tokio::time::sleep(MAX_DURATION).await;
+            tokio::time::sleep(timeout).await;
         };
         tokio::select! {
             biased;

@@ -1,0 +1,341 @@
+// SPDX-License-Identifier: MIT
+//! What the streaming task of a pad does: takes messages in order, pushes, and fills silence with GAPs.
+
+use std::{
+    ops::ControlFlow,
+    panic::{self, AssertUnwindSafe},
+    sync::{Arc, mpsc},
+};
+
+use gst::{ClockTime, prelude::*};
+
+use super::{gaps::GapTimer, subscriber_handle::SubscriberHandle, text::TextOutput};
+use crate::{
+    element::pipeline_clock::PipelineClock,
+    media::format::codec::Kind,
+    source::{
+        CAT,
+        keyframe_gate::KeyframeGate,
+        message::{Control, Frame, MAX_POSITION_AHEAD, Message},
+        stats::Counters,
+    },
+};
+
+/// Pushes the messages of one pad downstream.
+pub(super) struct Pusher {
+    pad: gst::glib::WeakRef<gst::Pad>,
+    messages: mpsc::Receiver<Message>,
+    kind: Kind,
+    subscriber: SubscriberHandle,
+    counters: Arc<Counters>,
+    /// While the element plays.
+    clock: Option<PipelineClock>,
+    /// Up to where buffers and gaps have been pushed.
+    position: Option<ClockTime>,
+    gaps: GapTimer,
+    /// Closed by what downstream flushed or refused.
+    gate: KeyframeGate,
+    /// Nothing was taken yet.
+    first: bool,
+    stream: StreamState,
+    /// The format of video from the next keyframe on: a decoder that gets it between two frames loses
+    /// what it refers to, and the catalog may be told of it later than the keyframe comes.
+    format: Option<gst::Caps>,
+    /// Came after the end.
+    tags: Option<gst::TagList>,
+    text: TextOutput,
+}
+
+/// How far the stream of a pad is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum StreamState {
+    Open,
+    /// EOS of this seqnum was pushed.
+    Ended(gst::Seqnum),
+    /// Downstream failed.
+    Failed,
+}
+
+impl Pusher {
+    pub(super) fn new(
+        pad: &gst::Pad,
+        messages: mpsc::Receiver<Message>,
+        kind: Kind,
+        subscriber: SubscriberHandle,
+        counters: Arc<Counters>,
+        gaps: GapTimer,
+    ) -> Self {
+        Self {
+            pad: pad.downgrade(),
+            messages,
+            kind,
+            subscriber,
+            counters,
+            clock: None,
+            position: None,
+            gaps,
+            gate: KeyframeGate::new(kind),
+            first: true,
+            stream: StreamState::Open,
+            format: None,
+            tags: None,
+            text: TextOutput::default(),
+        }
+    }
+
+    /// Does the next thing; breaks when no message will come any more.
+    ///
+    /// A panic becomes the element's error: it must not reach GStreamer.
+    pub(super) fn iterate(&mut self) -> ControlFlow<()> {
+        let iterate = AssertUnwindSafe(|| self.handle_next());
+        panic::catch_unwind(iterate).unwrap_or_else(|_| {
+            let element = self.pad.upgrade().and_then(|pad| pad.parent_element());
+            if let Some(element) = element {
+                gst::element_error!(
+                    element,
+                    gst::CoreError::Failed,
+                    ("The streaming thread panicked, which is an error of this plugin")
+                );
+            }
+            ControlFlow::Break(())
+        })
+    }
+
+    fn handle_next(&mut self) -> ControlFlow<()> {
+        let received = match self.clock {
+            Some(_) if self.is_open() => self.messages.recv_timeout(self.gaps.until_due()),
+            _ => (self.messages.recv()).map_err(|_| mpsc::RecvTimeoutError::Disconnected),
+        };
+        let message = match received {
+            Ok(message) => Some(message),
+            Err(mpsc::RecvTimeoutError::Timeout) => None,
+            Err(mpsc::RecvTimeoutError::Disconnected) => return ControlFlow::Break(()),
+        };
+        let Some(pad) = self.pad.upgrade() else {
+            return ControlFlow::Break(());
+        };
+        match message {
+            Some(message) => self.handle(&pad, message),
+            None if self.gaps.is_silent(self.subscriber.newest_wish()) => self.push_gap(&pad),
+            None => {}
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn handle(&mut self, pad: &gst::Pad, message: Message) {
+        match message {
+            Message::Play(clock) => {
+                let latest = clock.running_time() + MAX_POSITION_AHEAD;
+                self.position = self.position.filter(|position| *position <= latest);
+                self.clock = Some(clock);
+                // What is there already comes first; a gap lets a sink preroll, so that no pad
+                // holds up the pipeline.
+                self.gaps.begin();
+            }
+            Message::Pause => self.clock = None,
+            Message::Collection(latest) => {
+                if let Some(collection) = latest.take() {
+                    pad.push_event(gst::event::StreamCollection::new(&collection));
+                }
+            }
+            Message::Caps { caps, revived } => {
+                self.format = Some(caps);
+                if revived || self.kind != Kind::Video {
+                    self.push_format(pad, revived);
+                }
+            }
+            Message::Tags(latest) => match latest.take() {
+                Some(tags) if self.is_open() => {
+                    pad.push_event(gst::event::Tag::new(tags));
+                }
+                // They are of the stream that follows, if one does.
+                Some(tags) => self.tags = Some(tags),
+                None => {}
+            },
+            Message::Frame(frame) => self.push_frame(pad, frame),
+            Message::Event(event) => self.push_event(pad, event.into_inner()),
+            Message::Clear(end, _charge) => self.text.clear(end),
+            Message::Eos(seqnum) => self.push_eos(pad, seqnum),
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        self.stream == StreamState::Open
+    }
+
+    fn push_frame(&mut self, pad: &gst::Pad, mut frame: Frame) {
+        if !self.is_open() {
+            return;
+        }
+        if !self.gate.admits(!frame.delta, frame.pts) {
+            self.counters.undecodable.add(1);
+            return;
+        }
+        if !frame.delta {
+            self.push_format(pad, false);
+        }
+        if self.kind == Kind::Text {
+            self.text
+                .prepare(pad, self.subscriber.newest_wish(), &mut frame);
+        }
+        let mut buffer = gst::Buffer::from_slice(frame.payload);
+        // Just made: nobody else holds it.
+        if let Some(buffer) = buffer.get_mut() {
+            buffer.set_pts(frame.pts);
+            buffer.set_dts(frame.dts);
+            buffer.set_duration(frame.duration);
+            if self.gate.take_discont() | frame.discont {
+                buffer.set_flags(gst::BufferFlags::DISCONT);
+            }
+            if frame.delta {
+                buffer.set_flags(gst::BufferFlags::DELTA_UNIT);
+            }
+        }
+        // The frame has left the channel, however long downstream takes.
+        drop(frame.charge);
+        self.push(pad, buffer);
+        self.gaps.postpone();
+    }
+
+    /// Pushes that nothing has come up to now, or the text that stays.
+    fn push_gap(&mut self, pad: &gst::Pad) {
+        let Some(clock) = &self.clock else { return };
+        let until = self.gaps.known_until(clock.running_time());
+        let from = self.position.unwrap_or(until);
+        if self.position.is_some() && until <= from {
+            return;
+        }
+        if self.kind == Kind::Text {
+            let wish = self.subscriber.newest_wish();
+            if let Some(buffer) = self.text.repeat(pad, wish, from) {
+                return self.push(pad, buffer);
+            }
+        }
+        let duration = until.saturating_sub(from);
+        self.position = Some(from.max(until));
+        pad.push_event(gst::event::Gap::builder(from).duration(duration).build());
+    }
+
+    fn push(&mut self, pad: &gst::Pad, buffer: gst::Buffer) {
+        let wish = self.subscriber.newest_wish();
+        self.gaps.end_start(wish);
+        let begin = buffer.pts().unwrap_or_default();
+        let end = begin.saturating_add(buffer.duration().unwrap_or_default());
+        let result = pad.push(buffer);
+        self.position = Some(self.position.map_or(end, |position| position.max(end)));
+        match result {
+            Ok(_) if std::mem::take(&mut self.first) => self.subscriber.send(|_| Control::Flowing),
+            Ok(_) => {}
+            Err(error) => self.on_refused(pad, error, wish),
+        }
+    }
+
+    fn on_refused(&mut self, pad: &gst::Pad, error: gst::FlowError, wish: u32) {
+        self.gate.interrupt();
+        match error {
+            gst::FlowError::Flushing => {}
+            gst::FlowError::Eos => {
+                self.subscriber.send(Control::Finished);
+                // As sources do: who takes nothing more may wait for the end all the same.
+                self.push_eos(pad, None);
+            }
+            gst::FlowError::NotLinked => {
+                self.subscriber.send(|index| Control::Unwanted(index, wish));
+            }
+            error => {
+                self.stream = StreamState::Failed;
+                self.subscriber.send(Control::Finished);
+                if let Some(element) = pad.parent_element() {
+                    gst::error!(CAT, obj = pad, "Downstream failed: {error:?}");
+                    gst::element_error!(
+                        element,
+                        gst::StreamError::Failed,
+                        ("Downstream of the pad {} failed: {error}", pad.name())
+                    );
+                }
+            }
+        }
+    }
+
+    /// Pushes the format that waits, if one does.
+    fn push_format(&mut self, pad: &gst::Pad, revived: bool) {
+        let Some(caps) = self.format.take() else {
+            return;
+        };
+        let revived = revived && !self.is_open();
+        if revived {
+            self.stream = StreamState::Open;
+        }
+        if !self.is_open() {
+            return;
+        }
+        let start = pad.sticky_event::<gst::event::StreamStart>(0);
+        let tags = pad.sticky_event::<gst::event::Tag>(0);
+        let tags = tags.map(|tags| tags.tag_owned());
+        let tags = self.tags.take().or(tags);
+        if let Some(start) = start.filter(|_| revived) {
+            // Only a flush makes GStreamer's base sink forget an EOS.
+            pad.push_event(gst::event::FlushStart::new());
+            pad.push_event(gst::event::FlushStop::new(false));
+            pad.push_event(copy(&start));
+        }
+        pad.push_event(gst::event::Caps::new(&caps));
+        self.text = TextOutput::default();
+        if revived {
+            pad.push_event(gst::event::Segment::new(segment().as_ref()));
+            // A new STREAM_START has taken them away.
+            if let Some(tags) = tags {
+                pad.push_event(gst::event::Tag::new(tags));
+            }
+        }
+        self.gate.mark_discont();
+    }
+
+    /// Pushes an event of the application.
+    fn push_event(&mut self, pad: &gst::Pad, event: gst::Event) {
+        let gst::EventView::FlushStop(flush) = event.view() else {
+            pad.push_event(event);
+            return;
+        };
+        // A live source plays on: its running time is not reset, whatever was asked for.
+        let stop = gst::event::FlushStop::builder(false).seqnum(flush.seqnum());
+        pad.push_event(stop.build());
+        // The flush has taken it away.
+        pad.push_event(gst::event::Segment::new(segment().as_ref()));
+        self.gate.interrupt();
+        // An end that was flushed away is an end all the same.
+        if let StreamState::Ended(seqnum) = self.stream {
+            // As an event of its own: the very same one would not be pushed twice.
+            pad.push_event(gst::event::Eos::builder().seqnum(seqnum).build());
+        }
+    }
+
+    fn push_eos(&mut self, pad: &gst::Pad, seqnum: Option<gst::Seqnum>) {
+        self.push_format(pad, false);
+        if !self.is_open() {
+            return;
+        }
+        let eos = gst::event::Eos::builder();
+        let eos = match seqnum {
+            Some(seqnum) => eos.seqnum(seqnum),
+            None => eos,
+        };
+        let eos = eos.build();
+        self.stream = StreamState::Ended(eos.seqnum());
+        pad.push_event(eos);
+    }
+}
+
+/// The same STREAM_START as an event of its own: the very same one would not be pushed twice.
+fn copy(start: &gst::event::StreamStart) -> gst::Event {
+    gst::event::StreamStart::builder(start.stream_id())
+        .group_id_if_some(start.group_id())
+        .stream_if_some(start.stream())
+        .flags(start.stream_flags())
+        .build()
+}
+
+/// Buffers carry running time: the segment begins with it.
+pub(super) fn segment() -> gst::FormattedSegment<ClockTime> {
+    gst::FormattedSegment::new()
+}
