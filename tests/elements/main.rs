@@ -15,3 +15,5 @@ mod targets;
 mod docs;
 mod fuzz;
 mod inspect;
+mod sink;
+mod source;

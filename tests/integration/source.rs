@@ -23,23 +23,6 @@ fn error_of(bus: &gst::Bus) -> (gst::glib::Error, String) {
 }
 
 #[test]
-fn wrong_settings_fail_the_state_change_with_one_clear_error() {
-    init();
-    for (properties, hint) in [
-        ("broadcast=room", "\"url\""),
-        ("url=https://relay.example", "\"broadcast\""),
-        ("url=relay broadcast=room", "not a URL"),
-        ("url=srt://relay broadcast=room", "use one of https"),
-    ] {
-        let pipeline = Running::launch(&format!("moqsrc {properties} ! fakesink"));
-        assert!(pipeline.set_state(gst::State::Playing).is_err());
-        let (error, text) = error_of(&pipeline.bus());
-        assert!(error.matches(gst::ResourceError::Settings), "{text}");
-        assert!(text.contains(hint), "{text}");
-    }
-}
-
-#[test]
 fn starting_needs_no_network_and_is_live() {
     init();
     let port = Relay::free_port().expect("a port");
@@ -205,16 +188,6 @@ fn an_application_ends_the_stream_with_an_event() {
 }
 
 #[test]
-fn ending_before_anything_was_found_is_an_error_that_says_so() {
-    init();
-    let relay = Relay::start().expect("the relay starts");
-    let subscriber = Running::play(&format!("{} ! fakesink", moqsrc(&relay.url(), "nobody")));
-    assert!(subscriber.send_event(gst::event::Eos::new()));
-    let (error, text) = error_of(&subscriber.bus());
-    assert!(error.matches(gst::ResourceError::NotFound), "{text}");
-}
-
-#[test]
 fn a_pause_is_followed_by_a_key_frame_and_running_time_goes_on() {
     init();
     let relay = Relay::start().expect("the relay starts");
@@ -233,7 +206,7 @@ fn a_pause_is_followed_by_a_key_frame_and_running_time_goes_on() {
     let resumed = all[1..]
         .iter()
         .position(|packet| packet.is_key() && packet.flags.contains(gst::BufferFlags::DISCONT))
-        .expect("a key frame marks the resumption");
+        .expect("a keyframe marks the resumption");
     let (earlier, later) = all.split_at(resumed + 1);
     assert!(later[0].pts > earlier.last().expect("a frame before").pts);
 }
@@ -260,7 +233,7 @@ fn a_second_join_at_the_next_group_begins_with_its_key_frame() {
     let sent = sent.so_far();
     let keys = sent.iter().filter(|packet| packet.is_key());
     let newest = keys.filter(|packet| packet.bytes == got[0].bytes).count();
-    assert_eq!(newest, 1, "one of the key frames");
+    assert_eq!(newest, 1, "one of the keyframes");
     // At their own distance: nothing was compressed.
     for pair in got.windows(2) {
         let step = pair[1].pts.zip(pair[0].pts).map(|(b, a)| b - a);

@@ -16,7 +16,7 @@ const NOISE: &str = "videotestsrc is-live=true pattern=snow ! \
     x264enc speed-preset=ultrafast tune=zerolatency bitrate=500 key-int-max=30 \
     option-string=scenecut=0 ! video/x-h264,profile=main ! h264parse";
 /// How long the pictures are blocked, in packets of sound.
-const BLOCKED: usize = 30 * 48_000 / 1024;
+const BLOCKED: usize = 10 * 48_000 / 1024;
 /// What may wait in a pad: 2 s and the latency, and the frame that makes it too much.
 const QUEUE: gst::ClockTime = gst::ClockTime::from_mseconds(2100 + 100);
 

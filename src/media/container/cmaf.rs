@@ -17,7 +17,7 @@ use moq_mux::{
     codec::{flac, opus},
     container::fmp4::{
         Muxer,
-        mp4_atom::{Any, Atom, Codec, DecodeMaybe, FlacMetadataBlock, Moov, Opus, Trex, Visual},
+        mp4_atom::{Atom, Codec, DecodeMaybe, FlacMetadataBlock, Header, Moov, Opus, Trex, Visual},
     },
 };
 use moq_net::Timescale;
@@ -164,18 +164,25 @@ impl Init {
     }
 }
 
+/// The moov box: no other one reaches the parser.
 fn moov(mut init: &[u8]) -> Result<Moov, Malformed> {
     let damaged = |err| Malformed(format!("the CMAF init segment is damaged: {err}"));
-    while let Some(atom) = Any::decode_maybe(&mut init).map_err(damaged)? {
-        if let Any::Moov(moov) = atom {
-            return Ok(moov);
+    let cut_short = || Malformed::from("the CMAF init segment ends within a box");
+    loop {
+        let mut body = init;
+        let header = Header::decode_maybe(&mut body).map_err(damaged)?;
+        let header = header.ok_or("the CMAF init segment has no moov box")?;
+        if header.kind == Moov::KIND {
+            let moov = Moov::decode_maybe(&mut init).map_err(damaged)?;
+            return moov.ok_or_else(cut_short);
         }
+        let size = header.size.unwrap_or(body.len());
+        init = body.get(size..).ok_or_else(cut_short)?;
     }
-    Err("the CMAF init segment has no moov box".into())
 }
 
-/// The libraries panic on numbers that do not fit together (mp4-atom 0.15, h264-parser 0.4 and
-/// scuffle-h265 0.2): what they read is refused.
+/// What a library panics on is refused: the last line, after what can be checked before it reads
+/// (`findings/README.md`).
 fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, Malformed> {
     panic::catch_unwind(AssertUnwindSafe(work))
         .map_err(|_| "the CMAF init segment is damaged".into())

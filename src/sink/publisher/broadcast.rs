@@ -17,14 +17,17 @@ use super::{
 use crate::{
     media::{
         catalog::{description::Orientation, name::Names},
-        format::{codec::Kind, rendition::Rendition},
+        format::{
+            codec::Kind,
+            rendition::{self, Rendition},
+        },
     },
     net::{
         config::{Cache, Target},
         error::Error,
     },
     sink::{
-        message::{Frame, Message, PadId, PadMessage},
+        message::{Message, PadId, PadMessage},
         run::Run,
     },
 };
@@ -97,97 +100,81 @@ impl PublishedBroadcast {
 
     /// Takes in what a pad or the element has sent.
     pub(super) fn apply(&mut self, message: Message) -> Result<(), Error> {
-        match message {
-            Message::Clock(clock) => self.clock = Some(clock),
+        let (id, message) = match message {
+            Message::Clock(clock) => {
+                self.clock = Some(clock);
+                return Ok(());
+            }
             Message::Pad(id, PadMessage::Open(handle)) => {
                 let pad = PublishedPad::new(handle, self.run.app_queue().clone());
                 self.pads.insert(id, pad);
+                return Ok(());
             }
-            Message::Pad(id, message) => return self.apply_to_pad(id, message),
-        }
-        Ok(())
-    }
-
-    fn apply_to_pad(&mut self, id: PadId, message: PadMessage) -> Result<(), Error> {
-        let Some(pad) = self.pads.get_mut(&id) else {
-            return Ok(());
+            Message::Pad(id, PadMessage::Release) => return self.release(id),
+            Message::Pad(id, message) => (id, message),
         };
-        match message {
-            PadMessage::Open(_) | PadMessage::LinkChanged => {}
-            PadMessage::ExpectedKind(kind) => pad.expect_kind(kind),
-            PadMessage::Kind(kind) => pad.begin(kind),
-            PadMessage::Rendition(rendition, wanted) => {
-                if pad.set_rendition(*rendition, wanted) {
-                    self.retire_track(id);
-                }
-                return self.publish_sparse();
-            }
-            PadMessage::InBand(rendition) => {
-                pad.update_rendition(*rendition);
-                return self.list(id, None);
-            }
-            PadMessage::Frame(frame) => return self.frame(id, frame),
-            PadMessage::Describe(description) => {
-                if pad.describe(*description)
-                    && let Some(open) = &mut self.open
-                {
-                    open.catalog.describe(id);
-                }
-            }
-            PadMessage::Flush | PadMessage::Restart => {
-                self.run.revived();
-                if pad.restart() {
-                    self.remove_track(id)?;
-                    return self.publish_sparse();
-                }
-            }
-            PadMessage::Eos(seqnum) => {
-                pad.end();
-                self.eos = Some(seqnum);
-            }
-            PadMessage::Failed(reason) => {
-                pad.forget_rendition();
-                pad.fail(reason);
-                return self.remove_track(id);
-            }
-            PadMessage::Release => {
-                self.remove_track(id)?;
-                self.pads.remove(&id);
-                let orientation = self.orientation();
-                if let Some(open) = &mut self.open {
-                    return open.catalog.set_orientation(orientation);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Publishes a frame, which begins the broadcast and its pad's track where there is none.
-    fn frame(&mut self, id: PadId, frame: Frame) -> Result<(), Error> {
-        let Some(pad) = self.pads.get_mut(&id) else {
-            return Ok(());
-        };
-        if !pad.admits(&frame) {
-            return Ok(());
-        }
-        if !pad.is_published() {
-            self.publish(id, frame.live)?;
-            self.publish_sparse()?;
+        match &message {
+            PadMessage::Eos(seqnum) => self.eos = Some(*seqnum),
+            PadMessage::Flush | PadMessage::Restart => self.run.revived(),
+            _ => {}
         }
         let pad = self.pads.get_mut(&id);
-        match pad.map(|pad| pad.write(frame, &mut self.tasks)) {
-            Some(FollowUp::RemoveTrack) => self.remove_track(id),
-            Some(FollowUp::ListDelays) => self.list_delays(),
-            Some(FollowUp::Nothing) | None => Ok(()),
+        match pad.map(|pad| pad.apply(message, &mut self.tasks)) {
+            Some(follow_up) => self.follow_up(id, follow_up),
+            None => Ok(()),
         }
     }
 
-    /// Does what is due at `now`: announces the broadcast, and lists new descriptions.
+    fn follow_up(&mut self, id: PadId, follow_up: FollowUp) -> Result<(), Error> {
+        match follow_up {
+            FollowUp::Nothing => Ok(()),
+            FollowUp::Publish(frame) => {
+                self.publish(id, frame.live)?;
+                self.publish_sparse()?;
+                let pad = self.pads.get_mut(&id);
+                match pad.map(|pad| pad.write(frame, &mut self.tasks)) {
+                    Some(FollowUp::RemoveTrack) => self.remove_track(id),
+                    // Without a track it has none to get: its name is refused.
+                    _ => Ok(()),
+                }
+            }
+            FollowUp::PublishSparse => self.publish_sparse(),
+            FollowUp::ReplaceTrack => {
+                let track = self.pads.get_mut(&id).and_then(PublishedPad::take_track);
+                self.retire(track);
+                self.publish_sparse()
+            }
+            FollowUp::RemoveTrack => {
+                self.remove_track(id)?;
+                self.publish_sparse()
+            }
+            FollowUp::List => self.list(id, None),
+            FollowUp::ListDescription => {
+                if let Some(open) = &mut self.open {
+                    open.catalog.describe(id);
+                }
+                Ok(())
+            }
+            FollowUp::ListDelays => self.list_delays(),
+        }
+    }
+
+    /// The pad is gone.
+    fn release(&mut self, id: PadId) -> Result<(), Error> {
+        self.remove_track(id)?;
+        self.pads.remove(&id);
+        let orientation = self.orientation();
+        self.edit(|catalog| Orientation::list(orientation, catalog))
+    }
+
+    /// Does what is due at `now`: lists new descriptions, and announces the broadcast.
     pub(super) fn advance(&mut self, now: Instant) -> Result<(), Error> {
-        let Some(open) = &mut self.open else {
-            return Ok(());
-        };
-        if let Announcement::Due(due) = open.announcement
+        let open = self.open.as_mut();
+        let described = open.map(|open| open.catalog.take_described(now));
+        let mut described = described.into_iter().flatten();
+        described.try_for_each(|id| self.list(id, None))?;
+        if let Some(open) = &mut self.open
+            && let Announcement::Due(due) = open.announcement
             && (now >= due || self.pads.values().all(PublishedPad::is_settled))
         {
             open.catalog.publish();
@@ -195,8 +182,7 @@ impl PublishedBroadcast {
             open.producer.announce(route).map_err(Error::Publish)?;
             open.announcement = Announcement::Made(now);
         }
-        let mut described = open.catalog.take_described(now).into_iter();
-        described.try_for_each(|id| self.list(id, None))
+        Ok(())
     }
 
     /// When [`Self::advance`] has something to do.
@@ -236,7 +222,6 @@ impl PublishedBroadcast {
 
     /// Finishes the tracks that are over and delivered; only sensible while the connection is up.
     pub(super) fn finish_delivered(&mut self) {
-        self.tasks.reap();
         self.retired.retain_mut(|track| !track.finish_delivered());
         for pad in self.pads.values_mut() {
             pad.finish_delivered();
@@ -245,16 +230,17 @@ impl PublishedBroadcast {
 
     /// Whether all that a subscriber can still use has reached the next hop.
     pub(super) fn is_delivered(&mut self) -> bool {
-        self.pads.values_mut().all(PublishedPad::is_delivered)
-            && self.retired.iter_mut().all(PublishedTrack::is_delivered)
+        let pads = self.pads.values_mut();
+        let tracks = pads.filter_map(PublishedPad::track_mut);
+        let mut all = tracks.chain(&mut self.retired);
+        all.all(PublishedTrack::is_delivered)
     }
 
     /// The connection was lost: what counted as delivered may have to be sent again.
     pub(super) fn redeliver(&mut self) {
-        for pad in self.pads.values_mut() {
-            pad.redeliver(&mut self.tasks);
-        }
-        for track in &mut self.retired {
+        let pads = self.pads.values_mut();
+        let tracks = pads.filter_map(PublishedPad::track_mut);
+        for track in tracks.chain(&mut self.retired) {
             track.redeliver(&mut self.tasks);
         }
     }
@@ -294,17 +280,18 @@ impl PublishedBroadcast {
 
     /// Takes the pad's track out of the catalog; it ends when it is delivered.
     fn remove_track(&mut self, id: PadId) -> Result<(), Error> {
-        self.retire_track(id);
-        let replaced = self.pads.get_mut(&id).and_then(PublishedPad::take_replaced);
-        match self.open.as_mut().zip(replaced) {
-            Some((open, name)) => open.catalog.delist(&name),
+        let Some(pad) = self.pads.get_mut(&id) else {
+            return Ok(());
+        };
+        let (track, listed) = (pad.take_track(), pad.take_replaced());
+        self.retire(track);
+        match listed {
+            Some(name) => self.edit(|catalog| Rendition::delist(catalog, &name)),
             None => Ok(()),
         }
     }
 
-    /// The same, but it stays listed until its successor is, so that subscribers see one change.
-    fn retire_track(&mut self, id: PadId) {
-        let track = self.pads.get_mut(&id).and_then(PublishedPad::take_track);
+    fn retire(&mut self, track: Option<PublishedTrack>) {
         self.retired.extend(track);
         if self.retired.len() > MAX_RETIRED {
             self.retired.remove(0).finish();
@@ -313,10 +300,8 @@ impl PublishedBroadcast {
 
     /// Gives the pad a track, unless its name is taken.
     fn publish(&mut self, id: PadId, live: bool) -> Result<(), Error> {
-        let Some(pad) = self.pads.get(&id) else {
-            return Ok(());
-        };
-        let Some(kind) = pad.rendition().map(Rendition::kind) else {
+        let pad = self.pads.get(&id);
+        let Some((pad, kind)) = pad.and_then(|pad| Some((pad, pad.track_kind()?))) else {
             return Ok(());
         };
         let mut max_age = self.track_max_age(kind, live);
@@ -360,7 +345,7 @@ impl PublishedBroadcast {
         }
         let pads = self.pads.iter();
         let waiting = pads
-            .filter(|(_, pad)| pad.is_sparse() && !pad.is_published() && !pad.is_over())
+            .filter(|(_, pad)| pad.needs_sparse_track())
             .map(|(id, _)| *id);
         let mut waiting = waiting.collect::<Vec<_>>().into_iter();
         waiting.try_for_each(|id| self.publish(id, false))
@@ -439,9 +424,19 @@ impl PublishedBroadcast {
         for pad in self.pads.values_mut() {
             pad.check_orientation(orientation);
         }
-        let entry = self.pads.get_mut(&id).and_then(PublishedPad::entry);
-        match self.open.as_mut().zip(entry) {
-            Some((open, entry)) => open.catalog.list(entry, delay, orientation),
+        let pad = self.pads.get_mut(&id);
+        match self.open.as_mut().zip(pad.filter(|pad| pad.is_published())) {
+            Some((open, pad)) => open.catalog.edit(|catalog| {
+                pad.list(catalog, delay);
+                Orientation::list(orientation, catalog);
+            }),
+            None => Ok(()),
+        }
+    }
+
+    fn edit(&mut self, edit: impl FnOnce(&mut rendition::Catalog)) -> Result<(), Error> {
+        match &mut self.open {
+            Some(open) => open.catalog.edit(edit),
             None => Ok(()),
         }
     }

@@ -9,8 +9,8 @@ use tokio::time::Instant;
 
 use crate::{
     media::{
-        catalog::{data::Sections, description::Orientation, name::Names},
-        format::rendition::{self, Rendition},
+        catalog::{data::Sections, name::Names},
+        format::rendition,
     },
     net::error::Error,
     sink::message::PadId,
@@ -29,16 +29,6 @@ pub(super) struct Catalog {
     /// The pads whose new descriptions are not listed yet, and when they may be.
     described: BTreeSet<PadId>,
     described_due: Instant,
-}
-
-/// What is listed of one track.
-pub(super) struct Entry {
-    pub(super) name: String,
-    pub(super) rendition: Rendition,
-    /// The name of the first of the tracks that it follows, if it follows any.
-    pub(super) lineage: Option<String>,
-    /// The track that it follows, which is listed still.
-    pub(super) replaces: Option<String>,
 }
 
 impl Catalog {
@@ -67,42 +57,9 @@ impl Catalog {
         self.withheld = None;
     }
 
-    /// Lists a track in the place of the one that it follows. Without a `delay`, the listed one stays.
-    pub(super) fn list(
-        &mut self,
-        entry: Entry,
-        delay: Option<Duration>,
-        orientation: Option<Orientation>,
-    ) -> Result<(), Error> {
-        let Entry {
-            name,
-            mut rendition,
-            lineage,
-            replaces,
-        } = entry;
-        self.edit(|catalog| {
-            if let Some(replaced) = replaces {
-                Rendition::delist(catalog, &replaced);
-            }
-            rendition.set_delay(delay.or(rendition.listed_delay(catalog, &name)));
-            rendition.list(catalog, &name);
-            if let Some(first) = lineage {
-                catalog.ext.lineage.insert(name, first);
-            }
-            Orientation::list(orientation, catalog);
-        })
-    }
-
-    pub(super) fn delist(&mut self, name: &str) -> Result<(), Error> {
-        self.edit(|catalog| Rendition::delist(catalog, name))
-    }
-
-    /// States how the video of the broadcast is to be turned.
-    pub(super) fn set_orientation(
-        &mut self,
-        orientation: Option<Orientation>,
-    ) -> Result<(), Error> {
-        self.edit(|catalog| Orientation::list(orientation, catalog))
+    /// Changes what is listed.
+    pub(super) fn edit(&mut self, edit: impl FnOnce(&mut rendition::Catalog)) -> Result<(), Error> {
+        self.producer.mutate(edit).map_err(Error::Catalog)
     }
 
     /// A pad has a new description, which [`Self::take_described`] returns when it may be listed.
@@ -135,9 +92,5 @@ impl Catalog {
     pub(super) fn finish(&mut self) {
         // Refused only when the catalog is over anyway.
         let _ = self.producer.finish();
-    }
-
-    fn edit(&mut self, edit: impl FnOnce(&mut rendition::Catalog)) -> Result<(), Error> {
-        self.producer.mutate(edit).map_err(Error::Catalog)
     }
 }

@@ -221,10 +221,6 @@ impl DeliveryTasks {
         if self.0.join_next().await.is_none() {
             std::future::pending().await
         }
-    }
-
-    /// Frees what ended tasks have left.
-    pub(super) fn reap(&mut self) {
         while self.0.try_join_next().is_some() {}
     }
 }

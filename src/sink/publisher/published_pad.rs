@@ -8,7 +8,6 @@ use moq_net::track;
 use tokio::time::Instant;
 
 use super::{
-    catalog::Entry,
     delivery::DeliveryTasks,
     track::{PublishedTrack, Refused, Written},
 };
@@ -16,13 +15,16 @@ use crate::{
     element::{app_queue::AppQueue, warn_limiter::WarnLimiter},
     media::{
         catalog::description::{Description, Orientation},
-        format::{caps, codec::Kind, duration, rendition::Rendition},
+        format::{
+            caps,
+            codec::Kind,
+            duration,
+            rendition::{Catalog, Rendition},
+        },
     },
-    sink::message::{Frame, KEYFRAME_REQUEST_INTERVAL, PadHandle, Report},
+    sink::message::{Frame, PadHandle, PadMessage, Report},
 };
 
-/// How often a pad posts QOS messages at most.
-const QOS_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a track's frames are measured before its delay is listed.
 const DELAY_WINDOW: Duration = Duration::from_secs(1);
 
@@ -39,23 +41,27 @@ pub(super) struct PublishedPad {
     base_name: Option<String>,
     rendition: Option<Rendition>,
     description: Description,
-    /// None while the stream has failed.
+    /// None once the stream has failed.
     track: Option<PublishedTrack>,
     /// It had a track before in this run.
     was_published: bool,
     /// The name of the track before, while it is listed still.
     replaced: Option<String>,
     backlog: Backlog,
-    keyframe: KeyframeRequest,
-    transit: Transit,
-    /// When the last QOS message was posted.
-    qos_posted: Option<Instant>,
-    /// Warnings are given once.
+    /// `track-error` says why nothing is published before a keyframe comes.
+    is_stalled: bool,
+    /// The least time by which the track's live frames came later than their running times.
+    transit: Option<gst::ClockTime>,
+    /// When the delay that follows from it is listed; `None` without a track, and once it was.
+    delay_due: Option<Instant>,
+    /// For warnings, each given once.
     warnings: WarnLimiter,
+    /// For requests of keyframes and QOS messages, each made at most once a second.
+    requests: WarnLimiter,
 }
 
 /// Whether more is expected of a pad's stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum StreamState {
     Running,
     /// EOS came.
@@ -65,39 +71,29 @@ enum StreamState {
 }
 
 /// Whether live frames are dropped because more waits than the budget allows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Backlog {
     WithinBudget,
     /// Until there is room and a keyframe comes.
     Dropping,
 }
 
-/// What was done about a missing keyframe; of video alone.
-#[derive(Debug, Clone, Copy)]
-enum KeyframeRequest {
-    None,
-    /// One was requested, and no frame was written since; `stalled` says that `track-error` tells why.
-    Pending {
-        since: Instant,
-        stalled: bool,
-    },
-}
-
-/// By how much a track's live frames come later than their running times.
-#[derive(Debug, Default)]
-struct Transit {
-    least: Option<gst::ClockTime>,
-    /// When the delay is listed; `None` without a track, and once it was.
-    due: Option<Instant>,
-}
-
-/// What a written frame asks of the broadcast.
-#[derive(Debug, PartialEq, Eq)]
+/// What a message to a pad asks of the broadcast.
 pub(super) enum FollowUp {
     Nothing,
-    /// The track has failed: it is to be removed.
+    /// The pad needs a track, into which this frame is to be written.
+    Publish(Frame),
+    /// A sparse pad needs a track before its first frame.
+    PublishSparse,
+    /// The same, and the track before is to be replaced.
+    ReplaceTrack,
+    /// The track is to be removed; a sparse pad needs another one unless it has failed.
     RemoveTrack,
-    /// The delays of the tracks are to be listed.
+    /// Its entry in the catalog has changed.
+    List,
+    /// Its description has changed.
+    ListDescription,
+    /// The delays of all tracks are to be listed.
     ListDelays,
 }
 
@@ -116,184 +112,77 @@ impl PublishedPad {
             was_published: false,
             replaced: None,
             backlog: Backlog::WithinBudget,
-            keyframe: KeyframeRequest::None,
-            transit: Transit::default(),
-            qos_posted: None,
+            is_stalled: false,
+            transit: None,
+            delay_due: None,
             warnings: WarnLimiter::once(),
+            requests: WarnLimiter::default(),
         }
     }
 
-    /// Whether anything can come; asked anew each time, because it may change at any moment.
-    pub(super) fn is_linked(&self) -> bool {
-        let pad = self.handle.pad.upgrade();
-        pad.is_some_and(|pad| pad.is_linked())
-    }
-
-    /// Whether nothing may come for a long time although all is well.
-    pub(super) fn is_sparse(&self) -> bool {
-        self.kind.is_some_and(Kind::is_sparse)
-    }
-
-    /// Whether nothing more is expected of it.
-    pub(super) fn is_over(&self) -> bool {
-        self.stream != StreamState::Running
-    }
-
-    pub(super) fn is_published(&self) -> bool {
-        self.track.is_some()
-    }
-
-    /// Whether the catalog need not wait for its track.
-    pub(super) fn is_settled(&self) -> bool {
-        self.is_published() || self.is_over() || self.is_sparse() || !self.is_linked()
-    }
-
-    pub(super) fn base_name(&self) -> Option<&str> {
-        self.base_name.as_deref()
-    }
-
-    pub(super) fn wanted_name(&self) -> Option<&str> {
-        self.wanted_name.as_deref()
-    }
-
-    /// Whether its tracks are named by its kind, which is `kind`.
-    pub(super) fn is_numbered(&self, kind: Kind) -> bool {
-        self.kind == Some(kind) && self.wanted_name.is_none()
-    }
-
-    pub(super) fn rendition(&self) -> Option<&Rendition> {
-        self.rendition.as_ref()
-    }
-
-    /// Whether its next track follows one that is listed still.
-    pub(super) fn is_replacing(&self) -> bool {
-        self.replaced.is_some()
-    }
-
-    /// A stream begins that can only be of `kind`.
-    pub(super) fn expect_kind(&mut self, kind: Kind) {
-        self.kind.get_or_insert(kind);
-    }
-
-    /// New caps of `kind`; after a failure they are another try.
-    pub(super) fn begin(&mut self, kind: Kind) {
-        self.kind = Some(kind);
-        if self.stream == StreamState::Failed {
-            self.stream = StreamState::Running;
-            self.report(Report::Retrying);
-        }
-    }
-
-    /// The frames that follow are of `rendition`; whether it is another one, which needs another track.
-    pub(super) fn set_rendition(&mut self, rendition: Rendition, wanted: Option<String>) -> bool {
-        self.wanted_name = wanted;
-        let changed = self.rendition.as_ref() != Some(&rendition);
-        self.rendition = Some(rendition);
-        changed
-    }
-
-    /// The rendition of the track has changed in band.
-    pub(super) fn update_rendition(&mut self, rendition: Rendition) {
-        self.rendition = Some(rendition);
-        self.report_change();
-    }
-
-    /// What was said of the rendition is not valid any more.
-    pub(super) fn forget_rendition(&mut self) {
-        self.rendition = None;
-    }
-
-    /// Takes a description over; whether it says something new.
-    pub(super) fn describe(&mut self, mut description: Description) -> bool {
-        // Parsers correct their average for ever: small changes are not worth a catalog.
-        if let Some((old, new)) = self.description.bitrate.zip(description.bitrate)
-            && old.abs_diff(new) <= old / 10
-        {
-            description.bitrate = Some(old);
-        }
-        let changed = self.description != description;
-        self.description = description;
-        changed
-    }
-
-    /// How its video is to be turned, if it is said.
-    pub(super) fn orientation(&self) -> Option<Orientation> {
-        let counts = self.kind == Some(Kind::Video) && self.stream != StreamState::Failed;
-        self.description.orientation.filter(|_| counts)
-    }
-
-    /// Warns once if its video is to be turned in another way than the broadcast says.
-    pub(super) fn check_orientation(&mut self, listed: Option<Orientation>) {
-        let own = self.orientation();
-        if own.is_some() && own != listed {
-            let reason = "The catalog has one orientation for all video: this pad's is left out, because an earlier pad has another";
-            if self.warnings.is_due(reason, Instant::now()) {
-                self.report(Report::Warning(reason.into()));
+    /// Takes in what the pad has sent.
+    pub(super) fn apply(&mut self, message: PadMessage, tasks: &mut DeliveryTasks) -> FollowUp {
+        match message {
+            PadMessage::Frame(frame) => {
+                if self.admits(&frame) {
+                    return self.write(frame, tasks);
+                }
             }
+            PadMessage::ExpectedKind(kind) => drop(self.kind.get_or_insert(kind)),
+            PadMessage::Kind(kind) => {
+                self.kind = Some(kind);
+                if self.stream == StreamState::Failed {
+                    self.stream = StreamState::Running;
+                    self.report(Report::Retrying);
+                }
+            }
+            PadMessage::Rendition(rendition, wanted_name) => {
+                self.wanted_name = wanted_name;
+                if self.rendition.as_ref() == Some(&*rendition) {
+                    return FollowUp::PublishSparse;
+                }
+                self.rendition = Some(*rendition);
+                return FollowUp::ReplaceTrack;
+            }
+            PadMessage::InBand(rendition) => {
+                self.rendition = Some(*rendition);
+                self.report_change();
+                return FollowUp::List;
+            }
+            PadMessage::Describe(description) => {
+                if self.describe(*description) {
+                    return FollowUp::ListDescription;
+                }
+            }
+            PadMessage::Flush | PadMessage::Restart => {
+                self.cut();
+                if self.stream == StreamState::Ended {
+                    self.stream = StreamState::Running;
+                }
+                if self.track.as_ref().is_some_and(PublishedTrack::is_finished) {
+                    return FollowUp::RemoveTrack;
+                }
+            }
+            PadMessage::Eos(_) => {
+                self.cut();
+                if self.stream == StreamState::Running {
+                    self.stream = StreamState::Ended;
+                }
+            }
+            PadMessage::Failed(reason) => {
+                self.rendition = None;
+                self.fail(reason);
+                return FollowUp::RemoveTrack;
+            }
+            // The broadcast creates and removes pads, and asks each whether it is linked.
+            PadMessage::Open(_) | PadMessage::Release | PadMessage::LinkChanged => {}
         }
-    }
-
-    /// EOS came.
-    pub(super) fn end(&mut self) {
-        self.cut();
-        if self.stream == StreamState::Running {
-            self.stream = StreamState::Ended;
-        }
-    }
-
-    /// The stream goes on, with frames that do not continue those before; whether it has ended with its
-    /// track and needs another one.
-    pub(super) fn restart(&mut self) -> bool {
-        self.cut();
-        if self.stream == StreamState::Ended {
-            self.stream = StreamState::Running;
-        }
-        self.track.as_ref().is_some_and(PublishedTrack::is_finished)
-    }
-
-    /// Nothing is published until the next caps; the track, if there is one, is to be removed.
-    pub(super) fn fail(&mut self, reason: String) {
-        self.stream = StreamState::Failed;
-        self.report(Report::Failed(reason));
-    }
-
-    /// Publishes its rendition as a track, whose name is made of `base_name`.
-    pub(super) fn publish(
-        &mut self,
-        base_name: String,
-        producer: track::Producer,
-        max_stuck: usize,
-    ) {
-        let Some(rendition) = &self.rendition else {
-            return;
-        };
-        let track = PublishedTrack::new(producer, rendition, max_stuck);
-        self.report(Report::Published(track.name().to_owned()));
-        self.track = Some(track);
-        self.base_name = Some(base_name);
-        self.transit = Transit::begin(Instant::now());
-        if std::mem::replace(&mut self.was_published, true) {
-            self.report_change();
-        }
-    }
-
-    /// Takes its track away, which stays listed until another one replaces it.
-    pub(super) fn take_track(&mut self) -> Option<PublishedTrack> {
-        let mut track = self.track.take()?;
-        track.cut();
-        self.transit = Transit::default();
-        self.replaced = Some(track.name().to_owned());
-        Some(track)
-    }
-
-    /// The name of a track that was taken away and is listed still: none replaces it.
-    pub(super) fn take_replaced(&mut self) -> Option<String> {
-        self.replaced.take()
+        FollowUp::Nothing
     }
 
     /// Whether the frame is to be published: nothing is after a failure, and over its budget live input
     /// loses its oldest frames, up to a keyframe.
-    pub(super) fn admits(&mut self, frame: &Frame) -> bool {
+    fn admits(&mut self, frame: &Frame) -> bool {
         if self.stream == StreamState::Failed {
             self.handle.counters.refused.add(1);
             return false;
@@ -318,10 +207,10 @@ impl PublishedPad {
         false
     }
 
-    /// Writes a frame into its track, and counts what comes of it.
+    /// Writes a frame into the track, and counts what comes of it.
     pub(super) fn write(&mut self, frame: Frame, tasks: &mut DeliveryTasks) -> FollowUp {
         let Some(track) = &mut self.track else {
-            return FollowUp::Nothing;
+            return FollowUp::Publish(frame);
         };
         let (bytes, transit) = (frame.payload.len(), frame.transit);
         match track.write(frame, tasks) {
@@ -333,10 +222,12 @@ impl PublishedPad {
             Err(refused) => self.refused(&refused),
         }
         // A cue may come early or late without being slower on its way.
-        let transit = transit.filter(|_| !self.is_sparse());
-        match self.transit.measure(transit) {
-            true => FollowUp::ListDelays,
-            false => FollowUp::Nothing,
+        if !self.is_sparse() {
+            self.transit = self.transit.into_iter().chain(transit).min();
+        }
+        match self.delay_due.take_if(|due| Instant::now() >= *due) {
+            Some(_) => FollowUp::ListDelays,
+            None => FollowUp::Nothing,
         }
     }
 
@@ -347,8 +238,7 @@ impl PublishedPad {
         counters.groups.add(written.begins_group.into());
         counters.groups_given_up.add(written.given_up.groups);
         counters.too_old.add(written.given_up.frames);
-        let request = std::mem::replace(&mut self.keyframe, KeyframeRequest::None);
-        if matches!(request, KeyframeRequest::Pending { stalled: true, .. }) {
+        if std::mem::take(&mut self.is_stalled) {
             self.report(Report::Flowing);
         }
         if written.given_up.groups > 0 {
@@ -363,59 +253,77 @@ impl PublishedPad {
         }
         self.request_keyframe();
         if matches!(refused, Refused::NoKeyframe) {
-            self.handle.counters.no_key_frame.add(1);
+            self.handle.counters.no_keyframe.add(1);
             return;
         }
         self.handle.counters.refused.add(1);
         let reason = refused.to_string();
-        if let KeyframeRequest::Pending { stalled, .. } = &mut self.keyframe {
-            *stalled = true;
+        if self.kind == Some(Kind::Video) {
+            self.is_stalled = true;
             let text = format!("Frames are dropped until a keyframe comes: {reason}");
             self.report(Report::Stalled(text));
         }
         self.report_dropped(reason);
     }
 
-    /// Requests a keyframe, and again for as long as no frame is written.
-    pub(super) fn request_keyframe(&mut self) {
-        if self.kind != Some(Kind::Video) {
+    /// Takes a description over; whether it says something new.
+    fn describe(&mut self, mut description: Description) -> bool {
+        // Parsers correct their average for ever: small changes are not worth a catalog.
+        if let Some((old, new)) = self.description.bitrate.zip(description.bitrate)
+            && old.abs_diff(new) <= old / 10
+        {
+            description.bitrate = Some(old);
+        }
+        let changed = self.description != description;
+        self.description = description;
+        changed
+    }
+
+    /// Nothing is published until the next caps; the track, if there is one, is to be removed.
+    pub(super) fn fail(&mut self, reason: String) {
+        self.stream = StreamState::Failed;
+        self.report(Report::Failed(reason));
+    }
+
+    /// Publishes the rendition as a track, whose name is made of `base_name`.
+    pub(super) fn publish(
+        &mut self,
+        base_name: String,
+        producer: track::Producer,
+        max_stuck: usize,
+    ) {
+        let Some(rendition) = &self.rendition else {
             return;
-        }
-        let now = Instant::now();
-        let stalled = match self.keyframe {
-            KeyframeRequest::None => false,
-            KeyframeRequest::Pending { since, .. } if now - since < KEYFRAME_REQUEST_INTERVAL => {
-                return;
-            }
-            KeyframeRequest::Pending { stalled, .. } => stalled,
         };
-        self.keyframe = KeyframeRequest::Pending {
-            since: now,
-            stalled,
-        };
-        self.report(Report::NeedsKeyframe);
-    }
-
-    /// Subscribers come back: those of a track begin with a keyframe.
-    pub(super) fn reconnected(&mut self) {
-        if self.is_published() && !self.is_over() {
-            self.request_keyframe();
+        let track = PublishedTrack::new(producer, rendition, max_stuck);
+        self.report(Report::Published(track.name().to_owned()));
+        self.track = Some(track);
+        self.base_name = Some(base_name);
+        self.delay_due = Some(Instant::now() + DELAY_WINDOW);
+        if std::mem::replace(&mut self.was_published, true) {
+            self.report_change();
         }
     }
 
-    /// The connection was lost: what counted as delivered may have to be sent again.
-    pub(super) fn redeliver(&mut self, tasks: &mut DeliveryTasks) {
-        if let Some(track) = &mut self.track {
-            track.redeliver(tasks);
-        }
+    /// Takes the track away, which stays listed until another one replaces it.
+    pub(super) fn take_track(&mut self) -> Option<PublishedTrack> {
+        let mut track = self.track.take()?;
+        track.cut();
+        (self.transit, self.delay_due) = (None, None);
+        self.replaced = Some(track.name().to_owned());
+        Some(track)
     }
 
-    /// Whether all of its track that a subscriber can still use has reached the next hop.
-    pub(super) fn is_delivered(&mut self) -> bool {
-        self.track.as_mut().is_none_or(PublishedTrack::is_delivered)
+    /// The name of a track that was taken away and is listed still: none replaces it.
+    pub(super) fn take_replaced(&mut self) -> Option<String> {
+        self.replaced.take()
     }
 
-    /// Finishes a track that has ended and is delivered.
+    pub(super) fn track_mut(&mut self) -> Option<&mut PublishedTrack> {
+        self.track.as_mut()
+    }
+
+    /// Finishes the track once the stream has ended and all of it is delivered.
     pub(super) fn finish_delivered(&mut self) {
         if self.stream == StreamState::Ended
             && let Some(track) = &mut self.track
@@ -426,45 +334,114 @@ impl PublishedPad {
         }
     }
 
-    /// Finishes its track with the broadcast; another broadcast may follow.
+    /// Finishes the track with the broadcast; another broadcast may follow.
     pub(super) fn finish(&mut self) {
-        self.base_name = None;
-        self.replaced = None;
-        self.transit = Transit::default();
-        let Some(mut track) = self.track.take() else {
-            return;
-        };
-        if self.stream == StreamState::Ended && !track.is_finished() {
-            self.report(Report::Ended);
+        if let Some(mut track) = self.take_track() {
+            if self.stream == StreamState::Ended && !track.is_finished() {
+                self.report(Report::Ended);
+            }
+            track.finish();
         }
-        track.finish();
+        (self.base_name, self.replaced) = (None, None);
     }
 
-    /// The least time by which its live frames came later than their running times.
+    /// Whether anything can come; asked anew each time, because it may change at any moment.
+    pub(super) fn is_linked(&self) -> bool {
+        let pad = self.handle.pad.upgrade();
+        pad.is_some_and(|pad| pad.is_linked())
+    }
+
+    /// Whether nothing more is expected of the stream.
+    pub(super) fn is_over(&self) -> bool {
+        self.stream != StreamState::Running
+    }
+
+    pub(super) fn is_published(&self) -> bool {
+        self.track.is_some()
+    }
+
+    /// Whether the catalog need not wait for a track.
+    pub(super) fn is_settled(&self) -> bool {
+        self.is_published() || self.is_over() || self.is_sparse() || !self.is_linked()
+    }
+
+    /// Whether a track is missing, which is published before there is a frame.
+    pub(super) fn needs_sparse_track(&self) -> bool {
+        self.is_sparse() && !self.is_published() && !self.is_over()
+    }
+
+    /// Whether nothing may come for a long time although all is well.
+    fn is_sparse(&self) -> bool {
+        self.kind.is_some_and(Kind::is_sparse)
+    }
+
+    /// Whether the next track follows one that is listed still.
+    pub(super) fn is_replacing(&self) -> bool {
+        self.replaced.is_some()
+    }
+
+    pub(super) fn base_name(&self) -> Option<&str> {
+        self.base_name.as_deref()
+    }
+
+    pub(super) fn wanted_name(&self) -> Option<&str> {
+        self.wanted_name.as_deref()
+    }
+
+    /// Whether the tracks are named by their kind, which is `kind`.
+    pub(super) fn is_numbered(&self, kind: Kind) -> bool {
+        self.kind == Some(kind) && self.wanted_name.is_none()
+    }
+
+    /// The kind of the next track, once it is known what it is.
+    pub(super) fn track_kind(&self) -> Option<Kind> {
+        self.rendition.as_ref().map(Rendition::kind)
+    }
+
+    /// How the video is to be turned, if it is said.
+    pub(super) fn orientation(&self) -> Option<Orientation> {
+        let counts = self.kind == Some(Kind::Video) && self.stream != StreamState::Failed;
+        self.description.orientation.filter(|_| counts)
+    }
+
+    /// Warns once if the video is to be turned in another way than the broadcast says.
+    pub(super) fn check_orientation(&mut self, listed: Option<Orientation>) {
+        const WARNING: &str = "The catalog has one orientation for all video: this pad's is left out, because an earlier pad has another";
+        let own = self.orientation();
+        if own.is_some() && own != listed && self.warnings.is_due(WARNING, Instant::now()) {
+            self.report(Report::Warning(WARNING.into()));
+        }
+    }
+
+    /// The least time by which the track's live frames came later than their running times.
     pub(super) fn transit(&self) -> Option<gst::ClockTime> {
-        self.transit.least
+        self.transit
     }
 
     /// The same once it was measured for long enough.
     pub(super) fn measured_transit(&self) -> Option<gst::ClockTime> {
-        self.transit.least.filter(|_| self.transit.due.is_none())
+        self.transit.filter(|_| self.delay_due.is_none())
     }
 
-    /// What the catalog says of its track, with what it may say no more of the track before.
-    pub(super) fn entry(&mut self) -> Option<Entry> {
-        let (track, rendition) = self.track.as_ref().zip(self.rendition.as_ref())?;
-        let name = track.name().to_owned();
-        let mut rendition = rendition.clone();
+    /// Lists the track in the place of the one before; without a `delay`, the listed one stays.
+    pub(super) fn list(&mut self, catalog: &mut Catalog, delay: Option<Duration>) {
+        let (Some(track), Some(mut rendition)) = (&self.track, self.rendition.clone()) else {
+            return;
+        };
+        let name = track.name();
+        if let Some(replaced) = self.replaced.take() {
+            Rendition::delist(catalog, &replaced);
+        }
         self.description.describe(&mut rendition);
+        rendition.set_delay(delay.or(rendition.listed_delay(catalog, name)));
         if let Rendition::Video(config) = &mut rendition {
             config.jitter = reordering(config);
         }
-        Some(Entry {
-            lineage: self.base_name.clone().filter(|base| *base != name),
-            replaces: self.replaced.take(),
-            name,
-            rendition,
-        })
+        rendition.list(catalog, name);
+        if let Some(base) = self.base_name.as_ref().filter(|base| *base != name) {
+            let lineage = &mut catalog.ext.lineage;
+            lineage.insert(name.to_owned(), base.clone());
+        }
     }
 
     /// What comes next does not continue what came before.
@@ -474,7 +451,21 @@ impl PublishedPad {
         }
     }
 
-    /// Its subscribers get another track, or another format.
+    /// Has a keyframe requested, of video alone.
+    fn request_keyframe(&mut self) {
+        if self.kind == Some(Kind::Video) && self.requests.is_due("keyframe", Instant::now()) {
+            self.report(Report::NeedsKeyframe);
+        }
+    }
+
+    /// Subscribers come back, and begin with a keyframe.
+    pub(super) fn reconnected(&mut self) {
+        if self.is_published() && !self.is_over() {
+            self.request_keyframe();
+        }
+    }
+
+    /// The subscribers get another track, or another format.
     fn report_change(&self) {
         if let Some((track, rendition)) = self.track.as_ref().zip(self.rendition.as_ref()) {
             self.report(Report::RenditionChanged {
@@ -484,11 +475,8 @@ impl PublishedPad {
         }
     }
 
-    /// Has a QOS message posted, unless that was done a moment ago.
     fn report_qos(&mut self) {
-        let due = self.qos_posted;
-        if due.is_none_or(|at| at.elapsed() >= QOS_INTERVAL) {
-            self.qos_posted = Some(Instant::now());
+        if self.requests.is_due("QOS", Instant::now()) {
             self.report(Report::Quality(self.handle.counters.quality()));
         }
     }
@@ -501,22 +489,6 @@ impl PublishedPad {
 
     fn report(&self, report: Report) {
         self.handle.report(&self.queue, report);
-    }
-}
-
-impl Transit {
-    /// A track begins.
-    fn begin(now: Instant) -> Self {
-        Self {
-            least: None,
-            due: Some(now + DELAY_WINDOW),
-        }
-    }
-
-    /// Takes the next frame's in; whether it was measured for long enough, true once for each track.
-    fn measure(&mut self, transit: Option<gst::ClockTime>) -> bool {
-        self.least = self.least.into_iter().chain(transit).min();
-        self.due.take_if(|due| Instant::now() >= *due).is_some()
     }
 }
 

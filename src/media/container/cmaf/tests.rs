@@ -437,10 +437,42 @@ fn every_cut_short_fragment_is_refused() {
 }
 
 #[test]
-fn a_panic_of_the_library_is_contained() {
-    // mp4-atom subtracts the length of a reference from that of its box.
-    let iref = b"\0\0\0\x10iref\0\0\0\0\xff\xff\xff\xff";
-    assert!(Init::parse(iref).is_err());
+fn a_panic_of_a_library_is_contained() {
+    let stub = || -> Moov { panic!("numbers that do not fit together") };
+    assert_eq!(
+        guarded(stub).err(),
+        Some("the CMAF init segment is damaged".into())
+    );
+    assert_eq!(guarded(|| 1), Ok(1));
+}
+
+#[test]
+fn what_is_no_init_segment_is_refused_before_it_is_read() {
+    let init = init(&renditions()[0]).expect("an init segment");
+    let boxed = |kind: &[u8; 4], length: usize| {
+        let size = u32::try_from(8 + length).expect("a box");
+        [&size.to_be_bytes()[..], kind, &vec![0; length]].concat()
+    };
+    // What is no moov box is passed over, whatever is in it.
+    let with_others = [&boxed(b"free", 100)[..], &boxed(b"meta", 8), &init].concat();
+    assert!(Init::parse(&with_others).is_ok());
+    for (input, reason) in [
+        (
+            [&init[..], &boxed(b"free", MAX_INIT)].concat(),
+            "the CMAF init segment is larger than 256 KiB",
+        ),
+        (boxed(b"free", 100), "the CMAF init segment has no moov box"),
+        (
+            boxed(b"free", 100)[..50].to_vec(),
+            "the CMAF init segment ends within a box",
+        ),
+        (
+            init[..init.len() - 1].to_vec(),
+            "the CMAF init segment ends within a box",
+        ),
+    ] {
+        assert_eq!(Init::parse(&input).err(), Some(reason.into()));
+    }
 }
 
 /// The catalog entry without a container that is unknown to a reader of its init segment.

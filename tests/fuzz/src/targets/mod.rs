@@ -144,7 +144,7 @@ fn streams() -> Vec<Vec<u8>> {
         let header = parse(&caps)
             .and_then(|caps| header(&caps))
             .unwrap_or_default();
-        // Each container; the first frame is a key frame.
+        // Each container; the first frame is a keyframe.
         (0..3).map(move |container| {
             let choices = [container, 0, 0, 1];
             let mut parts = vec![&caps[..], &header, &choices];
