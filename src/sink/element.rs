@@ -207,7 +207,7 @@ impl ElementImpl for MoqSink {
         let Some(sink_pad) = pad.downcast_ref::<MoqSinkPad>() else {
             return;
         };
-        // The streaming thread is let go first: deactivating waits for it.
+        // The streaming thread returns first: deactivating waits for it.
         sink_pad.imp().release();
         let _ = pad.set_active(false);
         let element = self.obj();
@@ -381,7 +381,7 @@ impl MoqSink {
         let Some(run) = current.take() else {
             return;
         };
-        // Deactivating the pads waits for their streaming threads: these are let go first.
+        // Deactivating the pads waits for their streaming threads: these return first.
         for pad in self.pads() {
             pad.imp().leave();
         }

@@ -12,8 +12,8 @@ pub(crate) struct Counters {
     pub(crate) frames: Counter,
     pub(crate) bytes: Counter,
     pub(crate) groups: Counter,
-    pub(crate) no_key_frame: Counter,
-    pub(crate) untimed: Counter,
+    pub(crate) no_keyframe: Counter,
+    pub(crate) no_timestamp: Counter,
     pub(crate) over_budget: Counter,
     pub(crate) refused: Counter,
     /// All frames of the groups that were given up, of which some may have arrived.
@@ -40,8 +40,8 @@ impl Counters {
             .field("frames", self.frames.get())
             .field("bytes", self.bytes.get())
             .field("groups", self.groups.get())
-            .field("dropped-no-keyframe", self.no_key_frame.get())
-            .field("dropped-no-timestamp", self.untimed.get())
+            .field("dropped-no-keyframe", self.no_keyframe.get())
+            .field("dropped-no-timestamp", self.no_timestamp.get())
             .field("dropped-budget", self.over_budget.get())
             .field("dropped-refused", self.refused.get())
             .field("dropped-too-old", self.too_old.get())
@@ -54,8 +54,8 @@ impl Counters {
 
     pub(crate) fn of(&self, reason: DropReason) -> &Counter {
         match reason {
-            DropReason::NoKeyframe => &self.no_key_frame,
-            DropReason::NoTimestamp => &self.untimed,
+            DropReason::NoKeyframe => &self.no_keyframe,
+            DropReason::NoTimestamp => &self.no_timestamp,
             DropReason::OverBudget => &self.over_budget,
             DropReason::Refused => &self.refused,
         }

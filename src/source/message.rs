@@ -38,7 +38,7 @@ pub(crate) enum Control {
     /// Downstream takes nothing more.
     Finished(PadIndex),
     Latency(ClockTime),
-    /// A pad's first frame was taken: its sinks have prerolled and can be told the latency.
+    /// A pad's first frame was taken: its sinks have prerolled and take the latency.
     Flowing,
     /// The application ends the stream.
     Eos(gst::Seqnum),
@@ -165,7 +165,7 @@ pub(crate) enum TrackEnd {
     Missing(String),
 }
 
-/// What the user is to be told of a track.
+/// What the application is warned of.
 #[derive(Debug)]
 pub(crate) enum TrackProblem {
     /// Its frames have been dropped for a second, for this reason.

@@ -143,7 +143,7 @@ fn status(upstream: &Harness) -> String {
     value.nick().to_owned()
 }
 
-fn key_frame_requests(upstream: &mut Harness) -> usize {
+fn keyframe_requests(upstream: &mut Harness) -> usize {
     std::iter::from_fn(|| upstream.try_pull_upstream_event())
         .filter(|event| {
             event
@@ -481,7 +481,7 @@ fn video_without_a_keyframe_is_counted_and_a_keyframe_is_requested_once() {
     let sink = Sink::new("");
     let mut upstream = sink.upstream("sink_0", true);
     upstream.set_src_caps(caps(H264));
-    key_frame_requests(&mut upstream);
+    keyframe_requests(&mut upstream);
     let begun = Instant::now();
     for number in 0..10 {
         assert_eq!(
@@ -490,7 +490,7 @@ fn video_without_a_keyframe_is_counted_and_a_keyframe_is_requested_once() {
         );
     }
     assert_eq!(count(&upstream, "dropped-no-keyframe"), 10);
-    let requests = key_frame_requests(&mut upstream);
+    let requests = keyframe_requests(&mut upstream);
     let most = 1 + begun.elapsed().as_secs() as usize;
     assert!((1..=most).contains(&requests), "{requests} requests");
 }
@@ -507,7 +507,7 @@ fn audio_needs_no_keyframe() {
         );
     }
     assert_eq!(count(&upstream, "dropped-no-keyframe"), 0);
-    assert_eq!(key_frame_requests(&mut upstream), 0);
+    assert_eq!(keyframe_requests(&mut upstream), 0);
 }
 
 #[test]
@@ -581,7 +581,7 @@ fn only_an_error_of_the_element_is_an_error_of_the_flow() {
             Err(error) => break error,
         }
         number += 1;
-        // The refusal follows the message from another thread, and nothing tells of it.
+        // The refusal follows the message from another thread, and nothing reports it.
         thread::sleep(Duration::from_millis(2));
     };
     assert_eq!(refused, gst::FlowError::Error);

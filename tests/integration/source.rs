@@ -60,7 +60,7 @@ fn a_relay_and_a_publisher_that_come_later_are_waited_for() {
         let structure = message.structure();
         structure.is_some_and(|structure| structure.name() == "moq-disconnected")
     });
-    assert!(failed.is_some(), "each failed try is told");
+    assert!(failed.is_some(), "each failed attempt is reported");
     let packets = Packets::into_sink(&subscriber.element("out"));
     let relay = Relay::start_at(port).expect("the relay starts");
     wait_property(&source, "connected", DEADLINE, |connected: &bool| {
@@ -98,7 +98,7 @@ fn a_broadcast_that_nobody_publishes_is_told_once_for_each_absence() {
         let again = message
             .structure()
             .is_some_and(|s| s.name() == "moq-broadcast-missing");
-        assert!(!again, "it is told once");
+        assert!(!again, "it is reported once");
     }
     drop(publisher);
     waits(&subscriber);
@@ -188,7 +188,7 @@ fn an_application_ends_the_stream_with_an_event() {
 }
 
 #[test]
-fn a_pause_is_followed_by_a_key_frame_and_running_time_goes_on() {
+fn a_pause_is_followed_by_a_keyframe_and_running_time_goes_on() {
     init();
     let relay = Relay::start().expect("the relay starts");
     let broadcast = unique_broadcast("pause");
@@ -212,7 +212,7 @@ fn a_pause_is_followed_by_a_key_frame_and_running_time_goes_on() {
 }
 
 #[test]
-fn a_second_join_at_the_next_group_begins_with_its_key_frame() {
+fn a_second_join_at_the_next_group_begins_with_its_keyframe() {
     init();
     let relay = Relay::start().expect("the relay starts");
     let broadcast = unique_broadcast("next");

@@ -10,17 +10,17 @@ use crate::common::{
     unique_broadcast,
 };
 
-/// Pictures that are all different, with a key frame each second.
+/// Frames that are all different, with a keyframe each second.
 const NOISE: &str = "videotestsrc is-live=true pattern=snow ! \
     video/x-raw,width=160,height=120,framerate=30/1 ! \
     x264enc speed-preset=ultrafast tune=zerolatency bitrate=500 key-int-max=30 \
     option-string=scenecut=0 ! video/x-h264,profile=main ! h264parse";
-/// How long the pictures are blocked, in packets of sound.
+/// How long the video is blocked, in audio packets.
 const BLOCKED: usize = 10 * 48_000 / 1024;
 /// What may wait in a pad: 2 s and the latency, and the frame that makes it too much.
 const QUEUE: gst::ClockTime = gst::ClockTime::from_mseconds(2100 + 100);
 
-/// A subscriber to pictures and sound, and what is measured of it.
+/// A subscriber to video and audio, and what is measured of it.
 struct Scene {
     _publisher: Running,
     _subscriber: Running,
@@ -66,7 +66,7 @@ impl Scene {
         }
     }
 
-    /// Blocks the pictures for as long as [`BLOCKED`] packets of sound take, which come all the same.
+    /// Blocks the video for as long as [`BLOCKED`] audio packets take, which come all the same.
     fn block(&self) {
         let stuck = gst::PadProbeType::BLOCK | gst::PadProbeType::BUFFER;
         let probe = self.pad.add_probe(stuck, |_, _| gst::PadProbeReturn::Ok);
@@ -76,7 +76,7 @@ impl Scene {
         let times: Vec<_> = heard.iter().filter_map(|packet| packet.pts).collect();
         let hole = times.windows(2).map(|pair| pair[1] - pair[0]).max();
         let longest = gst::ClockTime::from_mseconds(100);
-        assert!(hole < Some(longest), "the sound has a hole of {hole:?}");
+        assert!(hole < Some(longest), "the audio has a hole of {hole:?}");
         let stats = self.statistics();
         let waiting = gst::ClockTime::from_nseconds(stats.get("queue-time").expect("a level"));
         let bounded = waiting > gst::ClockTime::SECOND && waiting <= QUEUE;
@@ -85,7 +85,7 @@ impl Scene {
         self.pad.remove_probe(probe);
     }
 
-    /// The first picture after a hole of more than a second.
+    /// The first video frame after a hole of more than a second.
     fn after_the_hole(&self) -> Packet {
         let pictures = self.pictures.so_far();
         let mut pairs = pictures.windows(2);
@@ -112,7 +112,7 @@ fn a_downstream_that_blocked_is_back_at_the_live_edge_within_a_group() {
         let back = samples.iter().find(|sample| sample.delay() < 200.0);
         back.copied()
     };
-    wait_until("a picture of the live edge comes", DEADLINE, || {
+    wait_until("a frame of the live edge comes", DEADLINE, || {
         live().is_some()
     });
     let back = live().expect("just seen").rendered;
@@ -126,6 +126,6 @@ fn a_downstream_that_blocked_is_back_at_the_live_edge_within_a_group() {
     let first = scene.after_the_hole();
     assert!(
         first.is_key() && first.flags.contains(gst::BufferFlags::DISCONT),
-        "the live edge begins with a key frame after DISCONT: {first:?}"
+        "the live edge begins with a keyframe after DISCONT: {first:?}"
     );
 }

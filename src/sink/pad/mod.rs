@@ -172,7 +172,7 @@ impl super::MoqSinkPad {
 impl MoqSinkPad {
     /// Takes part in a run, unless the pad does already or is released at this moment.
     pub(crate) fn join(&self, run: &Arc<Run>, settings: &Settings) {
-        // Held until the publisher is told, so that a release at the same moment is told after it.
+        // Held until the publisher has the message, so that a release at the same moment comes after it.
         let mut stream = lock(&self.stream);
         let joined = stream.as_ref();
         let joined = joined.is_some_and(|stream| Arc::ptr_eq(stream.run().run(), run));

@@ -253,7 +253,7 @@ impl PublishedPad {
         }
         self.request_keyframe();
         if matches!(refused, Refused::NoKeyframe) {
-            self.handle.counters.no_key_frame.add(1);
+            self.handle.counters.no_keyframe.add(1);
             return;
         }
         self.handle.counters.refused.add(1);

@@ -39,7 +39,7 @@ pub(super) struct Pusher {
     first: bool,
     stream: StreamState,
     /// The format of video from the next keyframe on: a decoder that gets it between two frames loses
-    /// what it refers to, and the catalog may be told of it later than the keyframe comes.
+    /// what it refers to, and the catalog may say so later than the keyframe comes.
     format: Option<gst::Caps>,
     /// Came after the end.
     tags: Option<gst::TagList>,

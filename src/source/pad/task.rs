@@ -49,7 +49,7 @@ impl PadTask {
         let task = gst::Task::builder(move |task| {
             shared.thread.get_or_init(|| thread::current().id());
             if step().is_break() {
-                // Before anyone is told: a task that is stopped twice is stopped, one that is
+                // Before anyone waits for it: a task that is stopped twice is stopped, one that is
                 // stopped and then paused would be joined for ever.
                 let _ = task.stop();
                 shared.end();
