@@ -68,9 +68,10 @@ impl Recorder {
         assert!(received.iter().all(|packet| packet.dts <= packet.pts));
         for ((muxer, demuxer), file) in MUXERS.iter().zip(&self.files) {
             let pictures = play(file, demuxer);
+            // How many of a tail that was cut off are shown depends on where the first DTS lies.
             let hidden = match muxer.contains("fragment") {
+                _ if muxer.contains("mp4") && cut_off => 0..=b_frames,
                 true => b_frames..=b_frames,
-                false if muxer.contains("mp4") && cut_off => 0..=b_frames,
                 false => 0..=0,
             };
             let missing = received.len() - pictures.len();

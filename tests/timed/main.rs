@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
-//! What measures time, or the memory of a machine at work: each test has the machine for itself.
+//! What measures time, or loads the machine: each test has it for itself.
 
 #[path = "../common/mod.rs"]
 mod common;
 
+mod codecs_nal;
 mod helpers;
+mod hostile;
 mod hostile_upstream;
 mod loss;
 mod many_pads;
