@@ -193,18 +193,6 @@ pub(crate) enum DropCause {
     BrokenOff,
 }
 
-impl DropCause {
-    pub(crate) const ALL: [Self; 7] = [
-        Self::Late,
-        Self::Timestamp,
-        Self::Undecodable,
-        Self::Outlier,
-        Self::BeforeStart,
-        Self::Unreadable,
-        Self::BrokenOff,
-    ];
-}
-
 impl fmt::Display for DropCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
