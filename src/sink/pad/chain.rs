@@ -185,12 +185,9 @@ impl MoqSinkPad {
         if placement.live {
             return Ok(placement.time);
         }
-        let paced = self.pace(run, clock.clone(), placement.departure)?;
-        if paced == *clock {
-            return Ok(placement.time);
-        }
-        // The pipeline was paused meanwhile.
-        let due = nanos(paced.base_time()).saturating_add(placement.running);
+        let clock = self.pace(run, clock.clone(), placement.departure)?;
+        // Meanwhile another pad may have moved the timeline, or the pipeline was paused.
+        let due = nanos(clock.base_time()).saturating_add(placement.running);
         Ok(run.with_timeline(false, |timeline| timeline.stamp(placement.anchor, due)))
     }
 

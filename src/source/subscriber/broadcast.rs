@@ -146,6 +146,7 @@ impl BroadcastFollower {
             Ok(broadcast) => {
                 self.catalog = Some(broadcast.track());
                 self.watchdog.end();
+                self.warnings.reset();
                 self.state = State::Found(Box::new(broadcast));
                 return Event::Found;
             }

@@ -389,7 +389,10 @@ impl Subscription {
 
     /// Sends EOS, unless that was done; without `seqnum` it has a new one.
     pub(super) fn end(&mut self, seqnum: Option<gst::Seqnum>) {
-        self.reading = Reading::idle();
+        // A track that follows one that was read to its end is read from its start.
+        if !matches!(self.reading, Reading::Finished) {
+            self.reading = Reading::idle();
+        }
         if self.stage.is_open() {
             self.outbox.send(Message::Eos(seqnum));
         }
@@ -744,5 +747,15 @@ mod tests {
         pad.unlink();
         pad.resume(None, &mut JoinSet::new());
         assert!(matches!(pad.reading, Reading::Idle(_)), "nobody takes it");
+    }
+
+    #[test]
+    fn it_is_so_though_a_catalog_between_the_two_has_neither() {
+        let (mut pad, messages) = audio_pad();
+        pad.reading = Reading::Finished;
+        pad.delist();
+        assert_eq!(sent(&mut pad, &messages), "E");
+        pad.update(catalog::audio_entry("audio-2"));
+        assert!(matches!(pad.reading, Reading::Continuing));
     }
 }
