@@ -142,7 +142,7 @@ impl Row {
         assert!(got.iter().all(|packet| packet.dts <= packet.pts));
     }
 
-    /// All frames are in the file, and in order once the edge is steady.
+    /// All frames are in the file, and in order.
     fn judge_recording(&self, file: &Path, demuxer: &str) {
         let player = Running::launch(&format!(
             "filesrc location=\"{}\" ! {demuxer} ! {}parse ! avdec_{} ! fakesink name=out sync=false",
@@ -155,11 +155,12 @@ impl Row {
         player.wait_eos();
         let pictures = pictures.so_far();
         assert_eq!(pictures.len(), FRAMES, "{demuxer}");
-        // In the first second a smaller transit moves the edge at once: on a busy machine two frames can then
-        // be less than a millisecond apart.
-        for pair in pictures[30..].windows(2) {
+        for (index, pair) in pictures.windows(2).enumerate() {
             let times = (pair[0].pts, pair[1].pts);
-            assert!(times.0 < times.1, "{demuxer}: {times:?}");
+            // In the first second a smaller transit moves the edge at once: on a busy machine two frames can
+            // then be less than a tick of the file apart.
+            let ordered = times.0 < times.1 || (index < 30 && times.0 == times.1);
+            assert!(ordered, "{demuxer}: {times:?}");
         }
     }
 }
