@@ -181,6 +181,28 @@ fn a_file_is_paced_by_the_clock() {
 }
 
 #[test]
+fn a_file_that_starts_late_holds_the_others_up_by_as_much() {
+    let sink = Sink::new("");
+    let mut upstreams = ["sink_0", "sink_1"].map(|pad| sink.upstream(pad, false));
+    let [first, late] = upstreams.each_mut().map(|upstream| {
+        upstream.set_src_caps(caps(OPUS));
+        upstream.srcpad().expect("a pad")
+    });
+    let waiting = thread::spawn(move || first.push(packet(500 * MS)));
+    sink.wait_clock(500 * MS);
+    sink.clock.set_time(300 * MS);
+    let started = thread::spawn(move || late.push(packet(ClockTime::ZERO)));
+    sink.wait_clock(300 * MS);
+    assert!(sink.clock.crank());
+    assert_eq!(started.join().expect("no panic"), Ok(gst::FlowSuccess::Ok));
+    assert!(sink.clock.crank());
+    sink.wait_clock(800 * MS);
+    assert!(!waiting.is_finished(), "what moved on with it leaves later");
+    assert!(sink.clock.crank());
+    assert_eq!(waiting.join().expect("no panic"), Ok(gst::FlowSuccess::Ok));
+}
+
+#[test]
 fn without_sync_a_file_waits_for_no_clock() {
     let sink = Sink::new("sync=false");
     let mut upstream = sink.upstream("sink_0", false);

@@ -180,15 +180,20 @@ fn arrives_and_decodes(rows: &[Row]) {
 /// All packets came as they were sent, in order, with rising times and their durations.
 fn arrived(name: &str, sent: &[Vec<u8>], got: &[Packet]) {
     for pair in got.windows(2) {
-        assert!(pair[0].pts < pair[1].pts, "{name}: times rise");
+        assert!(
+            pair[0].pts < pair[1].pts,
+            "{name}: times rise: {:?}",
+            got.iter().map(|packet| packet.pts).collect::<Vec<_>>()
+        );
         assert!(pair[0].duration.is_some(), "{name}: durations are known");
     }
     assert!(sent.len() > 5, "{name}");
     assert!(
         got.iter().map(|packet| &packet.bytes).eq(sent),
-        "{name}: {} of {} packets",
+        "{name}: {} of {} packets: {:?}",
         got.len(),
-        sent.len()
+        sent.len(),
+        got.iter().map(|packet| packet.pts).collect::<Vec<_>>()
     );
 }
 

@@ -185,8 +185,20 @@ impl MoqSinkPad {
         if placement.live {
             return Ok(placement.time);
         }
-        let clock = self.pace(run, clock.clone(), placement.departure)?;
-        // Meanwhile another pad may have moved the timeline, or the pipeline was paused.
+        let offset = || run.with_timeline(false, |timeline| timeline.offset(placement.anchor));
+        let mut clock = clock.clone();
+        let mut waited_for = offset();
+        loop {
+            let departure = placement.departure.saturating_add(waited_for);
+            clock = self.pace(run, clock, departure)?;
+            // Meanwhile another pad may have moved the timeline on: what is due later leaves later.
+            let moved = offset();
+            if moved <= waited_for {
+                break;
+            }
+            waited_for = moved;
+        }
+        // The pipeline may have been paused, too.
         let due = nanos(clock.base_time()).saturating_add(placement.running);
         Ok(run.with_timeline(false, |timeline| timeline.stamp(placement.anchor, due)))
     }

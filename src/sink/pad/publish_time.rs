@@ -52,7 +52,7 @@ pub(super) struct Placement {
     pub(super) running: i64,
     /// Its MoQ time.
     pub(super) time: gst::ClockTime,
-    /// The running time in ns at which it leaves if it is paced.
+    /// The running time in ns at which it leaves if it is paced, as far as its own times were right.
     pub(super) departure: i64,
     /// How much later than its MoQ time a live frame comes, if it is shown.
     pub(super) transit: Option<gst::ClockTime>,
@@ -174,7 +174,7 @@ impl PublishTime {
             anchor,
             running,
             time,
-            departure: times.departure.saturating_add(moved).saturating_add(offset),
+            departure: times.departure.saturating_add(moved),
             // What is not to be shown is placed by another rule, and says nothing of its way.
             transit: (live && !times.lead).then(|| clock_time(elapsed.saturating_sub(nanos(time)))),
             resync,
