@@ -8,6 +8,7 @@ pub(crate) mod counter;
 pub(crate) mod pipeline_clock;
 pub(crate) mod properties;
 pub(crate) mod runtime;
+pub(crate) mod session_request;
 pub(crate) mod status;
 pub(crate) mod sync;
 pub(crate) mod warn_limiter;

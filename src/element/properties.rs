@@ -10,12 +10,18 @@ use gst::{
 };
 
 use super::status::{ConnectionStatus, Status};
-use crate::net::config::{self, Role, Settings};
+use crate::net::{
+    config::{self, Role, Settings},
+    endpoint::Mode,
+    listen,
+};
 
 /// The longest time of a property in ms: 10 minutes.
 const MAX_MS: u32 = 600_000;
 /// The shortest `cache-time` in ns.
 const MIN_CACHE_TIME_NS: u64 = 1_000_000;
+/// What a host has ports and file descriptors for.
+const MAX_SESSIONS: u32 = 10_000;
 
 type Get = Box<dyn Fn(&Settings, &ConnectionStatus) -> glib::Value + Send + Sync>;
 type Set = Box<dyn Fn(&mut Settings, &glib::Value) + Send + Sync>;
@@ -35,6 +41,7 @@ pub(crate) struct CommonProperties(Vec<Property>);
 impl CommonProperties {
     pub(crate) fn new(role: Role) -> Self {
         let mut properties = relay();
+        properties.extend(listening());
         properties.extend(timeouts());
         properties.extend(cache(role));
         properties.extend(connection());
@@ -122,6 +129,60 @@ fn relay() -> Vec<Property> {
     ]
 }
 
+/// How sessions are let in that others open.
+fn listening() -> Vec<Property> {
+    let token = setting! {
+        ParamSpecString::builder("listen-token").write_only(), "Listen token",
+        "Token that whoever opens a session has to bring, as the URL parameter jwt (NULL or empty = none); cannot be read back",
+        |_| None, |settings, token: Option<String>| settings.listen.token = token
+    };
+    vec![
+        setting! {
+            ParamSpecEnum::builder::<Mode>("mode"), "Mode",
+            "Whether to connect to the relay of the property url, or to listen for sessions",
+            |settings| settings.mode, |settings, mode| settings.mode = mode
+        },
+        setting! {
+            ParamSpecString::builder("bind").default_value(Some(listen::DEFAULT_BIND_TEXT)), "Bind",
+            "Address and port to listen at, UDP for QUIC and TCP for HTTP; the default becomes 0.0.0.0:4443 where the host has no IPv6",
+            |settings| Some(settings.listen.bind.clone().unwrap_or_else(|| listen::DEFAULT_BIND_TEXT.into())),
+            |settings, bind: Option<String>| settings.listen.bind = bind.filter(|bind| bind != listen::DEFAULT_BIND_TEXT)
+        },
+        setting! {
+            ParamSpecString::builder("web-root"), "Web root",
+            "Folder whose files are served by HTTP at the same port number, with index.html for a folder (NULL = none)",
+            |settings| settings.listen.web_root.clone(), |settings, root| settings.listen.web_root = root
+        },
+        setting! {
+            ParamSpecUInt::builder("max-sessions").minimum(1).maximum(MAX_SESSIONS).default_value(listen::DEFAULT_MAX_SESSIONS), "Maximum sessions",
+            "Sessions that are let in at a time; further ones are refused",
+            |settings| settings.listen.max_sessions, |settings, count| settings.listen.max_sessions = count
+        },
+        Property { get: None, ..token },
+        setting! {
+            ParamSpecString::builder("tls-certificate"), "TLS certificate",
+            "PEM file of the certificate that is shown to peers, with its chain; read again when it changes (NULL = in listen mode one is made)",
+            |settings| settings.tls_certificate.clone(), |settings, file| settings.tls_certificate = file
+        },
+        setting! {
+            ParamSpecString::builder("tls-private-key"), "TLS private key",
+            "PEM file of the key of tls-certificate",
+            |settings| settings.tls_private_key.clone(), |settings, file| settings.tls_private_key = file
+        },
+        setting! {
+            ParamSpecString::builder("tls-client-ca"), "TLS client CA",
+            "PEM file of the authorities of which one has to have signed the certificate of whoever opens a session (NULL = none is asked for)",
+            |settings| settings.listen.client_ca.clone(), |settings, file| settings.listen.client_ca = file
+        },
+        setting! {
+            ParamSpecString::builder("tls-client-fingerprint"), "TLS client fingerprint",
+            "SHA-256 in hexadecimal of the certificates that whoever opens a session may show, separated by commas (NULL = none is asked for)",
+            |settings| settings.listen.client_fingerprints.clone(),
+            |settings, list| settings.listen.client_fingerprints = list
+        },
+    ]
+}
+
 /// How soon a relay is given up and dialled again.
 fn timeouts() -> Vec<Property> {
     vec![
@@ -196,6 +257,16 @@ fn connection() -> Vec<Property> {
             ParamSpecString::builder("moq-version"), "MoQ version",
             "MoQ version of the session (NULL = none)",
             ConnectionStatus::version
+        },
+        status! {
+            ParamSpecUInt::builder("sessions"), "Sessions",
+            "Number of sessions that are up",
+            ConnectionStatus::sessions
+        },
+        status! {
+            ParamSpecString::builder("certificate-fingerprint"), "Certificate fingerprint",
+            "SHA-256 in hexadecimal of the certificate that is served in listen mode (NULL = none)",
+            ConnectionStatus::fingerprint
         },
         status! {
             ParamSpecBoxed::builder::<gst::Structure>("stats"), "Statistics",
@@ -309,6 +380,7 @@ mod tests {
         }
         match spec.value_type() {
             glib::Type::BOOL => true.into(),
+            type_ if type_ == Mode::static_type() => Mode::Listen.to_value(),
             _ => Some("https://relay.example/").into(),
         }
     }

@@ -34,6 +34,18 @@ static RUNTIME: LazyLock<std::io::Result<Runtime>> = LazyLock::new(|| {
         .build()
 });
 
+/// Does `work` in the context of the runtime, for what spawns tasks or opens sockets.
+pub(crate) fn enter<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    let _context = handle()?.enter();
+    work()
+}
+
+fn handle() -> Result<Handle, Error> {
+    let runtime = RUNTIME.as_ref();
+    let runtime = runtime.map_err(|err| Error::Internal(err.to_string()))?;
+    Ok(runtime.handle().clone())
+}
+
 /// A running session task; dropping it ends the task without waiting.
 pub(crate) struct Task {
     cancel: CancellationToken,
@@ -52,11 +64,7 @@ impl Task {
     where
         F: Future<Output = Result<(), Error>> + Send + 'static,
     {
-        let runtime = RUNTIME
-            .as_ref()
-            .map_err(|err| Error::Internal(err.to_string()))?
-            .handle()
-            .clone();
+        let runtime = handle()?;
         let cancel = CancellationToken::new();
         let (alive, ended) = mpsc::channel();
         let future = session(cancel.clone());

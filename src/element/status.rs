@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use gst::{glib, prelude::*};
 
 use super::{app_queue::AppQueue, bus, sync::lock};
-use crate::net::{config::Target, connection::Event, error::Error, stats::Sessions};
+use crate::net::{connection::Event, endpoint::EndpointConfig, error::Error, stats::Sessions};
 
 /// State of the connection to the relay.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
@@ -26,6 +26,9 @@ pub enum Status {
     /// The session with the relay is up.
     #[enum_value(name = "Connected", nick = "connected")]
     Connected,
+    /// The port is open, and nobody has come.
+    #[enum_value(name = "Listening, without a session", nick = "listening")]
+    Listening,
 }
 
 /// The state behind the properties `status`, `connected` and `moq-version`.
@@ -36,6 +39,8 @@ pub(crate) struct ConnectionStatus(Mutex<State>);
 struct State {
     status: Status,
     version: Option<String>,
+    /// Of the certificate that is served.
+    fingerprint: Option<String>,
     sessions: Sessions,
     /// A PROGRESS START was posted and not yet ended.
     in_progress: bool,
@@ -58,6 +63,16 @@ impl ConnectionStatus {
         self.state().version.clone()
     }
 
+    /// The fingerprint of the certificate that is served.
+    pub(crate) fn fingerprint(&self) -> Option<String> {
+        self.state().fingerprint.clone()
+    }
+
+    /// How many sessions there are.
+    pub(crate) fn sessions(&self) -> u32 {
+        u32::try_from(self.state().sessions.count()).unwrap_or(u32::MAX)
+    }
+
     /// What the property `stats` says.
     pub(crate) fn stats(&self) -> gst::Structure {
         self.state().sessions.structure()
@@ -73,10 +88,10 @@ impl ConnectionStatus {
     }
 
     /// Takes in a change of the connection and has the application notified of it.
-    pub(crate) fn apply(self: &Arc<Self>, event: &Event, queue: &Arc<AppQueue>) {
+    pub(crate) fn apply(self: &Arc<Self>, event: Event, queue: &Arc<AppQueue>) {
         match event {
             Event::Connecting { first, serving } => {
-                if *first {
+                if first {
                     self.begin(queue);
                 }
                 if !serving {
@@ -87,10 +102,9 @@ impl ConnectionStatus {
                 s.field("reason", "the relay asks to connect anew")
             }),
             Event::Connected { version, monitor } => {
-                self.state().sessions.begin(monitor.clone());
+                self.state().sessions.begin(monitor);
                 self.set(Status::Connected, Some(version.clone()), queue);
                 self.end(queue, gst::ProgressType::Complete, "Connected");
-                let version = version.clone();
                 queue.post("moq-connected", move |s| s.field("version", version));
             }
             Event::Lost {
@@ -105,23 +119,87 @@ impl ConnectionStatus {
                     let text = format!("{reason}; the next try is in {} ms", retry.as_millis());
                     self.end(queue, gst::ProgressType::Error, &text);
                 }
-                let (cause, reason, serving) = (cause.nick(), reason.clone(), *serving);
+                let cause = cause.nick();
                 let retry = retry.as_millis() as u64;
                 queue.post("moq-disconnected", move |s| {
                     let s = s.field("cause", cause).field("reason", reason);
                     s.field("retry-in-ms", retry).field("serving", serving)
                 });
             }
+            event => self.apply_peers(event, queue),
         }
     }
 
+    /// The same where peers come to us.
+    fn apply_peers(self: &Arc<Self>, event: Event, queue: &Arc<AppQueue>) {
+        match event {
+            Event::Listening {
+                address,
+                fingerprint,
+            } => {
+                self.set_fingerprint(&fingerprint, queue);
+                self.set(Status::Listening, None, queue);
+                queue.post("moq-listening", move |s| {
+                    let s = s.field("address", address.ip().to_string());
+                    s.field("port", u32::from(address.port()))
+                        .field("certificate-fingerprint", fingerprint)
+                });
+            }
+            Event::Certificate { fingerprint } => self.set_fingerprint(&fingerprint, queue),
+            Event::SessionAdded(peer) => {
+                let version = peer.version().to_string();
+                let message = peer.describe(gst::Structure::builder("moq-session-added"));
+                self.state().sessions.add(*peer);
+                self.set(Status::Connected, Some(version), queue);
+                self.post_session(message.build(), queue);
+            }
+            Event::SessionRemoved { id, reason } => {
+                let removed = self.state().sessions.remove(id);
+                if self.state().sessions.count() == 0 {
+                    self.set(Status::Listening, None, queue);
+                }
+                if let Some(peer) = removed {
+                    let message = peer.describe(gst::Structure::builder("moq-session-removed"));
+                    let message = message.field("reason", reason.to_string());
+                    self.post_session(message.build(), queue);
+                }
+            }
+            // Those of a relay.
+            Event::Connecting { .. }
+            | Event::Connected { .. }
+            | Event::Goaway
+            | Event::Lost { .. } => {}
+        }
+    }
+
+    fn post_session(&self, message: gst::Structure, queue: &Arc<AppQueue>) {
+        // Peers that come and go by the thousand must not fill the queue of a handler that blocks.
+        queue.offer(move |element| {
+            element.notify("sessions");
+            bus::post(
+                element,
+                gst::message::Element::builder(message).src(element).build(),
+            );
+        });
+    }
+
+    fn set_fingerprint(&self, fingerprint: &str, queue: &Arc<AppQueue>) {
+        self.state().fingerprint = Some(fingerprint.to_owned());
+        queue.send(|element| element.notify("certificate-fingerprint"));
+    }
+
     /// The run has failed: no try will follow. The one place that reports a session's error.
-    pub(crate) fn fail(self: &Arc<Self>, error: Error, target: Target, queue: &Arc<AppQueue>) {
+    pub(crate) fn fail(
+        self: &Arc<Self>,
+        error: Error,
+        config: EndpointConfig,
+        queue: &Arc<AppQueue>,
+    ) {
         self.state().sessions.end();
-        let reason = target.redact(&error.to_string());
+        let reason = config.redact(&error.to_string());
         self.end(queue, gst::ProgressType::Error, &reason);
         self.set(Status::Disconnected, None, queue);
-        queue.send(move |element| error.post(element, |text| target.redact(text)));
+        queue.send(move |element| error.post(element, |text| config.redact(text)));
     }
 
     /// The run has ended on purpose; called from the state change, which notifies by itself.
@@ -130,8 +208,10 @@ impl ConnectionStatus {
         let in_progress = std::mem::take(&mut state.in_progress);
         let changed = std::mem::take(&mut state.status) != Status::Disconnected;
         state.version = None;
-        state.sessions = Sessions::default();
+        state.fingerprint = None;
+        let sessions = std::mem::take(&mut state.sessions);
         drop(state);
+        drop(sessions);
         if in_progress {
             bus::post_progress(element, gst::ProgressType::Canceled, PROGRESS, "Stopped");
         }

@@ -7,7 +7,7 @@ use moq_net::{Version, cache, origin};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use url::Url;
 
-use super::error::Error;
+use super::{endpoint::Mode, error::Error, listen::ListenSettings};
 use crate::media::catalog::name;
 
 /// The URL schemes that a relay can be reached by, each with its transport.
@@ -27,7 +27,7 @@ const ESCAPED: AsciiSet = NON_ALPHANUMERIC
     .remove(b'/');
 
 /// The query parameter that relays read a token from.
-const TOKEN_PARAMETER: &str = "jwt";
+pub(super) const TOKEN_PARAMETER: &str = "jwt";
 
 /// The first pause between two tries in ms: a relay that only restarts is back soon.
 pub(crate) const DEFAULT_RECONNECT_MIN_DELAY_MS: u32 = 100;
@@ -44,6 +44,11 @@ pub(crate) const DEFAULT_CACHE_TIME_NS: u64 = 5_000_000_000;
 /// Where to connect, how, and what to call the broadcast, as the user set it.
 #[derive(Clone)]
 pub(crate) struct Settings {
+    pub(crate) mode: Mode,
+    pub(crate) listen: ListenSettings,
+    /// PEM files of our own certificate and its key.
+    pub(crate) tls_certificate: Option<String>,
+    pub(crate) tls_private_key: Option<String>,
     pub(crate) url: Option<String>,
     pub(crate) broadcast: Option<String>,
     pub(crate) token: Option<String>,
@@ -82,6 +87,10 @@ impl Role {
 impl Settings {
     pub(crate) fn new(role: Role) -> Self {
         Self {
+            mode: Mode::default(),
+            listen: ListenSettings::default(),
+            tls_certificate: None,
+            tls_private_key: None,
             url: None,
             broadcast: None,
             token: None,
@@ -141,7 +150,11 @@ impl Settings {
             .url
             .as_deref()
             .filter(|url| !url.is_empty())
-            .ok_or_else(|| Error::settings("No relay: set the property \"url\""))?;
+            .ok_or_else(|| {
+                Error::settings(
+                    "No relay: set the property \"url\", or mode=listen to do without one",
+                )
+            })?;
         let mut url = Url::parse(text)
             .map_err(|err| Error::settings(format!("The property \"url\" is not a URL: {err}")))?;
         if !SCHEMES.contains(&url.scheme()) {
@@ -154,33 +167,40 @@ impl Settings {
         if url.host_str().is_none_or(str::is_empty) {
             return Err(Error::settings("The property \"url\" has no host"));
         }
-        let broadcast = self
-            .broadcast
-            .as_deref()
-            .map(|name| name.trim_matches('/'))
-            .filter(|name| !name.is_empty())
-            .ok_or_else(|| Error::settings("No broadcast name: set the property \"broadcast\""))?;
-        if let Some(fault) = name::fault(broadcast) {
-            let text = format!("The name of the broadcast, {broadcast:?}, {fault}");
-            return Err(Error::settings(text));
-        }
         if let Some(token) = self.token.as_deref().filter(|token| !token.is_empty()) {
             set_token(&mut url, token);
         }
         Ok(Target {
             url,
-            broadcast: broadcast.to_owned(),
+            broadcast: self.broadcast()?,
             tls_disable_verify: self.tls_disable_verify,
             versions: self.versions()?,
             timeouts: self.timeouts()?,
-            cache: Cache {
-                bytes: self.cache_size,
-                time: Duration::from_nanos(self.cache_time),
-            },
+            cache: self.cache(),
         })
     }
 
-    fn versions(&self) -> Result<Vec<Version>, Error> {
+    pub(super) fn broadcast(&self) -> Result<String, Error> {
+        let name = self.broadcast.as_deref().map(|name| name.trim_matches('/'));
+        let name = name
+            .filter(|name| !name.is_empty())
+            .ok_or_else(|| Error::settings("No broadcast name: set the property \"broadcast\""))?;
+        match name::fault(name) {
+            Some(fault) => Err(Error::settings(format!(
+                "The name of the broadcast, {name:?}, {fault}"
+            ))),
+            None => Ok(name.to_owned()),
+        }
+    }
+
+    pub(super) fn cache(&self) -> Cache {
+        Cache {
+            bytes: self.cache_size,
+            time: Duration::from_nanos(self.cache_time),
+        }
+    }
+
+    pub(super) fn versions(&self) -> Result<Vec<Version>, Error> {
         let names = self.moq_versions.as_deref().unwrap_or_default().split(',');
         let names = names.map(str::trim).filter(|name| !name.is_empty());
         names
@@ -196,7 +216,7 @@ impl Settings {
             .collect()
     }
 
-    fn timeouts(&self) -> Result<Timeouts, Error> {
+    pub(super) fn timeouts(&self) -> Result<Timeouts, Error> {
         if self.reconnect_min_delay > self.reconnect_max_delay {
             return Err(Error::settings(
                 "The property \"reconnect-min-delay\" is larger than \"reconnect-max-delay\"",
@@ -276,6 +296,11 @@ impl Cache {
     /// What is sent but not acknowledged: it is kept beside the cache.
     pub(crate) fn send_window(self) -> u64 {
         (self.bytes / 8).clamp(MIN_WINDOW, MAX_WINDOW)
+    }
+
+    /// The same where one element serves many: each session may hold as much.
+    pub(crate) fn shared_send_window(self) -> u64 {
+        (self.bytes / 64).clamp(MIN_WINDOW, MAX_WINDOW)
     }
 
     /// An origin that keeps no more than this; needs the runtime's context.

@@ -3,7 +3,7 @@
 //!
 //! The library's own loop reports neither why a dial failed nor when the next one comes.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use moq_net::goaway::{self, Goaway};
 use moq_tokio::{Client, Redirect};
@@ -16,6 +16,7 @@ use super::{
     dial::{CLOSE_TIMEOUT, Dialer},
     error::Error,
     failure::Cause,
+    listen::{PeerSession, Reason},
     stats::SessionMonitor,
 };
 
@@ -31,7 +32,7 @@ const IDLE_CLOSE_TIMEOUT: Duration = Duration::from_millis(50);
 const SENT_AWAY_REASON: &str = "the relay asks it to leave at once";
 
 /// What becomes of the connection.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) enum Event {
     /// A dial begins; `first` is the first one of the run, `serving` says that the session before
     /// still serves.
@@ -51,6 +52,17 @@ pub(crate) enum Event {
         retry: Duration,
         serving: bool,
     },
+    /// Sessions are let in at this address, with the certificate of this fingerprint.
+    Listening {
+        address: SocketAddr,
+        fingerprint: String,
+    },
+    /// Another certificate is served.
+    Certificate { fingerprint: String },
+    /// A peer has opened a session.
+    SessionAdded(Box<PeerSession>),
+    /// It has ended.
+    SessionRemoved { id: u64, reason: Reason },
 }
 
 /// One element's connection, for the length of a run.

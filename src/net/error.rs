@@ -12,6 +12,10 @@ pub(crate) enum Error {
     #[error("{0}")]
     Settings(String),
 
+    /// Another process has the port; the text says which and what to set.
+    #[error("{0}")]
+    Busy(String),
+
     /// The relay refused the token, or the lack of one.
     #[error(
         "The relay refused access: check the property \"token\", the path of \"url\" and the name in \"broadcast\""
@@ -81,6 +85,7 @@ impl Error {
         let publishes = element.element_flags().contains(gst::ElementFlags::SINK);
         let message = match self {
             Self::Settings(_) => message(gst::ResourceError::Settings, &text, &debug),
+            Self::Busy(_) => message(gst::ResourceError::Busy, &text, &debug),
             Self::NotAuthorized(_) => message(gst::ResourceError::NotAuthorized, &text, &debug),
             Self::Status { status: 404, .. } => {
                 message(gst::ResourceError::NotFound, &text, &debug)

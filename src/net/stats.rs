@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
 //! Statistics of the connection, for the properties of both elements.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use moq_tokio::connection::Monitor;
+
+use super::listen::PeerSession;
 
 /// Reads the transport's counters for as long as the session lives.
 #[derive(Clone)]
@@ -20,6 +22,8 @@ impl fmt::Debug for SessionMonitor {
 pub(crate) struct Sessions {
     /// Of the live session.
     monitor: Option<SessionMonitor>,
+    /// Those that peers have opened and that are up.
+    peers: BTreeMap<u64, PeerSession>,
     started: u64,
     ended: u64,
 }
@@ -38,29 +42,58 @@ impl Sessions {
         }
     }
 
+    /// A peer has opened one.
+    pub(crate) fn add(&mut self, peer: PeerSession) {
+        self.peers.insert(peer.id(), peer);
+        self.started += 1;
+    }
+
+    pub(crate) fn remove(&mut self, id: u64) -> Option<PeerSession> {
+        let removed = self.peers.remove(&id);
+        self.ended += u64::from(removed.is_some());
+        removed
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.peers.len() + usize::from(self.monitor.is_some())
+    }
+
     /// The structure `moq-stats`; what is unknown is left out.
     ///
     /// `rtt-ms` is a double, all others are guint64: rates in bits per second, and what was sent,
-    /// received and lost by the live session, with its retransmissions and overhead.
+    /// received and lost by the live session, with its retransmissions and overhead. In listen mode
+    /// these are in `sessions`, a GstArray of a structure `moq-session-stats` for each.
     pub(crate) fn structure(&self) -> gst::Structure {
         let stats = self.live().unwrap_or_default();
-        let bits = |rate: Option<moq_net::bandwidth::Rate>| rate.map(|rate| rate.as_bps());
-        gst::Structure::builder("moq-stats")
+        let sessions = self.peers.values().map(PeerSession::stats);
+        let sessions = gst::Array::new(sessions);
+        let structure = gst::Structure::builder("moq-stats")
             .field("sessions-started", self.started)
             .field("sessions-ended", self.ended)
-            .field_if_some("rtt-ms", stats.rtt.map(|rtt| rtt.as_secs_f64() * 1e3))
-            .field_if_some("estimated-send-rate", bits(stats.estimated_send_rate))
-            .field_if_some("estimated-recv-rate", bits(stats.estimated_recv_rate))
-            .field_if_some("bytes-sent", stats.bytes_sent)
-            .field_if_some("bytes-received", stats.bytes_received)
-            .field_if_some("bytes-lost", stats.bytes_lost)
-            .field_if_some("packets-sent", stats.packets_sent)
-            .field_if_some("packets-received", stats.packets_received)
-            .field_if_some("packets-lost", stats.packets_lost)
-            .build()
+            .field_if("sessions", sessions, !self.peers.is_empty());
+        with_transport(structure, &stats).build()
     }
 
     fn live(&self) -> Option<moq_net::session::Stats> {
         self.monitor.as_ref()?.0.stats()
     }
+}
+
+/// Adds the counters of a session's transport; what is unknown is left out.
+pub(super) fn with_transport(
+    structure: gst::structure::Builder,
+    stats: &moq_net::session::Stats,
+) -> gst::structure::Builder {
+    let bits = |rate: Option<moq_net::bandwidth::Rate>| rate.map(|rate| rate.as_bps());
+    structure
+        .field_if_some("rtt-ms", stats.rtt.map(|rtt| rtt.as_secs_f64() * 1e3))
+        .field_if_some("estimated-send-rate", bits(stats.estimated_send_rate))
+        .field_if_some("estimated-recv-rate", bits(stats.estimated_recv_rate))
+        .field_if_some("bytes-sent", stats.bytes_sent)
+        .field_if_some("bytes-received", stats.bytes_received)
+        .field_if_some("bytes-lost", stats.bytes_lost)
+        .field_if_some("packets-sent", stats.packets_sent)
+        .field_if_some("packets-received", stats.packets_received)
+        .field_if_some("packets-lost", stats.packets_lost)
 }

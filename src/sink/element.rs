@@ -21,12 +21,17 @@ use super::{
 };
 use crate::{
     element::{
-        pipeline_clock::PipelineClock, properties::CommonProperties, runtime::Task,
-        status::ConnectionStatus, sync::lock,
+        pipeline_clock::PipelineClock,
+        properties::CommonProperties,
+        runtime::{self, Task},
+        session_request,
+        status::ConnectionStatus,
+        sync::lock,
     },
     media::format::codec,
     net::{
-        config::{self, Role, Target},
+        config::{self, Role},
+        endpoint::EndpointConfig,
         error::Error,
     },
 };
@@ -98,6 +103,12 @@ impl ObjectImpl for MoqSink {
         static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> =
             LazyLock::new(|| COMMON.beside(MoqSink::derived_properties()));
         &PROPERTIES
+    }
+
+    fn signals() -> &'static [glib::subclass::Signal] {
+        static SIGNALS: LazyLock<[glib::subclass::Signal; 1]> =
+            LazyLock::new(|| [session_request::signal()]);
+        &*SIGNALS
     }
 
     fn set_property(&self, id: usize, value: &glib::Value, spec: &glib::ParamSpec) {
@@ -294,10 +305,8 @@ impl MoqSink {
 
     fn start(&self) -> Result<(), gst::StateChangeError> {
         let settings = self.settings().clone();
-        let started = settings
-            .session
-            .target()
-            .and_then(|target| self.launch(target, &settings));
+        let started = EndpointConfig::new(&settings.session)
+            .and_then(|config| self.launch(config, &settings));
         started.map_err(|error| {
             gst::error!(CAT, imp = self, "{error}");
             error.post(self.obj().upcast_ref(), str::to_owned);
@@ -305,17 +314,20 @@ impl MoqSink {
         })
     }
 
-    fn launch(&self, target: Target, settings: &Settings) -> Result<(), Error> {
-        gst::info!(CAT, imp = self, "Publishing {target:?}");
+    fn launch(&self, config: EndpointConfig, settings: &Settings) -> Result<(), Error> {
+        gst::info!(CAT, imp = self, "Publishing {config:?}");
+        let endpoint = runtime::enter(|| config.clone().prepare())?;
         let element = self.obj();
         let (sender, receiver) = mpsc::unbounded_channel();
         let run = Run::new(element.upcast_ref(), sender);
         let publisher = Publisher::new(
             publisher::Settings {
-                target: target.clone(),
+                broadcast: config.broadcast().to_owned(),
+                cache: config.cache(),
                 drain_timeout: Duration::from_millis(settings.drain_timeout.into()),
                 max_age: Duration::from_millis(settings.max_age.into()),
             },
+            endpoint,
             run.clone(),
             receiver,
             self.connection.clone(),
@@ -325,7 +337,7 @@ impl MoqSink {
         let task = Task::spawn(
             |cancel| publisher.run(cancel),
             move |error| {
-                connection.fail(error, target, reporter.app_queue());
+                connection.fail(error, config, reporter.app_queue());
                 // After the error, or upstream's complaint of a failed push would come before it.
                 let run = reporter.clone();
                 reporter.app_queue().send(move |_| run.fail());

@@ -22,7 +22,8 @@ use crate::{
         app_queue::AppQueue,
         pipeline_clock::PipelineClock,
         properties::CommonProperties,
-        runtime::{STOP_TIMEOUT, Task},
+        runtime::{self, STOP_TIMEOUT, Task},
+        session_request,
         status::ConnectionStatus,
         sync::{SendOrDrop, lock},
     },
@@ -32,6 +33,7 @@ use crate::{
     },
     net::{
         config::{self, Role},
+        endpoint::EndpointConfig,
         error::Error,
         log,
     },
@@ -158,7 +160,8 @@ impl MoqSrc {
     /// Makes the run: nothing here waits for the network.
     fn start(&self) -> Result<(), Error> {
         let settings = self.settings().clone();
-        let target = settings.session.target()?;
+        let endpoint_config = EndpointConfig::new(&settings.session)?;
+        let endpoint = runtime::enter(|| endpoint_config.clone().prepare())?;
         let element = self.obj().clone().upcast::<gst::Element>();
         let app_queue = AppQueue::new(&element);
         let (control, commands) = unbounded_channel();
@@ -166,7 +169,7 @@ impl MoqSrc {
         self.answer.set(latency);
         let config = subscriber::Config {
             name: element.name(),
-            target: target.clone(),
+            endpoint: endpoint_config.clone(),
             catalog_format: settings.catalog_format,
             latency,
             join: match settings.join {
@@ -182,10 +185,11 @@ impl MoqSrc {
             app_queue: app_queue.clone(),
             control: control.clone(),
         };
+        let ask = session_request::ask(&app_queue, &element);
         let (connection, reporter) = (self.connection.clone(), app_queue.clone());
         let task = Task::spawn(
-            |cancel| subscriber::run(config, commands, cancel),
-            move |error| connection.fail(error, target, &reporter),
+            |cancel| subscriber::run(config, endpoint, ask, commands, cancel),
+            move |error| connection.fail(error, endpoint_config, &reporter),
         )?;
         *self.run() = Some(Run {
             task,
@@ -260,6 +264,12 @@ impl ObjectImpl for MoqSrc {
         static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> =
             LazyLock::new(|| COMMON.beside(MoqSrc::derived_properties()));
         &PROPERTIES
+    }
+
+    fn signals() -> &'static [glib::subclass::Signal] {
+        static SIGNALS: LazyLock<[glib::subclass::Signal; 1]> =
+            LazyLock::new(|| [session_request::signal()]);
+        &*SIGNALS
     }
 
     fn set_property(&self, id: usize, value: &glib::Value, spec: &glib::ParamSpec) {

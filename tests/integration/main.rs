@@ -21,6 +21,7 @@ mod json_tracks;
 mod keyframes;
 mod launch;
 mod leaks;
+mod listen;
 mod long_groups;
 mod network;
 mod outages;

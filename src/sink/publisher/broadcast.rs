@@ -9,6 +9,7 @@ use moq_net::{broadcast, origin};
 use tokio::time::Instant;
 
 use super::{
+    Settings,
     catalog::Catalog,
     delivery::DeliveryTasks,
     published_pad::{FollowUp, PublishedPad},
@@ -22,10 +23,7 @@ use crate::{
             rendition::{self, Rendition},
         },
     },
-    net::{
-        config::{Cache, Target},
-        error::Error,
-    },
+    net::{config::Cache, error::Error},
     sink::{
         message::{Message, PadId, PadMessage},
         run::Run,
@@ -49,6 +47,7 @@ pub(super) struct PublishedBroadcast {
     origin: origin::Producer,
     /// What is kept for subscribers that come or come back.
     cache: Cache,
+    shared: bool,
     /// How late a group of live video may be.
     max_age: Duration,
     run: Arc<Run>,
@@ -77,12 +76,15 @@ enum Announcement {
 
 impl PublishedBroadcast {
     /// Nothing is published before the first frame. Needs the runtime's context.
-    pub(super) fn new(target: &Target, max_age: Duration, run: Arc<Run>) -> Self {
+    ///
+    /// `shared` says that many sessions take it, each at its own pace.
+    pub(super) fn new(settings: &Settings, shared: bool, run: Arc<Run>) -> Self {
         Self {
-            name: target.broadcast.clone(),
-            origin: target.cache.origin(),
-            cache: target.cache,
-            max_age,
+            name: settings.broadcast.clone(),
+            origin: settings.cache.origin(),
+            cache: settings.cache,
+            shared,
+            max_age: settings.max_age,
             run,
             clock: None,
             pads: BTreeMap::new(),
@@ -320,7 +322,11 @@ impl PublishedBroadcast {
             Err(err) => return self.fail(id, format!("The track \"{name}\" is refused: {err}")),
         };
         // Of groups that are larger than the window, little can have left it.
-        let max_stuck = self.cache.send_window() as usize;
+        // One slow session of many is no reason to hold anything back from the others.
+        let max_stuck = match self.shared {
+            true => None,
+            false => Some(self.cache.send_window() as usize),
+        };
         if let Some(pad) = self.pads.get_mut(&id) {
             pad.publish(base, producer, max_stuck);
         }

@@ -26,8 +26,9 @@ pub(super) struct Delivery {
     /// The oldest first.
     pending: Vec<Pending>,
     stuck: Vec<Pending>,
-    /// How many bytes may be stuck before nothing new is put beside them.
-    max_stuck: usize,
+    /// How many bytes may be stuck before nothing new is put beside them; `None` where the next hops
+    /// are many, of which each is only slow for itself.
+    max_stuck: Option<usize>,
     /// What was given up since it was last asked for.
     given_up: GivenUp,
 }
@@ -64,7 +65,7 @@ pub(super) struct DeliveryTasks(JoinSet<()>);
 
 impl Delivery {
     /// For groups of `kind`; `max_stuck` is in bytes.
-    pub(super) fn new(kind: Kind, max_stuck: usize) -> Self {
+    pub(super) fn new(kind: Kind, max_stuck: Option<usize>) -> Self {
         Self {
             kind,
             newest: None,
@@ -109,15 +110,16 @@ impl Delivery {
     /// Audio, text and data are small: late is better than lost, until much of it is stuck.
     pub(super) fn is_congested(&mut self) -> bool {
         self.stuck.retain(|stuck| !stuck.is_done());
-        match self.kind {
-            Kind::Video => !self.stuck.is_empty(),
-            Kind::Audio | Kind::Text | Kind::Data => self.stuck_bytes() > self.max_stuck / 8,
+        match (self.kind, self.max_stuck) {
+            (_, None) => false,
+            (Kind::Video, _) => !self.stuck.is_empty(),
+            (Kind::Audio | Kind::Text | Kind::Data, Some(most)) => self.stuck_bytes() > most / 8,
         }
     }
 
     /// Whether so much is stuck that nothing new may be put beside it.
     pub(super) fn is_blocked(&self) -> bool {
-        self.stuck_bytes() > self.max_stuck
+        self.max_stuck.is_some_and(|most| self.stuck_bytes() > most)
     }
 
     /// Gives up what is too late now that `timestamp` microseconds was written, and returns what was
@@ -134,7 +136,9 @@ impl Delivery {
                 let age = age.map(Duration::from_micros);
                 pending.is_outdated() && age >= Some(subscription.max_age)
             };
-            for pending in self.pending.extract_if(.., late) {
+            let late = self.pending.extract_if(.., late);
+            // What one of many was too slow for has reached the others.
+            for pending in late.filter(|_| self.max_stuck.is_some()) {
                 self.given_up.groups += 1;
                 self.given_up.frames += pending.frames;
                 self.stuck.push(pending);

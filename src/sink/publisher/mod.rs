@@ -22,10 +22,11 @@ use tokio_util::sync::CancellationToken;
 use self::{broadcast::PublishedBroadcast, drain::Drain};
 use super::{CAT, bus, message::Message, run::Run};
 use crate::{
-    element::status::ConnectionStatus,
+    element::{session_request, status::ConnectionStatus},
     net::{
-        config::Target,
-        connection::{Event, RelayConnection},
+        config::Cache,
+        connection::Event,
+        endpoint::{Attachment, Endpoint, Prepared},
         error::Error,
     },
 };
@@ -37,7 +38,8 @@ const SUBSCRIBE_TIMEOUT: Duration = Duration::from_millis(300);
 
 /// What the properties of an element say to its publisher.
 pub(crate) struct Settings {
-    pub(crate) target: Target,
+    pub(crate) broadcast: String,
+    pub(crate) cache: Cache,
     /// How long the end of all streams waits for the delivery of what came before.
     pub(crate) drain_timeout: Duration,
     /// How late a group of live video may be.
@@ -47,6 +49,8 @@ pub(crate) struct Settings {
 /// Publishes what the pads send, for the length of a run.
 pub(crate) struct Publisher {
     settings: Settings,
+    /// Until the run begins.
+    endpoint: Option<Prepared>,
     run: Arc<Run>,
     messages: mpsc::UnboundedReceiver<Message>,
     status: Arc<ConnectionStatus>,
@@ -55,7 +59,7 @@ pub(crate) struct Publisher {
     drain: Drain,
 }
 
-/// The session with the relay.
+/// The session with the relay, or those with whoever comes.
 #[derive(Clone, Copy)]
 enum SessionState {
     /// None was up yet, and no try has failed.
@@ -64,12 +68,19 @@ enum SessionState {
     Up { since: Instant, cuts_off: bool },
     /// It has ended, or a try has failed.
     Lost,
+    /// There are so many `peers`, the newest `since` then; `cuts_off` as above, of any.
+    Serving {
+        peers: usize,
+        since: Instant,
+        cuts_off: bool,
+    },
 }
 
 impl Publisher {
     /// For `element`; `messages` are those that are sent by way of `run`.
     pub(crate) fn new(
         settings: Settings,
+        endpoint: Prepared,
         run: Arc<Run>,
         messages: mpsc::UnboundedReceiver<Message>,
         status: Arc<ConnectionStatus>,
@@ -77,6 +88,7 @@ impl Publisher {
     ) -> Self {
         Self {
             settings,
+            endpoint: Some(endpoint),
             run,
             messages,
             status,
@@ -88,26 +100,27 @@ impl Publisher {
 
     /// Publishes until `cancel` says stop, or until no other try to connect can help.
     pub(crate) async fn run(mut self, cancel: CancellationToken) -> Result<(), Error> {
-        let Settings {
-            target, max_age, ..
-        } = &self.settings;
-        let mut broadcast = PublishedBroadcast::new(target, *max_age, self.run.clone());
-        let consumer = broadcast.consume();
-        let mut connection = RelayConnection::new(target.clone(), move |client| {
-            client.with_publisher(consumer.clone())
-        })?;
+        let (Some(endpoint), Some(element)) = (self.endpoint.take(), self.element.upgrade()) else {
+            return Ok(());
+        };
+        let ask = session_request::ask(self.run.app_queue(), &element);
+        drop(element);
+        let mut broadcast =
+            PublishedBroadcast::new(&self.settings, endpoint.listens(), self.run.clone());
+        let attachment = Attachment::Publisher(broadcast.consume());
+        let mut endpoint = endpoint.open(attachment, ask).await?;
         let result = tokio::select! {
             () = cancel.cancelled() => Ok(()),
-            result = self.publish(&mut connection, &mut broadcast) => result,
+            result = self.publish(&mut endpoint, &mut broadcast) => result,
         };
         broadcast.abort();
-        connection.close().await;
+        endpoint.close().await;
         result
     }
 
     async fn publish(
         &mut self,
-        connection: &mut RelayConnection,
+        endpoint: &mut Endpoint,
         broadcast: &mut PublishedBroadcast,
     ) -> Result<(), Error> {
         let mut batch = Vec::with_capacity(MAX_BATCH);
@@ -117,14 +130,14 @@ impl Publisher {
             broadcast.advance(now)?;
             let settled_at = self.session.settled_at(broadcast);
             let settled = settled_at.is_some_and(|at| now >= at);
-            self.drain(now, settled, broadcast);
+            self.drain(now, settled, endpoint, broadcast);
             let wake = [self.drain.wake(), settled_at, broadcast.wake()]
                 .into_iter()
                 .flatten()
                 .filter(|due| *due > now)
                 .min();
             tokio::select! {
-                event = connection.next() => self.connection_changed(&event?, broadcast),
+                event = endpoint.next() => self.connection_changed(event?, broadcast),
                 count = self.messages.recv_many(&mut batch, MAX_BATCH) => {
                     if count == 0 {
                         return Ok(());
@@ -137,12 +150,11 @@ impl Publisher {
         }
     }
 
-    fn connection_changed(&mut self, event: &Event, broadcast: &mut PublishedBroadcast) {
+    fn connection_changed(&mut self, event: Event, broadcast: &mut PublishedBroadcast) {
         if let Some(element) = self.element.upgrade() {
             gst::debug!(CAT, obj = &element, "{event:?}");
         }
-        self.status.apply(event, self.run.app_queue());
-        match event {
+        match &event {
             Event::Connected { version, .. } => {
                 if matches!(self.session, SessionState::Lost) {
                     broadcast.reconnected();
@@ -158,11 +170,38 @@ impl Publisher {
                 broadcast.redeliver();
                 self.session = SessionState::Lost;
             }
+            Event::Listening { .. } | Event::Certificate { .. } => self.peers_changed(0, false),
+            Event::SessionAdded(peer) => self.peers_changed(1, peer.version().is_ietf()),
+            Event::SessionRemoved { .. } => self.peers_changed(-1, false),
         }
+        self.status.apply(event, self.run.app_queue());
+    }
+
+    fn peers_changed(&mut self, by: isize, ietf: bool) {
+        let now = Instant::now();
+        let (peers, since, cuts_off) = match self.session {
+            SessionState::Serving {
+                peers,
+                since,
+                cuts_off,
+            } => (peers, since, cuts_off),
+            _ => (0, now, false),
+        };
+        self.session = SessionState::Serving {
+            peers: peers.saturating_add_signed(by),
+            since: if by > 0 { now } else { since },
+            cuts_off: cuts_off || ietf,
+        };
     }
 
     /// Begins, gives up, or completes the end of all streams.
-    fn drain(&mut self, now: Instant, settled: bool, broadcast: &mut PublishedBroadcast) {
+    fn drain(
+        &mut self,
+        now: Instant,
+        settled: bool,
+        endpoint: &Endpoint,
+        broadcast: &mut PublishedBroadcast,
+    ) {
         if settled {
             broadcast.finish_delivered();
         }
@@ -174,7 +213,12 @@ impl Publisher {
         let timeout = self.settings.drain_timeout;
         if self.drain.ends_broadcast(now, timeout, delivered) {
             broadcast.finish();
-            let cuts_off = matches!(self.session, SessionState::Up { cuts_off: true, .. });
+            endpoint.dismiss();
+            let cuts_off = matches!(
+                self.session,
+                SessionState::Up { cuts_off: true, .. }
+                    | SessionState::Serving { cuts_off: true, .. }
+            );
             self.drain.linger(now, cuts_off);
         }
         if !self.drain.is_complete(now) {
@@ -194,8 +238,13 @@ impl Publisher {
 impl SessionState {
     /// When whoever wants tracks has asked for them, as far as one can know.
     fn settled_at(self, broadcast: &PublishedBroadcast) -> Option<Instant> {
-        let Self::Up { since, .. } = self else {
-            return None;
+        let since = match self {
+            Self::Up { since, .. } => since,
+            Self::Serving {
+                peers: 0, since, ..
+            } => return Some(since),
+            Self::Serving { since, .. } => since,
+            Self::Connecting | Self::Lost => return None,
         };
         let announced = broadcast.announced().unwrap_or(since);
         Some(since.max(announced) + SUBSCRIBE_TIMEOUT)

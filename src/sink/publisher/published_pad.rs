@@ -290,7 +290,7 @@ impl PublishedPad {
         &mut self,
         base_name: String,
         producer: track::Producer,
-        max_stuck: usize,
+        max_stuck: Option<usize>,
     ) {
         let Some(rendition) = &self.rendition else {
             return;

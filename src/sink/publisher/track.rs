@@ -75,7 +75,11 @@ pub(super) enum Refused {
 impl PublishedTrack {
     /// Publishes frames of `rendition`; `max_stuck` bytes of late groups may be in the network before
     /// no other begins.
-    pub(super) fn new(producer: track::Producer, rendition: &Rendition, max_stuck: usize) -> Self {
+    pub(super) fn new(
+        producer: track::Producer,
+        rendition: &Rendition,
+        max_stuck: Option<usize>,
+    ) -> Self {
         let kind = rendition.kind();
         Self {
             producer,

@@ -201,8 +201,8 @@ impl BroadcastFollower {
 
     /// The broadcast is gone.
     fn lose(&mut self, reason: &str) -> Event {
-        let target = &self.config.target;
-        gst::info!(CAT, id = &self.config.name, "Lost {target:?}: {reason}");
+        let endpoint = &self.config.endpoint;
+        gst::info!(CAT, id = &self.config.name, "Lost {endpoint:?}: {reason}");
         let now = Instant::now();
         let mut since = now;
         if let State::Found(broadcast) | State::Listed(broadcast) = &self.state {
@@ -222,7 +222,7 @@ impl BroadcastFollower {
     /// Looks for the broadcast after a `pause`.
     fn search(&mut self, pause: Duration, over_at: Option<Instant>) {
         let (origin, begin) = (self.origin.clone(), Instant::now() + pause);
-        let name = self.config.target.broadcast.clone();
+        let name = self.config.endpoint.broadcast().to_owned();
         let format = self.config.catalog_format;
         let interval = self.backoff.upcoming();
         let only = self.catalog.filter(|_| interval <= SAME_CATALOG_INTERVAL);

@@ -9,7 +9,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use crate::{
     element::{app_queue::AppQueue, status::ConnectionStatus},
     media::time::playout::Join,
-    net::config::Target,
+    net::endpoint::EndpointConfig,
     source::{catalog::CatalogFormat, message::Control, playback::LatencyAnswer},
 };
 
@@ -17,7 +17,7 @@ use crate::{
 pub(crate) struct Config {
     /// The element's name, for the log.
     pub(crate) name: glib::GString,
-    pub(crate) target: Target,
+    pub(crate) endpoint: EndpointConfig,
     pub(crate) catalog_format: CatalogFormat,
     pub(crate) latency: ClockTime,
     pub(crate) join: Join,
@@ -44,7 +44,7 @@ impl Config {
         settings.broadcast = Some("room/camera".into());
         Self {
             name: "test".into(),
-            target: settings.target().expect("the settings are complete"),
+            endpoint: EndpointConfig::new(&settings).expect("the settings are complete"),
             catalog_format: CatalogFormat::default(),
             latency: ClockTime::ZERO,
             join: Join::Live,

@@ -53,14 +53,18 @@ impl ExternalBroadcasts {
 
     /// Has the broadcasts of `entries` announced from now on, and no others.
     pub(super) fn follow(&mut self, entries: &[Entry]) {
-        let own = Path::new(&self.config.target.broadcast);
+        let Some(relay) = self.config.endpoint.relay() else {
+            // Only what a publisher brings of its own broadcast is let in.
+            return;
+        };
+        let own = Path::new(&relay.broadcast);
         let names = entries.iter().filter_map(|entry| entry.external.clone());
         let names: BTreeSet<_> = names.filter(|path| !path.has_prefix(&own)).collect();
         if names.is_subset(&self.names) {
             return;
         }
         let scoped = scope(&self.origin, names.iter().map(|name| name.as_str()));
-        let connection = RelayConnection::new(self.config.target.clone(), move |client| {
+        let connection = RelayConnection::new(relay.clone(), move |client| {
             client.with_subscriber(scoped.clone())
         });
         match connection {

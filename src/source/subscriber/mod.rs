@@ -24,17 +24,23 @@ use self::{
     warnings::Warnings,
 };
 use super::{message::Control, playback};
-use crate::net::{connection::RelayConnection, error::Error};
+use crate::net::{
+    endpoint::{Attachment, Endpoint, Prepared},
+    error::Error,
+    listen::Ask,
+};
 
 pub(crate) use self::config::Config;
 
 /// Runs one session until `cancel` says that it ends, or until it fails for good.
 pub(crate) async fn run(
     config: Config,
+    endpoint: Prepared,
+    ask: Ask,
     commands: UnboundedReceiver<Control>,
     cancel: CancellationToken,
 ) -> Result<(), Error> {
-    let mut subscriber = Subscriber::new(config, commands)?;
+    let mut subscriber = Subscriber::new(config, endpoint, ask, commands).await?;
     let result = tokio::select! {
         biased;
         () = cancel.cancelled() => Ok(()),
@@ -42,14 +48,14 @@ pub(crate) async fn run(
     };
     // The threads of the pads end when nobody is left who could send to them.
     subscriber.pads.close().await;
-    tokio::join!(subscriber.connection.close(), subscriber.external.close());
+    tokio::join!(subscriber.endpoint.close(), subscriber.external.close());
     result
 }
 
 struct Subscriber {
     config: Arc<Config>,
     commands: UnboundedReceiver<Control>,
-    connection: RelayConnection,
+    endpoint: Endpoint,
     broadcast: BroadcastFollower,
     external: ExternalBroadcasts,
     pads: Pads,
@@ -57,16 +63,19 @@ struct Subscriber {
 }
 
 impl Subscriber {
-    fn new(config: Config, commands: UnboundedReceiver<Control>) -> Result<Self, Error> {
+    async fn new(
+        config: Config,
+        endpoint: Prepared,
+        ask: Ask,
+        commands: UnboundedReceiver<Control>,
+    ) -> Result<Self, Error> {
         let config = Arc::new(config);
-        let origin = config.target.cache.origin();
-        let own = external::scope(&origin, [config.target.broadcast.as_str()]);
-        let connection = RelayConnection::new(config.target.clone(), move |client| {
-            client.with_subscriber(own.clone())
-        })?;
+        let origin = config.endpoint.cache().origin();
+        let own = external::scope(&origin, [config.endpoint.broadcast()]);
+        let endpoint = endpoint.open(Attachment::Subscriber(own), ask).await?;
         Ok(Self {
             commands,
-            connection,
+            endpoint,
             broadcast: BroadcastFollower::new(config.clone(), origin.consume()),
             external: ExternalBroadcasts::new(config.clone(), origin),
             pads: Pads::new(config.clone()),
@@ -80,10 +89,10 @@ impl Subscriber {
             let has_pads = !self.pads.is_empty();
             tokio::select! {
                 biased;
-                event = self.connection.next() => {
+                event = self.endpoint.next() => {
                     let event = event?;
                     self.broadcast.on_connection(&event);
-                    self.config.connection.apply(&event, &self.config.app_queue);
+                    self.config.connection.apply(event, &self.config.app_queue);
                 }
                 never = self.external.run() => match never {},
                 Some(control) = self.commands.recv() => self.on_control(control),
@@ -154,7 +163,7 @@ impl Subscriber {
             Event::Lost => self.pads.for_each(Subscription::retire),
             Event::Ended => self.pads.for_each(Subscription::finish),
             Event::Missing => {
-                let broadcast = self.config.target.broadcast.clone();
+                let broadcast = self.config.endpoint.broadcast().to_owned();
                 let queue = &self.config.app_queue;
                 queue.post("moq-broadcast-missing", |s| s.field("broadcast", broadcast));
             }

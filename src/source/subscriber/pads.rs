@@ -174,8 +174,8 @@ impl Pads {
         let count = &mut self.counts[kind as usize];
         let name = format!("{}_{count}", kind.name());
         *count += 1;
-        let target = &self.config.target;
-        let id = format!("{}/{}/{name}", target.endpoint(), target.broadcast);
+        let endpoint = &self.config.endpoint;
+        let id = format!("{}/{}/{name}", endpoint.address(), endpoint.broadcast());
         let flags = match kind.is_sparse() {
             true => gst::StreamFlags::SPARSE,
             false => gst::StreamFlags::empty(),

@@ -211,7 +211,7 @@ impl Subscription {
     ) -> (Self, pad::Config) {
         let (messages, receiver) = mpsc::channel();
         // The other half is for what the library keeps.
-        let max_bytes = (config.target.cache.bytes / 2).max(1);
+        let max_bytes = (config.endpoint.cache().bytes / 2).max(1);
         let subscription = Self {
             index,
             name,

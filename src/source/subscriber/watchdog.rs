@@ -27,7 +27,14 @@ impl BroadcastWatchdog {
         match event {
             Event::Connected { .. } => self.connected = true,
             Event::Lost { serving: false, .. } => self.connected = false,
-            Event::Connecting { .. } | Event::Goaway | Event::Lost { .. } => return,
+            // Who listens misses a broadcast from the start.
+            Event::Listening { .. } => self.connected = true,
+            Event::Connecting { .. }
+            | Event::Goaway
+            | Event::Lost { .. }
+            | Event::Certificate { .. }
+            | Event::SessionAdded(_)
+            | Event::SessionRemoved { .. } => return,
         }
         self.begin(now);
     }

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: MIT
+//! One session that a peer has opened.
+
+use std::fmt;
+
+use moq_net::Session;
+
+use super::admission::SessionRequest;
+use crate::net::stats::with_transport;
+
+/// A session, with what is known of its peer.
+pub(crate) struct PeerSession {
+    id: u64,
+    request: SessionRequest,
+    session: Session,
+}
+
+/// Why a session has ended.
+#[derive(Debug, Clone)]
+pub(crate) enum Reason {
+    /// The element has stopped.
+    Stopped,
+    /// It was closed, or its path has failed, in the words of the library.
+    Ended(String),
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stopped => f.write_str("the element has stopped"),
+            Self::Ended(text) => f.write_str(text),
+        }
+    }
+}
+
+impl PeerSession {
+    pub(super) fn new(id: u64, request: SessionRequest, session: Session) -> Self {
+        Self {
+            id,
+            request,
+            session,
+        }
+    }
+
+    /// Counts the sessions of a run.
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
+    pub(crate) fn version(&self) -> moq_net::Version {
+        self.session.version()
+    }
+
+    pub(super) fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// Adds who it is: `session` (guint64), `address`, `transport`, `path`, `moq-version`, and of a
+    /// client certificate `subject` and `fingerprint`, all strings.
+    pub(crate) fn describe(&self, structure: gst::structure::Builder) -> gst::structure::Builder {
+        let structure = structure
+            .field("session", self.id)
+            .field("moq-version", self.session.version().to_string());
+        self.request.describe(structure)
+    }
+
+    /// The structure `moq-session-stats`: who it is, and its transport's counters.
+    pub(crate) fn stats(&self) -> gst::Structure {
+        let structure = self.describe(gst::Structure::builder("moq-session-stats"));
+        with_transport(structure, &self.session.stats()).build()
+    }
+}
+
+impl fmt::Debug for PeerSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "session {} of {:?}", self.id, self.request)
+    }
+}
