@@ -47,6 +47,9 @@
  * * `moq-disconnected`, with `cause`, `reason`, `retry-in-ms` and `serving`: a session was lost, or an
  *   attempt to connect failed; `serving` says that the session before still serves.
  * * `moq-goaway`: the relay asks to connect anew.
+ * * `moq-listening`, with `address`, `port` and `certificate-fingerprint`: sessions are let in.
+ * * `moq-session-added` and `moq-session-removed`, with `session`, `address`, `transport`, `path`,
+ *   `moq-version`, `subject` and `fingerprint` of a client certificate, and `reason` of the end.
  * * `moq-rendition-changed`, with `pad`, `track` and `caps`: a pad publishes another track or format.
  *
  * ## Statistics
@@ -54,7 +57,8 @@
  * #GstMoqSink:stats has `sessions-started` and `sessions-ended`, `rtt-ms` (gdouble), `estimated-send-rate`
  * and `estimated-recv-rate` in bits per second, and `bytes-sent`, `bytes-received`, `bytes-lost`,
  * `packets-sent`, `packets-received` and `packets-lost` of the session, all guint64 but for the round-trip
- * time. What is unknown is absent.
+ * time. What is unknown is absent. In listen mode `sessions` is a GstArray
+ * of a structure with these of each session, and who it is.
  *
  * #GstMoqSinkPad:stats, of the current run and all guint64, has `frames`, `bytes` and `groups` published;
  * frames dropped as `dropped-no-keyframe`, `dropped-no-timestamp`, `dropped-budget` (more than

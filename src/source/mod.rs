@@ -52,6 +52,9 @@
  * * `moq-disconnected`, with `cause`, `reason`, `retry-in-ms` and `serving`: a session was lost, or an
  *   attempt to connect failed; `serving` says that the session before still serves.
  * * `moq-goaway`: the relay asks to connect anew.
+ * * `moq-listening`, with `address`, `port` and `certificate-fingerprint`: sessions are let in.
+ * * `moq-session-added` and `moq-session-removed`, with `session`, `address`, `transport`, `path`,
+ *   `moq-version`, `subject` and `fingerprint` of a client certificate, and `reason` of the end.
  * * `moq-broadcast-missing`, with `broadcast`: there has been a session for 5 s and nobody publishes the
  *   broadcast; once for each absence.
  * * `moq-rendition-changed`, with `pad`, `track` and `caps`: a pad goes on with another track or format.
@@ -62,7 +65,8 @@
  * #GstMoqSrc:stats has `sessions-started` and `sessions-ended`, `rtt-ms` (gdouble), `estimated-send-rate`
  * and `estimated-recv-rate` in bits per second, and `bytes-sent`, `bytes-received`, `bytes-lost`,
  * `packets-sent`, `packets-received` and `packets-lost` of the session, all guint64 but for the round-trip
- * time. What is unknown is absent.
+ * time. What is unknown is absent. In listen mode `sessions` is a GstArray
+ * of a structure with these of each session, and who it is.
  *
  * #GstMoqSrcPad:stats, since the pad was added and guint64 where nothing else is said, has `frames`, `bytes`
  * and `groups` received; `groups-lost` (never came, broke off, or were given up); frames dropped as
