@@ -4,7 +4,7 @@
 use std::{
     fs,
     io::Write,
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
@@ -32,7 +32,10 @@ pub(super) struct GeneratedCertificate {
 
 impl GeneratedCertificate {
     pub(super) fn new(now: SystemTime) -> Result<Self, Error> {
-        let folder = tempfile::Builder::new().prefix("moq-").tempdir();
+        let folder = tempfile::Builder::new()
+            .prefix("gstmoq")
+            .permissions(fs::Permissions::from_mode(0o700))
+            .tempdir();
         let mut this = Self {
             folder: folder.map_err(|err| failed(&err))?,
             renew_at: now,
@@ -125,7 +128,6 @@ mod tests {
 
     #[test]
     fn its_key_is_for_nobody_else_and_goes_with_it() {
-        use std::os::unix::fs::PermissionsExt;
         let certificate = GeneratedCertificate::new(SystemTime::now()).expect("a certificate");
         let key = certificate.files().1;
         let mode = |path: &Path| {
