@@ -8,6 +8,7 @@ mod codecs_nal;
 mod helpers;
 mod hostile;
 mod hostile_upstream;
+mod listen;
 mod loss;
 mod many_pads;
 mod memory;
