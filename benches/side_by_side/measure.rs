@@ -71,7 +71,7 @@ pub(crate) fn alternate(
 fn measure(scene: &Scene, peer: Peer, round: u32, plan: &Plan) -> anyhow::Result<Figures> {
     let mut job = scene.job(Role::Relay, peer, plan);
     let mut relay = peer
-        .is_moq()
+        .is_relayed()
         .then(|| Worker::start(&job, &plan.target, None))
         .transpose()?;
     job.url = match &relay {

@@ -26,7 +26,7 @@ Options:
   --quick            one round of 2 s of some scenes, in about 6 minutes
   --rounds N         how often each peer is measured (5)
   --seconds N        how long each time (4)
-  --peers A,B        only these of library, ours, cmaf, moq-gst, srt, rtp
+  --peers A,B        only these of library, ours, cmaf, direct, moq-gst, srt, rtp
   --minutes N        begin no round later (60)
   --target DIR       where the plugins are: DIR/release and DIR/moq-gst/release (target)
   --output DIR       where the results go (target/side-by-side)
@@ -95,9 +95,14 @@ impl Options {
         plan.target = plan.target.canonicalize().context("--target")?;
         options.custom.peers = plan.of(&options.custom.peers);
         let custom = &options.custom;
-        if custom.path.is_some() || custom.subscribers > 1 || custom.load.tracks > 1 {
+        let (network, several) = (
+            custom.path.is_some(),
+            custom.subscribers > 1 || custom.load.tracks > 1,
+        );
+        if network || several {
             // The others have no relay that could be at fault, or serve several.
-            options.custom.peers.retain(|peer| peer.is_moq());
+            let fits = |peer: &Peer| peer.is_relayed() || (*peer == Peer::Direct && !network);
+            options.custom.peers.retain(fits);
         }
         if options.parts.is_empty() {
             let all: &[&str] = if plan.quick { &QUICK_PARTS } else { &PARTS };

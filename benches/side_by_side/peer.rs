@@ -20,6 +20,8 @@ pub(crate) enum Peer {
     Ours,
     /// This plugin with fragments of MP4.
     Cmaf,
+    /// This plugin without a relay: moqsink listens.
+    Direct,
     /// The crate moq-gst.
     MoqGst,
     /// SRT without a relay, at a latency of 20 ms.
@@ -35,10 +37,11 @@ pub(crate) enum Peer {
 
 impl Peer {
     pub(crate) const MOQ: [Self; 3] = [Self::Library, Self::Ours, Self::MoqGst];
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Library,
         Self::Ours,
         Self::Cmaf,
+        Self::Direct,
         Self::MoqGst,
         Self::Srt,
         Self::Rtp,
@@ -49,6 +52,7 @@ impl Peer {
             Self::Library => "library",
             Self::Ours => "this plugin",
             Self::Cmaf => "this plugin, CMAF",
+            Self::Direct => "this plugin, no relay",
             Self::MoqGst => "moq-gst",
             Self::Srt => "SRT",
             Self::Rtp => "RTP",
@@ -64,6 +68,7 @@ impl Peer {
             "library" => Some(Self::Library),
             "ours" => Some(Self::Ours),
             "cmaf" => Some(Self::Cmaf),
+            "direct" => Some(Self::Direct),
             "moq-gst" => Some(Self::MoqGst),
             "srt" => Some(Self::Srt),
             "rtp" => Some(Self::Rtp),
@@ -83,14 +88,15 @@ impl Peer {
         self == self.bare()
     }
 
-    pub(crate) fn is_moq(self) -> bool {
+    /// Whether there is a relay between its ends.
+    pub(crate) fn is_relayed(self) -> bool {
         self == Self::Cmaf || Self::MOQ.contains(&self)
     }
 
     /// The plugin's file below the folder that cargo builds into.
     pub(crate) fn plugin(self, target: &Path) -> Option<PathBuf> {
         match self {
-            Self::Ours | Self::Cmaf => Some(target.join("release/libgstmoq.so")),
+            Self::Ours | Self::Cmaf | Self::Direct => Some(target.join("release/libgstmoq.so")),
             Self::MoqGst => Some(target.join("moq-gst/release/libgstmoq.so")),
             _ => None,
         }
@@ -99,7 +105,7 @@ impl Peer {
     /// The folder in which GStreamer finds the plugin and nothing else.
     pub(crate) fn folder(self, target: &Path) -> Option<PathBuf> {
         let folder = match self {
-            Self::Ours | Self::Cmaf => "side-by-side/plugins/ours",
+            Self::Ours | Self::Cmaf | Self::Direct => "side-by-side/plugins/ours",
             Self::MoqGst => "side-by-side/plugins/moq-gst",
             _ => return None,
         };
@@ -130,7 +136,7 @@ impl Peer {
             Self::BareGst | Self::Bare | Self::Library => (0..load.tracks)
                 .map(|track| format!("{} ! fakesink sync=false ", source(track)))
                 .collect(),
-            Self::Ours | Self::Cmaf | Self::MoqGst => {
+            Self::Ours | Self::Cmaf | Self::Direct | Self::MoqGst => {
                 let tracks: String = (0..load.tracks)
                     .map(|track| format!("{} ! moq.sink_{track} ", source(track)))
                     .collect();
@@ -138,10 +144,11 @@ impl Peer {
                     .filter(|_| self == Self::Cmaf)
                     .map(|track| format!("sink_{track}::container=cmaf "))
                     .collect();
-                format!(
-                    "moqsink name=moq url={url} broadcast={broadcast} \
-                     tls-disable-verify=true {containers}{tracks}"
-                )
+                let end = match self {
+                    Self::Direct => format!("mode=listen bind=127.0.0.1:{port} max-sessions=1000"),
+                    _ => format!("url={url} tls-disable-verify=true"),
+                };
+                format!("moqsink name=moq broadcast={broadcast} {end} {containers}{tracks}")
             }
         }
     }
@@ -159,9 +166,10 @@ impl Peer {
                  encoding-name=H264, clock-rate=90000, payload=96\" ! rtph264depay ! \
                  video/x-h264,alignment=au,stream-format=byte-stream ! {OUT}"
             ),
-            _ => {
-                format!("moqsrc name=moq url={url} broadcast={broadcast} tls-disable-verify=true")
-            }
+            _ => format!(
+                "moqsrc name=moq url=https://127.0.0.1:{port}/ broadcast={broadcast} \
+                 tls-disable-verify=true"
+            ),
         }
     }
 }

@@ -110,7 +110,8 @@ impl Scene {
         }));
         scenes.extend([1, 10, 50, 200].map(|subscribers| {
             let name = format!("subscribers: {subscribers}, 1 Mbit/s each");
-            let mut scene = Self::new(name, &Peer::MOQ, 1);
+            let peers = [Peer::Library, Peer::Ours, Peer::Direct, Peer::MoqGst];
+            let mut scene = Self::new(name, &peers, 1);
             scene.load.fps = 30;
             scene.load.group = 30;
             scene.subscribers = subscribers;
@@ -138,6 +139,7 @@ impl Scene {
         let without_relay = [
             Peer::Library,
             Peer::Ours,
+            Peer::Direct,
             Peer::MoqGst,
             Peer::Srt,
             Peer::Rtp,
