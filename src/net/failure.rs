@@ -5,6 +5,9 @@ use std::{error::Error as StdError, io};
 
 use moq_tokio::{noq, rustls, websocket};
 
+/// The relay refused the token, or the lack of one.
+pub(super) const REFUSED: &str = "The relay refused access: check the property \"token\", the path of \"url\" and the name in \"broadcast\"";
+
 /// What a failed dial or an ended session comes from, the most precise first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Cause {
@@ -13,8 +16,15 @@ pub(crate) enum Cause {
     Untrusted,
     WrongHost,
     Expired,
+    /// Not that of the web server.
     Fingerprint,
+    /// Not that of the property.
+    Pinned,
     Certificate,
+    /// The relay wants another certificate of this end, or one at all.
+    ClientCertificate,
+    /// The relay refused the token, or the lack of one.
+    NotAuthorized,
     Version,
     Protocol,
     Silent,
@@ -49,6 +59,7 @@ impl Cause {
     pub(crate) fn of(error: &moq_tokio::Error) -> Self {
         use moq_tokio::Error;
         let typed = match error {
+            error if error.is_auth() => Some(Self::NotAuthorized),
             Error::ConnectTimeout(_) => Some(Self::Silent),
             Error::Io(error) => Self::of_io(error),
             Error::MoqNet(error) => Self::of_session(error),
@@ -123,6 +134,16 @@ impl Cause {
                 | CertificateError::NotValidYetContext { .. } => Self::Expired,
                 _ => Self::Certificate,
             }),
+            Error::AlertReceived(
+                AlertDescription::CertificateRequired
+                | AlertDescription::BadCertificate
+                | AlertDescription::UnsupportedCertificate
+                | AlertDescription::CertificateRevoked
+                | AlertDescription::CertificateExpired
+                | AlertDescription::CertificateUnknown
+                | AlertDescription::UnknownCA
+                | AlertDescription::AccessDenied,
+            ) => Some(Self::ClientCertificate),
             Error::NoApplicationProtocol
             | Error::AlertReceived(AlertDescription::NoApplicationProtocol) => Some(Self::Version),
             _ => None,
@@ -146,7 +167,10 @@ impl Cause {
             | Self::WrongHost
             | Self::Expired
             | Self::Fingerprint
-            | Self::Certificate => "certificate",
+            | Self::Pinned
+            | Self::Certificate
+            | Self::ClientCertificate => "certificate",
+            Self::NotAuthorized => "not-authorized",
             Self::Version => "version",
             Self::Protocol => "protocol",
             Self::Other => "other",
@@ -166,10 +190,10 @@ impl Cause {
                 "The relay does not answer: check host and port in the property \"url\", that the relay runs, and that no firewall stops UDP"
             }
             Self::Untrusted => {
-                "The relay's certificate is not signed by an authority that this machine trusts: install that authority's certificate; for tests alone, set the property \"tls-disable-verify\""
+                "The relay's certificate is not signed by an authority that is trusted: set that authority's certificate as the property \"tls-ca-file\", or the fingerprint of the relay's as \"tls-fingerprint\"; for tests alone, \"tls-disable-verify\""
             }
             Self::WrongHost => {
-                "The relay's certificate is for another host: use a name in the property \"url\" that it is valid for"
+                "The relay's certificate is for another host: use a name in the property \"url\" that it is valid for, or set it as the property \"tls-server-name\""
             }
             Self::Expired => {
                 "The relay's certificate is out of date, or this machine's clock is wrong: have the certificate renewed"
@@ -177,7 +201,14 @@ impl Cause {
             Self::Fingerprint => {
                 "The relay's certificate is not the one whose fingerprint its web server gives: check host and port in the property \"url\", and that both are of the same relay"
             }
+            Self::Pinned => {
+                "The relay's certificate is none of those in the property \"tls-fingerprint\": set its fingerprint there, if it is the right one"
+            }
             Self::Certificate => "The relay's certificate is not valid: have it replaced",
+            Self::ClientCertificate => {
+                "The relay lets nobody in without a certificate that it knows: check the property \"tls-certificate\""
+            }
+            Self::NotAuthorized => REFUSED,
             Self::Version => {
                 "The relay speaks none of the MoQ versions that are offered: check the property \"moq-versions\""
             }

@@ -8,4 +8,6 @@ mod dial;
 pub(crate) mod error;
 pub(crate) mod failure;
 pub(crate) mod log;
+mod secrets;
 pub(crate) mod stats;
+mod trust;

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: MIT
+//! Whom a dialled connection trusts, as whom it comes, and where a token may go.
+
+use std::{fs, net::IpAddr};
+
+use moq_tokio::{
+    crypto,
+    rustls::{
+        RootCertStore,
+        pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
+        sign::CertifiedKey,
+    },
+    tls,
+};
+use url::Url;
+
+use super::{
+    config::Settings,
+    error::Error,
+    secrets::{TOKEN_PARAMETER, has_secret},
+};
+
+/// More than any list of authorities.
+const MAX_FILE_BYTES: u64 = 4 << 20;
+
+const CA_FILE: &str = "tls-ca-file";
+const FINGERPRINT: &str = "tls-fingerprint";
+const SERVER_NAME: &str = "tls-server-name";
+const CERTIFICATE: &str = "tls-certificate";
+const PRIVATE_KEY: &str = "tls-private-key";
+
+/// What is trusted beside the defaults, as the user set it.
+#[derive(Clone, Default)]
+pub(crate) struct Trust {
+    pub(crate) ca_file: Option<String>,
+    /// Separated by commas.
+    pub(crate) fingerprint: Option<String>,
+    pub(crate) server_name: Option<String>,
+    pub(crate) allow_insecure_token: bool,
+}
+
+/// The TLS configuration for a dial to `url`, with its files read once.
+pub(super) fn checked(settings: &Settings, url: &Url) -> Result<tls::Connect, Error> {
+    let trust = &settings.trust;
+    let fingerprints = set(&trust.fingerprint).map(fingerprints).transpose()?;
+    let identity = identity(settings)?;
+    let uses = [
+        (CA_FILE, set(&trust.ca_file)),
+        (FINGERPRINT, set(&trust.fingerprint)),
+        (SERVER_NAME, set(&trust.server_name)),
+        (CERTIFICATE, identity.map(|(certificate, _)| certificate)),
+    ];
+    let used = |names: &[&'static str]| {
+        let mut used = uses.iter().filter(|(_, value)| value.is_some());
+        used.find(|(name, _)| names.contains(name))
+            .map(|(name, _)| *name)
+    };
+    if settings.tls_disable_verify
+        && let Some(name) = used(&[CA_FILE, FINGERPRINT])
+    {
+        return Err(contradiction(
+            name,
+            "\"tls-disable-verify\" accepts any certificate: unset one of them",
+        ));
+    }
+    if fingerprints.is_some()
+        && let Some(name) = used(&[CA_FILE])
+    {
+        return Err(contradiction(
+            name,
+            "\"tls-fingerprint\" replaces it: unset one of them",
+        ));
+    }
+    match (url.scheme(), used(&[CA_FILE])) {
+        ("http", Some(name)) => {
+            return Err(contradiction(
+                name,
+                "a URL that begins with \"http:\" trusts the fingerprint that the relay's web server gives: use \"https:\"",
+            ));
+        }
+        ("ws", _) => {
+            if let Some(name) = used(&[CA_FILE, FINGERPRINT, SERVER_NAME, CERTIFICATE]) {
+                return Err(contradiction(
+                    name,
+                    "a URL that begins with \"ws:\" has no TLS: use \"wss:\"",
+                ));
+            }
+        }
+        _ => {}
+    }
+    let mut tls = tls::Connect::default();
+    if let Some(file) = set(&trust.ca_file) {
+        let mut roots = RootCertStore::empty();
+        for certificate in certificates(CA_FILE, file)? {
+            roots.add(certificate).map_err(|err| {
+                file_error(CA_FILE, file, &format!("has no certificate of a CA: {err}"))
+            })?;
+        }
+        tls.root = vec![file.into()];
+    }
+    if let Some(name) = set(&trust.server_name) {
+        ServerName::try_from(name).map_err(|_| {
+            Error::settings(format!(
+                "The property \"{SERVER_NAME}\" is not the name of a host: {name:?}"
+            ))
+        })?;
+        tls.host_name = Some(name.to_owned());
+    }
+    if let Some((certificate, key)) = identity {
+        tls.cert = Some(certificate.into());
+        tls.key = Some(key.into());
+    }
+    tls.fingerprint = fingerprints.unwrap_or_default();
+    tls.insecure = settings.tls_disable_verify.then_some(true);
+    Ok(tls)
+}
+
+/// Whether a token in `url` would be read by others on the way, or given to whoever answers.
+pub(super) fn exposes_secret(url: &Url, tls: &tls::Connect) -> bool {
+    let open = match url.scheme() {
+        "ws" => true,
+        // Without a fingerprint whoever answers says which certificate is right.
+        "http" => tls.fingerprint.is_empty(),
+        _ => false,
+    };
+    open && has_secret(url) && !is_loopback(url)
+}
+
+/// The error of a `url` that exposes its token.
+pub(super) fn exposed(url: &Url) -> Error {
+    let (scheme, remedy) = match url.scheme() {
+        "ws" => ("ws", "use \"wss:\" or \"https:\""),
+        _ => ("http", "use \"https:\", or set the property \"tls-fingerprint\""),
+    };
+    Error::settings(format!(
+        "A token would not be safe on its way to the host of a URL that begins with \"{scheme}:\": {remedy}; \
+         on a network that you trust, set the property \"allow-insecure-token\" \
+         (tokens are the property \"token\", \"{TOKEN_PARAMETER}=\" in the property \"url\", and its user and password)"
+    ))
+}
+
+fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    match address.parse::<IpAddr>() {
+        Ok(address) => address.to_canonical().is_loopback(),
+        Err(_) => host.eq_ignore_ascii_case("localhost"),
+    }
+}
+
+fn set(property: &Option<String>) -> Option<&str> {
+    property.as_deref().filter(|value| !value.is_empty())
+}
+
+/// The files of the certificate and its key that this end shows.
+fn identity(settings: &Settings) -> Result<Option<(&str, &str)>, Error> {
+    let (certificate, key) = match (
+        set(&settings.tls_certificate),
+        set(&settings.tls_private_key),
+    ) {
+        (Some(certificate), Some(key)) => (certificate, key),
+        (None, None) => return Ok(None),
+        (Some(_), None) => return Err(incomplete(CERTIFICATE, PRIVATE_KEY)),
+        (None, Some(_)) => return Err(incomplete(PRIVATE_KEY, CERTIFICATE)),
+    };
+    let chain = certificates(CERTIFICATE, certificate)?;
+    let pem = read(PRIVATE_KEY, key)?;
+    let der = PrivateKeyDer::from_pem_slice(&pem)
+        .map_err(|_| file_error(PRIVATE_KEY, key, "has no private key: set a PEM file of one"))?;
+    CertifiedKey::from_der(chain, der, &crypto::provider()).map_err(|err| {
+        let fault = format!("has no key for the certificate of \"{CERTIFICATE}\": {err}");
+        file_error(PRIVATE_KEY, key, &fault)
+    })?;
+    Ok(Some((certificate, key)))
+}
+
+fn fingerprints(list: &str) -> Result<Vec<String>, Error> {
+    let wrong = || {
+        Error::settings(format!(
+            "The property \"{FINGERPRINT}\" is not the SHA-256 of a certificate: set 64 hexadecimal digits, with or without colons, and commas between several"
+        ))
+    };
+    let parse = |text: &str| {
+        let digits = text.trim().replace(':', "");
+        tls::parse_fingerprint(&digits).map_err(|_| wrong())?;
+        Ok(digits)
+    };
+    list.split(',').map(parse).collect()
+}
+
+fn certificates(property: &str, file: &str) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let pem = read(property, file)?;
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    found
+        .ok()
+        .filter(|found| !found.is_empty())
+        .ok_or_else(|| file_error(property, file, "has no certificate: set a PEM file of one"))
+}
+
+fn read(property: &str, file: &str) -> Result<Vec<u8>, Error> {
+    let unreadable =
+        |err| file_error(property, file, &format!("cannot be read: {err}"));
+    let metadata = fs::metadata(file).map_err(unreadable)?;
+    if !metadata.is_file() || metadata.len() > MAX_FILE_BYTES {
+        return Err(file_error(property, file, "is not a PEM file"));
+    }
+    fs::read(file).map_err(unreadable)
+}
+
+fn file_error(property: &str, file: &str, fault: &str) -> Error {
+    Error::settings(format!(
+        "The file {file:?} of the property \"{property}\" {fault}"
+    ))
+}
+
+fn contradiction(property: &str, reason: &str) -> Error {
+    Error::settings(format!(
+        "The property \"{property}\" would have no effect, because {reason}"
+    ))
+}
+
+fn incomplete(given: &str, missing: &str) -> Error {
+    Error::settings(format!(
+        "The property \"{given}\" is set without \"{missing}\": set both"
+    ))
+}
