@@ -468,6 +468,85 @@ mod tests {
     }
 
     #[test]
+    fn a_token_goes_where_nobody_else_reads_it() {
+        let pin = "ab".repeat(32);
+        for (url, token, pin, admitted) in [
+            ("http://relay.example", None, None, true),
+            ("http://relay.example", Some(""), None, true),
+            ("http://relay.example", Some("x"), None, false),
+            ("http://relay.example/?jwt=x", None, None, false),
+            ("http://relay.example/?token=x", None, None, false),
+            ("http://relay.example/?jwt=", None, None, true),
+            ("http://u:p@relay.example", None, None, false),
+            ("http://u@relay.example", None, None, false),
+            ("http://relay.example", Some("x"), Some(&pin), true),
+            ("ws://relay.example", Some("x"), None, false),
+            ("https://relay.example", Some("x"), None, true),
+            ("wss://relay.example", Some("x"), None, true),
+            ("moqt://relay.example", Some("x"), None, true),
+            ("http://localhost:4443", Some("x"), None, true),
+            ("ws://LOCALHOST", Some("x"), None, true),
+            ("ws://127.8.9.1", Some("x"), None, true),
+            ("ws://2130706433", Some("x"), None, true),
+            ("ws://[::1]:80", Some("x"), None, true),
+            ("ws://[::ffff:127.0.0.1]", Some("x"), None, true),
+            ("ws://[::2]", Some("x"), None, false),
+            ("ws://localhost.example", Some("x"), None, false),
+            ("ws://127.0.0.1.example", Some("x"), None, false),
+            ("ws://0.0.0.0", Some("x"), None, false),
+        ] {
+            let mut settings = settings(url, token);
+            settings.trust.fingerprint = pin.cloned();
+            assert_eq!(settings.target().is_ok(), admitted, "{url} {token:?}");
+            settings.trust.allow_insecure_token = true;
+            assert!(settings.target().is_ok(), "{url} {token:?}");
+        }
+    }
+
+    #[test]
+    fn a_hand_over_takes_no_token_into_the_open() {
+        let mut settings = settings("http://relay.example", Some("ours"));
+        settings.trust.fingerprint = Some("ab".repeat(32));
+        for (named, dialled) in [
+            (
+                "http://relay.example:1/",
+                "http://relay.example:1/?jwt=ours",
+            ),
+            ("ws://relay.example/", "http://relay.example/?jwt=ours"),
+            (
+                "ws://relay.example/?jwt=theirs",
+                "http://relay.example/?jwt=ours",
+            ),
+        ] {
+            let target = settings.target().expect("valid settings");
+            assert_eq!(
+                target.admit(named.parse().expect("a URL")).as_str(),
+                dialled
+            );
+        }
+    }
+
+    #[test]
+    fn a_run_takes_each_new_token_that_is_safe() {
+        let mut settings = settings("https://relay.example/?jwt=of-url", None);
+        let mut target = settings.target().expect("valid settings");
+        for (token, query) in [
+            (Some("one"), "jwt=one"),
+            (Some("two"), "jwt=two"),
+            (None, "jwt=of-url"),
+        ] {
+            settings.set_token(token.map(Into::into));
+            target.take_token().expect("a token that is safe");
+            assert_eq!(target.url.query(), Some(query));
+        }
+        let mut settings = self::settings("ws://relay.example/", None);
+        let mut target = settings.target().expect("valid settings");
+        settings.set_token(Some("secret".into()));
+        assert!(target.take_token().is_err());
+        assert_eq!(target.url.query(), None);
+    }
+
+    #[test]
     fn no_view_of_a_target_shows_its_token() {
         let target = settings("https://u:password@relay.example:4443/?jwt=secret", None)
             .target()

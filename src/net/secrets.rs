@@ -210,12 +210,21 @@ mod tests {
     fn a_url_is_shown_without_secrets() {
         for (url, shown) in [
             ("https://relay.example", "https://relay.example"),
-            ("https://relay.example/a@b?jwt=x#y", "https://relay.example/a@b"),
-            ("https://u:p@relay.example:4443/a?b=c#d", "https://relay.example:4443/a"),
+            (
+                "https://relay.example/a@b?jwt=x#y",
+                "https://relay.example/a@b",
+            ),
+            (
+                "https://u:p@relay.example:4443/a?b=c#d",
+                "https://relay.example:4443/a",
+            ),
             ("https://user@relay.example/", "https://relay.example/"),
             ("https://u:p%40q@relay.example/", "https://relay.example/"),
             ("https://u:p@q@relay.example/", "https://relay.example/"),
-            ("moqt://u:p@relay.example:4443?jwt=x", "moqt://relay.example:4443"),
+            (
+                "moqt://u:p@relay.example:4443?jwt=x",
+                "moqt://relay.example:4443",
+            ),
             ("https:\\\\u:p@relay.example\\a", "https://relay.example/a"),
             ("https:u:p@relay.example/", "https://relay.example/"),
             // These are no URLs of a host.
@@ -238,10 +247,19 @@ mod tests {
         for (text, shown) in [
             ("no URL, e and all", "no URL, e and all"),
             (url, "https://h/?jwt=***&token=***"),
-            ("(https://u:p@h/a?x=1&jwt=b), next", "(https://h/a?x=1&jwt=***), next"),
+            (
+                "(https://u:p@h/a?x=1&jwt=b), next",
+                "(https://h/a?x=1&jwt=***), next",
+            ),
             ("see https://h?x=1#y.", "see https://h?x=1#y."),
-            ("wss://h/?JWT=a;b,c moqt://h?%6Awt=b", "wss://h/?JWT=*** moqt://h?%6Awt=***"),
-            ("https://h/#jwt=b and https://", "https://h/#jwt=*** and https://"),
+            (
+                "wss://h/?JWT=a;b,c moqt://h?%6Awt=b",
+                "wss://h/?JWT=*** moqt://h?%6Awt=***",
+            ),
+            (
+                "https://h/#jwt=b and https://",
+                "https://h/#jwt=*** and https://",
+            ),
             ("https://u:p/w@h/x ://jwt=b", "https://h/x ://jwt=***"),
             ("GET /?a=b&jwt=b&c=d HTTP", "GET /?a=b&jwt=***&c=d HTTP"),
             ("jwt=\"b\", token='b'; a", "jwt=\"***\", token='***'; a"),

@@ -130,7 +130,10 @@ pub(super) fn exposes_secret(url: &Url, tls: &tls::Connect) -> bool {
 pub(super) fn exposed(url: &Url) -> Error {
     let (scheme, remedy) = match url.scheme() {
         "ws" => ("ws", "use \"wss:\" or \"https:\""),
-        _ => ("http", "use \"https:\", or set the property \"tls-fingerprint\""),
+        _ => (
+            "http",
+            "use \"https:\", or set the property \"tls-fingerprint\"",
+        ),
     };
     Error::settings(format!(
         "A token would not be safe on its way to the host of a URL that begins with \"{scheme}:\": {remedy}; \
@@ -152,8 +155,8 @@ fn set(property: &Option<String>) -> Option<&str> {
     property.as_deref().filter(|value| !value.is_empty())
 }
 
-/// The files of the certificate and its key that this end shows.
-fn identity(settings: &Settings) -> Result<Option<(&str, &str)>, Error> {
+/// The files of the certificate and its key that this end shows, which belong together.
+pub(super) fn identity(settings: &Settings) -> Result<Option<(&str, &str)>, Error> {
     let (certificate, key) = match (
         set(&settings.tls_certificate),
         set(&settings.tls_private_key),
@@ -165,8 +168,13 @@ fn identity(settings: &Settings) -> Result<Option<(&str, &str)>, Error> {
     };
     let chain = certificates(CERTIFICATE, certificate)?;
     let pem = read(PRIVATE_KEY, key)?;
-    let der = PrivateKeyDer::from_pem_slice(&pem)
-        .map_err(|_| file_error(PRIVATE_KEY, key, "has no private key: set a PEM file of one"))?;
+    let der = PrivateKeyDer::from_pem_slice(&pem).map_err(|_| {
+        file_error(
+            PRIVATE_KEY,
+            key,
+            "has no private key: set a PEM file of one",
+        )
+    })?;
     CertifiedKey::from_der(chain, der, &crypto::provider()).map_err(|err| {
         let fault = format!("has no key for the certificate of \"{CERTIFICATE}\": {err}");
         file_error(PRIVATE_KEY, key, &fault)
@@ -198,8 +206,7 @@ fn certificates(property: &str, file: &str) -> Result<Vec<CertificateDer<'static
 }
 
 fn read(property: &str, file: &str) -> Result<Vec<u8>, Error> {
-    let unreadable =
-        |err| file_error(property, file, &format!("cannot be read: {err}"));
+    let unreadable = |err| file_error(property, file, &format!("cannot be read: {err}"));
     let metadata = fs::metadata(file).map_err(unreadable)?;
     if !metadata.is_file() || metadata.len() > MAX_FILE_BYTES {
         return Err(file_error(property, file, "is not a PEM file"));
