@@ -103,7 +103,7 @@ fn relay() -> Vec<Property> {
     vec![
         setting! {
             ParamSpecString::builder("url"), "URL",
-            "URL of the relay with its path, of scheme https, http (local development), moqt, moql, wss or ws; reads back without its query",
+            "URL of the relay with its path, of scheme https, http (local development), moqt, moql, wss or ws; reads back without query, user and password",
             Settings::public_url, |settings, url| settings.url = url
         },
         setting! {

@@ -153,20 +153,10 @@ impl RelayConnection {
 
     fn take(&mut self, step: Step) -> Result<Option<Event>, Error> {
         let event = match step {
-            Step::TokenChanged => {
-                self.target.take_token()?;
-                self.url = self.target.url.clone();
-                match std::mem::replace(&mut self.state, State::Waiting(Instant::now())) {
-                    State::Live(live) => self.renew(live),
-                    _ => return Ok(None),
-                }
-            }
+            Step::TokenChanged => return self.renew(),
             Step::Left => {
                 self.draining = None;
-                if matches!(self.state, State::Live(_)) {
-                    return Ok(None);
-                }
-                self.gone()
+                return Ok((!matches!(self.state, State::Live(_))).then(|| self.gone()));
             }
             Step::Due if self.draining.is_some() => {
                 self.state = State::Probing(self.dialer.probe(&self.url));
@@ -243,12 +233,18 @@ impl RelayConnection {
     }
 
     /// Dials with the token of now, and keeps the session that is up until the next one is.
-    fn renew(&mut self, live: Live) -> Event {
+    fn renew(&mut self) -> Result<Option<Event>, Error> {
+        self.target.take_token()?;
+        self.url = self.target.url.clone();
+        let State::Live(live) = std::mem::replace(&mut self.state, State::Waiting(Instant::now()))
+        else {
+            return Ok(None);
+        };
         self.draining = Some(Draining {
             connection: live.connection,
             until: None,
         });
-        self.dial()
+        Ok(Some(self.dial()))
     }
 
     /// The error that ends the run, or that of a try: a place that a relay named has no last word, and

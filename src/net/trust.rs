@@ -41,53 +41,8 @@ pub(crate) struct Trust {
 
 /// The TLS configuration for a dial to `url`, with its files read once.
 pub(super) fn checked(settings: &Settings, url: &Url) -> Result<tls::Connect, Error> {
+    refuse_useless(settings, url)?;
     let trust = &settings.trust;
-    let fingerprints = set(&trust.fingerprint).map(fingerprints).transpose()?;
-    let identity = identity(settings)?;
-    let uses = [
-        (CA_FILE, set(&trust.ca_file)),
-        (FINGERPRINT, set(&trust.fingerprint)),
-        (SERVER_NAME, set(&trust.server_name)),
-        (CERTIFICATE, identity.map(|(certificate, _)| certificate)),
-    ];
-    let used = |names: &[&'static str]| {
-        let mut used = uses.iter().filter(|(_, value)| value.is_some());
-        used.find(|(name, _)| names.contains(name))
-            .map(|(name, _)| *name)
-    };
-    if settings.tls_disable_verify
-        && let Some(name) = used(&[CA_FILE, FINGERPRINT])
-    {
-        return Err(contradiction(
-            name,
-            "\"tls-disable-verify\" accepts any certificate: unset one of them",
-        ));
-    }
-    if fingerprints.is_some()
-        && let Some(name) = used(&[CA_FILE])
-    {
-        return Err(contradiction(
-            name,
-            "\"tls-fingerprint\" replaces it: unset one of them",
-        ));
-    }
-    match (url.scheme(), used(&[CA_FILE])) {
-        ("http", Some(name)) => {
-            return Err(contradiction(
-                name,
-                "a URL that begins with \"http:\" trusts the fingerprint that the relay's web server gives: use \"https:\"",
-            ));
-        }
-        ("ws", _) => {
-            if let Some(name) = used(&[CA_FILE, FINGERPRINT, SERVER_NAME, CERTIFICATE]) {
-                return Err(contradiction(
-                    name,
-                    "a URL that begins with \"ws:\" has no TLS: use \"wss:\"",
-                ));
-            }
-        }
-        _ => {}
-    }
     let mut tls = tls::Connect::default();
     if let Some(file) = set(&trust.ca_file) {
         let mut roots = RootCertStore::empty();
@@ -106,13 +61,56 @@ pub(super) fn checked(settings: &Settings, url: &Url) -> Result<tls::Connect, Er
         })?;
         tls.host_name = Some(name.to_owned());
     }
-    if let Some((certificate, key)) = identity {
+    if let Some((certificate, key)) = identity(settings)? {
         tls.cert = Some(certificate.into());
         tls.key = Some(key.into());
     }
-    tls.fingerprint = fingerprints.unwrap_or_default();
+    if let Some(list) = set(&trust.fingerprint) {
+        tls.fingerprint = fingerprints(list)?;
+    }
     tls.insecure = settings.tls_disable_verify.then_some(true);
     Ok(tls)
+}
+
+/// An error for what would be set in vain.
+fn refuse_useless(settings: &Settings, url: &Url) -> Result<(), Error> {
+    let trust = &settings.trust;
+    let used = [
+        (CA_FILE, &trust.ca_file),
+        (FINGERPRINT, &trust.fingerprint),
+        (SERVER_NAME, &trust.server_name),
+        (CERTIFICATE, &settings.tls_certificate),
+    ]
+    .map(|(name, value)| (name, set(value).is_some()));
+    for (applies, count, reason) in [
+        (
+            settings.tls_disable_verify,
+            2,
+            "\"tls-disable-verify\" accepts any certificate: unset one of them",
+        ),
+        (
+            set(&trust.fingerprint).is_some(),
+            1,
+            "\"tls-fingerprint\" replaces it: unset one of them",
+        ),
+        (
+            url.scheme() == "http",
+            1,
+            "a URL that begins with \"http:\" trusts the fingerprint that the relay's web server gives: use \"https:\"",
+        ),
+        (
+            url.scheme() == "ws",
+            used.len(),
+            "a URL that begins with \"ws:\" has no TLS: use \"wss:\"",
+        ),
+    ] {
+        let mut useless = used.iter().take(count).filter(|(_, used)| *used);
+        if applies && let Some((name, _)) = useless.next() {
+            let text = format!("The property \"{name}\" would have no effect, because {reason}");
+            return Err(Error::settings(text));
+        }
+    }
+    Ok(())
 }
 
 /// Whether a token in `url` would be read by others on the way, or given to whoever answers.
@@ -217,12 +215,6 @@ fn read(property: &str, file: &str) -> Result<Vec<u8>, Error> {
 fn file_error(property: &str, file: &str, fault: &str) -> Error {
     Error::settings(format!(
         "The file {file:?} of the property \"{property}\" {fault}"
-    ))
-}
-
-fn contradiction(property: &str, reason: &str) -> Error {
-    Error::settings(format!(
-        "The property \"{property}\" would have no effect, because {reason}"
     ))
 }
 

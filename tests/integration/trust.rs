@@ -258,6 +258,52 @@ fn a_web_socket_that_wants_a_certificate_says_so() {
     is_refused(&url, &format!("{trust} {unknown}"), &["tls-certificate"]);
 }
 
+/// The scheme, properties that are wrong with it, and what the error names; `DIR` stands for a directory and
+/// `PIN` for a fingerprint.
+const WRONG: [(&str, &str, &str); 17] = [
+    ("https", "tls-ca-file=DIR/none.pem", "tls-ca-file"),
+    ("https", "tls-ca-file=DIR/a.key", "tls-ca-file"),
+    ("https", "tls-ca-file=DIR", "tls-ca-file"),
+    ("https", "tls-fingerprint=PIN0", "tls-fingerprint"),
+    ("https", "tls-fingerprint=PIN,", "tls-fingerprint"),
+    ("https", "tls-fingerprint=z", "tls-fingerprint"),
+    ("https", "tls-server-name=\"a b\"", "tls-server-name"),
+    ("https", "tls-certificate=DIR/a.pem", "tls-private-key"),
+    ("https", "tls-private-key=DIR/a.key", "tls-certificate"),
+    (
+        "https",
+        "tls-certificate=DIR/a.pem tls-private-key=DIR/b.key",
+        "tls-private-key",
+    ),
+    (
+        "https",
+        "tls-certificate=DIR/a.pem tls-private-key=DIR/a.pem",
+        "tls-private-key",
+    ),
+    (
+        "https",
+        "tls-certificate=DIR/a.key tls-private-key=DIR/a.key",
+        "tls-certificate",
+    ),
+    (
+        "https",
+        "tls-disable-verify=true tls-ca-file=DIR/ca.pem",
+        "tls-disable-verify",
+    ),
+    (
+        "https",
+        "tls-disable-verify=true tls-fingerprint=PIN",
+        "tls-disable-verify",
+    ),
+    (
+        "https",
+        "tls-ca-file=DIR/ca.pem tls-fingerprint=PIN",
+        "tls-fingerprint",
+    ),
+    ("http", "tls-ca-file=DIR/ca.pem", "https:"),
+    ("ws", "tls-fingerprint=PIN", "wss:"),
+];
+
 #[test]
 fn a_wrong_setting_of_trust_is_an_error_at_once() {
     init();
@@ -266,94 +312,12 @@ fn a_wrong_setting_of_trust_is_an_error_at_once() {
     for name in ["a", "b"] {
         authority.sign(name, "client.example", 4000);
     }
-    let file = |name: &str| directory.path().join(name).display().to_string();
-    let (ca, one) = (file("ca.pem"), "ab".repeat(32));
-    let https = "https://relay.invalid/";
-    for (url, properties, hint) in [
-        (
-            https,
-            format!("tls-ca-file={}", file("none.pem")),
-            "tls-ca-file",
-        ),
-        (
-            https,
-            format!("tls-ca-file={}", file("a.key")),
-            "tls-ca-file",
-        ),
-        (https, format!("tls-ca-file={}", file("")), "tls-ca-file"),
-        (
-            https,
-            format!("tls-fingerprint={}", &one[2..]),
-            "tls-fingerprint",
-        ),
-        (https, format!("tls-fingerprint={one},"), "tls-fingerprint"),
-        (https, "tls-fingerprint=z".into(), "tls-fingerprint"),
-        (https, "tls-server-name=\"a b\"".into(), "tls-server-name"),
-        (
-            https,
-            format!("tls-certificate={}", file("a.pem")),
-            "tls-private-key",
-        ),
-        (
-            https,
-            format!("tls-private-key={}", file("a.key")),
-            "tls-certificate",
-        ),
-        (
-            https,
-            format!(
-                "tls-certificate={} tls-private-key={}",
-                file("a.pem"),
-                file("b.key")
-            ),
-            "tls-private-key",
-        ),
-        (
-            https,
-            format!(
-                "tls-certificate={} tls-private-key={}",
-                file("a.pem"),
-                file("a.pem")
-            ),
-            "tls-private-key",
-        ),
-        (
-            https,
-            format!(
-                "tls-certificate={} tls-private-key={}",
-                file("a.key"),
-                file("a.key")
-            ),
-            "tls-certificate",
-        ),
-        (
-            https,
-            format!("tls-disable-verify=true tls-ca-file={ca}"),
-            "tls-disable-verify",
-        ),
-        (
-            https,
-            format!("tls-disable-verify=true tls-fingerprint={one}"),
-            "tls-disable-verify",
-        ),
-        (
-            https,
-            format!("tls-ca-file={ca} tls-fingerprint={one}"),
-            "tls-fingerprint",
-        ),
-        (
-            "http://relay.invalid/",
-            format!("tls-ca-file={ca}"),
-            "https:",
-        ),
-        (
-            "ws://relay.invalid/",
-            format!("tls-fingerprint={one}"),
-            "wss:",
-        ),
-    ] {
+    let path = directory.path().display().to_string();
+    for (scheme, properties, hint) in WRONG {
+        let properties = properties.replace("DIR", &path);
+        let properties = properties.replace("PIN", &"ab".repeat(32));
         for element in ELEMENTS {
-            let text = is_wrong(element, url, &properties);
+            let text = is_wrong(element, &format!("{scheme}://relay.invalid/"), &properties);
             assert!(text.contains(hint), "{properties}: {text}");
         }
     }
