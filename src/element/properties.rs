@@ -41,6 +41,7 @@ pub(crate) struct CommonProperties(Vec<Property>);
 impl CommonProperties {
     pub(crate) fn new(role: Role) -> Self {
         let mut properties = relay();
+        properties.extend(trust());
         properties.extend(listening());
         properties.extend(timeouts());
         properties.extend(cache(role));
@@ -99,15 +100,17 @@ macro_rules! status {
 
 /// Where the relay is and how it is reached.
 fn relay() -> Vec<Property> {
-    let token = setting! {
-        ParamSpecString::builder("token").write_only(), "Token",
-        "Token (JWT) for the relay in place of the one in the URL; cannot be read back",
-        |_| None, |settings, token: Option<String>| settings.token = token
-    };
+    let token = ParamSpecString::builder("token")
+        .nick("Token")
+        .blurb("Token (JWT) for the relay in place of the one in the URL; a new one opens a new session; cannot be read back")
+        .write_only()
+        .mutable_playing()
+        .build();
+    let token = setting(token, |_| None, Settings::set_token);
     vec![
         setting! {
             ParamSpecString::builder("url"), "URL",
-            "URL of the relay with its path, of scheme https, http (local development), moqt, moql, wss or ws; reads back without its query",
+            "URL of the relay with its path, of scheme https, http (local development), moqt, moql, wss or ws; reads back without query, user and password",
             Settings::public_url, |settings, url| settings.url = url
         },
         setting! {
@@ -117,14 +120,50 @@ fn relay() -> Vec<Property> {
         },
         Property { get: None, ..token },
         setting! {
+            ParamSpecString::builder("moq-versions"), "MoQ versions",
+            "MoQ versions to offer, separated by commas, such as moq-lite-06,moq-transport-17 (NULL or empty = all)",
+            |settings| settings.moq_versions.clone(), |settings, versions| settings.moq_versions = versions
+        },
+    ]
+}
+
+/// Whom to trust, and with what.
+fn trust() -> Vec<Property> {
+    vec![
+        setting! {
+            ParamSpecString::builder("tls-ca-file"), "TLS CA file",
+            "PEM file of the CA certificates to trust in place of the system's (NULL or empty = the system's)",
+            |settings| settings.trust.ca_file.clone(), |settings, file| settings.trust.ca_file = file
+        },
+        setting! {
+            ParamSpecString::builder("tls-fingerprint"), "TLS fingerprint",
+            "SHA-256 of the relay's certificate in hexadecimal, several separated by commas, in place of all other checks (NULL or empty = any certificate of a trusted CA)",
+            |settings| settings.trust.fingerprint.clone(), |settings, fingerprint| settings.trust.fingerprint = fingerprint
+        },
+        setting! {
+            ParamSpecString::builder("tls-server-name"), "TLS server name",
+            "Host name to ask for and to check in the relay's certificate (NULL or empty = that of the URL)",
+            |settings| settings.trust.server_name.clone(), |settings, name| settings.trust.server_name = name
+        },
+        setting! {
+            ParamSpecString::builder("tls-certificate"), "TLS certificate",
+            "PEM file of the certificate that this element shows, with those that lead to its CA (NULL or empty = none)",
+            |settings| settings.tls_certificate.clone(), |settings, file| settings.tls_certificate = file
+        },
+        setting! {
+            ParamSpecString::builder("tls-private-key"), "TLS private key",
+            "PEM file of the private key of tls-certificate (NULL or empty = none)",
+            |settings| settings.tls_private_key.clone(), |settings, file| settings.tls_private_key = file
+        },
+        setting! {
             ParamSpecBoolean::builder("tls-disable-verify"), "Disable TLS verification",
             "Accept any certificate of the relay, for tests only",
             |settings| settings.tls_disable_verify, |settings, disable| settings.tls_disable_verify = disable
         },
         setting! {
-            ParamSpecString::builder("moq-versions"), "MoQ versions",
-            "MoQ versions to offer, separated by commas, such as moq-lite-06,moq-transport-17 (NULL or empty = all)",
-            |settings| settings.moq_versions.clone(), |settings, versions| settings.moq_versions = versions
+            ParamSpecBoolean::builder("allow-insecure-token"), "Allow insecure token",
+            "Send the token where others on the network can read it, as to an http: or ws: URL of another host",
+            |settings| settings.trust.allow_insecure_token, |settings, allow| settings.trust.allow_insecure_token = allow
         },
     ]
 }
@@ -159,16 +198,6 @@ fn listening() -> Vec<Property> {
             |settings| settings.listen.max_sessions, |settings, count| settings.listen.max_sessions = count
         },
         Property { get: None, ..token },
-        setting! {
-            ParamSpecString::builder("tls-certificate"), "TLS certificate",
-            "PEM file of the certificate that is shown to peers, with its chain; read again when it changes (NULL = in listen mode one is made)",
-            |settings| settings.tls_certificate.clone(), |settings, file| settings.tls_certificate = file
-        },
-        setting! {
-            ParamSpecString::builder("tls-private-key"), "TLS private key",
-            "PEM file of the key of tls-certificate",
-            |settings| settings.tls_private_key.clone(), |settings, file| settings.tls_private_key = file
-        },
         setting! {
             ParamSpecString::builder("tls-client-ca"), "TLS client CA",
             "PEM file of the authorities of which one has to have signed the certificate of whoever opens a session (NULL = none is asked for)",

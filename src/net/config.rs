@@ -4,10 +4,19 @@
 use std::{fmt, time::Duration};
 
 use moq_net::{Version, cache, origin};
+use moq_tokio::tls;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use tokio::sync::watch;
 use url::Url;
 
-use super::{endpoint::Mode, error::Error, listen::ListenSettings};
+use super::{
+    endpoint::Mode,
+    error::Error,
+    failure::Cause,
+    listen::ListenSettings,
+    secrets,
+    trust::{self, Trust},
+};
 use crate::media::catalog::name;
 
 /// The URL schemes that a relay can be reached by, each with its transport.
@@ -26,9 +35,6 @@ const ESCAPED: AsciiSet = NON_ALPHANUMERIC
     .remove(b'~')
     .remove(b'/');
 
-/// The query parameter that relays read a token from.
-pub(super) const TOKEN_PARAMETER: &str = "jwt";
-
 /// The first pause between two tries in ms: a relay that only restarts is back soon.
 pub(crate) const DEFAULT_RECONNECT_MIN_DELAY_MS: u32 = 100;
 /// The longest pause between two tries in ms.
@@ -46,13 +52,15 @@ pub(crate) const DEFAULT_CACHE_TIME_NS: u64 = 5_000_000_000;
 pub(crate) struct Settings {
     pub(crate) mode: Mode,
     pub(crate) listen: ListenSettings,
-    /// PEM files of our own certificate and its key.
-    pub(crate) tls_certificate: Option<String>,
-    pub(crate) tls_private_key: Option<String>,
     pub(crate) url: Option<String>,
     pub(crate) broadcast: Option<String>,
-    pub(crate) token: Option<String>,
+    /// A run follows its changes.
+    pub(crate) token: watch::Sender<Option<String>>,
     pub(crate) tls_disable_verify: bool,
+    pub(crate) trust: Trust,
+    /// PEM files of the certificate that this end shows, and of its key.
+    pub(crate) tls_certificate: Option<String>,
+    pub(crate) tls_private_key: Option<String>,
     /// Separated by commas.
     pub(crate) moq_versions: Option<String>,
     /// These are in ms.
@@ -89,12 +97,13 @@ impl Settings {
         Self {
             mode: Mode::default(),
             listen: ListenSettings::default(),
-            tls_certificate: None,
-            tls_private_key: None,
             url: None,
             broadcast: None,
-            token: None,
+            token: watch::Sender::default(),
             tls_disable_verify: false,
+            trust: Trust::default(),
+            tls_certificate: None,
+            tls_private_key: None,
             moq_versions: None,
             reconnect_timeout: 0,
             reconnect_min_delay: DEFAULT_RECONNECT_MIN_DELAY_MS,
@@ -109,14 +118,16 @@ impl Settings {
     /// The `url` property as it reads back: without its query, which may hold a token, and without
     /// user and password.
     pub(crate) fn public_url(&self) -> Option<String> {
-        let url = self.url.as_deref()?;
-        let url = url.split(['?', '#']).next().unwrap_or_default();
-        let Some((scheme, rest)) = url.split_once("://") else {
-            return Some(url.to_owned());
-        };
-        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-        let host = authority.rsplit('@').next().unwrap_or_default();
-        Some(format!("{scheme}://{host}{path}"))
+        self.url.as_deref().map(secrets::public)
+    }
+
+    /// Sets the token; what runs comes with it from now on.
+    pub(crate) fn set_token(&mut self, token: Option<String>) {
+        self.token.send_if_modified(|current| {
+            let changed = *current != token;
+            *current = token;
+            changed
+        });
     }
 
     /// Takes relay and broadcast from a URI such as `moq+https://relay.example/demo#camera`.
@@ -155,7 +166,7 @@ impl Settings {
                     "No relay: set the property \"url\", or mode=listen to do without one",
                 )
             })?;
-        let mut url = Url::parse(text)
+        let url = Url::parse(text)
             .map_err(|err| Error::settings(format!("The property \"url\" is not a URL: {err}")))?;
         if !SCHEMES.contains(&url.scheme()) {
             return Err(Error::settings(format!(
@@ -167,17 +178,19 @@ impl Settings {
         if url.host_str().is_none_or(str::is_empty) {
             return Err(Error::settings("The property \"url\" has no host"));
         }
-        if let Some(token) = self.token.as_deref().filter(|token| !token.is_empty()) {
-            set_token(&mut url, token);
-        }
-        Ok(Target {
+        let mut target = Target {
+            tls: trust::checked(self, &url)?,
+            allow_insecure_token: self.trust.allow_insecure_token,
+            base: url.clone(),
             url,
+            token: self.token.subscribe(),
             broadcast: self.broadcast()?,
-            tls_disable_verify: self.tls_disable_verify,
             versions: self.versions()?,
             timeouts: self.timeouts()?,
             cache: self.cache(),
-        })
+        };
+        target.take_token()?;
+        Ok(target)
     }
 
     pub(super) fn broadcast(&self) -> Result<String, Error> {
@@ -250,24 +263,17 @@ pub(crate) struct Timeouts {
     pub(crate) keep_alive: Duration,
 }
 
-fn set_token(url: &mut Url, token: &str) {
-    let others: Vec<(String, String)> = url
-        .query_pairs()
-        .filter(|(name, _)| name != TOKEN_PARAMETER)
-        .map(|(name, value)| (name.into_owned(), value.into_owned()))
-        .collect();
-    url.query_pairs_mut()
-        .clear()
-        .extend_pairs(others)
-        .append_pair(TOKEN_PARAMETER, token);
-}
-
 /// Validated settings of one run.
 #[derive(Clone)]
 pub(crate) struct Target {
+    /// With the token.
     pub(crate) url: Url,
     pub(crate) broadcast: String,
-    pub(crate) tls_disable_verify: bool,
+    /// As the property says.
+    base: Url,
+    token: watch::Receiver<Option<String>>,
+    allow_insecure_token: bool,
+    pub(super) tls: tls::Connect,
     /// The MoQ versions that are offered; none stands for all.
     pub(crate) versions: Vec<Version>,
     pub(crate) timeouts: Timeouts,
@@ -324,40 +330,61 @@ impl Target {
         }
     }
 
-    /// `url`, which a relay named on its own host, with our token unless it brings one.
+    /// Waits until the token is another one, which [`Target::take_token`] takes; cancel safe.
+    pub(super) async fn token_changed(&mut self) {
+        if self.token.changed().await.is_err() {
+            // The element is gone.
+            std::future::pending().await
+        }
+    }
+
+    /// Has [`Target::url`] carry the token of now, if it may.
+    pub(super) fn take_token(&mut self) -> Result<(), Error> {
+        let token = self.token.borrow_and_update().clone();
+        let mut url = self.base.clone();
+        if let Some(token) = token.filter(|token| !token.is_empty()) {
+            secrets::set_token(&mut url, &token);
+        }
+        if !self.may_dial(&url) {
+            return Err(trust::exposed(&url));
+        }
+        self.url = url;
+        Ok(())
+    }
+
+    fn may_dial(&self, url: &Url) -> bool {
+        self.allow_insecure_token || !trust::exposes_secret(url, &self.tls)
+    }
+
+    /// `url`, which a relay named on its own host, with our token unless it brings one; our own URL if
+    /// a token would not be safe there.
     pub(crate) fn admit(&self, mut url: Url) -> Url {
-        let token = |url: &Url| {
-            let mut pairs = url.query_pairs();
-            let found = pairs.find(|(name, _)| name == TOKEN_PARAMETER);
-            found.map(|(_, token)| token.into_owned())
-        };
-        if let Some(ours) = token(&self.url)
-            && token(&url).is_none()
+        if let Some(ours) = secrets::token(&self.url)
+            && secrets::token(&url).is_none()
             && url.host() == self.url.host()
         {
-            set_token(&mut url, &ours);
+            secrets::set_token(&mut url, &ours);
         }
-        url
+        match self.may_dial(&url) {
+            true => url,
+            false => self.url.clone(),
+        }
+    }
+
+    /// What `error` of a dial to this target comes from.
+    pub(super) fn cause(&self, error: &moq_tokio::Error) -> Cause {
+        match Cause::of(error) {
+            Cause::Fingerprint if !self.tls.fingerprint.is_empty() => Cause::Pinned,
+            cause => cause,
+        }
     }
 
     /// `text` with every secret of the URL blotted out.
     pub(crate) fn redact(&self, text: &str) -> String {
-        let mut text = text.to_owned();
-        let query = self.url.query().unwrap_or_default();
-        let is_token = |name: &str| name == TOKEN_PARAMETER;
-        let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-        let encoded = pairs
-            .filter(|(name, _)| is_token(name))
-            .map(|(_, token)| token.to_owned());
-        let decoded = self.url.query_pairs().filter(|(name, _)| is_token(name));
-        let decoded = decoded.map(|(_, token)| token.into_owned());
-        let whole = [query, self.url.password().unwrap_or_default()].map(str::to_owned);
-        for secret in whole.into_iter().chain(encoded).chain(decoded) {
-            if !secret.is_empty() {
-                text = text.replace(&secret, "***");
-            }
-        }
-        text
+        let mut known = secrets::secrets(&self.url);
+        // The URL may be that of an older token.
+        known.extend(self.token.borrow().clone());
+        secrets::redact(text, &known)
     }
 }
 
@@ -375,7 +402,7 @@ mod tests {
         Settings {
             url: Some(url.into()),
             broadcast: Some("room/camera".into()),
-            token: token.map(Into::into),
+            token: watch::Sender::new(token.map(Into::into)),
             ..Settings::new(Role::Subscriber)
         }
     }
@@ -463,15 +490,94 @@ mod tests {
     }
 
     #[test]
+    fn a_token_goes_where_nobody_else_reads_it() {
+        let pin = "ab".repeat(32);
+        for (url, token, pin, admitted) in [
+            ("http://relay.example", None, None, true),
+            ("http://relay.example", Some(""), None, true),
+            ("http://relay.example", Some("x"), None, false),
+            ("http://relay.example/?jwt=x", None, None, false),
+            ("http://relay.example/?token=x", None, None, false),
+            ("http://relay.example/?jwt=", None, None, true),
+            ("http://u:p@relay.example", None, None, false),
+            ("http://u@relay.example", None, None, false),
+            ("http://relay.example", Some("x"), Some(&pin), true),
+            ("ws://relay.example", Some("x"), None, false),
+            ("https://relay.example", Some("x"), None, true),
+            ("wss://relay.example", Some("x"), None, true),
+            ("moqt://relay.example", Some("x"), None, true),
+            ("http://localhost:4443", Some("x"), None, true),
+            ("ws://LOCALHOST", Some("x"), None, true),
+            ("ws://127.8.9.1", Some("x"), None, true),
+            ("ws://2130706433", Some("x"), None, true),
+            ("ws://[::1]:80", Some("x"), None, true),
+            ("ws://[::ffff:127.0.0.1]", Some("x"), None, true),
+            ("ws://[::2]", Some("x"), None, false),
+            ("ws://localhost.example", Some("x"), None, false),
+            ("ws://127.0.0.1.example", Some("x"), None, false),
+            ("ws://0.0.0.0", Some("x"), None, false),
+        ] {
+            let mut settings = settings(url, token);
+            settings.trust.fingerprint = pin.cloned();
+            assert_eq!(settings.target().is_ok(), admitted, "{url} {token:?}");
+            settings.trust.allow_insecure_token = true;
+            assert!(settings.target().is_ok(), "{url} {token:?}");
+        }
+    }
+
+    #[test]
+    fn a_hand_over_takes_no_token_into_the_open() {
+        let mut settings = settings("http://relay.example", Some("ours"));
+        settings.trust.fingerprint = Some("ab".repeat(32));
+        for (named, dialled) in [
+            (
+                "http://relay.example:1/",
+                "http://relay.example:1/?jwt=ours",
+            ),
+            ("ws://relay.example/", "http://relay.example/?jwt=ours"),
+            (
+                "ws://relay.example/?jwt=theirs",
+                "http://relay.example/?jwt=ours",
+            ),
+        ] {
+            let target = settings.target().expect("valid settings");
+            assert_eq!(
+                target.admit(named.parse().expect("a URL")).as_str(),
+                dialled
+            );
+        }
+    }
+
+    #[test]
+    fn a_run_takes_each_new_token_that_is_safe() {
+        let mut settings = settings("https://relay.example/?jwt=of-url", None);
+        let mut target = settings.target().expect("valid settings");
+        for (token, query) in [
+            (Some("one"), "jwt=one"),
+            (Some("two"), "jwt=two"),
+            (None, "jwt=of-url"),
+        ] {
+            settings.set_token(token.map(Into::into));
+            target.take_token().expect("a token that is safe");
+            assert_eq!(target.url.query(), Some(query));
+        }
+        let mut settings = self::settings("ws://relay.example/", None);
+        let mut target = settings.target().expect("valid settings");
+        settings.set_token(Some("secret".into()));
+        assert!(target.take_token().is_err());
+        assert_eq!(target.url.query(), None);
+    }
+
+    #[test]
     fn no_view_of_a_target_shows_its_token() {
-        let target = settings("https://u:pass@relay.example:4443/?jwt=secret", None)
+        let target = settings("https://u:password@relay.example:4443/?jwt=secret", None)
             .target()
             .expect("valid settings");
         assert_eq!(target.endpoint(), "https://relay.example:4443");
         assert!(!format!("{target:?}").contains("secret"));
         assert_eq!(
-            target.redact("GET /?jwt=secret by pass"),
-            "GET /?*** by ***"
+            target.redact("GET /?jwt=secret&a=b by password"),
+            "GET /?jwt=***&a=b by ***"
         );
     }
 

@@ -22,6 +22,9 @@ use super::{
 
 /// How long a session is kept at most after its relay's GOAWAY, so that what it has begun is completed.
 const HANDOVER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a session is kept once the one with the next token is up, so that what it serves is there by
+/// the new one, too.
+const RENEWAL_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a relay has to answer a new session with a GOAWAY.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(300);
 
@@ -73,7 +76,7 @@ pub(crate) struct RelayConnection {
     url: Url,
     state: State,
     /// The session that hands over to the next one, until it has completed what it had begun.
-    draining: Option<(moq_tokio::Connection, Instant)>,
+    draining: Option<Draining>,
     backoff: Backoff,
     first: bool,
     /// Since when there is no session.
@@ -109,6 +112,13 @@ impl Live {
     }
 }
 
+/// A session that another one follows.
+struct Draining {
+    connection: moq_tokio::Connection,
+    /// Missing until the next session is up.
+    until: Option<Instant>,
+}
+
 /// What ends a session's tenure.
 enum End {
     Closed(moq_tokio::Result<()>),
@@ -141,19 +151,11 @@ impl RelayConnection {
     /// Cancel safe.
     pub(crate) async fn next(&mut self) -> Result<Event, Error> {
         loop {
-            let step = match &self.draining {
-                None => step(&self.state).await,
-                Some((old, until)) => tokio::select! {
-                    biased;
-                    _ = left(old, *until) => {
-                        self.draining = None;
-                        if matches!(self.state, State::Live(_)) {
-                            continue;
-                        }
-                        return Ok(self.gone());
-                    }
-                    step = step(&self.state) => step,
-                },
+            let step = tokio::select! {
+                biased;
+                () = self.target.token_changed() => Step::TokenChanged,
+                () = left(self.draining.as_ref()) => Step::Left,
+                step = step(&self.state) => step,
             };
             if let Some(event) = self.take(step)? {
                 return Ok(event);
@@ -163,6 +165,11 @@ impl RelayConnection {
 
     fn take(&mut self, step: Step) -> Result<Option<Event>, Error> {
         let event = match step {
+            Step::TokenChanged => return self.renew(),
+            Step::Left => {
+                self.draining = None;
+                return Ok((!matches!(self.state, State::Live(_))).then(|| self.gone()));
+            }
             Step::Due if self.draining.is_some() => {
                 self.state = State::Probing(self.dialer.probe(&self.url));
                 return Ok(None);
@@ -187,6 +194,9 @@ impl RelayConnection {
                     .unwrap_or_default();
                 let monitor = SessionMonitor(connection.monitor());
                 self.state = State::Live(Live::new(connection));
+                if let Some(Draining { until, .. }) = &mut self.draining {
+                    until.get_or_insert(Instant::now() + RENEWAL_TIMEOUT);
+                }
                 Event::Connected { version, monitor }
             }
             Step::Dialed(Err(err)) | Step::Probed(Err(err)) => {
@@ -226,15 +236,34 @@ impl RelayConnection {
         };
         let next = State::Waiting(Instant::now() + pause);
         if let State::Live(live) = std::mem::replace(&mut self.state, next) {
-            self.draining = Some((live.connection, Instant::now() + handover));
+            self.draining = Some(Draining {
+                connection: live.connection,
+                until: Some(Instant::now() + handover),
+            });
         }
         Event::Goaway
     }
 
-    /// The error that ends the run, or that of a try: a place that a relay named has no last word.
+    /// Dials with the token of now, and keeps the session that is up until the next one is.
+    fn renew(&mut self) -> Result<Option<Event>, Error> {
+        self.target.take_token()?;
+        self.url = self.target.url.clone();
+        let State::Live(live) = std::mem::replace(&mut self.state, State::Waiting(Instant::now()))
+        else {
+            return Ok(None);
+        };
+        self.draining = Some(Draining {
+            connection: live.connection,
+            until: None,
+        });
+        Ok(Some(self.dial()))
+    }
+
+    /// The error that ends the run, or that of a try: a place that a relay named has no last word, and
+    /// none ends a session that still serves.
     fn verdict(&mut self, error: moq_tokio::Error) -> Result<moq_tokio::Error, Error> {
         let verdict = Error::terminal(error.clone());
-        if self.url == self.target.url {
+        if self.url == self.target.url && self.draining.is_none() {
             return verdict;
         }
         if verdict.is_err() {
@@ -287,7 +316,7 @@ impl RelayConnection {
 
     fn lost(&mut self, error: moq_tokio::Error) -> Result<Event, Error> {
         let timeouts = self.target.timeouts;
-        let cause = Cause::of(&error);
+        let cause = self.target.cause(&error);
         let reason = self.target.redact(&cause.describe(&error));
         let (retry, serving) = (self.next_pause(), self.draining.is_some());
         if let Some(within) = timeouts.reconnect
@@ -316,6 +345,10 @@ impl RelayConnection {
 
 /// What happens to a connection by itself.
 enum Step {
+    /// The token is another one.
+    TokenChanged,
+    /// The session that hands over has ended, or was given long enough.
+    Left,
     /// It is time to dial.
     Due,
     Probed(moq_tokio::Result<moq_tokio::Connection>),
@@ -363,9 +396,15 @@ async fn goaway_received(live: &Live) -> Option<Goaway> {
 }
 
 /// Returns when a session that hands over has ended, or was given long enough.
-async fn left(connection: &moq_tokio::Connection, until: Instant) {
+async fn left(draining: Option<&Draining>) {
+    let Some(Draining { connection, until }) = draining else {
+        return std::future::pending().await;
+    };
     // Its end is what was asked for, however it comes.
-    let _ = tokio::time::timeout_at(until, connection.closed()).await;
+    match until {
+        Some(until) => drop(tokio::time::timeout_at(*until, connection.closed()).await),
+        None => drop(connection.closed().await),
+    }
 }
 
 #[cfg(test)]

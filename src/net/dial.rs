@@ -110,9 +110,7 @@ fn client(
     connect.timeout = timeout;
     connect.once = Some(true);
     connect.version = target.versions.clone();
-    if target.tls_disable_verify {
-        connect.tls.insecure = Some(true);
-    }
+    connect.tls = target.tls.clone();
     // One lost race would give TCP the lead on that host for the rest of the process.
     connect.websocket.enabled = Some(matches!(target.url.scheme(), "ws" | "wss"));
     let mut quic = quic::Config::default();

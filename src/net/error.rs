@@ -3,7 +3,7 @@
 
 use gst::prelude::*;
 
-use super::failure::{Cause, chain};
+use super::failure::{Cause, REFUSED, chain};
 
 /// Why a session ended.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -17,9 +17,7 @@ pub(crate) enum Error {
     Busy(String),
 
     /// The relay refused the token, or the lack of one.
-    #[error(
-        "The relay refused access: check the property \"token\", the path of \"url\" and the name in \"broadcast\""
-    )]
+    #[error("{REFUSED}")]
     NotAuthorized(#[source] moq_tokio::Error),
 
     /// The relay answered with an HTTP status that a retry cannot change.
@@ -93,6 +91,10 @@ impl Error {
             Self::GivenUp {
                 cause: Cause::Name, ..
             } => message(gst::ResourceError::NotFound, &text, &debug),
+            Self::GivenUp {
+                cause: Cause::NotAuthorized,
+                ..
+            } => message(gst::ResourceError::NotAuthorized, &text, &debug),
             Self::GivenUp {
                 cause: Cause::Version,
                 ..

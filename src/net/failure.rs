@@ -3,7 +3,16 @@
 
 use std::{error::Error as StdError, io};
 
-use moq_tokio::{noq, rustls, websocket};
+use moq_tokio::{
+    noq,
+    rustls::{self, AlertDescription},
+    websocket,
+};
+
+/// What stands before the number of a TLS alert from the other end (RFC 8446 section 6).
+const ALERT: &str = "aborted by peer: the cryptographic handshake failed: error ";
+/// The relay refused the token, or the lack of one.
+pub(super) const REFUSED: &str = "The relay refused access: check the property \"token\" (or \"tls-certificate\", if it asks for one), the path of \"url\" and the name in \"broadcast\"";
 
 /// What a failed dial or an ended session comes from, the most precise first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -13,8 +22,15 @@ pub(crate) enum Cause {
     Untrusted,
     WrongHost,
     Expired,
+    /// Not that of the web server.
     Fingerprint,
+    /// Not that of the property.
+    Pinned,
     Certificate,
+    /// The relay wants another certificate of this end, or one at all.
+    ClientCertificate,
+    /// The relay refused the token, or the lack of one.
+    NotAuthorized,
     Version,
     Protocol,
     Silent,
@@ -23,17 +39,23 @@ pub(crate) enum Cause {
 
 impl Cause {
     /// What the libraries say where they keep nothing but the text of their own causes.
-    const WORDS: [(&str, Self); 17] = [
+    const WORDS: [(&str, Self); 23] = [
         ("failed to lookup address", Self::Name),
         ("Connection refused", Self::Refused),
         // The same on Linux (ECONNREFUSED), where its words follow the locale.
         ("(os error 111)", Self::Refused),
         ("peer certificate: UnknownIssuer", Self::Untrusted),
+        ("peer certificate: BadSignature", Self::Untrusted),
         ("certificate not valid for name", Self::WrongHost),
         ("NotValidForName", Self::WrongHost),
         ("certificate expired", Self::Expired),
         ("certificate not valid yet", Self::Expired),
         ("fingerprint mismatch", Self::Fingerprint),
+        ("unknown peer fingerprint", Self::ClientCertificate),
+        ("fatal alert: CertificateRequired", Self::ClientCertificate),
+        ("fatal alert: BadCertificate", Self::ClientCertificate),
+        ("fatal alert: UnknownCA", Self::ClientCertificate),
+        ("fatal alert: DecryptError", Self::ClientCertificate),
         ("invalid peer certificate", Self::Certificate),
         ("unsupported versions", Self::Version),
         ("unknown ALPN", Self::Version),
@@ -49,6 +71,7 @@ impl Cause {
     pub(crate) fn of(error: &moq_tokio::Error) -> Self {
         use moq_tokio::Error;
         let typed = match error {
+            error if error.is_auth() => Some(Self::NotAuthorized),
             Error::ConnectTimeout(_) => Some(Self::Silent),
             Error::Io(error) => Self::of_io(error),
             Error::MoqNet(error) => Self::of_session(error),
@@ -111,10 +134,11 @@ impl Cause {
     }
 
     fn of_tls(error: &rustls::Error) -> Option<Self> {
-        use rustls::{AlertDescription, CertificateError, Error};
+        use rustls::{CertificateError, Error};
         match error {
             Error::InvalidCertificate(error) => Some(match error {
-                CertificateError::UnknownIssuer => Self::Untrusted,
+                // The second is that of an authority with the name of one that is trusted.
+                CertificateError::UnknownIssuer | CertificateError::BadSignature => Self::Untrusted,
                 CertificateError::NotValidForName
                 | CertificateError::NotValidForNameContext { .. } => Self::WrongHost,
                 CertificateError::Expired
@@ -123,14 +147,40 @@ impl Cause {
                 | CertificateError::NotValidYetContext { .. } => Self::Expired,
                 _ => Self::Certificate,
             }),
-            Error::NoApplicationProtocol
-            | Error::AlertReceived(AlertDescription::NoApplicationProtocol) => Some(Self::Version),
+            Error::NoApplicationProtocol => Some(Self::Version),
+            Error::AlertReceived(alert) => Self::of_alert(*alert),
+            _ => None,
+        }
+    }
+
+    /// What the peer complains of.
+    fn of_alert(alert: AlertDescription) -> Option<Self> {
+        use AlertDescription as Alert;
+        match alert {
+            Alert::BadCertificate
+            | Alert::UnsupportedCertificate
+            | Alert::CertificateRevoked
+            | Alert::CertificateExpired
+            | Alert::CertificateUnknown
+            | Alert::UnknownCA
+            | Alert::AccessDenied
+            // Of a certificate, its signature.
+            | Alert::DecryptError
+            | Alert::CertificateRequired => Some(Self::ClientCertificate),
+            Alert::NoApplicationProtocol => Some(Self::Version),
             _ => None,
         }
     }
 
     fn of_text(error: &dyn StdError) -> Self {
         let text = chain(error);
+        if let Some((_, alert)) = text.split_once(ALERT)
+            && let Some(code) = alert.split(|c: char| !c.is_ascii_digit()).next()
+            && let Ok(code) = code.parse::<u8>()
+            && let Some(cause) = Self::of_alert(code.into())
+        {
+            return cause;
+        }
         let mut words = Self::WORDS.into_iter();
         let found = words.find(|(words, _)| text.contains(words));
         found.map_or(Self::Other, |(_, cause)| cause)
@@ -146,7 +196,10 @@ impl Cause {
             | Self::WrongHost
             | Self::Expired
             | Self::Fingerprint
-            | Self::Certificate => "certificate",
+            | Self::Pinned
+            | Self::Certificate
+            | Self::ClientCertificate => "certificate",
+            Self::NotAuthorized => "not-authorized",
             Self::Version => "version",
             Self::Protocol => "protocol",
             Self::Other => "other",
@@ -166,10 +219,10 @@ impl Cause {
                 "The relay does not answer: check host and port in the property \"url\", that the relay runs, and that no firewall stops UDP"
             }
             Self::Untrusted => {
-                "The relay's certificate is not signed by an authority that this machine trusts: install that authority's certificate; for tests alone, set the property \"tls-disable-verify\""
+                "The relay's certificate is not signed by an authority that is trusted: set that authority's certificate as the property \"tls-ca-file\", or the fingerprint of the relay's as \"tls-fingerprint\"; for tests alone, \"tls-disable-verify\""
             }
             Self::WrongHost => {
-                "The relay's certificate is for another host: use a name in the property \"url\" that it is valid for"
+                "The relay's certificate is for another host: use a name in the property \"url\" that it is valid for, or set it as the property \"tls-server-name\""
             }
             Self::Expired => {
                 "The relay's certificate is out of date, or this machine's clock is wrong: have the certificate renewed"
@@ -177,7 +230,14 @@ impl Cause {
             Self::Fingerprint => {
                 "The relay's certificate is not the one whose fingerprint its web server gives: check host and port in the property \"url\", and that both are of the same relay"
             }
+            Self::Pinned => {
+                "The relay's certificate is none of those in the property \"tls-fingerprint\": set its fingerprint there, if it is the right one"
+            }
             Self::Certificate => "The relay's certificate is not valid: have it replaced",
+            Self::ClientCertificate => {
+                "The relay lets nobody in without a certificate that it knows: check the property \"tls-certificate\""
+            }
+            Self::NotAuthorized => REFUSED,
             Self::Version => {
                 "The relay speaks none of the MoQ versions that are offered: check the property \"moq-versions\""
             }
@@ -224,7 +284,15 @@ mod tests {
                 "error 48: invalid peer certificate: UnknownIssuer",
                 Cause::Untrusted,
             ),
-            ("invalid peer certificate: BadSignature", Cause::Certificate),
+            ("invalid peer certificate: BadEncoding", Cause::Certificate),
+            (
+                "aborted by peer: the cryptographic handshake failed: error 48: UnknownIssuer",
+                Cause::ClientCertificate,
+            ),
+            (
+                "aborted by peer: the cryptographic handshake failed: error 120",
+                Cause::Version,
+            ),
             (
                 "invalid peer certificate: certificate expired: x",
                 Cause::Expired,

@@ -5,6 +5,8 @@ use std::sync::{LazyLock, Once};
 
 use gst::glib;
 
+use super::secrets;
+
 /// Category of everything that the MoQ and QUIC libraries say.
 static CATEGORY: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     gst::DebugCategory::new(
@@ -44,7 +46,8 @@ impl log::Log for Logger {
             return;
         }
         let file = glib::GString::from(record.file().unwrap_or("moqlib"));
-        let text = redact(&format!("{}: {}", record.target(), record.args()));
+        let text = format!("{}: {}", record.target(), record.args());
+        let text = redact(&secrets::redact(&text, &[]));
         CATEGORY.log(
             None::<&glib::Object>,
             level(record.level()),

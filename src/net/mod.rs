@@ -10,4 +10,6 @@ pub(crate) mod error;
 pub(crate) mod failure;
 pub(crate) mod listen;
 pub(crate) mod log;
+mod secrets;
 pub(crate) mod stats;
+mod trust;

@@ -276,7 +276,7 @@ impl ObjectImpl for MoqSrc {
         let name = spec.name();
         if !COMMON.set(name, value, &mut self.settings().session) {
             self.derived_set_property(id, value, spec);
-        } else if self.run().is_some() {
+        } else if self.run().is_some() && !spec.flags().contains(gst::PARAM_FLAG_MUTABLE_PLAYING) {
             gst::warning!(
                 CAT,
                 imp = self,

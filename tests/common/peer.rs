@@ -4,6 +4,7 @@
 use std::{fs, net::SocketAddr, path::Path, sync::mpsc, time::Duration};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
+use gst::glib;
 use moq_net::goaway::Goaway;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use tokio::runtime::Runtime;
@@ -122,8 +123,8 @@ impl<'a> Authority<'a> {
         }
     }
 
-    /// A certificate for `host` that is valid until the end of `year`.
-    pub(crate) fn sign(&self, name: &str, host: &str, year: i32) {
+    /// A certificate for `host` that is valid until the end of `year`; returns its fingerprint.
+    pub(crate) fn sign(&self, name: &str, host: &str, year: i32) -> String {
         let key = KeyPair::generate().expect("a key");
         let mut params = CertificateParams::new([host.to_owned()]).expect("a host name");
         params.not_after = date_time_ymd(year, 12, 31);
@@ -132,6 +133,9 @@ impl<'a> Authority<'a> {
         write(self.directory, &file, "CERTIFICATE", certificate.der());
         let file = format!("{name}.key");
         write(self.directory, &file, "PRIVATE KEY", key.serialized_der());
+        let digest =
+            glib::compute_checksum_for_data(glib::ChecksumType::Sha256, certificate.der().as_ref());
+        digest.expect("a digest").into()
     }
 }
 

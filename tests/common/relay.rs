@@ -4,7 +4,8 @@
 use std::{
     future::Future,
     net::{Ipv4Addr, SocketAddr, UdpSocket},
-    sync::mpsc,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError, mpsc},
     thread,
     time::Duration,
 };
@@ -21,9 +22,17 @@ const BOUND: Duration = Duration::from_secs(10);
 enum Access {
     /// Everyone without a token; a token is refused, because nothing here could verify it.
     Public,
-    /// Only sessions whose URL carries this token as `?jwt=`, for this.
-    Token(String, Grant),
+    /// Only sessions whose URL carries one of these tokens as `?jwt=`, for this.
+    Tokens(Vec<String>, Grant),
+    /// Only sessions with a certificate of the authority that `listen.tls.root` names.
+    Certificate,
 }
+
+/// The tokens of the sessions that were admitted, in order.
+type Admitted = Arc<Mutex<Vec<String>>>;
+
+/// What a test sets beside the defaults.
+type Configure = Box<dyn FnOnce(&mut Config) + Send>;
 
 /// A running relay, stopped when it is dropped.
 ///
@@ -32,6 +41,7 @@ pub(crate) struct Relay {
     addr: SocketAddr,
     stop: Option<oneshot::Sender<Goodbye>>,
     stopped: mpsc::Receiver<()>,
+    admitted: Admitted,
 }
 
 /// How long a relay that is drained serves on.
@@ -51,20 +61,71 @@ impl Relay {
 
     /// Starts a relay on `port`, so that it can come up where clients look for it already.
     pub(crate) fn start_at(port: u16) -> anyhow::Result<Self> {
-        Self::launch(port, Access::Public, Duration::ZERO)
+        Self::launch(port, Access::Public, Duration::ZERO, Box::new(|_| ()))
     }
 
     /// Starts a relay that refuses every session without `token`.
     pub(crate) fn start_with_token(token: &str) -> anyhow::Result<Self> {
-        let everything = || Patterns::from(Pattern::all());
-        let grant = Grant::new(everything(), everything());
-        Self::launch(0, Access::Token(token.to_owned(), grant), Duration::ZERO)
+        Self::start_with_tokens(&[token])
+    }
+
+    /// Starts a relay that refuses every session without one of `tokens`.
+    pub(crate) fn start_with_tokens(tokens: &[&str]) -> anyhow::Result<Self> {
+        let tokens = tokens.iter().map(|token| (*token).to_owned()).collect();
+        Self::launch(
+            0,
+            Access::Tokens(tokens, everything()),
+            Duration::ZERO,
+            Box::new(|_| ()),
+        )
+    }
+
+    /// Starts a relay with the certificate `NAME.pem` of `directory`, over QUIC and over TCP.
+    pub(crate) fn start_with_certificate(directory: &Path, name: &str) -> anyhow::Result<Self> {
+        Self::launch_with_certificate(directory, name, Access::Public)
+    }
+
+    /// Starts one that refuses every session without a certificate of the authority in `directory`.
+    pub(crate) fn start_for_certificates(directory: &Path, name: &str) -> anyhow::Result<Self> {
+        Self::launch_with_certificate(directory, name, Access::Certificate)
+    }
+
+    fn launch_with_certificate(
+        directory: &Path,
+        name: &str,
+        access: Access,
+    ) -> anyhow::Result<Self> {
+        let port = Self::free_port()?;
+        let file = |ending| directory.join(format!("{name}.{ending}"));
+        let (certificate, key) = (vec![file("pem")], vec![file("key")]);
+        let clients = match access {
+            Access::Certificate => vec![directory.join("ca.pem")],
+            _ => Vec::new(),
+        };
+        let configure = Box::new(move |config: &mut Config| {
+            config.listen.tls.generate.clear();
+            config.listen.tls.cert = certificate.clone();
+            config.listen.tls.key = key.clone();
+            config.listen.tls.root = clients.clone();
+            config.web.https.listen = config.web.http.listen.take();
+            config.web.https.cert = certificate;
+            config.web.https.key = key;
+            config.web.https.root = clients;
+        });
+        Self::launch(port, access, Duration::ZERO, configure)
+    }
+
+    /// The tokens of the sessions that were admitted, in order.
+    pub(crate) fn admitted(&self) -> Vec<String> {
+        let admitted = self.admitted.lock();
+        admitted.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Starts a relay whose `token` allows to subscribe and not to publish.
     pub(crate) fn start_for_viewers(token: &str) -> anyhow::Result<Self> {
         let grant = Grant::new(Patterns::default(), Pattern::all().into());
-        Self::launch(0, Access::Token(token.to_owned(), grant), Duration::ZERO)
+        let access = Access::Tokens(vec![token.to_owned()], grant);
+        Self::launch(0, access, Duration::ZERO, Box::new(|_| ()))
     }
 
     /// A UDP port of loopback on which nobody listens at this moment.
@@ -114,19 +175,26 @@ impl Relay {
 
     /// Starts a relay that, drained, serves on for [`DRAIN`].
     pub(crate) fn start_patient() -> anyhow::Result<Self> {
-        Self::launch(0, Access::Public, DRAIN)
+        Self::launch(0, Access::Public, DRAIN, Box::new(|_| ()))
     }
 
-    fn launch(port: u16, access: Access, drain: Duration) -> anyhow::Result<Self> {
+    fn launch(
+        port: u16,
+        access: Access,
+        drain: Duration,
+        configure: Configure,
+    ) -> anyhow::Result<Self> {
         // The relay's web server wants a process-wide provider; a second install is refused and harmless.
         let _ = moq_tokio::crypto::install_default();
         let (ready, readiness) = mpsc::channel();
         let (stop, stop_asked) = oneshot::channel();
         let (ended, stopped) = mpsc::channel();
+        let admitted = Admitted::default();
+        let loading = load(port, access, drain, configure, admitted.clone());
         thread::Builder::new()
             .name("relay".to_owned())
             .spawn(move || {
-                run(serve(port, access, drain, ready, stop_asked));
+                run(serve(loading, ready, stop_asked));
                 // Nobody listens any more once the bound of the stop has passed.
                 let _ = ended.send(());
             })
@@ -139,6 +207,7 @@ impl Relay {
             addr,
             stop: Some(stop),
             stopped,
+            admitted,
         })
     }
 
@@ -179,13 +248,11 @@ fn run(serving: impl Future<Output = anyhow::Result<()>>) {
 
 /// Brings the relay up, reports its address to `ready`, and serves until `stop` fires.
 async fn serve(
-    port: u16,
-    access: Access,
-    drain: Duration,
+    loading: impl Future<Output = anyhow::Result<(moq_relay::Relay, SocketAddr)>>,
     ready: mpsc::Sender<anyhow::Result<SocketAddr>>,
     stop: oneshot::Receiver<Goodbye>,
 ) -> anyhow::Result<()> {
-    let (relay, addr) = match load(port, access, drain).await {
+    let (relay, addr) = match loading.await {
         Ok(loaded) => loaded,
         Err(error) => {
             // The starter has the error; it gave up waiting only if it is gone itself.
@@ -214,6 +281,8 @@ async fn load(
     port: u16,
     access: Access,
     drain: Duration,
+    configure: Configure,
+    admitted: Admitted,
 ) -> anyhow::Result<(moq_relay::Relay, SocketAddr)> {
     let mut config = Config::default();
     config.drain_timeout = drain;
@@ -224,25 +293,44 @@ async fn load(
     if matches!(access, Access::Public) {
         config.auth.public = vec![Pattern::all()];
     }
+    configure(&mut config);
     let mut relay = moq_relay::Relay::load(config).await?;
-    if let Access::Token(token, grant) = access {
+    if !matches!(access, Access::Public) {
         let admissions = relay.admissions().ok_or_else(|| {
             anyhow!("a relay without auth settings leaves admission to its owner")
         })?;
-        tokio::spawn(admit(admissions, format!("jwt={token}"), grant));
+        tokio::spawn(admit(admissions, access, admitted));
     }
     let addr = relay.quic_addr()?;
     Ok((relay, addr))
 }
 
-/// Admits the sessions whose query has `proof` and refuses the others.
-async fn admit(mut admissions: auth::Admissions, proof: String, grant: Grant) {
+fn everything() -> Grant {
+    let everything = || Patterns::from(Pattern::all());
+    Grant::new(everything(), everything())
+}
+
+/// Admits the sessions that `access` lets in and refuses the others.
+async fn admit(mut admissions: auth::Admissions, access: Access, admitted: Admitted) {
     while let Some(admission) = admissions.next().await {
         let query = admission.request.query.as_deref().unwrap_or_default();
-        if query.split('&').any(|pair| pair == proof) {
-            admission.grant(lease::Consumer::fixed(grant.clone()));
-        } else {
-            admission.refuse(auth::Error::Refused);
+        let grant = match &access {
+            Access::Public => Some(everything()),
+            Access::Certificate => admission.request.tls.as_ref().map(|_| everything()),
+            Access::Tokens(tokens, grant) => {
+                let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+                let token = pairs.find(|(name, _)| *name == "jwt");
+                let known = token.filter(|(_, token)| tokens.iter().any(|one| one == token));
+                known.map(|(_, token)| {
+                    let mut admitted = admitted.lock().unwrap_or_else(PoisonError::into_inner);
+                    admitted.push(token.to_owned());
+                    grant.clone()
+                })
+            }
+        };
+        match grant {
+            Some(grant) => admission.grant(lease::Consumer::fixed(grant)),
+            None => admission.refuse(auth::Error::Refused),
         }
     }
 }

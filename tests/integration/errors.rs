@@ -129,7 +129,8 @@ fn a_relay_that_cannot_be_reached_says_why() {
             "does not answer",
         ),
     ] {
-        let properties = "";
+        // Of a token in the clear there is another error.
+        let properties = "allow-insecure-token=true";
         Case {
             url,
             properties,

@@ -15,7 +15,7 @@ use std::{
 use gst::prelude::*;
 
 use crate::common::{
-    Packets, Running, init,
+    Authority, Packets, Running, init,
     media::{Video, live_aac, live_opus},
     pipeline::{DEADLINE, describe, wait_message_that, wait_pad, wait_property, wait_told},
     same, unique_broadcast,
@@ -100,6 +100,16 @@ fn wait_error(running: &Running) -> (gst::glib::Error, String) {
         unreachable!("only errors were asked for")
     };
     (error.error(), text)
+}
+
+/// Waits until a pipeline tells that it is not let in, whether it tries again or not.
+fn wait_failure(running: &Running) {
+    let failed = wait_message_that(&running.bus(), DEADLINE, |message| {
+        let structure = message.structure();
+        message.type_() == gst::MessageType::Error
+            || structure.is_some_and(|structure| structure.name() == "moq-disconnected")
+    });
+    failed.expect("it is refused");
 }
 
 /// What a server answers to these bytes.
@@ -215,6 +225,69 @@ fn who_does_not_bring_the_token_is_refused() {
     }
     let stats: gst::Structure = host.element().property("stats");
     assert_eq!(stats.get::<u64>("sessions-started"), Ok(2), "{stats}");
+}
+
+#[test]
+fn who_does_not_show_a_certificate_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let authority = Authority::new(folder.path());
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let known = authority.sign("known", "camera.example", 4096);
+    authority.sign("other", "camera.example", 4096);
+    let own = rcgen::generate_simple_self_signed(["host".to_owned()]).expect("a certificate");
+    fs::write(file("host.pem"), own.cert.pem()).expect("written");
+    fs::write(file("host.key"), own.signing_key.serialize_pem()).expect("written");
+    let show = |name: &str| {
+        format!(
+            "tls-certificate=\"{}\" tls-private-key=\"{}\"",
+            file(&format!("{name}.pem")),
+            file(&format!("{name}.key"))
+        )
+    };
+    let ca = format!("tls-client-ca=\"{}\"", file("ca.pem"));
+    let pin = format!("tls-client-fingerprint={known}");
+    for (asked, lets_in, refuses) in [
+        (ca.clone(), "other", "host"),
+        (pin.clone(), "known", "other"),
+        (format!("{ca} {pin}"), "known", "other"),
+    ] {
+        // With a certificate of its own WebSocket has TLS, too.
+        let host = Host::sink(&format!("{asked} {}", show("host")));
+        for scheme in ["https", "wss"] {
+            for shown in [String::new(), show(refuses)] {
+                let refused = host.viewer(scheme, &format!("tls-disable-verify=true {shown}"));
+                wait_failure(&refused);
+                assert_eq!(refused.element("moq").num_src_pads(), 0);
+            }
+            let shown = show(lets_in);
+            let admitted = host.viewer(scheme, &format!("tls-disable-verify=true {shown}"));
+            wait_pad(&admitted.element("moq"), "audio_0", DEADLINE);
+            let added = wait_told(&host.running.bus(), "moq-session-added", |_| true);
+            assert_eq!(
+                added.get::<&str>("subject"),
+                Ok("camera.example"),
+                "{scheme}"
+            );
+            assert!(lets_in != "known" || added.get::<&str>("fingerprint") == Ok(&known));
+        }
+        let stats: gst::Structure = host.element().property("stats");
+        assert_eq!(
+            stats.get::<u64>("sessions-started"),
+            Ok(2),
+            "{asked}: {stats}"
+        );
+    }
+}
+
+#[test]
+fn a_source_knows_the_host_by_its_fingerprint() {
+    let host = Host::sink("");
+    let fingerprint: String = host.element().property("certificate-fingerprint");
+    let viewer = host.viewer("https", &format!("tls-fingerprint={fingerprint}"));
+    wait_pad(&viewer.element("moq"), "audio_0", DEADLINE);
+    let wrong = host.viewer("https", &format!("tls-fingerprint={}", "ab".repeat(32)));
+    let told = wait_told(&wrong.bus(), "moq-disconnected", |_| true);
+    assert_eq!(told.get::<&str>("cause"), Ok("certificate"), "{told}");
 }
 
 #[test]

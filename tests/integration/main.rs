@@ -40,4 +40,5 @@ mod stop_sink;
 mod stop_source;
 mod text;
 mod text_players;
+mod trust;
 mod video_sizes;

@@ -13,7 +13,7 @@ use tokio::{
 use url::form_urlencoded;
 
 use super::config::ListenConfig;
-use crate::net::config::TOKEN_PARAMETER;
+use crate::net::secrets::TOKEN_PARAMETER;
 
 /// How long the application may think about a session; a handshake has twice as long.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);

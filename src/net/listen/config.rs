@@ -6,13 +6,15 @@ use std::{
     path::PathBuf,
 };
 
-use moq_net::Version;
-use moq_tokio::tls;
-
 use crate::net::{
     config::{Cache, Settings, Timeouts},
     error::Error,
+    trust::{check_authorities, fingerprints, identity, set},
 };
+use moq_net::Version;
+
+const CLIENT_CA: &str = "tls-client-ca";
+const CLIENT_FINGERPRINT: &str = "tls-client-fingerprint";
 
 /// Where an element listens unless `bind` says otherwise.
 const DEFAULT_BIND: SocketAddr = SocketAddr::new(std::net::IpAddr::V6(Ipv6Addr::UNSPECIFIED), 4443);
@@ -76,10 +78,16 @@ impl ListenConfig {
             ));
         }
         let listen = &settings.listen;
-        let text = |value: &Option<String>| value.clone().filter(|value| !value.is_empty());
-        let bind = text(&listen.bind);
+        let client_ca = set(&listen.client_ca);
+        if let Some(file) = client_ca {
+            check_authorities(CLIENT_CA, file)?;
+        }
+        let client_fingerprints = set(&listen.client_fingerprints);
+        let client_fingerprints =
+            client_fingerprints.map(|list| fingerprints(CLIENT_FINGERPRINT, list));
+        let certificate = identity(settings)?;
         Ok(Self {
-            bind: match &bind {
+            bind: match set(&listen.bind) {
                 Some(text) => text.parse().map_err(|_| {
                     Error::settings(format!(
                         "The property \"bind\" is not an address and a port, as 0.0.0.0:4443 and [::]:4443 are: {text:?}"
@@ -87,20 +95,17 @@ impl ListenConfig {
                 })?,
                 None => DEFAULT_BIND,
             },
-            may_fall_back: bind.is_none(),
+            may_fall_back: set(&listen.bind).is_none(),
             broadcast: settings.broadcast()?,
             versions: settings.versions()?,
             timeouts: settings.timeouts()?,
             cache: settings.cache(),
-            web_root: text(&listen.web_root).map(web_root).transpose()?,
-            certificate: certificate(
-                text(&settings.tls_certificate),
-                text(&settings.tls_private_key),
-            )?,
+            web_root: set(&listen.web_root).map(web_root).transpose()?,
+            certificate: certificate.map(|(file, key)| (file.into(), key.into())),
             max_sessions: listen.max_sessions as usize,
-            token: text(&listen.token),
-            client_ca: text(&listen.client_ca).map(Into::into),
-            client_fingerprints: fingerprints(listen.client_fingerprints.as_deref())?,
+            token: set(&listen.token).map(str::to_owned),
+            client_ca: client_ca.map(Into::into),
+            client_fingerprints: client_fingerprints.transpose()?.unwrap_or_default(),
         })
     }
 
@@ -110,46 +115,14 @@ impl ListenConfig {
     }
 }
 
-fn web_root(root: String) -> Result<PathBuf, Error> {
-    let folder = PathBuf::from(&root);
+fn web_root(root: &str) -> Result<PathBuf, Error> {
+    let folder = PathBuf::from(root);
     match folder.is_dir() {
         true => Ok(folder),
         false => Err(Error::settings(format!(
             "The property \"web-root\" names no folder that can be read: {root:?}"
         ))),
     }
-}
-
-fn certificate(
-    certificate: Option<String>,
-    key: Option<String>,
-) -> Result<Option<(PathBuf, PathBuf)>, Error> {
-    match (certificate, key) {
-        (Some(certificate), Some(key)) => Ok(Some((certificate.into(), key.into()))),
-        (None, None) => Ok(None),
-        (Some(_), None) => Err(Error::settings(
-            "The property \"tls-certificate\" needs its key: set \"tls-private-key\", too",
-        )),
-        (None, Some(_)) => Err(Error::settings(
-            "The property \"tls-private-key\" needs its certificate: set \"tls-certificate\", too",
-        )),
-    }
-}
-
-fn fingerprints(list: Option<&str>) -> Result<Vec<String>, Error> {
-    let list = list.unwrap_or_default().split(',').map(str::trim);
-    list.filter(|text| !text.is_empty())
-        .map(|text| {
-            // As openssl prints it.
-            let hex = text.replace(':', "").to_ascii_lowercase();
-            match tls::parse_fingerprint(&hex) {
-                Ok(_) => Ok(hex),
-                Err(_) => Err(Error::settings(format!(
-                    "The property \"tls-client-fingerprint\" has {text:?}, which is no SHA-256 in 64 hexadecimal digits"
-                ))),
-            }
-        })
-        .collect()
 }
 
 #[cfg(test)]
@@ -215,10 +188,8 @@ mod tests {
     fn fingerprints_come_with_colons_too() {
         let plain = "ab".repeat(32);
         let colons = vec!["AB"; 32].join(":");
-        let list = format!("{plain}, {colons},");
-        assert_eq!(
-            fingerprints(Some(&list)).ok(),
-            Some(vec![plain.clone(), plain])
-        );
+        let list = format!("{plain}, {colons}");
+        let parsed = fingerprints(CLIENT_FINGERPRINT, &list);
+        assert_eq!(parsed.ok(), Some(vec![plain.clone(), plain]));
     }
 }

@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: MIT
 //! Reads one track: its groups in order, and the frames of each into the playout.
 
-use std::{future::Future, ops::ControlFlow, pin::pin, sync::Arc, time::Duration};
+use std::{
+    future::{Future, ready},
+    ops::ControlFlow,
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use moq_mux::container;
 use moq_net::{broadcast, group, track};
@@ -139,7 +145,25 @@ impl Reader {
             false => subscriber.ordered(),
         };
         loop {
-            if let Some(end) = self.read_next(broadcast, groups.next_group()).await? {
+            let next = self.wait_in_tail(groups.next_group()).await;
+            let Some(next) = next else {
+                return Ok(TrackEnd::Retired);
+            };
+            let mut reading = pin!(self.read_next(broadcast, ready(next)));
+            let mut asks = true;
+            let end = loop {
+                tokio::select! {
+                    biased;
+                    // There are none; but where nobody asks for more of the track while the session changes,
+                    // the next one is asked for the rest of this group alone, which it may not give.
+                    datagram = groups.recv_datagram(), if asks => {
+                        asks = matches!(datagram, Ok(Some(_)));
+                        tokio::task::coop::consume_budget().await;
+                    }
+                    end = &mut reading => break end?,
+                }
+            };
+            if let Some(end) = end {
                 return Ok(end);
             }
         }
