@@ -12,7 +12,7 @@ const path = require("path");
 const { chromium } = require("playwright-core");
 
 const PICTURES = 10;
-const TIMEOUT = 60_000;
+const TIMEOUT = 50_000;
 const FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--autoplay-policy=no-user-gesture-required",
     "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"];
