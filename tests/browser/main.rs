@@ -18,7 +18,6 @@ use common::{
     Packets, Relay, Running, init,
     media::{Video, live_aac, moqsink, moqsrc},
     pipeline::wait_until,
-    unique_broadcast,
 };
 
 /// A browser encodes and decodes without a GPU here.
@@ -96,9 +95,8 @@ fn the_page_shows_what_moqsink_publishes_through_a_relay() {
     init();
     let pages = Pages::build();
     let relay = relay();
-    let broadcast = unique_broadcast("page");
-    let _publisher = publish(&moqsink(&relay.url(), &broadcast));
-    let query = format!("url={}&broadcast={broadcast}", http(relay.addr()));
+    let _publisher = publish(&moqsink(&relay.url(), "clip.hang"));
+    let query = format!("url={}", http(relay.addr()));
     let screenshot = env::var_os("SCREENSHOT");
     watch(&pages.folder(), &query, screenshot.as_ref().map(Path::new));
 }
@@ -121,9 +119,8 @@ fn moqsrc_receives_what_the_page_publishes_through_a_relay() {
     init();
     let pages = Pages::build();
     let relay = relay();
-    let broadcast = unique_broadcast("page");
-    let query = format!("url={}&broadcast={broadcast}", http(relay.addr()));
-    receive(&moqsrc(&relay.url(), &broadcast), || {
+    let query = format!("url={}", http(relay.addr()));
+    receive(&moqsrc(&relay.url(), "cam.hang"), || {
         Browser::publish(&pages.folder(), &query)
     });
 }
