@@ -25,9 +25,10 @@ export function connect(element, broadcast, needs, say) {
     element.connection.delay = { initial: 1000, multiplier: 2, max: 5000, timeout: 0 };
     element.signals.run((effect) => {
         const connection = effect.get(element.connection.established);
+        // The query may hold a token.
         output.value = connection
             ? say(effect, name, connection)
-            : `${effect.get(element.connection.status)}: ${url}`;
+            : `${effect.get(element.connection.status)}: ${url.split("?")[0]}`;
     });
     element.name = name;
     element.url = url;
@@ -35,7 +36,7 @@ export function connect(element, broadcast, needs, say) {
 
 function check(url, needs) {
     if (!URL.canParse(url)) {
-        return `?url=${url} is not a URL.`;
+        return "The parameter url is not a URL.";
     }
     if (!isSecureContext) {
         return "Browsers give no codecs, camera and WebTransport to a page at this address. " +
