@@ -25,6 +25,8 @@ PACKAGES=(
 )
 # Windows and loudspeakers; without a display nobody sees or hears them.
 DISPLAY_PACKAGES=(gstreamer1.0-gl gstreamer1.0-alsa gstreamer1.0-pulseaudio)
+# What the bundler of the web pages needs.
+NODE_NEEDED=18
 
 say() {
     printf '==> %s\n' "$*"
@@ -86,4 +88,24 @@ install_packages() {
     as_root apt-get update -qq
     as_root env DEBIAN_FRONTEND=noninteractive \
         apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+# Installs Debian's Node.js and npm unless there are others, and ends with advice if they are too old.
+require_node() {
+    local found
+    if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
+        install_packages nodejs npm
+    fi
+    found=$(node --version) || fail "Node.js $NODE_NEEDED or later is missing, with npm."
+    found=${found#v}
+    [ "${found%%.*}" -ge "$NODE_NEEDED" ] || fail "Node.js $NODE_NEEDED or later is needed, this is $found."
+    say "Node.js $found"
+}
+
+# Installs the npm packages that a folder's package-lock.json names, unless they are there.
+install_npm_packages() {
+    if [ "$1/package-lock.json" -nt "$1/node_modules/.package-lock.json" ]; then
+        say "Installing npm packages for ${1##*/}"
+        npm ci --prefix "$1" --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
+    fi
 }

@@ -9,7 +9,10 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source .ci/setup.sh
 
 require_rust
-install_packages "${PACKAGES[@]}"
+install_packages "${PACKAGES[@]}" chromium
+require_node
+install_npm_packages examples/web
+install_npm_packages tests/browser
 
 if ! cargo fmt --version >/dev/null 2>&1 || ! cargo clippy --version >/dev/null 2>&1; then
     say "Installing rustfmt and clippy"

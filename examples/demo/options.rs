@@ -17,7 +17,9 @@ Usage: demo [OPTIONS] [FILE or URI]
   --url URL       use the relay at URL (default: one inside this process)
   --latency MS    the subscriber's latency in ms (default: moqsrc's)
   --out DIR       where frame.png and audio.wav are written (default: target/demo)
-  --help          this text";
+  --help          this text
+
+examples/demo.sh --browser shows a test signal in web browsers instead.";
 
 /// What the user asked for.
 pub(crate) struct Options {
