@@ -340,6 +340,14 @@ fn a_token_does_not_go_where_others_can_read_it() {
             told("token=guess-what allow-insecure-token=true");
         }
     }
+    for element in ELEMENTS {
+        let pipeline = Running::play(&alone(element, "ws://relay.invalid/", ""));
+        pipeline.element("moq").set_property("token", "guess-what");
+        let error = wait_message(&pipeline.bus(), &[gst::MessageType::Error], DEADLINE);
+        let text = describe(&error);
+        assert!(text.contains("allow-insecure-token"), "{text}");
+        assert!(!text.contains("guess-what"), "{text}");
+    }
     let text = is_wrong("moqsrc", "http://relay.invalid/?jwt=guess-what", "");
     assert!(text.contains("tls-fingerprint"), "{text}");
     assert!(!text.contains("guess-what"), "{text}");
