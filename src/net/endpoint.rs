@@ -29,14 +29,14 @@ pub enum Mode {
 /// The checked settings of a run.
 #[derive(Clone)]
 pub(crate) enum EndpointConfig {
-    Relay(Target),
+    Relay(Box<Target>),
     Listener(Box<ListenConfig>),
 }
 
 impl EndpointConfig {
     pub(crate) fn new(settings: &Settings) -> Result<Self, Error> {
         Ok(match settings.mode {
-            Mode::Connect => Self::Relay(settings.target()?),
+            Mode::Connect => Self::Relay(Box::new(settings.target()?)),
             Mode::Listen => Self::Listener(Box::new(ListenConfig::new(settings)?)),
         })
     }
@@ -84,7 +84,7 @@ impl EndpointConfig {
     /// runtime's context.
     pub(crate) fn prepare(self) -> Result<Prepared, Error> {
         Ok(match self {
-            Self::Relay(target) => Prepared::Relay(Box::new(target)),
+            Self::Relay(target) => Prepared::Relay(target),
             Self::Listener(config) => Prepared::Listener(Box::new(Bound::new(*config)?)),
         })
     }

@@ -118,6 +118,7 @@ pub(super) struct Admission {
 }
 
 /// A session's place, for as long as it lives.
+#[derive(Debug)]
 pub(super) struct Place(#[expect(dead_code, reason = "held")] OwnedSemaphorePermit);
 
 impl Admission {
@@ -212,11 +213,7 @@ mod tests {
     #[tokio::test]
     async fn a_place_is_free_again_when_its_session_ends() {
         let admission = admission(|settings| settings.listen.max_sessions = 1, nobody());
-        let first = admission
-            .admit(&request(""))
-            .await
-            .ok()
-            .expect("it is free");
+        let first = admission.admit(&request("")).await.expect("it is free");
         assert_eq!(
             admission.admit(&request("")).await.err(),
             Some(Refusal::Full)
