@@ -77,6 +77,17 @@
  *     moqsink name=moq url=http://127.0.0.1:4443 broadcast=test.hang
  * ]|
  *
+ * ## Serve a test video without a relay
+ *
+ * With `mode=listen` the element lets in browsers, #GstMoqSrc and other MoQ programs at #GstMoqSink:bind.
+ * #GstMoqSink::session-request decides on each of them, as far as the properties leave it open.
+ *
+ * |[
+ * gst-launch-1.0 -e \
+ *     videotestsrc is-live=true ! video/x-raw,format=I420 ! x264enc tune=zerolatency key-int-max=60 ! \
+ *     h264parse ! moqsink mode=listen broadcast=test.hang
+ * ]|
+ *
  * ## Publish a file
  *
  * |[

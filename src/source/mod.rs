@@ -85,6 +85,17 @@
  *     moq.audio_0 ! queue ! decodebin ! autoaudiosink
  * ]|
  *
+ * ## Play what a browser or another element pushes
+ *
+ * With `mode=listen` the element needs no relay: it waits for whoever publishes the broadcast to
+ * #GstMoqSrc:bind. #GstMoqSrc::session-request decides on each session, as far as the properties leave it open.
+ *
+ * |[
+ * gst-launch-1.0 moqsrc mode=listen broadcast=cam.hang web-root=target/web name=moq \
+ *     moq.video_0 ! queue ! decodebin ! autovideosink \
+ *     moq.audio_0 ! queue ! decodebin ! autoaudiosink
+ * ]|
+ *
  * ## Play by URI
  *
  * A URI is the one of the relay, with `moq+` before a scheme of the web, and the name of the broadcast as its
