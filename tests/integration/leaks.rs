@@ -3,15 +3,16 @@
 
 use std::{
     collections::BTreeMap,
+    thread,
     time::{Duration, Instant},
 };
 
 use gst::{glib, prelude::*};
 
 use crate::common::{
-    self, Path, Proxy, Relay, Resources, Running, init,
+    self, Path, Proxy, Relay, Resources, Running, Viewer, init,
     media::{Video, live_opus, moqsink, moqsrc},
-    pipeline::wait_pad,
+    pipeline::{DEADLINE, wait_pad, wait_property, wait_told, wait_until},
     stops::BOUND,
     unique_broadcast, watchdog,
 };
@@ -264,4 +265,47 @@ fn change_states(seed: u64) {
     let took = begun.elapsed();
     eprintln!("{} sequences in {took:?}", pairs * PER_PAIR);
     assert!(took < LIMIT, "it took {took:?}");
+}
+
+#[test]
+fn two_hundred_sessions_that_come_and_go_leave_nothing() {
+    init();
+    let tracer = leaks_tracer();
+    let broadcast = unique_broadcast("sessions");
+    let host = Running::launch(&format!(
+        "{} ! moq.sink_0 moqsink name=moq mode=listen bind=127.0.0.1:0 broadcast={broadcast}",
+        live_opus(),
+    ));
+    host.start();
+    let told = wait_told(&host.bus(), "moq-listening", |_| true);
+    let port: u32 = told.get("port").expect("a port");
+    drop(told);
+    let element = host.element("moq");
+    let see = || {
+        let viewer = Viewer::start(&format!("https://127.0.0.1:{port}/"), &broadcast);
+        viewer.wait("a frame comes", DEADLINE, |seen| seen.count("audio") > 0);
+    };
+    let wait_gone = || {
+        wait_property(&element, "sessions", DEADLINE, |count: &u32| *count == 0);
+        wait_until("every end is told", DEADLINE, || {
+            while host.bus().pop().is_some() {}
+            let stats: gst::Structure = element.property("stats");
+            stats.get::<u64>("sessions-started") == stats.get("sessions-ended")
+        });
+    };
+    see();
+    wait_gone();
+    let before = Resources::now();
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| (0..25).for_each(|_| see()));
+        }
+    });
+    wait_gone();
+    before.wait_return(RETURN);
+    let stats: gst::Structure = element.property("stats");
+    assert_eq!(stats.get::<u64>("sessions-started"), Ok(201), "{stats}");
+    drop((element, host));
+    let left = alive(&tracer);
+    assert!(left.is_empty(), "objects are alive: {left:?}");
 }

@@ -22,7 +22,7 @@ use moq_tokio::{
 };
 use tokio::{
     net::TcpListener,
-    sync::mpsc,
+    sync::{mpsc, watch},
     task::JoinSet,
     time::{MissedTickBehavior, interval, timeout},
 };
@@ -131,7 +131,7 @@ impl Bound {
             sender,
         );
         let (events, receiver) = mpsc::channel(MAX_EVENTS);
-        let (cancel, leave) = (CancellationToken::new(), CancellationToken::new());
+        let (cancel, leave) = (CancellationToken::new(), watch::Sender::new(()));
         let acceptor = Acceptor {
             quic: self.server.listen().await.map_err(Error::Setup)?,
             web_sessions,
@@ -243,7 +243,7 @@ fn tls_failed(error: &moq_tokio::tls::Error) -> Error {
 pub(crate) struct Listener {
     events: mpsc::Receiver<Event>,
     cancel: CancellationToken,
-    leave: CancellationToken,
+    leave: watch::Sender<()>,
     task: AbortOnDropHandle<()>,
 }
 
@@ -254,9 +254,9 @@ impl Listener {
         event.ok_or_else(|| Error::Internal("the listener has ended".into()))
     }
 
-    /// Tells all sessions that there is nothing more to come.
+    /// Tells the sessions that are there that nothing more comes.
     pub(crate) fn dismiss(&self) {
-        self.leave.cancel();
+        self.leave.send_replace(());
     }
 
     /// Ends all sessions so that their peers know at once, and frees the port.
@@ -275,7 +275,7 @@ struct Shared {
     admission: Arc<Admission>,
     versions: Versions,
     events: mpsc::Sender<Event>,
-    leave: CancellationToken,
+    leave: watch::Sender<()>,
     cancel: CancellationToken,
 }
 
@@ -406,7 +406,7 @@ impl Shared {
         let id = peer.id();
         // Nobody hears it where the run has ended.
         let _ = self.events.send(Event::SessionAdded(Box::new(peer))).await;
-        let mut left = false;
+        let mut leave = self.leave.subscribe();
         let reason = loop {
             tokio::select! {
                 biased;
@@ -416,8 +416,7 @@ impl Shared {
                     break Reason::Stopped;
                 }
                 error = session.closed() => break Reason::Ended(error.to_string()),
-                () = self.leave.cancelled(), if !left => {
-                    left = true;
+                Ok(()) = leave.changed() => {
                     let goaway = Goaway::new().with_timeout(HANDSHAKE_TIMEOUT);
                     // One that has ended needs none.
                     let _ = session.drain().send(goaway);
