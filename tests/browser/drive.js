@@ -40,14 +40,18 @@ async function watched(pictures) {
         const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
         seen.add(new Uint8Array(await crypto.subtle.digest("SHA-256", data)).join());
     }
-    const root = document.querySelector("moq-watch").audio.out.root;
-    while (!root.peek()) await frame();
-    const analyser = root.peek().context.createAnalyser();
-    root.peek().connect(analyser);
-    const samples = new Float32Array(analyser.fftSize);
+    const { root } = document.querySelector("moq-watch").audio.out;
+    const samples = new Float32Array(2048);
+    let tapped, analyser;
     do {
         await frame();
-        analyser.getFloatTimeDomainData(samples);
+        // A new catalog may replace it.
+        if (root.peek() && root.peek() !== tapped) {
+            tapped = root.peek();
+            analyser = new AnalyserNode(tapped.context, { fftSize: samples.length });
+            tapped.connect(analyser);
+        }
+        analyser?.getFloatTimeDomainData(samples);
     } while (samples.every((sample) => sample === 0));
     return { width: canvas.width, height: canvas.height };
 }
