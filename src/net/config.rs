@@ -4,7 +4,7 @@
 use std::{fmt, time::Duration};
 
 use moq_net::{Version, cache, origin};
-use moq_tokio::tls;
+use moq_tokio::{quic, tls};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use tokio::sync::watch;
 use url::Url;
@@ -261,6 +261,20 @@ pub(crate) struct Timeouts {
     pub(crate) idle_timeout: Duration,
     /// Zero sends none.
     pub(crate) keep_alive: Duration,
+}
+
+impl Timeouts {
+    /// QUIC's settings with these, and with so many bytes under way each way.
+    pub(super) fn quic(self, receive_window: u64, send_window: u64) -> quic::Config {
+        let mut quic = quic::Config::default();
+        quic.idle_timeout = self.idle_timeout;
+        quic.keep_alive = self.keep_alive;
+        // Larger packets where the way takes them: each costs as much as a small one.
+        quic.mtu_discovery = Some(true);
+        quic.receive_window = Some(receive_window);
+        quic.send_window = Some(send_window);
+        quic
+    }
 }
 
 /// Validated settings of one run.

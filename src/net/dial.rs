@@ -3,7 +3,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use moq_tokio::{Client, Connection, Restart, connect, quic};
+use moq_tokio::{Client, Connection, Restart, connect};
 use tokio::{task::JoinSet, time::timeout};
 use url::Url;
 
@@ -113,12 +113,6 @@ fn client(
     connect.tls = target.tls.clone();
     // One lost race would give TCP the lead on that host for the rest of the process.
     connect.websocket.enabled = Some(matches!(target.url.scheme(), "ws" | "wss"));
-    let mut quic = quic::Config::default();
-    quic.idle_timeout = target.timeouts.idle_timeout;
-    quic.keep_alive = target.timeouts.keep_alive;
-    // Larger packets where the way takes them: each costs as much as a small one.
-    quic.mtu_discovery = Some(true);
-    quic.receive_window = Some(target.cache.receive_window());
-    quic.send_window = Some(target.cache.send_window());
-    connect.init(quic)
+    let (timeouts, cache) = (target.timeouts, target.cache);
+    connect.init(timeouts.quic(cache.receive_window(), cache.send_window()))
 }

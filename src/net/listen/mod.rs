@@ -16,7 +16,7 @@ use std::{
 
 use moq_net::{Versions, goaway::Goaway};
 use moq_tokio::{
-    Server, listen, quic,
+    Server, listen,
     server::{Reject, Request},
     tls::{Certificates, Peers},
 };
@@ -198,12 +198,8 @@ fn bind(
     listen.tls = tls.clone();
     listen.version = config.versions.clone();
     listen.timeout = HANDSHAKE_TIMEOUT;
-    let mut quic = quic::Config::default();
-    quic.idle_timeout = config.timeouts.idle_timeout;
-    quic.keep_alive = config.timeouts.keep_alive;
-    quic.mtu_discovery = Some(true);
-    quic.receive_window = Some(config.cache.receive_window());
-    quic.send_window = Some(config.cache.shared_send_window());
+    let (timeouts, cache) = (config.timeouts, config.cache);
+    let quic = timeouts.quic(cache.receive_window(), cache.shared_send_window());
     let server = listen.init(quic).map_err(|error| match io_cause(&error) {
         Some(kind) => BindError::Io(kind.into()),
         None => BindError::Other(error),
