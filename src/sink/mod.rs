@@ -58,7 +58,8 @@
  * and `estimated-recv-rate` in bits per second, and `bytes-sent`, `bytes-received`, `bytes-lost`,
  * `packets-sent`, `packets-received` and `packets-lost` of the session, all guint64 but for the round-trip
  * time. What is unknown is absent. In listen mode `sessions` is a GstArray
- * of a structure with these of each session, and who it is.
+ * of a structure with these of each session, who it is, and `bytes`, `frames`, `groups`, `dropped-frames` and `dropped-groups`
+ * of its media.
  *
  * #GstMoqSinkPad:stats, of the current run and all guint64, has `frames`, `bytes` and `groups` published;
  * frames dropped as `dropped-no-keyframe`, `dropped-no-timestamp`, `dropped-budget` (more than

@@ -66,7 +66,8 @@
  * and `estimated-recv-rate` in bits per second, and `bytes-sent`, `bytes-received`, `bytes-lost`,
  * `packets-sent`, `packets-received` and `packets-lost` of the session, all guint64 but for the round-trip
  * time. What is unknown is absent. In listen mode `sessions` is a GstArray
- * of a structure with these of each session, and who it is.
+ * of a structure with these of each session, who it is, and `bytes`, `frames`, `groups`, `dropped-frames` and `dropped-groups`
+ * of its media.
  *
  * #GstMoqSrcPad:stats, since the pad was added and guint64 where nothing else is said, has `frames`, `bytes`
  * and `groups` received; `groups-lost` (never came, broke off, or were given up); frames dropped as

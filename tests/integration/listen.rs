@@ -137,7 +137,7 @@ fn a_source_plays_what_a_listening_sink_publishes() {
         let host = Host::sink("");
         let viewer = host.viewer(scheme, "");
         let pad = wait_pad(&viewer.element("moq"), "audio_0", DEADLINE);
-        Packets::of(&pad).wait_count(50, DEADLINE);
+        Packets::of(&pad).wait_count(150, DEADLINE);
         let added = wait_told(&host.running.bus(), "moq-session-added", |_| true);
         let transport = ["quic", "websocket"][usize::from(scheme == "ws")];
         assert_eq!(added.get::<&str>("transport"), Ok(transport));
@@ -152,6 +152,20 @@ fn a_source_plays_what_a_listening_sink_publishes() {
                 .expect("an address")
                 .starts_with("127.0.0.1:")
         );
+        assert!(
+            session.get::<u64>("frames").is_ok_and(|frames| frames > 0),
+            "{session}"
+        );
+        assert!(
+            session
+                .get::<u64>("bytes")
+                .is_ok_and(|bytes| bytes > 15_000),
+            "{session}"
+        );
+        // Who asks first gets no older figures than others; of TCP they are not known.
+        let sent: Option<u64> = session.get_optional("bytes-sent").expect("a number");
+        assert!(sent.is_none_or(|bytes| bytes > 15_000), "{session}");
+        assert_eq!(sent.is_some(), transport == "quic", "{session}");
         drop(viewer);
         let removed = wait_told(&host.running.bus(), "moq-session-removed", |_| true);
         assert_eq!(removed.get::<u64>("session"), added.get("session"));

@@ -143,5 +143,10 @@ fn a_slow_session_costs_the_others_nothing() {
             .filter(|(next, frame)| next.saturating_sub(*frame) > 50 * gst::ClockTime::MSECOND);
         assert_eq!(gaps.count(), 0, "no frame is lost at a free session");
     }
+    let stats: gst::Structure = element.property("stats");
+    let sessions: gst::Array = stats.get("sessions").expect("a list");
+    for session in sessions.iter() {
+        println!("{}", session.get::<gst::Structure>().expect("a structure"));
+    }
     drop(slow);
 }

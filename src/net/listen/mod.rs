@@ -31,6 +31,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use self::{
     admission::{Admission, Refusal},
     certificate::GeneratedCertificate,
+    session::SessionCounters,
     web::{Web, WebSession},
 };
 use super::{
@@ -47,6 +48,9 @@ pub(crate) use self::{
 const MAX_EVENTS: usize = 64;
 /// Bounds a handshake, and the end of a session that is told to go.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often the counters of a session are read for those who ask later: the library takes a sample only
+/// after somebody has asked, and answers with the one before.
+const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
 /// How often the certificate is looked at.
 const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(1);
 /// Web sessions between their handshake and the loop.
@@ -372,9 +376,14 @@ impl Shared {
                 return;
             }
         };
-        let attached = self.attachment.request(request);
+        let counters = SessionCounters::new();
+        let attached = self
+            .attachment
+            .request(request)
+            .with_stats(counters.meter());
         if let Ok(session) = attached.ok().await {
-            self.follow(PeerSession::new(id, asked, session)).await;
+            self.follow(PeerSession::new(id, asked, session, counters))
+                .await;
         }
         drop(place);
     }
@@ -382,7 +391,8 @@ impl Shared {
     async fn serve_web(&self, id: u64, session: WebSession) {
         let (asked, place, upgrade, protocol) = session.into_parts();
         let server = moq_net::Server::new().with_versions(self.versions.clone());
-        let server = self.attachment.server(server);
+        let counters = SessionCounters::new();
+        let server = self.attachment.server(server).with_stats(counters.meter());
         let accept = async {
             let transport = WebSession::accept(upgrade, protocol).await.ok()?;
             let transport = moq_tokio::transport::Session::new(transport);
@@ -391,7 +401,8 @@ impl Shared {
         };
         if let Ok(Some((session, driver))) = timeout(HANDSHAKE_TIMEOUT, accept).await {
             let _driver = AbortOnDropHandle::new(tokio::spawn(moq_net::time::run(driver)));
-            self.follow(PeerSession::new(id, asked, session)).await;
+            self.follow(PeerSession::new(id, asked, session, counters))
+                .await;
         }
         drop(place);
     }
@@ -403,6 +414,7 @@ impl Shared {
         // Nobody hears it where the run has ended.
         let _ = self.events.send(Event::SessionAdded(Box::new(peer))).await;
         let mut leave = self.leave.subscribe();
+        let mut samples = interval(SAMPLE_INTERVAL);
         let reason = loop {
             tokio::select! {
                 biased;
@@ -412,6 +424,8 @@ impl Shared {
                     break Reason::Stopped;
                 }
                 error = session.closed() => break Reason::Ended(error.to_string()),
+                // For those who ask later.
+                _ = samples.tick() => drop(session.stats()),
                 Ok(()) = leave.changed() => {
                     let goaway = Goaway::new().with_timeout(HANDSHAKE_TIMEOUT);
                     // One that has ended needs none.

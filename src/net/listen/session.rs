@@ -3,7 +3,10 @@
 
 use std::fmt;
 
-use moq_net::Session;
+use moq_net::{
+    Session,
+    stats::{Registry, Tier, Traffic},
+};
 
 use super::admission::SessionRequest;
 use crate::net::stats::with_transport;
@@ -13,7 +16,11 @@ pub(crate) struct PeerSession {
     id: u64,
     request: SessionRequest,
     session: Session,
+    counters: SessionCounters,
 }
+
+/// Counts the media of one session.
+pub(super) struct SessionCounters(Registry);
 
 /// Why a session has ended.
 #[derive(Debug, Clone)]
@@ -34,11 +41,18 @@ impl fmt::Display for Reason {
 }
 
 impl PeerSession {
-    pub(super) fn new(id: u64, request: SessionRequest, session: Session) -> Self {
+    /// `counters` are those that its handshake was given.
+    pub(super) fn new(
+        id: u64,
+        request: SessionRequest,
+        session: Session,
+        counters: SessionCounters,
+    ) -> Self {
         Self {
             id,
             request,
             session,
+            counters,
         }
     }
 
@@ -64,10 +78,38 @@ impl PeerSession {
         self.request.describe(structure)
     }
 
-    /// The structure `moq-session-stats`: who it is, and its transport's counters.
+    /// The structure `moq-session-stats`: who it is; `bytes`, `frames` and `groups` of all tracks that went to it
+    /// or came from it, `dropped-frames` and `dropped-groups` that were too old for it by then (all
+    /// guint64); and its transport's counters.
     pub(crate) fn stats(&self) -> gst::Structure {
-        let structure = self.describe(gst::Structure::builder("moq-session-stats"));
+        let traffic = self.counters.traffic();
+        let structure = self
+            .describe(gst::Structure::builder("moq-session-stats"))
+            .field("bytes", traffic.bytes)
+            .field("frames", traffic.frames)
+            .field("groups", traffic.groups)
+            .field("dropped-frames", traffic.stale.frames)
+            .field("dropped-groups", traffic.stale.groups);
         with_transport(structure, &self.session.stats()).build()
+    }
+}
+
+impl SessionCounters {
+    pub(super) fn new() -> Self {
+        Self(Registry::new(moq_net::stats::Config::new()))
+    }
+
+    /// What a handshake takes.
+    pub(super) fn meter(&self) -> moq_net::stats::Session {
+        self.0.tier(Tier::default()).session("")
+    }
+
+    fn traffic(&self) -> Traffic {
+        let mut sum = Traffic::default();
+        for (_, _, traffic) in self.0.snapshot().traffic() {
+            sum.add(traffic);
+        }
+        sum
     }
 }
 
