@@ -155,9 +155,13 @@ impl ConnectionStatus {
             }
             Event::SessionRemoved { id, reason } => {
                 let removed = self.state().sessions.remove(id);
-                if self.state().sessions.count() == 0 {
-                    self.set(Status::Listening, None, queue);
-                }
+                // That of the newest which is left.
+                let version = self.state().sessions.version();
+                let status = match version {
+                    Some(_) => Status::Connected,
+                    None => Status::Listening,
+                };
+                self.set(status, version, queue);
                 if let Some(peer) = removed {
                     let message = peer.describe(gst::Structure::builder("moq-session-removed"));
                     let message = message.field("reason", reason.to_string());

@@ -9,7 +9,7 @@ use super::{
     config::{Cache, Settings, Target},
     connection::{Event, RelayConnection},
     error::Error,
-    listen::{Ask, Bound, ListenConfig, Listener},
+    listen::{Ask, Bound, ListenConfig, Listener, refuse_listening},
 };
 
 /// Whether an element dials or listens.
@@ -36,7 +36,11 @@ pub(crate) enum EndpointConfig {
 impl EndpointConfig {
     pub(crate) fn new(settings: &Settings) -> Result<Self, Error> {
         Ok(match settings.mode {
-            Mode::Connect => Self::Relay(Box::new(settings.target()?)),
+            Mode::Connect => {
+                let target = settings.target()?;
+                refuse_listening(settings)?;
+                Self::Relay(Box::new(target))
+            }
             Mode::Listen => Self::Listener(Box::new(ListenConfig::new(settings)?)),
         })
     }
@@ -165,13 +169,6 @@ impl Endpoint {
         match self {
             Self::Relay(connection) => connection.next().await,
             Self::Listener(listener) => listener.next().await,
-        }
-    }
-
-    /// There is nothing more to come: who listens tells its sessions so, a relay knows.
-    pub(crate) fn dismiss(&self) {
-        if let Self::Listener(listener) = self {
-            listener.dismiss();
         }
     }
 

@@ -54,6 +54,12 @@ impl Sessions {
         removed
     }
 
+    /// The MoQ version of the newest one that a peer has opened.
+    pub(crate) fn version(&self) -> Option<String> {
+        let newest = self.peers.values().next_back()?;
+        Some(newest.version().to_string())
+    }
+
     /// How many there are.
     pub(crate) fn count(&self) -> usize {
         self.peers.len() + usize::from(self.monitor.is_some())

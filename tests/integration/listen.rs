@@ -6,8 +6,9 @@ use std::{
     io::{Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
+        mpsc,
     },
     time::Duration,
 };
@@ -16,7 +17,7 @@ use gst::prelude::*;
 
 use crate::common::{
     Authority, Packets, Running, init,
-    media::{Video, live_aac, live_opus},
+    media::{Video, clip, live_aac, live_opus},
     pipeline::{DEADLINE, describe, wait_message_that, wait_pad, wait_property, wait_told},
     same, unique_broadcast,
 };
@@ -329,6 +330,44 @@ fn the_application_decides_who_is_let_in() {
 }
 
 #[test]
+fn a_handler_that_does_not_answer_refuses_for_now() {
+    let host = Host::sink("");
+    let (release, released) = mpsc::channel::<()>();
+    let released = Mutex::new(Some(released));
+    host.element().connect("session-request", false, move |_| {
+        // The first one alone is not answered in time.
+        let blocked = released.lock().expect("no panic").take();
+        drop(blocked.map(|blocked| blocked.recv()));
+        Some(true.to_value())
+    });
+    let viewer = host.viewer("ws", "");
+    let told = wait_told(&viewer.bus(), "moq-disconnected", |_| true);
+    assert_ne!(told.get::<&str>("cause"), Ok("not-authorized"), "{told}");
+    drop(release);
+    wait_pad(&viewer.element("moq"), "audio_0", DEADLINE);
+}
+
+#[test]
+fn a_host_that_begins_anew_after_the_end_is_watched_on() {
+    let clip = clip();
+    let media = format!(
+        "filesrc location=\"{}\" ! qtdemux ! h264parse ! moq.sink_0",
+        clip.display()
+    );
+    let host = Host::sink_of(&media, "");
+    for _ in 0..2 {
+        host.running.wait_eos();
+        let begin = gst::ClockTime::ZERO;
+        host.running
+            .seek_simple(gst::SeekFlags::FLUSH, begin)
+            .expect("it goes back to the begin");
+        let viewer = host.viewer("http", "");
+        let got = Packets::of(&wait_pad(&viewer.element("moq"), "video_0", DEADLINE));
+        got.wait_count(30, DEADLINE);
+    }
+}
+
+#[test]
 fn no_more_sessions_than_allowed_are_let_in() {
     let host = Host::sink("max-sessions=1");
     let first = host.viewer("http", "");
@@ -383,6 +422,8 @@ fn wrong_settings_are_told_at_the_state_change() {
     init();
     for (properties, hint) in [
         ("url=https://relay.example/", "\"url\""),
+        ("token=x", "\"listen-token\""),
+        ("tls-disable-verify=true", "\"tls-disable-verify\""),
         ("bind=nonsense", "\"bind\""),
         ("bind=192.0.2.1:4443", "\"bind\""),
         ("web-root=/no/such/folder", "\"web-root\""),
@@ -424,6 +465,7 @@ fn a_folder_is_served_and_nothing_beside_it() {
     fs::create_dir_all(root.join("empty")).expect("a folder");
     fs::write(folder.path().join("secret.txt"), "secret").expect("a file");
     fs::write(root.join("index.html"), "<p>page</p>").expect("a file");
+    fs::write(root.join(".env"), "secret").expect("a file");
     fs::write(root.join("app.js"), "run()").expect("a file");
     fs::write(root.join("module.wasm"), "wasm").expect("a file");
     let host = Host::sink(&format!("web-root=\"{}\"", root.display()));
@@ -446,6 +488,8 @@ fn a_folder_is_served_and_nothing_beside_it() {
         "/..%2fsecret.txt",
         "//secret.txt",
         "/empty/",
+        "/.env",
+        "/%2eenv",
         "/no",
     ] {
         let answer = get(host.port, path);

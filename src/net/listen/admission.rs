@@ -15,8 +15,10 @@ use url::form_urlencoded;
 use super::config::ListenConfig;
 use crate::net::secrets::TOKEN_PARAMETER;
 
-/// How long the application may think about a session; a handshake has twice as long.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the application may take to decide; less than players wait for a connection.
+const ANSWER_TIMEOUT: Duration = Duration::from_millis(2500);
+/// Sessions that are being decided on or have not finished their handshake; others are refused for now.
+const MAX_PENDING: usize = 256;
 
 /// Somebody who asks for a session.
 #[derive(Clone)]
@@ -90,7 +92,7 @@ impl fmt::Debug for SessionRequest {
     }
 }
 
-/// Asks the application; the answer that is never given is no.
+/// Asks the application, if it wants to be asked.
 pub(crate) type Ask = Arc<dyn Fn(SessionRequest) -> Option<oneshot::Receiver<bool>> + Send + Sync>;
 
 /// Why somebody is not let in.
@@ -98,6 +100,8 @@ pub(crate) type Ask = Arc<dyn Fn(SessionRequest) -> Option<oneshot::Receiver<boo
 pub(super) enum Refusal {
     #[error("there are as many sessions as \"max-sessions\" allows")]
     Full,
+    #[error("too many others ask at the same time")]
+    Busy,
     #[error("it has not shown a certificate that the settings let in")]
     Certificate,
     #[error("it has not brought the token that \"listen-token\" asks for")]
@@ -108,13 +112,38 @@ pub(super) enum Refusal {
     Silence,
 }
 
+impl Refusal {
+    /// Whether the same request may be let in later.
+    pub(super) fn may_pass(self) -> bool {
+        match self {
+            Self::Full | Self::Busy | Self::Silence => true,
+            Self::Certificate | Self::Token | Self::Application => false,
+        }
+    }
+}
+
 /// Decides on each session.
 pub(super) struct Admission {
     places: Arc<Semaphore>,
+    pending: Arc<Semaphore>,
     asks_for_certificate: bool,
     fingerprints: Vec<String>,
     token: Option<String>,
     ask: Ask,
+}
+
+/// Somebody who may come in, once the handshake is done: who never gets that far takes nobody's place.
+#[derive(Debug)]
+pub(super) struct Admitted {
+    places: Arc<Semaphore>,
+    _pending: OwnedSemaphorePermit,
+}
+
+impl Admitted {
+    pub(super) fn enter(self) -> Result<Place, Refusal> {
+        let place = self.places.try_acquire_owned();
+        place.map(Place).map_err(|_| Refusal::Full)
+    }
 }
 
 /// A session's place, for as long as it lives.
@@ -125,6 +154,7 @@ impl Admission {
     pub(super) fn new(config: &ListenConfig, ask: Ask) -> Self {
         Self {
             places: Arc::new(Semaphore::new(config.max_sessions)),
+            pending: Arc::new(Semaphore::new(MAX_PENDING)),
             asks_for_certificate: config.asks_for_certificate(),
             fingerprints: config.client_fingerprints.clone(),
             token: config.token.clone(),
@@ -133,9 +163,7 @@ impl Admission {
     }
 
     /// Lets somebody in; what costs least is asked first, and the application last.
-    pub(super) async fn admit(&self, request: &SessionRequest) -> Result<Place, Refusal> {
-        let place = self.places.clone().try_acquire_owned();
-        let place = place.map_err(|_| Refusal::Full)?;
+    pub(super) async fn admit(&self, request: &SessionRequest) -> Result<Admitted, Refusal> {
         if self.asks_for_certificate && !self.knows(request.fingerprint.as_deref()) {
             return Err(Refusal::Certificate);
         }
@@ -145,6 +173,11 @@ impl Admission {
                 return Err(Refusal::Token);
             }
         }
+        if self.places.available_permits() == 0 {
+            return Err(Refusal::Full);
+        }
+        let pending = self.pending.clone().try_acquire_owned();
+        let pending = pending.map_err(|_| Refusal::Busy)?;
         if let Some(answer) = (self.ask)(request.clone()) {
             match timeout(ANSWER_TIMEOUT, answer).await {
                 Ok(Ok(true)) => {}
@@ -152,7 +185,10 @@ impl Admission {
                 Ok(Err(_)) | Err(_) => return Err(Refusal::Silence),
             }
         }
-        Ok(Place(place))
+        Ok(Admitted {
+            places: self.places.clone(),
+            _pending: pending,
+        })
     }
 
     /// Whether a certificate is one that is let in: the handshake has checked the chain.
@@ -211,15 +247,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_place_is_free_again_when_its_session_ends() {
+    async fn a_place_is_taken_by_a_session_and_free_again_when_it_ends() {
         let admission = admission(|settings| settings.listen.max_sessions = 1, nobody());
-        let first = admission.admit(&request("")).await.expect("it is free");
-        assert_eq!(
-            admission.admit(&request("")).await.err(),
-            Some(Refusal::Full)
-        );
-        drop(first);
-        assert!(admission.admit(&request("")).await.is_ok());
+        let request = request("");
+        let pending = admission.admit(&request).await.expect("it may come in");
+        let other = admission.admit(&request).await.expect("so may others");
+        let place = other.enter().expect("the place is free");
+        assert_eq!(pending.enter().err(), Some(Refusal::Full));
+        assert_eq!(admission.admit(&request).await.err(), Some(Refusal::Full));
+        drop(place);
+        assert!(admission.admit(&request).await.is_ok());
     }
 
     #[tokio::test(start_paused = true)]

@@ -2,10 +2,11 @@
 //! The certificate of a listener that was given none: made by ourselves, and made anew in time.
 
 use std::{
-    fs,
+    env, fs,
     io::Write,
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
+    process,
     time::{Duration, SystemTime},
 };
 
@@ -19,26 +20,36 @@ use crate::net::error::Error;
 const MAX_LIFETIME: Duration = Duration::from_secs(14 * 24 * 3600);
 /// The clock of a peer may be behind ours by as much.
 const BACKDATE: Duration = Duration::from_secs(24 * 3600);
+/// How long after a failure to make the next one it is tried again.
+const RETRY_INTERVAL: Duration = Duration::from_secs(600);
 /// The next one is served for so long before this one ends: who has just read its fingerprint comes in
 /// with the old one no more, so that is not long; but a host may sleep.
 const RENEWAL: Duration = Duration::from_secs(2 * 24 * 3600);
+
+/// What cleans up temporary folders leaves files alone that have changed within days (systemd-tmpfiles: 10).
+const TOUCH_INTERVAL: Duration = Duration::from_secs(24 * 3600);
+/// The names of the folders begin so, and go on with the number of the process.
+const FOLDER: &str = "gstmoq";
 
 /// A certificate and its key, in files that nobody else can read and that go with this.
 pub(super) struct GeneratedCertificate {
     folder: TempDir,
     /// When the next one is due.
     renew_at: SystemTime,
+    touch_at: SystemTime,
 }
 
 impl GeneratedCertificate {
     pub(super) fn new(now: SystemTime) -> Result<Self, Error> {
+        remove_leftovers(&env::temp_dir());
         let folder = tempfile::Builder::new()
-            .prefix("gstmoq")
+            .prefix(&format!("{FOLDER}-{}-", process::id()))
             .permissions(fs::Permissions::from_mode(0o700))
             .tempdir();
         let mut this = Self {
             folder: folder.map_err(|err| failed(&err))?,
             renew_at: now,
+            touch_at: now + TOUCH_INTERVAL,
         };
         this.make(now)?;
         Ok(this)
@@ -54,7 +65,16 @@ impl GeneratedCertificate {
     pub(super) fn renew(&mut self, now: SystemTime) -> Result<bool, Error> {
         let due = now >= self.renew_at;
         if due {
+            // After a failure it is tried again, but not at once.
+            self.renew_at = now + RETRY_INTERVAL;
             self.make(now)?;
+        } else if now >= self.touch_at {
+            self.touch_at = now + TOUCH_INTERVAL;
+            let (certificate, key) = self.files();
+            for file in [certificate, key] {
+                // One that cannot be touched cannot be renewed either, which is told then.
+                let _ = fs::File::open(file).and_then(|file| file.set_modified(now));
+            }
         }
         Ok(due)
     }
@@ -73,6 +93,23 @@ impl GeneratedCertificate {
         written.map_err(|err| failed(&err))?;
         self.renew_at = end - RENEWAL;
         Ok(())
+    }
+}
+
+/// Removes what processes have left behind that were killed.
+fn remove_leftovers(folder: &Path) {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    for entry in entries {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let rest = name
+            .strip_prefix(FOLDER)
+            .and_then(|rest| rest.strip_prefix('-'));
+        let process = rest.and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
+        if process.is_some_and(|process| !Path::new(&format!("/proc/{process}")).exists()) {
+            // Those of other users stay.
+            let _ = fs::remove_dir_all(entry.path());
+        }
     }
 }
 
@@ -124,6 +161,25 @@ mod tests {
         let second = read(&certificate);
         assert_ne!(second.fingerprint(), first.fingerprint());
         assert!(second.expiry() > Some(end));
+    }
+
+    #[test]
+    fn what_a_killed_process_has_left_is_removed() {
+        let temporary = tempfile::tempdir().expect("a folder");
+        // No process has that number: Linux ends at 2^22.
+        let make = |name: &str| fs::create_dir(temporary.path().join(name)).expect("a folder");
+        let own = format!("gstmoq-{}-x", process::id());
+        for name in [
+            "gstmoq-4194304000-x",
+            "gstmoq-x",
+            "other-4194304000-x",
+            &own,
+        ] {
+            make(name);
+        }
+        remove_leftovers(temporary.path());
+        let left = fs::read_dir(temporary.path()).expect("a folder").count();
+        assert_eq!(left, 3);
     }
 
     #[test]

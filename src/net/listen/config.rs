@@ -72,11 +72,7 @@ pub(crate) struct ListenConfig {
 impl ListenConfig {
     /// Checks the settings once, so that nothing after it has to.
     pub(crate) fn new(settings: &Settings) -> Result<Self, Error> {
-        if settings.url.as_deref().is_some_and(|url| !url.is_empty()) {
-            return Err(Error::settings(
-                "The property \"url\" names a relay to connect to, which mode=listen does not: unset one of them",
-            ));
-        }
+        refuse_dialling(settings)?;
         let listen = &settings.listen;
         let client_ca = set(&listen.client_ca);
         if let Some(file) = client_ca {
@@ -115,6 +111,68 @@ impl ListenConfig {
     }
 }
 
+/// An error for what has a meaning to who connects alone.
+fn refuse_dialling(settings: &Settings) -> Result<(), Error> {
+    let trust = &settings.trust;
+    let has_token = settings
+        .token
+        .borrow()
+        .as_deref()
+        .is_some_and(|token| !token.is_empty());
+    let used = [
+        ("url", set(&settings.url).is_some(), "unset one of them"),
+        (
+            "token",
+            has_token,
+            "the token that others have to bring is \"listen-token\"",
+        ),
+        (
+            "tls-ca-file",
+            set(&trust.ca_file).is_some(),
+            "that of others' certificates is \"tls-client-ca\"",
+        ),
+        (
+            "tls-fingerprint",
+            set(&trust.fingerprint).is_some(),
+            "those of others' certificates are \"tls-client-fingerprint\"",
+        ),
+        (
+            "tls-server-name",
+            set(&trust.server_name).is_some(),
+            "unset it",
+        ),
+        (
+            "tls-disable-verify",
+            settings.tls_disable_verify,
+            "unset it",
+        ),
+    ];
+    match used.into_iter().find(|(_, used, _)| *used) {
+        Some((name, _, advice)) => Err(Error::settings(format!(
+            "The property \"{name}\" is for mode=connect and has no effect with mode=listen: {advice}"
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// An error for what has a meaning to who listens alone.
+pub(crate) fn refuse_listening(settings: &Settings) -> Result<(), Error> {
+    let listen = &settings.listen;
+    let used = [
+        ("bind", &listen.bind),
+        ("web-root", &listen.web_root),
+        ("listen-token", &listen.token),
+        (CLIENT_CA, &listen.client_ca),
+        (CLIENT_FINGERPRINT, &listen.client_fingerprints),
+    ];
+    match used.into_iter().find(|(_, value)| set(value).is_some()) {
+        Some((name, _)) => Err(Error::settings(format!(
+            "The property \"{name}\" has no effect with mode=connect: set mode=listen, or unset it"
+        ))),
+        None => Ok(()),
+    }
+}
+
 fn web_root(root: &str) -> Result<PathBuf, Error> {
     let folder = PathBuf::from(root);
     match folder.is_dir() {
@@ -147,7 +205,11 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said() {
         type Change = fn(&mut Settings);
-        let cases: [(Change, &str); 8] = [
+        let cases: [(Change, &str); 9] = [
+            (
+                |settings| drop(settings.token.send_replace(Some("x".into()))),
+                "\"listen-token\"",
+            ),
             (
                 |settings| settings.url = Some("https://relay".into()),
                 "\"url\"",

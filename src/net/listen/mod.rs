@@ -20,16 +20,17 @@ use moq_tokio::{
     server::{Reject, Request},
     tls::{Certificates, Peers},
 };
+use qmux::ws::KeepAlive;
 use tokio::{
     net::TcpListener,
-    sync::{mpsc, watch},
+    sync::mpsc,
     task::JoinSet,
     time::{MissedTickBehavior, interval, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use self::{
-    admission::{Admission, Refusal},
+    admission::{Admission, Admitted, Refusal},
     certificate::GeneratedCertificate,
     session::SessionCounters,
     web::{Web, WebSession},
@@ -40,19 +41,23 @@ use super::{
 
 pub(crate) use self::{
     admission::{Ask, SessionRequest},
-    config::{DEFAULT_BIND_TEXT, DEFAULT_MAX_SESSIONS, ListenConfig, ListenSettings},
+    config::{
+        DEFAULT_BIND_TEXT, DEFAULT_MAX_SESSIONS, ListenConfig, ListenSettings, refuse_listening,
+    },
     session::{PeerSession, Reason},
 };
 
 /// Events that wait to be taken in; sessions wait with them.
 const MAX_EVENTS: usize = 64;
-/// Bounds a handshake, and the end of a session that is told to go.
+/// Bounds a handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often the counters of a session are read for those who ask later: the library takes a sample only
 /// after somebody has asked, and answers with the one before.
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
 /// How often the certificate is looked at.
 const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(1);
+/// The code of a refusal that may be another one later, as HTTP has it (RFC 9110 section 15.6.4).
+const UNAVAILABLE: u16 = 503;
 /// Web sessions between their handshake and the loop.
 const MAX_WEB_SESSIONS: usize = 16;
 
@@ -125,9 +130,15 @@ impl Bound {
         };
         let (sender, web_sessions) = mpsc::channel(MAX_WEB_SESSIONS);
         let tcp = TcpListener::from_std(self.tcp).map_err(setup)?;
+        let timeouts = self.config.timeouts;
+        let keep_alive = match timeouts.keep_alive.is_zero() {
+            true => KeepAlive::default(),
+            false => KeepAlive::new(timeouts.keep_alive, timeouts.idle_timeout),
+        };
         let web = Web::new(
             tcp,
             tls,
+            keep_alive,
             admission.clone(),
             certificates.clone(),
             self.config.web_root.as_deref(),
@@ -135,7 +146,7 @@ impl Bound {
             sender,
         );
         let (events, receiver) = mpsc::channel(MAX_EVENTS);
-        let (cancel, leave) = (CancellationToken::new(), watch::Sender::new(()));
+        let cancel = CancellationToken::new();
         let acceptor = Acceptor {
             quic: self.server.listen().await.map_err(Error::Setup)?,
             web_sessions,
@@ -145,7 +156,6 @@ impl Bound {
                 admission,
                 versions,
                 events,
-                leave: leave.clone(),
                 cancel: cancel.clone(),
             }),
             next_id: 0,
@@ -156,7 +166,6 @@ impl Bound {
         Ok(Listener {
             events: receiver,
             cancel,
-            leave,
             task: AbortOnDropHandle::new(tokio::spawn(acceptor.run(web))),
         })
     }
@@ -243,7 +252,6 @@ fn tls_failed(error: &moq_tokio::tls::Error) -> Error {
 pub(crate) struct Listener {
     events: mpsc::Receiver<Event>,
     cancel: CancellationToken,
-    leave: watch::Sender<()>,
     task: AbortOnDropHandle<()>,
 }
 
@@ -252,11 +260,6 @@ impl Listener {
     pub(crate) async fn next(&mut self) -> Result<Event, Error> {
         let event = self.events.recv().await;
         event.ok_or_else(|| Error::Internal("the listener has ended".into()))
-    }
-
-    /// Tells the sessions that are there that nothing more comes.
-    pub(crate) fn dismiss(&self) {
-        self.leave.send_replace(());
     }
 
     /// Ends all sessions so that their peers know at once, and frees the port.
@@ -275,7 +278,6 @@ struct Shared {
     admission: Arc<Admission>,
     versions: Versions,
     events: mpsc::Sender<Event>,
-    leave: watch::Sender<()>,
     cancel: CancellationToken,
 }
 
@@ -367,7 +369,8 @@ impl Shared {
             identity.as_ref(),
         )
         .with_setup_token(request.token());
-        let place = match self.admission.admit(&asked).await {
+        let admitted = self.admission.admit(&asked).await;
+        let place = match admitted.and_then(Admitted::enter) {
             Ok(place) => place,
             Err(refusal) => {
                 log::info!("A session is refused: {refusal}");
@@ -377,11 +380,8 @@ impl Shared {
             }
         };
         let counters = SessionCounters::new();
-        let attached = self
-            .attachment
-            .request(request)
-            .with_stats(counters.meter());
-        if let Ok(session) = attached.ok().await {
+        let attached = self.attachment.request(request);
+        if let Ok(session) = attached.with_stats(counters.meter()).ok().await {
             self.follow(PeerSession::new(id, asked, session, counters))
                 .await;
         }
@@ -389,21 +389,31 @@ impl Shared {
     }
 
     async fn serve_web(&self, id: u64, session: WebSession) {
-        let (asked, place, upgrade, protocol) = session.into_parts();
-        let server = moq_net::Server::new().with_versions(self.versions.clone());
+        let (asked, admitted, transport) = session.into_parts();
         let counters = SessionCounters::new();
+        let server = moq_net::Server::new().with_versions(self.versions.clone());
         let server = self.attachment.server(server).with_stats(counters.meter());
         let accept = async {
-            let transport = WebSession::accept(upgrade, protocol).await.ok()?;
-            let transport = moq_tokio::transport::Session::new(transport);
+            let transport = moq_tokio::transport::Session::new(transport.await.ok()?);
             let now = tokio::time::Instant::now().into_std();
-            server.accept(now, transport).await.ok()
+            let handshake = server.accept_request(now, transport).await.ok()?;
+            let place = match admitted.enter() {
+                Ok(place) => place,
+                Err(refusal) => {
+                    log::info!("A session is refused: {refusal}");
+                    handshake.close(moq_net::Error::App(UNAVAILABLE));
+                    return None;
+                }
+            };
+            let (session, driver) = handshake.ok().await.ok()?;
+            Some((place, session, driver))
         };
-        if let Ok(Some((session, driver))) = timeout(HANDSHAKE_TIMEOUT, accept).await {
-            let _driver = AbortOnDropHandle::new(tokio::spawn(moq_net::time::run(driver)));
-            self.follow(PeerSession::new(id, asked, session, counters))
-                .await;
-        }
+        let Ok(Some((place, session, driver))) = timeout(HANDSHAKE_TIMEOUT, accept).await else {
+            return;
+        };
+        let _driver = AbortOnDropHandle::new(tokio::spawn(moq_net::time::run(driver)));
+        self.follow(PeerSession::new(id, asked, session, counters))
+            .await;
         drop(place);
     }
 
@@ -413,12 +423,13 @@ impl Shared {
         let id = peer.id();
         // Nobody hears it where the run has ended.
         let _ = self.events.send(Event::SessionAdded(Box::new(peer))).await;
-        let mut leave = self.leave.subscribe();
         let mut samples = interval(SAMPLE_INTERVAL);
         let reason = loop {
             tokio::select! {
                 biased;
                 () = self.cancel.cancelled() => {
+                    // One that has ended needs none.
+                    let _ = session.drain().send(Goaway::new().with_timeout(CLOSE_TIMEOUT));
                     // How it ends does not matter any more: the bound is the caller's.
                     let _ = session.close().await;
                     break Reason::Stopped;
@@ -426,11 +437,6 @@ impl Shared {
                 error = session.closed() => break Reason::Ended(error.to_string()),
                 // For those who ask later.
                 _ = samples.tick() => drop(session.stats()),
-                Ok(()) = leave.changed() => {
-                    let goaway = Goaway::new().with_timeout(HANDSHAKE_TIMEOUT);
-                    // One that has ended needs none.
-                    let _ = session.drain().send(goaway);
-                }
             }
         };
         let _ = self.events.send(Event::SessionRemoved { id, reason }).await;
@@ -438,9 +444,8 @@ impl Shared {
 }
 
 fn reject(refusal: Refusal) -> Reject {
-    match refusal {
-        Refusal::Certificate | Refusal::Token => Reject::Unauthorized,
-        Refusal::Application | Refusal::Silence => Reject::Forbidden,
-        Refusal::Full => Reject::App(503),
+    match refusal.may_pass() {
+        true => Reject::App(UNAVAILABLE),
+        false => Reject::Unauthorized,
     }
 }

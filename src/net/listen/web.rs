@@ -4,6 +4,7 @@
 
 use std::{
     convert::Infallible,
+    future::Future,
     io,
     net::SocketAddr,
     path::Path,
@@ -14,7 +15,7 @@ use std::{
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use hyper::{
-    HeaderMap, Method, Request, Response, StatusCode,
+    HeaderMap, Method, Request, Response, StatusCode, Version,
     body::Incoming,
     header::{self, HeaderValue},
     service::service_fn,
@@ -23,6 +24,7 @@ use hyper::{
 use hyper_util::rt::{TokioIo, TokioTimer};
 use moq_net::Versions;
 use moq_tokio::tls::{Certificates, PeerIdentity, ReloadingServerConfig};
+use percent_encoding::percent_decode_str;
 use qmux::ws::{
     KeepAlive, Upgraded,
     tokio_tungstenite::WebSocketStream,
@@ -39,7 +41,7 @@ use tokio_rustls::TlsAcceptor;
 use tower_http::services::ServeDir;
 use tower_service::Service;
 
-use super::admission::{Admission, Place, Refusal, SessionRequest};
+use super::admission::{Admission, Admitted, Refusal, SessionRequest};
 
 /// Connections that have not become sessions; more wait in the kernel.
 const MAX_CONNECTIONS: usize = 256;
@@ -58,37 +60,42 @@ const FRAMINGS: [qmux::Version; 2] = [qmux::Version::QMux01, qmux::Version::QMux
 /// These versions of MoQ exist in the first framing alone.
 const FIRST_FRAMING_ONLY: [&str; 5] = ["moqt-18", "moqt-19", "moqt-20", "moqt-21", "moqt-22"];
 
+/// RFC 6455 section 4.1.
+const WEBSOCKET_VERSION: &str = "13";
 const CERTIFICATE_PATH: &str = "/certificate.sha256";
 
 type Body = UnsyncBoxBody<Bytes, io::Error>;
 
 /// A WebSocket that was let in, and becomes a session.
 pub(super) struct WebSession {
-    pub(super) request: SessionRequest,
-    pub(super) place: Place,
+    request: SessionRequest,
+    admitted: Admitted,
     upgrade: OnUpgrade,
     protocol: Option<String>,
+    keep_alive: KeepAlive,
 }
 
 impl WebSession {
-    /// The session's transport, once the peer has got our answer.
-    pub(super) async fn accept(
-        upgrade: OnUpgrade,
-        protocol: Option<String>,
-    ) -> hyper::Result<qmux::Session> {
-        let io = TokioIo::new(upgrade.await?);
-        let socket = WebSocketStream::from_raw_socket(io, Role::Server, None).await;
-        // A host that has vanished ends its session by that alone.
-        let upgraded = Upgraded::new(socket).with_keep_alive(KeepAlive::default());
-        Ok(match protocol {
-            Some(protocol) => upgraded.with_alpn(&protocol),
-            None => upgraded,
-        }
-        .accept())
-    }
-
-    pub(super) fn into_parts(self) -> (SessionRequest, Place, OnUpgrade, Option<String>) {
-        (self.request, self.place, self.upgrade, self.protocol)
+    /// Who it is, that it may come in, and its transport, once the peer has got our answer.
+    pub(super) fn into_parts(
+        self,
+    ) -> (
+        SessionRequest,
+        Admitted,
+        impl Future<Output = hyper::Result<qmux::Session>>,
+    ) {
+        let transport = async move {
+            let io = TokioIo::new(self.upgrade.await?);
+            let socket = WebSocketStream::from_raw_socket(io, Role::Server, None).await;
+            // A host that has vanished ends its session by that alone.
+            let upgraded = Upgraded::new(socket).with_keep_alive(self.keep_alive);
+            Ok(match self.protocol {
+                Some(protocol) => upgraded.with_alpn(&protocol),
+                None => upgraded,
+            }
+            .accept())
+        };
+        (self.request, self.admitted, transport)
     }
 }
 
@@ -99,6 +106,7 @@ struct Shared {
     /// Cloned for each request; it is not `Sync`.
     files: Option<Mutex<ServeDir>>,
     protocols: Vec<String>,
+    keep_alive: KeepAlive,
     sessions: mpsc::Sender<WebSession>,
 }
 
@@ -114,6 +122,7 @@ impl Web {
     pub(super) fn new(
         listener: TcpListener,
         tls: Option<ReloadingServerConfig>,
+        keep_alive: KeepAlive,
         admission: Arc<Admission>,
         certificates: Certificates,
         root: Option<&Path>,
@@ -128,6 +137,7 @@ impl Web {
                 certificates,
                 files: root.map(|root| Mutex::new(ServeDir::new(root))),
                 protocols: protocols(versions),
+                keep_alive,
                 sessions,
             }),
         }
@@ -213,6 +223,9 @@ impl Shared {
         if request.uri().path() == CERTIFICATE_PATH {
             return self.fingerprint();
         }
+        if is_hidden(request.uri().path()) {
+            return text(StatusCode::NOT_FOUND, "There is no such file");
+        }
         let files = self
             .files
             .as_ref()
@@ -255,8 +268,22 @@ impl Shared {
         identity: Option<&PeerIdentity>,
     ) -> Response<Body> {
         let headers = request.headers();
+        let version = headers.get(header::SEC_WEBSOCKET_VERSION);
+        if version.is_none_or(|version| version != WEBSOCKET_VERSION) {
+            let mut response = text(StatusCode::UPGRADE_REQUIRED, "The WebSocket version is 13");
+            let version = HeaderValue::from_static(WEBSOCKET_VERSION);
+            response
+                .headers_mut()
+                .insert(header::SEC_WEBSOCKET_VERSION, version);
+            return response;
+        }
         let key = headers.get(header::SEC_WEBSOCKET_KEY).cloned();
-        let (Some(key), true) = (key, has_token(headers, header::CONNECTION, "upgrade")) else {
+        // 16 bytes in base64.
+        let key = key.filter(|key| key.len() == 24);
+        let is_handshake = request.method() == Method::GET
+            && request.version() == Version::HTTP_11
+            && has_token(headers, header::CONNECTION, "upgrade");
+        let (Some(key), true) = (key, is_handshake) else {
             return text(StatusCode::BAD_REQUEST, "This is no WebSocket handshake");
         };
         let Ok(protocol) = self.negotiate(headers) else {
@@ -273,18 +300,19 @@ impl Shared {
             uri.query(),
             identity,
         );
-        let place = match self.admission.admit(&asked).await {
-            Ok(place) => place,
+        let admitted = match self.admission.admit(&asked).await {
+            Ok(admitted) => admitted,
             Err(refusal) => return refused(refusal),
         };
         let session = WebSession {
             request: asked,
-            place,
+            admitted,
             upgrade: hyper::upgrade::on(request),
             protocol: protocol.clone(),
+            keep_alive: self.keep_alive,
         };
         if self.sessions.send(session).await.is_err() {
-            return refused(Refusal::Full);
+            return refused(Refusal::Busy);
         }
         let mut response = text(StatusCode::SWITCHING_PROTOCOLS, "");
         let headers = response.headers_mut();
@@ -314,11 +342,19 @@ impl Shared {
     }
 }
 
+/// Whether a file is none for the public: its name, or that of a folder on the way, begins with a dot, but
+/// for the place that RFC 8615 gives to such files.
+fn is_hidden(path: &str) -> bool {
+    let path = percent_decode_str(path).decode_utf8_lossy();
+    let mut names = path.split('/');
+    names.any(|name| name.starts_with('.') && name != ".well-known")
+}
+
 fn refused(refusal: Refusal) -> Response<Body> {
     let status = match refusal {
-        Refusal::Full => StatusCode::SERVICE_UNAVAILABLE,
         Refusal::Certificate | Refusal::Token => StatusCode::UNAUTHORIZED,
-        Refusal::Application | Refusal::Silence => StatusCode::FORBIDDEN,
+        Refusal::Application => StatusCode::FORBIDDEN,
+        Refusal::Full | Refusal::Busy | Refusal::Silence => StatusCode::SERVICE_UNAVAILABLE,
     };
     text(status, "The session is refused")
 }

@@ -130,7 +130,7 @@ impl Publisher {
             broadcast.advance(now)?;
             let settled_at = self.session.settled_at(broadcast);
             let settled = settled_at.is_some_and(|at| now >= at);
-            self.drain(now, settled, endpoint, broadcast);
+            self.drain(now, settled, broadcast);
             let wake = [self.drain.wake(), settled_at, broadcast.wake()]
                 .into_iter()
                 .flatten()
@@ -187,21 +187,16 @@ impl Publisher {
             } => (peers, since, cuts_off),
             _ => (0, now, false),
         };
+        let peers = peers.saturating_add_signed(by);
         self.session = SessionState::Serving {
-            peers: peers.saturating_add_signed(by),
+            peers,
             since: if by > 0 { now } else { since },
-            cuts_off: cuts_off || ietf,
+            cuts_off: peers > 0 && (cuts_off || ietf),
         };
     }
 
     /// Begins, gives up, or completes the end of all streams.
-    fn drain(
-        &mut self,
-        now: Instant,
-        settled: bool,
-        endpoint: &Endpoint,
-        broadcast: &mut PublishedBroadcast,
-    ) {
+    fn drain(&mut self, now: Instant, settled: bool, broadcast: &mut PublishedBroadcast) {
         if settled {
             broadcast.finish_delivered();
         }
@@ -213,7 +208,6 @@ impl Publisher {
         let timeout = self.settings.drain_timeout;
         if self.drain.ends_broadcast(now, timeout, delivered) {
             broadcast.finish();
-            endpoint.dismiss();
             let cuts_off = matches!(
                 self.session,
                 SessionState::Up { cuts_off: true, .. }
