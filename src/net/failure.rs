@@ -9,6 +9,8 @@ use moq_tokio::{
     websocket,
 };
 
+/// The code of a session that may be let in later (RFC 9110 section 15.6.4).
+pub(super) const UNAVAILABLE: u16 = 503;
 /// What stands before the number of a TLS alert from the other end (RFC 8446 section 6).
 const ALERT: &str = "aborted by peer: the cryptographic handshake failed: error ";
 /// The relay refused the token, or the lack of one.
@@ -31,6 +33,8 @@ pub(crate) enum Cause {
     ClientCertificate,
     /// The relay refused the token, or the lack of one.
     NotAuthorized,
+    /// It lets nobody in for now.
+    Busy,
     Version,
     Protocol,
     Silent,
@@ -72,6 +76,7 @@ impl Cause {
         use moq_tokio::Error;
         let typed = match error {
             error if error.is_auth() => Some(Self::NotAuthorized),
+            error if error.status() == Some(UNAVAILABLE) => Some(Self::Busy),
             Error::ConnectTimeout(_) => Some(Self::Silent),
             Error::Io(error) => Self::of_io(error),
             Error::MoqNet(error) => Self::of_session(error),
@@ -116,6 +121,9 @@ impl Cause {
             }
             Error::ProtocolViolation | Error::Session(SessionError::ProtocolViolation) => {
                 Some(Self::Protocol)
+            }
+            Error::App(UNAVAILABLE) | Error::Session(SessionError::App(UNAVAILABLE)) => {
+                Some(Self::Busy)
             }
             Error::Timeout
             | Error::Session(SessionError::Timeout | SessionError::GoawayTimeout) => {
@@ -200,6 +208,7 @@ impl Cause {
             | Self::Certificate
             | Self::ClientCertificate => "certificate",
             Self::NotAuthorized => "not-authorized",
+            Self::Busy => "busy",
             Self::Version => "version",
             Self::Protocol => "protocol",
             Self::Other => "other",
@@ -214,6 +223,9 @@ impl Cause {
             }
             Self::Refused => {
                 "Nobody listens at the relay's host and port: check the property \"url\", and that the relay runs"
+            }
+            Self::Busy => {
+                "The other end lets nobody in for now: it has all the sessions that it allows, or does not answer its own question whether to"
             }
             Self::Silent => {
                 "The relay does not answer: check host and port in the property \"url\", that the relay runs, and that no firewall stops UDP"

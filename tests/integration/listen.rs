@@ -377,7 +377,8 @@ fn no_more_sessions_than_allowed_are_let_in() {
     wait_pad(&first.element("moq"), "audio_0", DEADLINE);
     for scheme in ["http", "ws"] {
         let second = host.viewer(scheme, "");
-        wait_told(&second.bus(), "moq-disconnected", |_| true);
+        let told = wait_told(&second.bus(), "moq-disconnected", |_| true);
+        assert_eq!(told.get::<&str>("cause"), Ok("busy"), "{told}");
         assert_eq!(second.element("moq").num_src_pads(), 0);
     }
     drop(first);

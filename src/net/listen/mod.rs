@@ -36,7 +36,11 @@ use self::{
     web::{Web, WebSession},
 };
 use super::{
-    connection::Event, dial::CLOSE_TIMEOUT, endpoint::Attachment, error::Error, failure::chain,
+    connection::Event,
+    dial::CLOSE_TIMEOUT,
+    endpoint::Attachment,
+    error::Error,
+    failure::{UNAVAILABLE, chain},
 };
 
 pub(crate) use self::{
@@ -56,8 +60,6 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
 /// How often the certificate is looked at.
 const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(1);
-/// The code of a refusal that may be another one later, as HTTP has it (RFC 9110 section 15.6.4).
-const UNAVAILABLE: u16 = 503;
 /// Web sessions between their handshake and the loop.
 const MAX_WEB_SESSIONS: usize = 16;
 
