@@ -105,6 +105,14 @@ impl Delivery {
         self.pending.pop_if(|last| last.is_newest());
     }
 
+    /// Takes the newest group, which is finished, from whoever would begin with it.
+    pub(super) fn forget_newest(&mut self) {
+        if let Some(newest) = self.newest.take() {
+            // Refused only when the group is over anyway.
+            let _ = newest.abort(moq_net::Error::Old);
+        }
+    }
+
     /// Whether the network has more to carry than it can: what is not finished yet is aborted then.
     ///
     /// Audio, text and data are small: late is better than lost, until much of it is stuck.
