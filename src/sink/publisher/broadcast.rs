@@ -337,9 +337,9 @@ impl PublishedBroadcast {
             true => None,
             false => Some(self.cache.send_window() as usize),
         };
-        let used = self.demand_tasks.watch(producer.demand());
+        let subscribers = self.demand_tasks.watch(producer.clone());
         if let Some(pad) = self.pads.get_mut(&id) {
-            pad.publish(base, producer, used, max_stuck);
+            pad.publish(base, producer, subscribers, max_stuck);
         }
         self.list(id, None)
     }

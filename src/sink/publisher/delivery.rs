@@ -42,6 +42,7 @@ pub(super) struct GivenUp {
 
 /// A group on its way to the next hop.
 struct Pending {
+    group: group::Producer,
     /// Both 0 until the group is finished.
     frames: u64,
     bytes: usize,
@@ -105,11 +106,12 @@ impl Delivery {
         self.pending.pop_if(|last| last.is_newest());
     }
 
-    /// Takes the newest group, which is finished, from whoever would begin with it.
-    pub(super) fn forget_newest(&mut self) {
-        if let Some(newest) = self.newest.take() {
+    /// Takes back what nobody has taken, so that whoever comes later does not begin with it.
+    pub(super) fn forget(&mut self) {
+        let pending = self.pending.drain(..).map(|pending| pending.group);
+        for group in pending.chain(self.newest.take()) {
             // Refused only when the group is over anyway.
-            let _ = newest.abort(moq_net::Error::Old);
+            let _ = group.abort(moq_net::Error::Old);
         }
     }
 
@@ -176,8 +178,9 @@ impl Delivery {
 
     fn watch(&mut self, group: group::Producer, tasks: &mut DeliveryTasks) {
         self.pending.retain(|pending| !pending.is_done());
-        let progress = tasks.watch(group);
+        let progress = tasks.watch(group.clone());
         self.pending.push(Pending {
+            group,
             frames: 0,
             bytes: 0,
             end: None,

@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: MIT
 //! One pad as the publisher knows it: its stream, its track, and what is reported to it.
 
-use std::{
-    sync::{Arc, atomic::AtomicBool},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use gst::prelude::*;
 use moq_net::track;
@@ -12,7 +9,7 @@ use tokio::time::Instant;
 
 use super::{
     delivery::DeliveryTasks,
-    demand::Demand,
+    demand::{Demand, Subscribers},
     track::{PublishedTrack, Refused, Written},
 };
 use crate::{
@@ -306,7 +303,7 @@ impl PublishedPad {
         &mut self,
         base_name: String,
         producer: track::Producer,
-        used: Arc<AtomicBool>,
+        subscribers: Subscribers,
         max_stuck: Option<usize>,
     ) {
         let Some(rendition) = &self.rendition else {
@@ -315,7 +312,7 @@ impl PublishedPad {
         let track = PublishedTrack::new(producer, rendition, max_stuck);
         self.report(Report::Published(track.name().to_owned()));
         self.track = Some(track);
-        self.change_demand(|demand| demand.begin(used, Instant::now()));
+        self.change_demand(|demand| demand.begin(subscribers, Instant::now()));
         self.base_name = Some(base_name);
         self.delay_due = Some(Instant::now() + DELAY_WINDOW);
         if std::mem::replace(&mut self.was_published, true) {

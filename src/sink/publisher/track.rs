@@ -192,10 +192,10 @@ impl PublishedTrack {
         }
     }
 
-    /// Ends the open group, and forgets it: who subscribes later begins with what comes then.
+    /// Ends the open group, and takes back what nobody has taken.
     pub(super) fn rest(&mut self) {
         self.cut();
-        self.delivery.forget_newest();
+        self.delivery.forget();
     }
 
     /// Takes back what the network has not carried of the open group, which would be stuck behind what
