@@ -208,13 +208,6 @@ fn a_viewer_who_comes_late_finds_the_catalog_and_a_fresh_picture() {
         last.is_some_and(|last| sent[before..].iter().any(|sent| sent.bytes == last.bytes))
     };
     wait_until("the next viewer gets fresh frames", DEADLINE, fresh);
-    let all = sent[0].so_far();
-    for packet in got.so_far() {
-        eprintln!(
-            "{:?} {before}",
-            all.iter().position(|sent| sent.bytes == packet.bytes)
-        );
-    }
 }
 
 #[test]

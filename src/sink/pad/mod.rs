@@ -474,12 +474,12 @@ impl MoqSinkPad {
     fn set_track(&self, change: impl FnOnce(&mut Track)) {
         let mut track = lock(&self.track);
         let before = (track.active.clone(), track.status, track.error.clone());
-        let before_subscribed = track.subscribed;
+        let was_subscribed = track.subscribed;
         change(&mut track);
         let active = track.active != before.0;
         let status = track.status != before.1;
         let error = track.error != before.2;
-        let subscribed = track.subscribed != before_subscribed;
+        let subscribed = track.subscribed != was_subscribed;
         drop(track);
         let pad = self.obj();
         for (property, changed) in [
