@@ -59,6 +59,9 @@ pub struct MoqSink {
     #[property(name = "max-age", type = u32, get, set, member = max_age, default = MAX_AGE,
         nick = "Max. age", blurb = "Age in ms at which the rest of a live video group is dropped that the network has not carried, five times as much for audio (0 = no limit)", mutable_ready)]
     settings: Mutex<Settings>,
+    #[property(name = "watched", type = bool, get = |imp: &Self| *lock(&imp.watched),
+        nick = "Watched", blurb = "Whether a peer subscribes to any track now")]
+    watched: Mutex<bool>,
     connection: Arc<ConnectionStatus>,
     run: Mutex<Option<Arc<Run>>>,
     next_pad: AtomicU32,
@@ -225,6 +228,7 @@ impl ElementImpl for MoqSink {
         // Refused only when it was removed before.
         let _ = element.remove_pad(pad);
         element.child_removed(pad, &pad.name());
+        self.update_watched();
         self.post_due();
         // Last, so that the STREAM_START of the others comes before their end.
         sink_pad.imp().leave_for_good();
@@ -402,12 +406,24 @@ impl MoqSink {
         for pad in self.pads() {
             pad.imp().reset();
         }
+        self.update_watched();
         self.connection.reset(self.obj().upcast_ref());
     }
 
     /// Posts the messages that are due by what all linked pads have got.
     pub(crate) fn post_due(&self) {
         self.bus_messages.post_due(&self.obj());
+    }
+
+    /// Takes in that the subscribers of a pad, or the pads, have changed.
+    pub(crate) fn update_watched(&self) {
+        let mut current = lock(&self.watched);
+        let watched = self.pads().any(|pad| pad.imp().is_subscribed());
+        let changed = std::mem::replace(&mut *current, watched) != watched;
+        drop(current);
+        if changed {
+            self.obj().notify("watched");
+        }
     }
 
     fn set_sync(&self, sync: bool) {

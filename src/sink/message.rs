@@ -62,6 +62,8 @@ pub(crate) enum PadMessage {
     Restart,
     /// Nothing comes until the next caps, for this reason.
     Failed(String),
+    /// Whether frames are dropped while nobody subscribes to the track.
+    DropUnwatched(bool),
     /// The pad was linked or unlinked.
     LinkChanged,
     /// The pad is gone.
@@ -121,6 +123,10 @@ pub(crate) enum Report {
     NeedsKeyframe,
     /// Frames were dropped because the network did not carry them.
     Quality(Quality),
+    /// Whether somebody subscribes to the track.
+    Subscribed(bool),
+    /// Whether frames are dropped because nobody does.
+    Resting(bool),
 }
 
 impl Report {
@@ -130,6 +136,8 @@ impl Report {
             Self::Stalled(_) | Self::Flowing => Some("stalled"),
             Self::NeedsKeyframe => Some("keyframe"),
             Self::Quality(_) => Some("quality"),
+            Self::Subscribed(_) => Some("subscribed"),
+            Self::Resting(_) => Some("resting"),
             _ => None,
         }
     }

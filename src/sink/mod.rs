@@ -41,6 +41,24 @@
  * dropped: the shorter the GOPs, the less late is their video. Each pad counts what is dropped in its
  * `stats`, and posts a QOS message, at most one a second.
  *
+ * ## Who watches
+ *
+ * #GstMoqSinkPad:subscribed says whether a peer subscribes to the pad's track, #GstMoqSink:watched whether one
+ * subscribes to any. With #GstMoqSinkPad:demand set to `drop`, a pad rests at the end of a group once nobody has
+ * subscribed for 3 s: it drops what comes, while its track stays in the catalog. When a peer subscribes, upstream
+ * is asked for a keyframe, with which the track goes on.
+ *
+ * With `upstream` it also sends a custom upstream event `moq-demand`, whose field `subscribed` (gboolean) is FALSE
+ * when the rest begins and TRUE when frames are needed again, in the next run at the latest. An element `valve`
+ * that #GstMoqSinkPad:demand-valve names is closed and opened at the same moments:
+ *
+ * |[
+ * gst-launch-1.0 -e v4l2src ! videoconvert ! video/x-raw,format=I420 ! \
+ *     valve name=valve drop-mode=forward-sticky-events ! \
+ *     x264enc tune=zerolatency key-int-max=60 ! h264parse ! \
+ *     moqsink mode=listen broadcast=door.hang sink_0::demand=upstream sink_0::demand-valve=valve
+ * ]|
+ *
  * ## Messages
  *
  * * `moq-connected`, with `version`: a session is up.
@@ -64,8 +82,8 @@
  * #GstMoqSinkPad:stats, of the current run and all guint64, has `frames`, `bytes` and `groups` published;
  * frames dropped as `dropped-no-keyframe`, `dropped-no-timestamp`, `dropped-budget` (more than
  * #GstMoqSink:max-bytes or #GstMoqSink:max-time waited), `dropped-too-old` (of groups that the network did not
- * carry in time, see #GstMoqSink:max-age; some of them may have arrived) and `dropped-refused` (other reasons,
- * see #GstMoqSinkPad:track-error); `groups-given-up`; `resyncs` (how often the timestamps stepped and the
+ * carry in time, see #GstMoqSink:max-age; some of them may have arrived), `dropped-unwatched` (nobody
+ * subscribed) and `dropped-refused` (other reasons, see #GstMoqSinkPad:track-error); `groups-given-up`; `resyncs` (how often the timestamps stepped and the
  * stream went on where it was); `queue-bytes` and `queue-time` in nanoseconds, which wait for the network.
  *
  * ## Publish a test video and a test tone

@@ -16,6 +16,8 @@ pub(crate) struct Counters {
     pub(crate) no_timestamp: Counter,
     pub(crate) over_budget: Counter,
     pub(crate) refused: Counter,
+    /// Nobody subscribed to the track.
+    pub(crate) unwatched: Counter,
     /// All frames of the groups that were given up, of which some may have arrived.
     pub(crate) too_old: Counter,
     pub(crate) groups_given_up: Counter,
@@ -45,6 +47,7 @@ impl Counters {
             .field("dropped-budget", self.over_budget.get())
             .field("dropped-refused", self.refused.get())
             .field("dropped-too-old", self.too_old.get())
+            .field("dropped-unwatched", self.unwatched.get())
             .field("groups-given-up", self.groups_given_up.get())
             .field("resyncs", self.resyncs.get())
             .field("queue-bytes", bytes)

@@ -25,8 +25,8 @@ use crate::common::{
 const TOKEN: &str = "guess-what";
 
 /// An element that listens at a free port of loopback.
-struct Host {
-    running: Running,
+pub(super) struct Host {
+    pub(super) running: Running,
     broadcast: String,
     port: u16,
 }
@@ -37,7 +37,7 @@ impl Host {
         Self::sink_of(&format!("{} ! moq.sink_0", live_opus()), properties)
     }
 
-    fn sink_of(media: &str, properties: &str) -> Self {
+    pub(super) fn sink_of(media: &str, properties: &str) -> Self {
         let broadcast = unique_broadcast("host");
         let sink = format!("moqsink name=moq broadcast={broadcast} {properties}");
         Self::launch(&format!("{media} {sink}"), broadcast)
@@ -66,7 +66,7 @@ impl Host {
         }
     }
 
-    fn element(&self) -> gst::Element {
+    pub(super) fn element(&self) -> gst::Element {
         self.running.element("moq")
     }
 
@@ -75,7 +75,7 @@ impl Host {
     }
 
     /// A `moqsrc` of its broadcast.
-    fn viewer(&self, scheme: &str, properties: &str) -> Running {
+    pub(super) fn viewer(&self, scheme: &str, properties: &str) -> Running {
         Running::play(&format!(
             "moqsrc name=moq url={} broadcast={} {properties} ! fakesink sync=false async=false",
             self.url(scheme),

@@ -12,6 +12,7 @@ mod codecs_vpx;
 mod containers;
 mod containers_of_others;
 mod data;
+mod demand;
 mod describe;
 mod errors;
 mod faults;

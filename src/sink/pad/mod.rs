@@ -3,6 +3,7 @@
 
 mod chain;
 mod clock_sync;
+mod demand;
 mod events;
 mod keyframe;
 mod publish_time;
@@ -19,12 +20,13 @@ use gst::{glib, prelude::*, subclass::prelude::*};
 
 use self::{
     clock_sync::ClockSync,
+    demand::{Demand, UpstreamDemand},
     stream::StreamState,
     text::{TextFormat, TextRole},
     upstream::UpstreamState,
 };
 use super::{
-    CAT,
+    CAT, MoqSink,
     element::{self, Settings},
     message::{PadHandle, PadId, PadMessage, Report},
     run::{Run, RunHandle},
@@ -79,6 +81,12 @@ pub struct MoqSinkPad {
         nick = "Text format", blurb = "What raw text is published as, from the next new caps on", mutable_ready, builder(TextFormat::default()))]
     #[property(name = "text-role", type = TextRole, get, set, member = text_role,
         nick = "Text role", blurb = "What a text track is for, from the next new caps on", mutable_ready, builder(TextRole::default()))]
+    #[property(name = "subscribed", type = bool, get, member = subscribed,
+        nick = "Subscribed", blurb = "Whether a peer subscribes to the track now")]
+    #[property(name = "demand", type = Demand, get, set = Self::set_demand, member = demand,
+        nick = "Demand", blurb = "What becomes of frames while nobody subscribes to the track", mutable_playing, builder(Demand::default()))]
+    #[property(name = "demand-valve", type = Option<String>, get, set, member = demand_valve,
+        nick = "Demand valve", blurb = "Name of an element valve in the pipeline that is closed while demand=upstream wants no frames (NULL = none)", mutable_playing)]
     track: Mutex<Track>,
     #[property(name = "stats", type = Statistics, get = Self::stats,
         nick = "Statistics", blurb = "Statistics of the track in the current run")]
@@ -87,6 +95,7 @@ pub struct MoqSinkPad {
     /// `None` without a run; locked for no longer than one step of a buffer takes.
     stream: Mutex<Option<StreamState>>,
     upstream: Mutex<UpstreamState>,
+    upstream_demand: Mutex<UpstreamDemand>,
     warnings: Mutex<Warnings>,
 }
 
@@ -100,6 +109,9 @@ struct Track {
     error: Option<String>,
     text_format: TextFormat,
     text_role: TextRole,
+    subscribed: bool,
+    demand: Demand,
+    demand_valve: Option<String>,
 }
 
 /// Which warnings of a run were given.
@@ -189,6 +201,8 @@ impl MoqSinkPad {
             budget: handle.budget().clone(),
             counters: handle.counters().clone(),
         }));
+        let demand = lock(&self.track).demand;
+        handle.send(PadMessage::DropUnwatched(demand != Demand::Always));
         *stream = Some(StreamState::new(handle));
     }
 
@@ -217,15 +231,19 @@ impl MoqSinkPad {
         if let Some(stream) = stream {
             stream.run().send(PadMessage::Release);
         }
+        self.reset_demand();
+        self.set_track(|track| track.subscribed = false);
     }
 
     /// The run is over: nothing of it stays visible.
     pub(crate) fn reset(&self) {
         *lock(&self.stream) = None;
+        self.reset_demand();
         self.set_track(|track| {
             track.active = None;
             track.status = TrackStatus::Idle;
             track.error = None;
+            track.subscribed = false;
         });
     }
 
@@ -275,6 +293,7 @@ impl MoqSinkPad {
 
     /// Live input that came while the pipeline was paused is lost.
     pub(crate) fn resumed(&self) {
+        self.tell_demand();
         if self.with_stream(|stream| stream.time().is_live()) == Ok(true) {
             self.request_missing_keyframe();
         }
@@ -346,7 +365,21 @@ impl MoqSinkPad {
             Report::Flowing => self.set_track(|track| track.error = None),
             Report::NeedsKeyframe => self.request_keyframe(),
             Report::Quality(quality) => quality.post(&self.obj()),
+            Report::Subscribed(subscribed) => self.set_subscribed(subscribed),
+            Report::Resting(resting) => self.set_resting(resting),
         }
+    }
+
+    fn set_subscribed(&self, subscribed: bool) {
+        gst::info!(CAT, imp = self, "Subscribed: {subscribed}");
+        self.set_track(|track| track.subscribed = subscribed);
+        if let Some(element) = self.obj().parent().and_downcast::<MoqSink>() {
+            element.imp().update_watched();
+        }
+    }
+
+    pub(crate) fn is_subscribed(&self) -> bool {
+        lock(&self.track).subscribed
     }
 
     /// Tells the application that subscribers get another track, or another format, from here.
@@ -441,16 +474,19 @@ impl MoqSinkPad {
     fn set_track(&self, change: impl FnOnce(&mut Track)) {
         let mut track = lock(&self.track);
         let before = (track.active.clone(), track.status, track.error.clone());
+        let was_subscribed = track.subscribed;
         change(&mut track);
         let active = track.active != before.0;
         let status = track.status != before.1;
         let error = track.error != before.2;
+        let subscribed = track.subscribed != was_subscribed;
         drop(track);
         let pad = self.obj();
         for (property, changed) in [
             ("active-track", active),
             ("track-error", error),
             ("track-status", status),
+            ("subscribed", subscribed),
         ] {
             if changed {
                 pad.notify(property);

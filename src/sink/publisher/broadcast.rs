@@ -12,6 +12,7 @@ use super::{
     Settings,
     catalog::Catalog,
     delivery::DeliveryTasks,
+    demand::DemandTasks,
     published_pad::{FollowUp, PublishedPad},
     track::PublishedTrack,
 };
@@ -58,6 +59,7 @@ pub(super) struct PublishedBroadcast {
     /// Tracks that go on only until they are delivered, the oldest first.
     retired: Vec<PublishedTrack>,
     tasks: DeliveryTasks,
+    demand_tasks: DemandTasks,
     /// The last EOS of a pad, until the EOS message was posted.
     eos: Option<gst::Seqnum>,
 }
@@ -91,6 +93,7 @@ impl PublishedBroadcast {
             open: None,
             retired: Vec::new(),
             tasks: DeliveryTasks::default(),
+            demand_tasks: DemandTasks::default(),
             eos: None,
         }
     }
@@ -169,8 +172,11 @@ impl PublishedBroadcast {
         self.edit(|catalog| Orientation::list(orientation, catalog))
     }
 
-    /// Does what is due at `now`: lists new descriptions, and announces the broadcast.
+    /// Does what is due at `now`: sees who subscribes, lists new descriptions, and announces the broadcast.
     pub(super) fn advance(&mut self, now: Instant) -> Result<(), Error> {
+        for pad in self.pads.values_mut() {
+            pad.update_demand(now);
+        }
         let open = self.open.as_mut();
         let described = open.map(|open| open.catalog.take_described(now));
         let mut described = described.into_iter().flatten();
@@ -195,7 +201,8 @@ impl PublishedBroadcast {
             Announcement::Made(_) => None,
         };
         let described = open.catalog.described_due();
-        announcement.into_iter().chain(described).min()
+        let demand = self.pads.values().filter_map(PublishedPad::demand_wake);
+        demand.chain(announcement).chain(described).min()
     }
 
     /// Since when subscribers could know of the broadcast.
@@ -217,9 +224,12 @@ impl PublishedBroadcast {
         self.eos = None;
     }
 
-    /// Returns when a group was delivered. Cancel safe.
-    pub(super) async fn delivery(&mut self) {
-        self.tasks.next().await;
+    /// Returns when a group was delivered, or who subscribes has changed. Cancel safe.
+    pub(super) async fn changed(&mut self) {
+        tokio::select! {
+            () = self.tasks.next() => {}
+            () = self.demand_tasks.changed() => {}
+        }
     }
 
     /// Finishes the tracks that are over and delivered; only sensible while the connection is up.
@@ -327,8 +337,9 @@ impl PublishedBroadcast {
             true => None,
             false => Some(self.cache.send_window() as usize),
         };
+        let subscribers = self.demand_tasks.watch(producer.clone());
         if let Some(pad) = self.pads.get_mut(&id) {
-            pad.publish(base, producer, max_stuck);
+            pad.publish(base, producer, subscribers, max_stuck);
         }
         self.list(id, None)
     }

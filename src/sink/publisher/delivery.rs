@@ -42,6 +42,7 @@ pub(super) struct GivenUp {
 
 /// A group on its way to the next hop.
 struct Pending {
+    group: group::Producer,
     /// Both 0 until the group is finished.
     frames: u64,
     bytes: usize,
@@ -103,6 +104,15 @@ impl Delivery {
         self.given_up.groups += 1;
         self.given_up.frames += frames as u64;
         self.pending.pop_if(|last| last.is_newest());
+    }
+
+    /// Takes back what nobody has taken, so that whoever comes later does not begin with it.
+    pub(super) fn forget(&mut self) {
+        let pending = self.pending.drain(..).map(|pending| pending.group);
+        for group in pending.chain(self.newest.take()) {
+            // Refused only when the group is over anyway.
+            let _ = group.abort(moq_net::Error::Old);
+        }
     }
 
     /// Whether the network has more to carry than it can: what is not finished yet is aborted then.
@@ -168,8 +178,9 @@ impl Delivery {
 
     fn watch(&mut self, group: group::Producer, tasks: &mut DeliveryTasks) {
         self.pending.retain(|pending| !pending.is_done());
-        let progress = tasks.watch(group);
+        let progress = tasks.watch(group.clone());
         self.pending.push(Pending {
+            group,
             frames: 0,
             bytes: 0,
             end: None,

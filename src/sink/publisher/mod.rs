@@ -4,6 +4,7 @@
 mod broadcast;
 mod catalog;
 mod delivery;
+mod demand;
 mod drain;
 mod frame_writer;
 mod published_pad;
@@ -144,7 +145,7 @@ impl Publisher {
                     }
                     batch.drain(..).try_for_each(|message| broadcast.apply(message))?;
                 }
-                () = broadcast.delivery() => {}
+                () = broadcast.changed() => {}
                 () = wait(wake) => {}
             }
         }

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::{
     delivery::DeliveryTasks,
+    demand::{Demand, Subscribers},
     track::{PublishedTrack, Refused, Written},
 };
 use crate::{
@@ -48,6 +49,7 @@ pub(super) struct PublishedPad {
     /// The name of the track before, while it is listed still.
     replaced: Option<String>,
     backlog: Backlog,
+    demand: Demand,
     /// `track-error` says why nothing is published before a keyframe comes.
     is_stalled: bool,
     /// The least time by which the track's live frames came later than their running times.
@@ -112,6 +114,7 @@ impl PublishedPad {
             was_published: false,
             replaced: None,
             backlog: Backlog::WithinBudget,
+            demand: Demand::default(),
             is_stalled: false,
             transit: None,
             delay_due: None,
@@ -174,17 +177,27 @@ impl PublishedPad {
                 self.fail(reason);
                 return FollowUp::RemoveTrack;
             }
+            PadMessage::DropUnwatched(drops) => {
+                self.change_demand(|demand| demand.set_drops_unwatched(drops));
+            }
             // The broadcast creates and removes pads, and asks each whether it is linked.
             PadMessage::Open(_) | PadMessage::Release | PadMessage::LinkChanged => {}
         }
         FollowUp::Nothing
     }
 
-    /// Whether the frame is to be published: nothing is after a failure, and over its budget live input
-    /// loses its oldest frames, up to a keyframe.
+    /// Whether the frame is to be published: nothing is after a failure and while the pad rests, and over
+    /// its budget live input loses its oldest frames, up to a keyframe.
     fn admits(&mut self, frame: &Frame) -> bool {
         if self.stream == StreamState::Failed {
             self.handle.counters.refused.add(1);
+            return false;
+        }
+        if frame.keyframe {
+            self.change_demand(Demand::group_ended);
+        }
+        if self.demand.is_resting() {
+            self.handle.counters.unwatched.add(1);
             return false;
         }
         if !frame.live {
@@ -290,6 +303,7 @@ impl PublishedPad {
         &mut self,
         base_name: String,
         producer: track::Producer,
+        subscribers: Subscribers,
         max_stuck: Option<usize>,
     ) {
         let Some(rendition) = &self.rendition else {
@@ -298,6 +312,7 @@ impl PublishedPad {
         let track = PublishedTrack::new(producer, rendition, max_stuck);
         self.report(Report::Published(track.name().to_owned()));
         self.track = Some(track);
+        self.change_demand(|demand| demand.begin(subscribers, Instant::now()));
         self.base_name = Some(base_name);
         self.delay_due = Some(Instant::now() + DELAY_WINDOW);
         if std::mem::replace(&mut self.was_published, true) {
@@ -310,12 +325,14 @@ impl PublishedPad {
         let mut track = self.track.take()?;
         track.cut();
         (self.transit, self.delay_due) = (None, None);
+        self.change_demand(Demand::suspend);
         self.replaced = Some(track.name().to_owned());
         Some(track)
     }
 
     /// The name of a track that was taken away and is listed still: none replaces it.
     pub(super) fn take_replaced(&mut self) -> Option<String> {
+        self.change_demand(Demand::end);
         self.replaced.take()
     }
 
@@ -342,7 +359,37 @@ impl PublishedPad {
             }
             track.finish();
         }
+        self.change_demand(Demand::end);
         (self.base_name, self.replaced) = (None, None);
+    }
+
+    /// Takes in who subscribes to the track at `now`.
+    pub(super) fn update_demand(&mut self, now: Instant) {
+        self.change_demand(|demand| demand.update(now));
+    }
+
+    /// When [`Self::update_demand`] has something to do.
+    pub(super) fn demand_wake(&self) -> Option<Instant> {
+        self.demand.wake()
+    }
+
+    /// Changes the demand, and reports what has become of it.
+    fn change_demand(&mut self, change: impl FnOnce(&mut Demand)) {
+        let (subscribed, resting) = (self.demand.is_subscribed(), self.demand.is_resting());
+        change(&mut self.demand);
+        if self.demand.is_subscribed() != subscribed {
+            self.report(Report::Subscribed(!subscribed));
+        }
+        if self.demand.is_resting() == resting {
+            return;
+        }
+        if let Some(track) = self.track.as_mut().filter(|_| !resting) {
+            track.rest();
+            if std::mem::take(&mut self.is_stalled) {
+                self.report(Report::Flowing);
+            }
+        }
+        self.report(Report::Resting(!resting));
     }
 
     /// Whether anything can come; asked anew each time, because it may change at any moment.

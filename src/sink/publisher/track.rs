@@ -192,6 +192,12 @@ impl PublishedTrack {
         }
     }
 
+    /// Ends the open group, and takes back what nobody has taken.
+    pub(super) fn rest(&mut self) {
+        self.cut();
+        self.delivery.forget();
+    }
+
     /// Takes back what the network has not carried of the open group, which would be stuck behind what
     /// is stuck already.
     fn abort_group(&mut self) {

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: MIT
+//! Who subscribes to a pad's track, and whether the pad rests while nobody does.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use moq_net::track;
+use tokio::{
+    sync::Notify,
+    task::{AbortHandle, JoinSet},
+    time::Instant,
+};
+
+/// How long a track without a subscriber goes on, and how long subscribers have to follow it to the next.
+const REST_DELAY: Duration = Duration::from_secs(3);
+
+/// The tasks that watch who subscribes to the tracks of all pads, one for each track.
+#[derive(Default)]
+pub(super) struct DemandTasks {
+    tasks: JoinSet<()>,
+    changed: Arc<Notify>,
+}
+
+/// Whether a track has a subscriber, kept up to date until this is dropped.
+pub(super) struct Subscribers {
+    exist: Arc<AtomicBool>,
+    /// Holds on to the track.
+    task: AbortHandle,
+}
+
+impl Drop for Subscribers {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Whether somebody subscribes to a pad's track, and what that means for its frames.
+#[derive(Default)]
+pub(super) struct Demand {
+    drops_unwatched: bool,
+    /// Those of the track, if there is one.
+    subscribers: Option<Subscribers>,
+    subscribed: bool,
+    /// The subscribers of the track before are still expected.
+    follows: bool,
+    /// Since when the track has had no subscriber.
+    unwatched_since: Option<Instant>,
+    resting: bool,
+}
+
+impl DemandTasks {
+    pub(super) fn watch(&mut self, mut track: track::Producer) -> Subscribers {
+        // The tasks of tracks that are gone.
+        while self.tasks.try_join_next().is_some() {}
+        let exist = Arc::<AtomicBool>::default();
+        let (watched, changed) = (exist.clone(), self.changed.clone());
+        // Not by `used`: whoever only asks what the track is uses it, too.
+        let task = self.tasks.spawn(async move {
+            while let Ok(subscription) = track.subscription_changed().await {
+                watched.store(subscription.is_some(), Ordering::Relaxed);
+                changed.notify_one();
+            }
+        });
+        Subscribers { exist, task }
+    }
+
+    /// Returns when a track has got its first subscriber or lost its last one. Cancel safe.
+    pub(super) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+}
+
+impl Demand {
+    pub(super) fn set_drops_unwatched(&mut self, drops: bool) {
+        self.drops_unwatched = drops;
+        self.resting &= drops;
+    }
+
+    /// A track begins.
+    pub(super) fn begin(&mut self, subscribers: Subscribers, now: Instant) {
+        self.subscribers = Some(subscribers);
+        self.follows = self.subscribed;
+        self.update(now);
+    }
+
+    /// The track is over; another one may follow.
+    pub(super) fn suspend(&mut self) {
+        (self.subscribers, self.unwatched_since, self.resting) = (None, None, false);
+    }
+
+    /// The track is over, and none follows.
+    pub(super) fn end(&mut self) {
+        self.suspend();
+        self.subscribed = false;
+    }
+
+    /// Takes in who subscribes at `now`.
+    pub(super) fn update(&mut self, now: Instant) {
+        let Some(subscribers) = &self.subscribers else {
+            return;
+        };
+        if subscribers.exist.load(Ordering::Relaxed) {
+            (self.unwatched_since, self.resting) = (None, false);
+            (self.subscribed, self.follows) = (true, false);
+            return;
+        }
+        let since = *self.unwatched_since.get_or_insert(now);
+        self.follows &= now < since + REST_DELAY;
+        self.subscribed &= self.follows;
+    }
+
+    /// When [`Self::update`] has something to do although no subscriber has come or left.
+    pub(super) fn wake(&self) -> Option<Instant> {
+        let since = self.unwatched_since.filter(|_| self.follows)?;
+        Some(since + REST_DELAY)
+    }
+
+    /// Rests where a group has ended, if nobody has subscribed for long enough.
+    pub(super) fn group_ended(&mut self) {
+        let unwatched = self.unwatched_since.filter(|_| self.drops_unwatched);
+        self.resting |= unwatched.is_some_and(|since| since.elapsed() >= REST_DELAY);
+    }
+
+    pub(super) fn is_subscribed(&self) -> bool {
+        self.subscribed
+    }
+
+    /// Whether frames are dropped because nobody subscribes.
+    pub(super) fn is_resting(&self) -> bool {
+        self.resting
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn subscribers(exist: bool) -> (Subscribers, Arc<AtomicBool>) {
+        let exist = Arc::new(AtomicBool::new(exist));
+        let subscribers = Subscribers {
+            exist: exist.clone(),
+            task: tokio::spawn(async {}).abort_handle(),
+        };
+        (subscribers, exist)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pad_rests_at_the_end_of_a_group_once_nobody_has_subscribed_for_a_while() {
+        let mut demand = Demand::default();
+        let (track, exist) = subscribers(false);
+        demand.begin(track, Instant::now());
+        demand.set_drops_unwatched(true);
+        demand.group_ended();
+        assert!(!demand.is_resting(), "subscribers may be on their way");
+        tokio::time::advance(REST_DELAY).await;
+        demand.update(Instant::now());
+        assert!(!demand.is_resting(), "the group is open");
+        demand.group_ended();
+        assert!(demand.is_resting());
+        exist.store(true, Ordering::Relaxed);
+        demand.update(Instant::now());
+        assert!(demand.is_subscribed() && !demand.is_resting());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn always_never_rests() {
+        let mut demand = Demand::default();
+        demand.begin(subscribers(false).0, Instant::now());
+        tokio::time::advance(REST_DELAY).await;
+        demand.group_ended();
+        assert!(!demand.is_resting());
+        demand.set_drops_unwatched(true);
+        demand.group_ended();
+        assert!(demand.is_resting());
+        demand.set_drops_unwatched(false);
+        assert!(!demand.is_resting());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_track_that_follows_another_is_subscribed_until_its_subscribers_stay_away() {
+        let mut demand = Demand::default();
+        demand.begin(subscribers(true).0, Instant::now());
+        demand.suspend();
+        demand.begin(subscribers(false).0, Instant::now());
+        assert!(demand.is_subscribed());
+        tokio::time::advance(REST_DELAY / 2).await;
+        demand.update(Instant::now());
+        assert!(demand.is_subscribed());
+        let wake = demand.wake().expect("they are waited for");
+        demand.update(wake);
+        assert!(!demand.is_subscribed());
+        demand.begin(subscribers(true).0, Instant::now());
+        demand.end();
+        assert!(!demand.is_subscribed());
+    }
+}
