@@ -33,7 +33,7 @@ use self::{
     admission::{Admission, Admitted, Refusal},
     certificate::GeneratedCertificate,
     session::SessionCounters,
-    web::{Web, WebSession},
+    web::{Site, Web, WebSession},
 };
 use super::{
     connection::Event,
@@ -137,16 +137,14 @@ impl Bound {
             true => KeepAlive::default(),
             false => KeepAlive::new(timeouts.keep_alive, timeouts.idle_timeout),
         };
-        let web = Web::new(
-            tcp,
-            tls,
+        let site = Site {
+            admission: admission.clone(),
+            certificates: certificates.clone(),
+            root: self.config.web_root.as_deref(),
+            versions: &versions,
             keep_alive,
-            admission.clone(),
-            certificates.clone(),
-            self.config.web_root.as_deref(),
-            &versions,
-            sender,
-        );
+        };
+        let web = Web::new(tcp, tls, site, sender);
         let (events, receiver) = mpsc::channel(MAX_EVENTS);
         let cancel = CancellationToken::new();
         let acceptor = Acceptor {

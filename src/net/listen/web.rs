@@ -99,6 +99,17 @@ impl WebSession {
     }
 }
 
+/// What a web server serves, and to whom.
+pub(super) struct Site<'a> {
+    pub(super) admission: Arc<Admission>,
+    pub(super) certificates: Certificates,
+    /// The folder of its files.
+    pub(super) root: Option<&'a Path>,
+    pub(super) versions: &'a Versions,
+    /// Of its WebSockets.
+    pub(super) keep_alive: KeepAlive,
+}
+
 /// What all connections share.
 struct Shared {
     admission: Arc<Admission>,
@@ -122,22 +133,18 @@ impl Web {
     pub(super) fn new(
         listener: TcpListener,
         tls: Option<ReloadingServerConfig>,
-        keep_alive: KeepAlive,
-        admission: Arc<Admission>,
-        certificates: Certificates,
-        root: Option<&Path>,
-        versions: &Versions,
+        site: Site<'_>,
         sessions: mpsc::Sender<WebSession>,
     ) -> Self {
         Self {
             listener,
             tls,
             shared: Arc::new(Shared {
-                admission,
-                certificates,
-                files: root.map(|root| Mutex::new(ServeDir::new(root))),
-                protocols: protocols(versions),
-                keep_alive,
+                admission: site.admission,
+                certificates: site.certificates,
+                files: site.root.map(|root| Mutex::new(ServeDir::new(root))),
+                protocols: protocols(site.versions),
+                keep_alive: site.keep_alive,
                 sessions,
             }),
         }
@@ -267,25 +274,11 @@ impl Shared {
         address: SocketAddr,
         identity: Option<&PeerIdentity>,
     ) -> Response<Body> {
-        let headers = request.headers();
-        let version = headers.get(header::SEC_WEBSOCKET_VERSION);
-        if version.is_none_or(|version| version != WEBSOCKET_VERSION) {
-            let mut response = text(StatusCode::UPGRADE_REQUIRED, "The WebSocket version is 13");
-            let version = HeaderValue::from_static(WEBSOCKET_VERSION);
-            response
-                .headers_mut()
-                .insert(header::SEC_WEBSOCKET_VERSION, version);
-            return response;
-        }
-        let key = headers.get(header::SEC_WEBSOCKET_KEY).cloned();
-        // 16 bytes in base64.
-        let key = key.filter(|key| key.len() == 24);
-        let is_handshake = request.method() == Method::GET
-            && request.version() == Version::HTTP_11
-            && has_token(headers, header::CONNECTION, "upgrade");
-        let (Some(key), true) = (key, is_handshake) else {
-            return text(StatusCode::BAD_REQUEST, "This is no WebSocket handshake");
+        let key = match websocket_key(request) {
+            Ok(key) => key,
+            Err(response) => return *response,
         };
+        let headers = request.headers();
         let Ok(protocol) = self.negotiate(headers) else {
             return text(
                 StatusCode::BAD_REQUEST,
@@ -340,6 +333,29 @@ impl Shared {
         let chosen = protocols.find(|protocol| offered.contains(&protocol.as_str()));
         chosen.cloned().map(Some).ok_or(())
     }
+}
+
+/// The key of a WebSocket handshake (RFC 6455 section 4.2.1), or what to answer to one that is wrong.
+fn websocket_key(request: &Request<Incoming>) -> Result<HeaderValue, Box<Response<Body>>> {
+    let headers = request.headers();
+    let version = headers.get(header::SEC_WEBSOCKET_VERSION);
+    if version.is_none_or(|version| version != WEBSOCKET_VERSION) {
+        let mut response = text(StatusCode::UPGRADE_REQUIRED, "The WebSocket version is 13");
+        let version = HeaderValue::from_static(WEBSOCKET_VERSION);
+        let headers = response.headers_mut();
+        headers.insert(header::SEC_WEBSOCKET_VERSION, version);
+        return Err(Box::new(response));
+    }
+    let key = headers.get(header::SEC_WEBSOCKET_KEY).cloned();
+    // 16 bytes in base64.
+    let key = key.filter(|key| key.len() == 24);
+    let is_handshake = request.method() == Method::GET
+        && request.version() == Version::HTTP_11
+        && has_token(headers, header::CONNECTION, "upgrade");
+    key.filter(|_| is_handshake).ok_or_else(|| {
+        let advice = "This is no WebSocket handshake";
+        Box::new(text(StatusCode::BAD_REQUEST, advice))
+    })
 }
 
 /// Whether a file is none for the public: its name, or that of a folder on the way, begins with a dot, but
