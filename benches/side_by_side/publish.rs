@@ -55,7 +55,8 @@ impl Output {
                 });
                 let tracks = tracks.collect::<Option<_>>().context("an appsrc a track")?;
                 pipeline.set_state(gst::State::Playing)?;
-                if let Some(sink) = pipeline.by_name("moq") {
+                // Who listens has its port when it plays.
+                if let Some(sink) = pipeline.by_name("moq").filter(|_| peer.is_relayed()) {
                     wait_connected(&sink)?;
                 }
                 Ok(Self::Pipeline { pipeline, tracks })
