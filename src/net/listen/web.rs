@@ -3,13 +3,7 @@
 //! for who has no QUIC, and the files of a page.
 
 use std::{
-    convert::Infallible,
-    future::Future,
-    io,
-    net::SocketAddr,
-    path::Path,
-    sync::{Arc, Mutex},
-    time::Duration,
+    convert::Infallible, future::Future, io, net::SocketAddr, path::Path, sync::Arc, time::Duration,
 };
 
 use bytes::Bytes;
@@ -114,8 +108,8 @@ pub(super) struct Site<'a> {
 struct Shared {
     admission: Arc<Admission>,
     certificates: Certificates,
-    /// Cloned for each request; it is not `Sync`.
-    files: Option<Mutex<ServeDir>>,
+    /// Cloned for each request.
+    files: Option<ServeDir>,
     protocols: Vec<String>,
     keep_alive: KeepAlive,
     sessions: mpsc::Sender<WebSession>,
@@ -142,7 +136,7 @@ impl Web {
             shared: Arc::new(Shared {
                 admission: site.admission,
                 certificates: site.certificates,
-                files: site.root.map(|root| Mutex::new(ServeDir::new(root))),
+                files: site.root.map(ServeDir::new),
                 protocols: protocols(site.versions),
                 keep_alive: site.keep_alive,
                 sessions,
@@ -233,11 +227,7 @@ impl Shared {
         if is_hidden(request.uri().path()) {
             return text(StatusCode::NOT_FOUND, "There is no such file");
         }
-        let files = self
-            .files
-            .as_ref()
-            .map(|files| crate::element::sync::lock(files).clone());
-        match files {
+        match self.files.clone() {
             // It is always ready.
             Some(mut files) => match files.call(request).await {
                 Ok(response) => response.map(BodyExt::boxed_unsync),
