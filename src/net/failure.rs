@@ -225,7 +225,7 @@ impl Cause {
                 "Nobody listens at the relay's host and port: check the property \"url\", and that the relay runs"
             }
             Self::Busy => {
-                "The other end lets nobody in for now: it has all the sessions that it allows, or does not answer its own question whether to"
+                "The other end lets nobody in for now: it has all the sessions that it allows, or too much else to do"
             }
             Self::Silent => {
                 "The relay does not answer: check host and port in the property \"url\", that the relay runs, and that no firewall stops UDP"

@@ -245,15 +245,15 @@ fn an_http_status_that_a_retry_cannot_change_is_an_error_at_once() {
 #[test]
 fn an_http_status_that_tells_of_trouble_over_there_is_tried_again() {
     init();
-    for (status, hint) in [
-        ("500 Internal Server Error", "500"),
-        ("503 Service Unavailable", "503"),
-        ("521 Web Server Is Down", "521"),
+    for (status, cause, hint) in [
+        ("500 Internal Server Error", "other", "500"),
+        ("503 Service Unavailable", "busy", "503"),
+        ("521 Web Server Is Down", "other", "521"),
     ] {
         Case {
             url: format!("ws://127.0.0.1:{}/", web(status)),
             properties: "",
-            cause: "other",
+            cause,
             code: gst::ResourceError::OpenRead,
             hint,
         }
