@@ -368,10 +368,11 @@ impl MoqSink {
         let held_eos = run.play(&clock);
         for pad in self.pads() {
             pad.imp().set_clock(Some(clock.clone()));
-            let pad = pad.downgrade();
+            let (pad, played) = (pad.downgrade(), run.clone());
             // Elsewhere, because what is upstream must not hold up the state change.
             run.app_queue().send(move |_| {
-                if let Some(pad) = pad.upgrade() {
+                // It may be paused again by now: then the next time does it.
+                if let Some(pad) = pad.upgrade().filter(|_| played.clock().is_some()) {
                     pad.imp().resumed();
                 }
             });

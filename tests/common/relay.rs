@@ -3,7 +3,7 @@
 
 use std::{
     future::Future,
-    net::{Ipv4Addr, SocketAddr, UdpSocket},
+    net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
     path::Path,
     sync::{Arc, Mutex, PoisonError, mpsc},
     thread,
@@ -128,10 +128,16 @@ impl Relay {
         Self::launch(0, access, Duration::ZERO, Box::new(|_| ()))
     }
 
-    /// A UDP port of loopback on which nobody listens at this moment.
+    /// A port of loopback on which nobody listens at this moment, for UDP and TCP; from below those that
+    /// Linux gives to sockets which ask for none, as those of other tests do.
     pub(crate) fn free_port() -> anyhow::Result<u16> {
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).context("bind a UDP port")?;
-        Ok(socket.local_addr()?.port())
+        let is_free = |port: &u16| {
+            let address = (Ipv4Addr::LOCALHOST, *port);
+            UdpSocket::bind(address).is_ok() && TcpListener::bind(address).is_ok()
+        };
+        let ports = std::iter::repeat_with(|| fastrand::u16(20_000..32_000));
+        let mut free = ports.take(1000).filter(is_free);
+        free.next().context("a port is free")
     }
 
     /// The URL that a relay on `port` has.

@@ -60,6 +60,8 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
 /// How often the certificate is looked at.
 const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(1);
+/// How often a port is looked for that is free for both protocols.
+const BIND_ATTEMPTS: usize = 16;
 /// Web sessions between their handshake and the loop.
 const MAX_WEB_SESSIONS: usize = 16;
 
@@ -200,6 +202,28 @@ impl BindError {
 
 /// Binds both protocols at one port; a port of 0 stands for any that is free for both.
 fn bind(
+    config: &ListenConfig,
+    tls: &moq_tokio::tls::Listen,
+    address: SocketAddr,
+) -> Result<(Server, std::net::TcpListener), BindError> {
+    // The port that TCP is given may be another's of UDP.
+    let attempts = if address.port() == 0 {
+        BIND_ATTEMPTS
+    } else {
+        1
+    };
+    let in_use = |bound: &Result<_, BindError>| matches!(bound, Err(BindError::Io(error)) if error.kind() == io::ErrorKind::AddrInUse);
+    let mut bound = bind_once(config, tls, address);
+    for _ in 1..attempts {
+        if !in_use(&bound) {
+            break;
+        }
+        bound = bind_once(config, tls, address);
+    }
+    bound
+}
+
+fn bind_once(
     config: &ListenConfig,
     tls: &moq_tokio::tls::Listen,
     address: SocketAddr,
