@@ -78,6 +78,11 @@ impl ConnectionStatus {
         self.state().sessions.structure()
     }
 
+    /// Does `work` with the sessions that are up.
+    pub(crate) fn with_sessions<T>(&self, work: impl FnOnce(&Sessions) -> T) -> T {
+        work(&self.state().sessions)
+    }
+
     /// A rate of the live session in bits per second, or 0 while it is unknown.
     pub(crate) fn rate(&self, field: &str) -> u64 {
         self.state()

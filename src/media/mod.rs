@@ -3,6 +3,7 @@
 
 pub mod catalog;
 pub mod container;
+pub mod control;
 pub mod format;
 pub mod text;
 pub mod time;

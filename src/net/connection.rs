@@ -192,7 +192,7 @@ impl RelayConnection {
                     .version()
                     .map(|version| version.to_string())
                     .unwrap_or_default();
-                let monitor = SessionMonitor(connection.monitor());
+                let monitor = self.dialer.monitor(&connection);
                 self.state = State::Live(Live::new(connection));
                 if let Some(Draining { until, .. }) = &mut self.draining {
                     until.get_or_insert(Instant::now() + RENEWAL_TIMEOUT);

@@ -7,7 +7,10 @@ use moq_tokio::{Client, Connection, Restart, connect};
 use tokio::{task::JoinSet, time::timeout};
 use url::Url;
 
-use super::config::Target;
+use super::{
+    config::Target,
+    stats::{SessionCounters, SessionMonitor},
+};
 
 /// Bounds one dial with its handshake; a shorter one would fail on a path of 500 ms.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(3);
@@ -21,6 +24,7 @@ pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 pub(super) struct Dialer {
     attach: Box<dyn Fn(Client) -> Client + Send>,
     client: Client,
+    counters: SessionCounters,
     /// Publishes and subscribes nothing.
     probe: Client,
     /// Nothing was dialled from the socket yet.
@@ -38,8 +42,10 @@ impl Dialer {
         attach: impl Fn(Client) -> Client + Send + 'static,
     ) -> moq_tokio::Result<Self> {
         let probe = bind(target, DIAL_TIMEOUT)?;
+        let counters = SessionCounters::new();
         Ok(Self {
-            client: media_client(&probe, &attach),
+            client: media_client(&probe, &attach, &counters),
+            counters,
             probe,
             attach: Box::new(attach),
             fresh: true,
@@ -58,7 +64,7 @@ impl Dialer {
             return Ok(());
         }
         let probe = bind(target, (DIAL_TIMEOUT + pause * 4).min(MAX_DIAL_TIMEOUT))?;
-        self.client = media_client(&probe, &self.attach);
+        self.client = media_client(&probe, &self.attach, &self.counters);
         let old = std::mem::replace(&mut self.probe, probe);
         self.fresh = true;
         while self.retired.try_join_next().is_some() {}
@@ -75,6 +81,11 @@ impl Dialer {
         self.client.connect(url.clone())
     }
 
+    /// Reads what is counted of a session that was dialled for media.
+    pub(super) fn monitor(&self, connection: &Connection) -> SessionMonitor {
+        SessionMonitor::new(connection.monitor(), self.counters.clone())
+    }
+
     /// Dials a session that only finds out how it is received.
     pub(super) fn probe(&mut self, url: &Url) -> Connection {
         self.fresh = false;
@@ -89,9 +100,14 @@ impl Dialer {
     }
 }
 
-fn media_client(plain: &Client, attach: impl Fn(Client) -> Client) -> Client {
+fn media_client(
+    plain: &Client,
+    attach: impl Fn(Client) -> Client,
+    counters: &SessionCounters,
+) -> Client {
     // Without it a relay that is leaving would take the session with it at once.
-    attach(plain.clone()).with_restart(Restart::Wait)
+    let client = attach(plain.clone()).with_restart(Restart::Wait);
+    client.with_stats(counters.meter())
 }
 
 fn bind(target: &Target, timeout: Duration) -> moq_tokio::Result<Client> {

@@ -3,13 +3,25 @@
 
 use std::{collections::BTreeMap, fmt};
 
+use moq_net::{
+    session,
+    stats::{Registry, Tier, Traffic},
+};
 use moq_tokio::connection::Monitor;
 
 use super::listen::PeerSession;
+use crate::media::control::path::Counts;
 
-/// Reads the transport's counters for as long as the session lives.
+/// Counts the media of one session, or of those that one endpoint dials.
 #[derive(Clone)]
-pub(crate) struct SessionMonitor(pub(crate) Monitor);
+pub(super) struct SessionCounters(Registry);
+
+/// Reads the counters of a session that was dialled, for as long as it lives.
+#[derive(Clone)]
+pub(crate) struct SessionMonitor {
+    monitor: Monitor,
+    counters: SessionCounters,
+}
 
 impl fmt::Debug for SessionMonitor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -81,15 +93,69 @@ impl Sessions {
         with_transport(structure, &stats).build()
     }
 
-    fn live(&self) -> Option<moq_net::session::Stats> {
-        self.monitor.as_ref()?.0.stats()
+    /// The sessions, each by a number that no other session of the run has.
+    pub(crate) fn ids(&self) -> Vec<u64> {
+        let dialled = self.monitor.is_some().then_some(self.started);
+        dialled.into_iter().chain(self.peers.keys().copied()).collect()
     }
+
+    /// What the estimate of a rate needs of a session; `None` where its transport does not count that.
+    pub(crate) fn counts(&self, id: u64) -> Option<Counts> {
+        match self.peers.get(&id) {
+            Some(peer) => peer.counts(),
+            None => self.monitor.as_ref()?.counts(),
+        }
+    }
+
+    fn live(&self) -> Option<session::Stats> {
+        self.monitor.as_ref()?.monitor.stats()
+    }
+}
+
+impl SessionCounters {
+    pub(super) fn new() -> Self {
+        Self(Registry::new(moq_net::stats::Config::new()))
+    }
+
+    /// What a handshake takes.
+    pub(super) fn meter(&self) -> moq_net::stats::Session {
+        self.0.tier(Tier::default()).session("")
+    }
+
+    pub(super) fn traffic(&self) -> Traffic {
+        let mut sum = Traffic::default();
+        for (_, _, traffic) in self.0.snapshot().traffic() {
+            sum.add(traffic);
+        }
+        sum
+    }
+}
+
+impl SessionMonitor {
+    pub(super) fn new(monitor: Monitor, counters: SessionCounters) -> Self {
+        Self { monitor, counters }
+    }
+
+    fn counts(&self) -> Option<Counts> {
+        counts(&self.monitor.stats()?, &self.counters)
+    }
+}
+
+/// What the estimate of a rate needs, if the transport counts it.
+pub(super) fn counts(stats: &session::Stats, counters: &SessionCounters) -> Option<Counts> {
+    Some(Counts {
+        given: counters.traffic().bytes,
+        sent: stats.bytes_sent?,
+        lost: stats.bytes_lost?,
+        packets: stats.packets_sent?,
+        rtt: stats.rtt?,
+    })
 }
 
 /// Adds the counters of a session's transport; what is unknown is left out.
 pub(super) fn with_transport(
     structure: gst::structure::Builder,
-    stats: &moq_net::session::Stats,
+    stats: &session::Stats,
 ) -> gst::structure::Builder {
     let bits = |rate: Option<moq_net::bandwidth::Rate>| rate.map(|rate| rate.as_bps());
     structure

@@ -16,7 +16,11 @@ use tokio::sync::mpsc;
 use super::{
     CAT, MoqSinkPad,
     bus::{self, BusMessages},
-    publisher::{self, Publisher},
+    encoder::signals,
+    publisher::{self, Bitrates, Publisher},
+    rate_control::{
+        MAX_BITRATE, MIN_BITRATE, RateControl, RatePolicy, RateSettings, START_BITRATE,
+    },
     run::Run,
 };
 use crate::{
@@ -58,6 +62,16 @@ pub struct MoqSink {
         nick = "Drain timeout", blurb = "Time in ms that EOS waits for the delivery to the relay (0 = not at all)", mutable_ready)]
     #[property(name = "max-age", type = u32, get, set, member = max_age, default = MAX_AGE,
         nick = "Max. age", blurb = "Age in ms at which the rest of a live video group is dropped that the network has not carried, five times as much for audio (0 = no limit)", mutable_ready)]
+    #[property(name = "rate-control", type = RateControl, get = |imp: &Self| imp.settings().rate.control, set = |imp: &Self, control| imp.change_rate(|rate| rate.control = control),
+        nick = "Rate control", blurb = "What is done with the bit rate that fits the network", mutable_playing, builder(RateControl::default()))]
+    #[property(name = "rate-policy", type = RatePolicy, get = |imp: &Self| imp.settings().rate.policy, set = |imp: &Self, policy| imp.change_rate(|rate| rate.policy = policy),
+        nick = "Rate policy", blurb = "Which of several subscribers' bit rates counts in listen mode", mutable_playing, builder(RatePolicy::default()))]
+    #[property(name = "min-bitrate", type = u32, get = |imp: &Self| imp.settings().rate.min_bitrate, set = |imp: &Self, bits| imp.change_rate(|rate| rate.min_bitrate = bits), default = MIN_BITRATE, minimum = 1,
+        nick = "Min. bitrate", blurb = "Least bit rate in bits per second that all tracks get together, whatever the network carries", mutable_playing)]
+    #[property(name = "start-bitrate", type = u32, get = |imp: &Self| imp.settings().rate.start_bitrate, set = |imp: &Self, bits| imp.change_rate(|rate| rate.start_bitrate = bits), default = START_BITRATE, minimum = 1,
+        nick = "Start bitrate", blurb = "Bit rate in bits per second that all tracks get together when a session begins", mutable_playing)]
+    #[property(name = "max-bitrate", type = u32, get = |imp: &Self| imp.settings().rate.max_bitrate, set = |imp: &Self, bits| imp.change_rate(|rate| rate.max_bitrate = bits), default = MAX_BITRATE, minimum = 1,
+        nick = "Max. bitrate", blurb = "Largest bit rate in bits per second that all tracks get together", mutable_playing)]
     settings: Mutex<Settings>,
     #[property(name = "watched", type = bool, get = |imp: &Self| *lock(&imp.watched),
         nick = "Watched", blurb = "Whether a peer subscribes to any track now")]
@@ -78,6 +92,7 @@ pub(crate) struct Settings {
     pub(crate) max_time: u64,
     drain_timeout: u32,
     max_age: u32,
+    rate: RateSettings,
 }
 
 impl Default for Settings {
@@ -89,6 +104,7 @@ impl Default for Settings {
             max_time: MAX_TIME.nseconds(),
             drain_timeout: DRAIN_TIMEOUT,
             max_age: MAX_AGE,
+            rate: RateSettings::default(),
         }
     }
 }
@@ -320,6 +336,7 @@ impl MoqSink {
 
     fn launch(&self, config: EndpointConfig, settings: &Settings) -> Result<(), Error> {
         gst::info!(CAT, imp = self, "Publishing {config:?}");
+        self.check_rate(&settings.rate);
         let endpoint = runtime::enter(|| config.clone().prepare())?;
         let element = self.obj();
         let (sender, receiver) = mpsc::unbounded_channel();
@@ -330,6 +347,7 @@ impl MoqSink {
                 cache: config.cache(),
                 drain_timeout: Duration::from_millis(settings.drain_timeout.into()),
                 max_age: Duration::from_millis(settings.max_age.into()),
+                rate: settings.rate,
             },
             endpoint,
             run.clone(),
@@ -353,6 +371,15 @@ impl MoqSink {
         run.set_sync(self.settings().sync);
         for pad in self.pads() {
             pad.imp().join(&run, settings);
+        }
+        let drives = settings.rate.control == RateControl::Encoder;
+        for pad in self.pads().filter(|_| drives) {
+            let pad = pad.downgrade();
+            run.app_queue().send(move |_| {
+                if let Some(pad) = pad.upgrade() {
+                    pad.imp().set_up_encoder();
+                }
+            });
         }
         *current = Some(run);
         Ok(())
@@ -424,6 +451,46 @@ impl MoqSink {
         drop(current);
         if changed {
             self.obj().notify("watched");
+        }
+    }
+
+    /// Changes how the bit rate is controlled.
+    fn change_rate(&self, change: impl FnOnce(&mut RateSettings)) {
+        let run = self.run_lock();
+        let mut settings = self.settings();
+        change(&mut settings.rate);
+        let rate = settings.rate;
+        drop(settings);
+        let Some(run) = run.clone() else {
+            return;
+        };
+        run.set_rate(rate);
+        self.check_rate(&rate);
+    }
+
+    fn check_rate(&self, rate: &RateSettings) {
+        if let Some(text) = rate.contradiction() {
+            self.warn_of_settings(&text);
+        }
+    }
+
+    fn warn_of_settings(&self, text: &str) {
+        gst::element_warning!(self.obj(), gst::LibraryError::Settings, ("{text}"));
+    }
+
+    /// Gives the pads their bit rates, which the application may share out in another way.
+    pub(crate) fn apply_bitrates(&self, bitrates: Bitrates) {
+        if bitrates.lacks_shares {
+            self.warn_of_settings("The bitrate-share of all pads is 0: each gets as much as the others");
+        }
+        let pads = bitrates.pads.into_iter();
+        let (pads, shares): (Vec<_>, Vec<_>) = pads
+            .filter_map(|(pad, bits)| Some((pad.upgrade()?, bits)))
+            .map(|(pad, bits)| (pad.clone(), (pad.name().to_string(), bits)))
+            .unzip();
+        let shares = signals::emit_bitrates(self.obj().upcast_ref(), bitrates.total, shares);
+        for (pad, (_, bits)) in std::iter::zip(pads, shares) {
+            pad.imp().set_target_bitrate(bits, bitrates.drives);
         }
     }
 

@@ -9,6 +9,7 @@ use moq_mux::Clock;
 
 use super::{
     MoqSinkPad,
+    rate_control::RateSettings,
     stats::{Counters, Quality},
 };
 use crate::{
@@ -36,6 +37,8 @@ pub(crate) type PadId = u32;
 pub(crate) enum Message {
     /// Which wall-clock time MoQ time 0 is; comes before the first frame.
     Clock(Clock),
+    /// How the bit rate is controlled from now on.
+    Rate(RateSettings),
     Pad(PadId, PadMessage),
 }
 
@@ -64,6 +67,8 @@ pub(crate) enum PadMessage {
     Failed(String),
     /// Whether frames are dropped while nobody subscribes to the track.
     DropUnwatched(bool),
+    /// The pad's part of the bit rate of all video.
+    BitrateShare(f64),
     /// The pad was linked or unlinked.
     LinkChanged,
     /// The pad is gone.

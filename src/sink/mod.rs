@@ -187,6 +187,7 @@ mod message;
 mod pad;
 mod publisher;
 mod queries;
+mod rate_control;
 mod run;
 mod stats;
 

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 
 use super::{
     message::{Message, PadId, PadMessage},
+    rate_control::RateSettings,
     stats::Counters,
 };
 use crate::{
@@ -146,6 +147,11 @@ impl Run {
 
     pub(crate) fn has_failed(&self) -> bool {
         self.failed.load(Ordering::Acquire)
+    }
+
+    /// Has the bit rate controlled in another way.
+    pub(crate) fn set_rate(&self, settings: RateSettings) {
+        self.messages.send_or_drop(Message::Rate(settings));
     }
 
     pub(crate) fn set_sync(&self, sync: bool) {

@@ -27,6 +27,7 @@ mod long_groups;
 mod network;
 mod outages;
 mod playback;
+mod rate_control;
 mod reconnect;
 mod recording;
 mod roundtrip;

@@ -12,6 +12,7 @@ mod listen;
 mod loss;
 mod many_pads;
 mod memory;
+mod rate_control;
 mod slow_link;
 mod slow_receiver;
 mod timing;

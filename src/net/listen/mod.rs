@@ -32,7 +32,6 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use self::{
     admission::{Admission, Admitted, Refusal},
     certificate::GeneratedCertificate,
-    session::SessionCounters,
     web::{Site, Web, WebSession},
 };
 use super::{
@@ -41,6 +40,7 @@ use super::{
     endpoint::Attachment,
     error::Error,
     failure::{UNAVAILABLE, chain},
+    stats::SessionCounters,
 };
 
 pub(crate) use self::{

@@ -3,13 +3,13 @@
 
 use std::fmt;
 
-use moq_net::{
-    Session,
-    stats::{Registry, Tier, Traffic},
-};
+use moq_net::Session;
 
 use super::admission::SessionRequest;
-use crate::net::stats::with_transport;
+use crate::{
+    media::control::path::Counts,
+    net::stats::{SessionCounters, counts, with_transport},
+};
 
 /// A session, with what is known of its peer.
 pub(crate) struct PeerSession {
@@ -18,9 +18,6 @@ pub(crate) struct PeerSession {
     session: Session,
     counters: SessionCounters,
 }
-
-/// Counts the media of one session.
-pub(super) struct SessionCounters(Registry);
 
 /// Why a session has ended.
 #[derive(Debug, Clone)]
@@ -92,24 +89,10 @@ impl PeerSession {
             .field("dropped-groups", traffic.stale.groups);
         with_transport(structure, &self.session.stats()).build()
     }
-}
 
-impl SessionCounters {
-    pub(super) fn new() -> Self {
-        Self(Registry::new(moq_net::stats::Config::new()))
-    }
-
-    /// What a handshake takes.
-    pub(super) fn meter(&self) -> moq_net::stats::Session {
-        self.0.tier(Tier::default()).session("")
-    }
-
-    fn traffic(&self) -> Traffic {
-        let mut sum = Traffic::default();
-        for (_, _, traffic) in self.0.snapshot().traffic() {
-            sum.add(traffic);
-        }
-        sum
+    /// What the estimate of its rate needs; `None` where the transport does not count that.
+    pub(in crate::net) fn counts(&self) -> Option<Counts> {
+        counts(&self.session.stats(), &self.counters)
     }
 }
 

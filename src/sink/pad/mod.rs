@@ -4,6 +4,7 @@
 mod chain;
 mod clock_sync;
 mod demand;
+mod encoder;
 mod events;
 mod keyframe;
 mod publish_time;
@@ -21,6 +22,7 @@ use gst::{glib, prelude::*, subclass::prelude::*};
 use self::{
     clock_sync::ClockSync,
     demand::{Demand, UpstreamDemand},
+    encoder::DrivenEncoder,
     stream::StreamState,
     text::{TextFormat, TextRole},
     upstream::UpstreamState,
@@ -87,6 +89,10 @@ pub struct MoqSinkPad {
         nick = "Demand", blurb = "What becomes of frames while nobody subscribes to the track", mutable_playing, builder(Demand::default()))]
     #[property(name = "demand-valve", type = Option<String>, get, set, member = demand_valve,
         nick = "Demand valve", blurb = "Name of an element valve in the pipeline that is closed while demand=upstream wants no frames (NULL = none)", mutable_playing)]
+    #[property(name = "bitrate-share", type = f64, get = |imp: &Self| lock(&imp.track).bitrate_share.0, set = Self::set_bitrate_share, default = 1.0, minimum = 0.0, maximum = 1e6,
+        nick = "Bitrate share", blurb = "Part of the bit rate of all video that this pad gets with rate-control, in proportion to those of the others", mutable_playing)]
+    #[property(name = "target-bitrate", type = u32, get, member = target_bitrate,
+        nick = "Target bitrate", blurb = "Bit rate in bits per second that the encoder of a video pad should have by rate-control (0 = not controlled)")]
     track: Mutex<Track>,
     #[property(name = "stats", type = Statistics, get = Self::stats,
         nick = "Statistics", blurb = "Statistics of the track in the current run")]
@@ -96,6 +102,7 @@ pub struct MoqSinkPad {
     stream: Mutex<Option<StreamState>>,
     upstream: Mutex<UpstreamState>,
     upstream_demand: Mutex<UpstreamDemand>,
+    encoder: Mutex<DrivenEncoder>,
     warnings: Mutex<Warnings>,
 }
 
@@ -112,6 +119,17 @@ struct Track {
     subscribed: bool,
     demand: Demand,
     demand_valve: Option<String>,
+    bitrate_share: BitrateShare,
+    target_bitrate: u32,
+}
+
+/// The value of the property `bitrate-share`.
+struct BitrateShare(f64);
+
+impl Default for BitrateShare {
+    fn default() -> Self {
+        Self(1.0)
+    }
 }
 
 /// Which warnings of a run were given.
@@ -203,6 +221,8 @@ impl MoqSinkPad {
         }));
         let demand = lock(&self.track).demand;
         handle.send(PadMessage::DropUnwatched(demand != Demand::Always));
+        let share = lock(&self.track).bitrate_share.0;
+        handle.send(PadMessage::BitrateShare(share));
         *stream = Some(StreamState::new(handle));
     }
 
@@ -238,13 +258,31 @@ impl MoqSinkPad {
     /// The run is over: nothing of it stays visible.
     pub(crate) fn reset(&self) {
         *lock(&self.stream) = None;
+        *lock(&self.encoder) = DrivenEncoder::default();
         self.reset_demand();
         self.set_track(|track| {
             track.active = None;
             track.status = TrackStatus::Idle;
             track.error = None;
             track.subscribed = false;
+            track.target_bitrate = 0;
         });
+    }
+
+    fn set_bitrate_share(&self, share: f64) {
+        lock(&self.track).bitrate_share = BitrateShare(share);
+        if let Some(run) = self.run_handle() {
+            run.send(PadMessage::BitrateShare(share));
+        }
+    }
+
+    /// The bit rate that the encoder should have from now on, which is set to it if `drives`.
+    pub(crate) fn set_target_bitrate(&self, bits: u64, drives: bool) {
+        let shown = u32::try_from(bits).unwrap_or(u32::MAX);
+        self.set_track(|track| track.target_bitrate = shown);
+        if drives {
+            self.drive_encoder(bits);
+        }
     }
 
     /// The pad's part in the run that is on.
@@ -475,11 +513,13 @@ impl MoqSinkPad {
         let mut track = lock(&self.track);
         let before = (track.active.clone(), track.status, track.error.clone());
         let was_subscribed = track.subscribed;
+        let had_bitrate = track.target_bitrate;
         change(&mut track);
         let active = track.active != before.0;
         let status = track.status != before.1;
         let error = track.error != before.2;
         let subscribed = track.subscribed != was_subscribed;
+        let bitrate = track.target_bitrate != had_bitrate;
         drop(track);
         let pad = self.obj();
         for (property, changed) in [
@@ -487,6 +527,7 @@ impl MoqSinkPad {
             ("track-error", error),
             ("track-status", status),
             ("subscribed", subscribed),
+            ("target-bitrate", bitrate),
         ] {
             if changed {
                 pad.notify(property);

@@ -14,6 +14,7 @@ use super::{
     delivery::DeliveryTasks,
     demand::DemandTasks,
     published_pad::{FollowUp, PublishedPad},
+    rate::RatedPad,
     track::PublishedTrack,
 };
 use crate::{
@@ -110,6 +111,8 @@ impl PublishedBroadcast {
                 self.clock = Some(clock);
                 return Ok(());
             }
+            // The publisher's.
+            Message::Rate(_) => return Ok(()),
             Message::Pad(id, PadMessage::Open(handle)) => {
                 let pad = PublishedPad::new(handle, self.run.app_queue().clone());
                 self.pads.insert(id, pad);
@@ -203,6 +206,20 @@ impl PublishedBroadcast {
         let described = open.catalog.described_due();
         let demand = self.pads.values().filter_map(PublishedPad::demand_wake);
         demand.chain(announcement).chain(described).min()
+    }
+
+    /// The pads that somebody subscribes to, or all as long as nobody does.
+    pub(super) fn rated_pads(&self) -> Vec<RatedPad> {
+        let rated = self.pads.iter();
+        let rated: Vec<_> = rated
+            .filter_map(|(id, pad)| Some((pad.is_subscribed(), pad.rated(*id)?)))
+            .collect();
+        let watched = rated.iter().any(|(subscribed, _)| *subscribed);
+        let rated = rated.into_iter();
+        rated
+            .filter(|(subscribed, _)| *subscribed || !watched)
+            .map(|(_, pad)| pad)
+            .collect()
     }
 
     /// Since when subscribers could know of the broadcast.

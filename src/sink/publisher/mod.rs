@@ -8,11 +8,12 @@ mod demand;
 mod drain;
 mod frame_writer;
 mod published_pad;
+mod rate;
 mod track;
 
 use std::{sync::Arc, time::Duration};
 
-use gst::{glib, prelude::*};
+use gst::{glib, prelude::*, subclass::prelude::*};
 use moq_net::Version;
 use tokio::{
     sync::mpsc,
@@ -20,8 +21,14 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::{broadcast::PublishedBroadcast, drain::Drain};
-use super::{CAT, bus, message::Message, run::Run};
+use self::{broadcast::PublishedBroadcast, drain::Drain, rate::Rates};
+pub(crate) use self::rate::Bitrates;
+use super::{
+    CAT, MoqSink, bus,
+    message::Message,
+    rate_control::RateSettings,
+    run::Run,
+};
 use crate::{
     element::{session_request, status::ConnectionStatus},
     net::{
@@ -45,6 +52,7 @@ pub(crate) struct Settings {
     pub(crate) drain_timeout: Duration,
     /// How late a group of live video may be.
     pub(crate) max_age: Duration,
+    pub(crate) rate: RateSettings,
 }
 
 /// Publishes what the pads send, for the length of a run.
@@ -58,6 +66,7 @@ pub(crate) struct Publisher {
     element: glib::WeakRef<gst::Element>,
     session: SessionState,
     drain: Drain,
+    rates: Rates,
 }
 
 /// The session with the relay, or those with whoever comes.
@@ -88,6 +97,7 @@ impl Publisher {
         element: &gst::Element,
     ) -> Self {
         Self {
+            rates: Rates::new(settings.rate),
             settings,
             endpoint: Some(endpoint),
             run,
@@ -132,7 +142,13 @@ impl Publisher {
             let settled_at = self.session.settled_at(broadcast);
             let settled = settled_at.is_some_and(|at| now >= at);
             self.drain(now, settled, broadcast);
-            let wake = [self.drain.wake(), settled_at, broadcast.wake()]
+            self.control_rates(now, broadcast);
+            let wake = [
+                self.drain.wake(),
+                settled_at,
+                broadcast.wake(),
+                self.rates.wake(),
+            ]
                 .into_iter()
                 .flatten()
                 .filter(|due| *due > now)
@@ -143,11 +159,37 @@ impl Publisher {
                     if count == 0 {
                         return Ok(());
                     }
-                    batch.drain(..).try_for_each(|message| broadcast.apply(message))?;
+                    batch.drain(..).try_for_each(|message| match message {
+                        Message::Rate(settings) => {
+                            self.rates.set(settings);
+                            Ok(())
+                        }
+                        message => broadcast.apply(message),
+                    })?;
                 }
                 () = broadcast.changed() => {}
                 () = wait(wake) => {}
             }
+        }
+    }
+
+    /// Has the pads told of their bit rates where these have changed.
+    fn control_rates(&mut self, now: Instant, broadcast: &PublishedBroadcast) {
+        if self.rates.wake().is_none_or(|due| now < due) {
+            return;
+        }
+        let pads = broadcast.rated_pads();
+        let rates = &mut self.rates;
+        let changed = self
+            .status
+            .with_sessions(|sessions| rates.update(now, sessions, pads));
+        if let Some(bitrates) = changed {
+            let queue = self.run.app_queue();
+            queue.send_newest("bitrates".into(), move |element| {
+                if let Some(sink) = element.downcast_ref::<MoqSink>() {
+                    sink.imp().apply_bitrates(bitrates);
+                }
+            });
         }
     }
 

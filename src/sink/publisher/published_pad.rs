@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::{
     delivery::DeliveryTasks,
     demand::{Demand, Subscribers},
+    rate::RatedPad,
     track::{PublishedTrack, Refused, Written},
 };
 use crate::{
@@ -23,7 +24,7 @@ use crate::{
             rendition::{Catalog, Rendition},
         },
     },
-    sink::message::{Frame, PadHandle, PadMessage, Report},
+    sink::message::{Frame, PadHandle, PadId, PadMessage, Report},
 };
 
 /// How long a track's frames are measured before its delay is listed.
@@ -50,6 +51,8 @@ pub(super) struct PublishedPad {
     replaced: Option<String>,
     backlog: Backlog,
     demand: Demand,
+    /// Of the bit rate of all video.
+    share: f64,
     /// `track-error` says why nothing is published before a keyframe comes.
     is_stalled: bool,
     /// The least time by which the track's live frames came later than their running times.
@@ -115,6 +118,7 @@ impl PublishedPad {
             replaced: None,
             backlog: Backlog::WithinBudget,
             demand: Demand::default(),
+            share: 1.0,
             is_stalled: false,
             transit: None,
             delay_due: None,
@@ -180,6 +184,7 @@ impl PublishedPad {
             PadMessage::DropUnwatched(drops) => {
                 self.change_demand(|demand| demand.set_drops_unwatched(drops));
             }
+            PadMessage::BitrateShare(share) => self.share = share,
             // The broadcast creates and removes pads, and asks each whether it is linked.
             PadMessage::Open(_) | PadMessage::Release | PadMessage::LinkChanged => {}
         }
@@ -366,6 +371,22 @@ impl PublishedPad {
     /// Takes in who subscribes to the track at `now`.
     pub(super) fn update_demand(&mut self, now: Instant) {
         self.change_demand(|demand| demand.update(now));
+    }
+
+    pub(super) fn is_subscribed(&self) -> bool {
+        self.demand.is_subscribed()
+    }
+
+    /// What the rate control knows of it, as long as it has a track.
+    pub(super) fn rated(&self, id: PadId) -> Option<RatedPad> {
+        let track = self.track.as_ref()?;
+        Some(RatedPad {
+            id,
+            pad: self.handle.pad.clone(),
+            kind: track.kind(),
+            share: self.share,
+            bytes: self.handle.counters.bytes.get(),
+        })
     }
 
     /// When [`Self::update_demand`] has something to do.

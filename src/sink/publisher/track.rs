@@ -96,6 +96,10 @@ impl PublishedTrack {
         self.producer.name()
     }
 
+    pub(super) fn kind(&self) -> Kind {
+        self.kind
+    }
+
     /// Writes one frame, into a new group where one is due.
     pub(super) fn write(
         &mut self,

@@ -1,0 +1,321 @@
+// SPDX-License-Identifier: MIT
+//! What a session's path carries, and how long media wait for it, by what its transport has counted.
+//!
+//! The transport says how much it has sent, not how much of what it was given waits. That follows from
+//! what it was given and what it has sent, up to a constant: the least difference of the last seconds, at
+//! which nothing waited. What waits in the network shows as a round trip above the shortest one.
+//!
+//! A keyframe waits for its turn on a path that is not full, too. Full is what never empties: the least of
+//! an interval counts, as in CoDel (RFC 8289, section 3.2).
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+/// How long a queue has to stand before it counts; the pauses that BBR makes to measure the round trip
+/// (200 ms, draft-ietf-ccwg-bbr, section 5.3.4.3) are shorter.
+const STANDING: Duration = Duration::from_millis(400);
+/// How long one has to be there to be more than the burst of a frame.
+const BUILDING: Duration = Duration::from_millis(200);
+/// The longest time over which the capacity is measured.
+const CAPACITY_WINDOW: Duration = Duration::from_millis(500);
+/// The shortest one.
+const MIN_CAPACITY_WINDOW: Duration = Duration::from_millis(150);
+/// The time over which rates are averaged.
+const RATE_WINDOW: Duration = Duration::from_secs(1);
+/// What waits for less may be a frame that has just come, and is under way by the next one.
+const WAITS: Duration = Duration::from_millis(50);
+/// How long the least surplus is remembered, to twice as long.
+const SURPLUS_MEMORY: Duration = Duration::from_secs(5);
+/// The same of the shortest round trip: routes change.
+const RTT_MEMORY: Duration = Duration::from_secs(15);
+/// After this long a queue that never emptied was none.
+const MAX_FREEZE: Duration = Duration::from_secs(30);
+/// What part of what was carried is much less than that.
+const IDLE: f64 = 0.7;
+/// How long a queue may stand beside so little without becoming shorter.
+const MAX_IDLE: Duration = Duration::from_secs(2);
+/// How much shorter the round trip becomes in each second beside a queue that stays as it is.
+const MAX_FALL: f64 = -0.1;
+/// What the smoothed round trip varies by without a reason.
+const RTT_NOISE: Duration = Duration::from_millis(5);
+/// How much a measurement of the capacity counts beside those before, from which it differs by less than
+/// [`OTHER_CAPACITY`] of them.
+const MEASUREMENT_WEIGHT: f64 = 0.2;
+const OTHER_CAPACITY: f64 = 0.3;
+/// The least that a packet has beside media, in bytes: short header, stream frame and authentication tag
+/// (RFC 9000, sections 17.3.1 and 19.8; RFC 9001, section 5.3). Too small is safe: the surplus then sinks
+/// slowly instead of growing.
+const PACKET_OVERHEAD: i64 = 30;
+
+/// What was counted of a session up to one moment, in bytes where nothing else is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// Media that the transport was given.
+    pub(crate) given: u64,
+    /// All that it has sent, repetitions and overhead included.
+    pub(crate) sent: u64,
+    /// Of that, what was lost and has to be sent again.
+    pub(crate) lost: u64,
+    /// In how many packets it was sent.
+    pub(crate) packets: u64,
+    /// Smoothed.
+    pub(crate) rtt: Duration,
+}
+
+/// A path, from the beginning of its session on.
+#[derive(Debug)]
+pub(crate) struct Path {
+    /// The oldest first.
+    samples: VecDeque<Sample>,
+    /// The least surplus of what was given over what was sent, in bytes.
+    surplus: RecentMin<i64>,
+    rtt: RecentMin<Duration>,
+    /// Since when something has waited without a pause.
+    waiting_since: Option<Instant>,
+    /// Since when the queue has stood, and what was carried by then.
+    standing: Option<(Instant, f64)>,
+    /// Since when much less has been carried, and the queue has become no shorter.
+    idle_since: Option<Instant>,
+    capacity: Option<f64>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Sample {
+    at: Instant,
+    counts: Counts,
+    /// How long what is given now has to wait.
+    delay: Duration,
+}
+
+/// How a path is doing; rates are in bits per second on the wire.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Condition {
+    /// What it was asked to carry in the last second, with overhead.
+    pub(crate) offered: f64,
+    /// What it has carried in the last half of a second.
+    pub(crate) carried: f64,
+    /// What it can carry, measured when something last waited for it all the time.
+    pub(crate) capacity: Option<f64>,
+    /// How long what is given now has to wait, in the transport and in the network.
+    pub(crate) delay: Duration,
+    /// The least delay of an interval: a queue that does not empty.
+    pub(crate) standing: Duration,
+    /// The same of a shorter interval: a queue that may become one.
+    pub(crate) building: Duration,
+    /// What part of the bytes on the wire is no media, 0 to 1.
+    pub(crate) overhead: f64,
+}
+
+/// The least of the last seconds.
+#[derive(Debug)]
+struct RecentMin<T> {
+    memory: Duration,
+    current: Option<(Instant, T)>,
+    before: Option<T>,
+}
+
+impl Path {
+    pub(crate) fn new() -> Self {
+        Self {
+            samples: VecDeque::new(),
+            surplus: RecentMin::new(SURPLUS_MEMORY),
+            rtt: RecentMin::new(RTT_MEMORY),
+            waiting_since: None,
+            standing: None,
+            idle_since: None,
+            capacity: None,
+        }
+    }
+
+    /// Takes in what was counted up to `now`; `None` as long as that says nothing.
+    pub(crate) fn update(&mut self, now: Instant, counts: Counts) -> Option<Condition> {
+        let surplus = counts.surplus();
+        // What a queue makes of them must not pass for the state without one.
+        let frozen = self
+            .standing
+            .is_some_and(|(since, _)| now.saturating_duration_since(since) < MAX_FREEZE);
+        let least_surplus = self.surplus.update(now, surplus, frozen);
+        let least_rtt = self.rtt.update(now, counts.rtt, frozen);
+        let waiting = surplus.saturating_sub(least_surplus).max(0) as f64 * 8.0;
+        let in_network = counts.rtt.saturating_sub(least_rtt);
+        let carried = self.rate(now, counts, RATE_WINDOW / 2).unwrap_or_default();
+        let speed = self.capacity.unwrap_or_default().max(carried);
+        let in_transport = match speed > 0.0 {
+            true => Duration::from_secs_f64((waiting / speed).min(60.0)),
+            false => Duration::ZERO,
+        };
+        let delay = in_transport + in_network;
+        self.push(Sample {
+            at: now,
+            counts,
+            delay,
+        });
+        let waits = delay >= WAITS;
+        self.waiting_since = waits.then(|| self.waiting_since.unwrap_or(now));
+        if let Some(measured) = self.measure(now, counts, in_transport) {
+            self.take_measurement(measured);
+        }
+        self.notice_idle(now, counts.rtt, carried);
+        let standing = self.least_delay(now, STANDING);
+        let stands = standing >= WAITS;
+        self.standing = stands.then(|| self.standing.unwrap_or((now, carried)));
+        let first = self.samples.front()?;
+        let time = now.saturating_duration_since(first.at).as_secs_f64();
+        if time < MIN_CAPACITY_WINDOW.as_secs_f64() {
+            return None;
+        }
+        let given = counts.given.saturating_sub(first.counts.given) as f64 * 8.0 / time;
+        let sent = counts.net().saturating_sub(first.counts.net()) as f64 * 8.0 / time;
+        let packets = counts.packets.saturating_sub(first.counts.packets) as f64;
+        let headers = packets * PACKET_OVERHEAD as f64 * 8.0 / time;
+        let overhead = match sent > 0.0 {
+            true => (headers / sent).clamp(0.0, 0.3),
+            false => 0.0,
+        };
+        Some(Condition {
+            offered: given / (1.0 - overhead),
+            carried,
+            capacity: self.capacity,
+            delay,
+            standing,
+            building: self.least_delay(now, BUILDING),
+            overhead,
+        })
+    }
+
+    /// What the path has carried in the last `window`, in bits per second.
+    fn rate(&self, now: Instant, counts: Counts, window: Duration) -> Option<f64> {
+        let from = self.samples.iter().rev();
+        let from = from
+            .take_while(|sample| now.saturating_duration_since(sample.at) <= window)
+            .last()?;
+        let time = now.saturating_duration_since(from.at).as_secs_f64();
+        let bytes = counts.net().saturating_sub(from.counts.net());
+        (time > 0.0).then(|| bytes as f64 * 8.0 / time)
+    }
+
+    /// The capacity, if something has waited for it for long enough.
+    ///
+    /// What comes into a queue at the rate r makes it longer by r / c - 1 in each unit of time. Where the
+    /// network's queue becomes shorter and the transport has none, the rate is that of the encoder, and
+    /// the smoothed round trip follows too slowly to make up for that.
+    fn measure(&self, now: Instant, counts: Counts, in_transport: Duration) -> Option<f64> {
+        let since = self.waiting_since?;
+        let from = self.samples.iter().find(|sample| {
+            sample.at >= since && now.saturating_duration_since(sample.at) <= CAPACITY_WINDOW
+        })?;
+        let time = now.saturating_duration_since(from.at);
+        if time < MIN_CAPACITY_WINDOW {
+            return None;
+        }
+        let time = time.as_secs_f64();
+        let rate = counts.net().saturating_sub(from.counts.net()) as f64 * 8.0 / time;
+        let growth = (counts.rtt.as_secs_f64() - from.counts.rtt.as_secs_f64()) / time;
+        let drains = growth < MAX_FALL && in_transport < WAITS;
+        Some(rate / (1.0 + growth.clamp(-0.5, 4.0))).filter(|rate| !drains && *rate > 0.0)
+    }
+
+    fn take_measurement(&mut self, measured: f64) {
+        self.capacity = Some(match self.capacity {
+            Some(capacity) if (measured - capacity).abs() < OTHER_CAPACITY * capacity => {
+                capacity + (measured - capacity) * MEASUREMENT_WEIGHT
+            }
+            _ => measured,
+        });
+    }
+
+    /// A queue that stays as it is while much less is carried than before is none: what was in the
+    /// transport was dropped there, what is in the network is another route, or others' traffic.
+    fn notice_idle(&mut self, now: Instant, rtt: Duration, carried: f64) {
+        let before = self.standing.map(|(_, carried)| carried);
+        let falls = self
+            .samples
+            .front()
+            .is_some_and(|first| rtt + RTT_NOISE < first.counts.rtt);
+        let idle = !falls && before.is_some_and(|before| carried < IDLE * before);
+        self.idle_since = idle.then(|| self.idle_since.unwrap_or(now));
+        let long = |since: Instant| now.saturating_duration_since(since) >= MAX_IDLE;
+        if self.idle_since.is_some_and(long) {
+            self.surplus.forget();
+            self.rtt.forget();
+            self.capacity = before;
+            (self.idle_since, self.waiting_since, self.standing) = (None, None, None);
+            self.samples.clear();
+        }
+    }
+
+    /// The least delay of the last `interval`, none before that much was seen.
+    fn least_delay(&self, now: Instant, interval: Duration) -> Duration {
+        let age = |sample: &Sample| now.saturating_duration_since(sample.at);
+        let recent = self.samples.iter().rev();
+        let recent = recent.take_while(|sample| age(sample) <= interval);
+        let least = recent.map(|sample| sample.delay).min();
+        let covered = self
+            .samples
+            .front()
+            .is_some_and(|first| age(first) >= interval);
+        least.filter(|_| covered).unwrap_or_default()
+    }
+
+    fn push(&mut self, sample: Sample) {
+        self.samples.push_back(sample);
+        let old = |first: &Sample| sample.at.saturating_duration_since(first.at) > RATE_WINDOW;
+        while self.samples.front().is_some_and(old) {
+            self.samples.pop_front();
+        }
+    }
+}
+
+impl Counts {
+    /// What was sent without what has to be sent again.
+    fn net(&self) -> u64 {
+        self.sent.saturating_sub(self.lost)
+    }
+
+    fn surplus(&self) -> i64 {
+        let signed = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        let headers = signed(self.packets).saturating_mul(PACKET_OVERHEAD);
+        let media = signed(self.net()).saturating_sub(headers);
+        signed(self.given).saturating_sub(media)
+    }
+}
+
+impl<T: Copy + Ord> RecentMin<T> {
+    fn new(memory: Duration) -> Self {
+        Self {
+            memory,
+            current: None,
+            before: None,
+        }
+    }
+
+    /// Takes in a value; a `frozen` one only if it is the least. Returns the least.
+    fn update(&mut self, now: Instant, value: T, frozen: bool) -> T {
+        let least = match self.current {
+            Some((since, least)) if now.saturating_duration_since(since) >= self.memory => {
+                if frozen {
+                    self.current = Some((since, least.min(value)));
+                } else {
+                    self.before = Some(least);
+                    self.current = Some((now, value));
+                }
+                least
+            }
+            Some((since, least)) => {
+                self.current = Some((since, least.min(value)));
+                least
+            }
+            None => {
+                self.current = Some((now, value));
+                value
+            }
+        };
+        self.before.unwrap_or(least).min(least).min(value)
+    }
+
+    fn forget(&mut self) {
+        (self.current, self.before) = (None, None);
+    }
+}
