@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use super::{
     CAT, MoqSinkPad,
     bus::{self, BusMessages},
+    encoder,
     publisher::{self, Publisher},
     run::Run,
 };
@@ -109,8 +110,10 @@ impl ObjectImpl for MoqSink {
     }
 
     fn signals() -> &'static [glib::subclass::Signal] {
-        static SIGNALS: LazyLock<[glib::subclass::Signal; 1]> =
-            LazyLock::new(|| [session_request::signal()]);
+        static SIGNALS: LazyLock<[glib::subclass::Signal; 3]> = LazyLock::new(|| {
+            let [setup, bitrates] = encoder::signals::signals();
+            [session_request::signal(), setup, bitrates]
+        });
         &*SIGNALS
     }
 

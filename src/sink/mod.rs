@@ -183,6 +183,8 @@ use gst::{glib, prelude::*};
 
 mod bus;
 mod element;
+#[cfg_attr(not(test), expect(dead_code, reason = "rate control is to use it"))]
+mod encoder;
 mod message;
 mod pad;
 mod publisher;
