@@ -125,8 +125,10 @@ impl ObjectImpl for MoqSink {
     }
 
     fn signals() -> &'static [glib::subclass::Signal] {
-        static SIGNALS: LazyLock<[glib::subclass::Signal; 1]> =
-            LazyLock::new(|| [session_request::signal()]);
+        static SIGNALS: LazyLock<[glib::subclass::Signal; 3]> = LazyLock::new(|| {
+            let [setup, bitrates] = signals::signals();
+            [session_request::signal(), setup, bitrates]
+        });
         &*SIGNALS
     }
 

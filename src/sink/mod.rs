@@ -183,6 +183,7 @@ use gst::{glib, prelude::*};
 
 mod bus;
 mod element;
+mod encoder;
 mod message;
 mod pad;
 mod publisher;
