@@ -96,7 +96,10 @@ impl Sessions {
     /// The sessions, each by a number that no other session of the run has.
     pub(crate) fn ids(&self) -> Vec<u64> {
         let dialled = self.monitor.is_some().then_some(self.started);
-        dialled.into_iter().chain(self.peers.keys().copied()).collect()
+        dialled
+            .into_iter()
+            .chain(self.peers.keys().copied())
+            .collect()
     }
 
     /// What the estimate of a rate needs of a session; `None` where its transport does not count that.

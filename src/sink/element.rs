@@ -483,7 +483,9 @@ impl MoqSink {
     /// Gives the pads their bit rates, which the application may share out in another way.
     pub(crate) fn apply_bitrates(&self, bitrates: Bitrates) {
         if bitrates.lacks_shares {
-            self.warn_of_settings("The bitrate-share of all pads is 0: each gets as much as the others");
+            self.warn_of_settings(
+                "The bitrate-share of all pads is 0: each gets as much as the others",
+            );
         }
         let pads = bitrates.pads.into_iter();
         let (pads, shares): (Vec<_>, Vec<_>) = pads

@@ -37,7 +37,10 @@ pub enum RatePolicy {
     Slowest,
     /// Half of them can.
     #[default]
-    #[enum_value(name = "The median: half of the subscribers can follow", nick = "median")]
+    #[enum_value(
+        name = "The median: half of the subscribers can follow",
+        nick = "median"
+    )]
     Median,
     /// One of them can.
     #[enum_value(name = "The largest: one subscriber can follow", nick = "fastest")]

@@ -36,9 +36,10 @@ fn wait_rate(publisher: &Running, pad: &str, fits: impl Fn(u32) -> bool) -> u32 
 }
 
 fn wait_warning(publisher: &Running, words: &str) {
-    wait_message_that(&publisher.bus(), DEADLINE, words, |message| {
+    let warning = wait_message_that(&publisher.bus(), DEADLINE, |message| {
         message.type_() == gst::MessageType::Warning && describe(message).contains(words)
     });
+    assert!(warning.is_some(), "a warning of {words}");
 }
 
 #[test]
@@ -58,7 +59,11 @@ fn video_shares_what_audio_leaves() {
     let small = wait_rate(&publisher, "sink_1", |rate| rate > 0);
     assert!(large.abs_diff(3 * small) < 60_000, "{large} and {small}");
     assert!(large > 1_300_000, "{large}");
-    assert_eq!(wait_rate(&publisher, "sink_2", |_| true), 0, "audio keeps its own");
+    assert_eq!(
+        wait_rate(&publisher, "sink_2", |_| true),
+        0,
+        "audio keeps its own"
+    );
     for (name, least) in [("large", 1_300), ("small", 430)] {
         let encoder = publisher.element(name);
         wait_property(&encoder, "bitrate", DEADLINE, |kilobits: &u32| {

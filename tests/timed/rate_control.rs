@@ -41,7 +41,7 @@ fn an_encoder_follows_its_path_and_loses_no_frame() {
     let proxy = Proxy::start(relay.addr(), path(4_000_000)).expect("the proxy starts");
     let broadcast = unique_broadcast("rate");
     let publisher = Running::launch(&format!(
-        "{VIDEO} ! moq.sink_0 {} ! moq.sink_1 {} rate-control=encoder start-bitrate=2000000",
+        "{VIDEO} ! moq.sink_0 {} ! moq.sink_1 {} rate-control=encoder start-bitrate=2000000 max-age=2000",
         live_aac(),
         moqsink(&proxy.url(), &broadcast),
     ));
@@ -50,7 +50,10 @@ fn an_encoder_follows_its_path_and_loses_no_frame() {
          moq.audio_0 ! fakesink name=audio sync=false signal-handoffs=true",
         moqsrc(&relay.url(), &broadcast),
     ));
-    let (delays, sound) = (Delays::new(), Packets::into_sink(&subscriber.element("audio")));
+    let (delays, sound) = (
+        Delays::new(),
+        Packets::into_sink(&subscriber.element("audio")),
+    );
     let pad = wait_pad(&publisher.element("moq"), "sink_0", DEADLINE);
     delays.capture(&pad);
     delays.render(&subscriber.element("video"));
@@ -62,8 +65,10 @@ fn an_encoder_follows_its_path_and_loses_no_frame() {
     proxy.set_path(path(2_000_000));
     wait_rate(&pad, |rate| rate < 2_000_000);
     let narrow = delays.samples().len();
-    let kilobits: u32 = publisher.element("encoder").property("bitrate");
-    assert!((50..2_000).contains(&kilobits), "{kilobits} kbit/s");
+    let encoder = publisher.element("encoder");
+    wait_property(&encoder, "bitrate", DEADLINE, |kilobits: &u32| {
+        (50..2_000).contains(kilobits)
+    });
     // Ten seconds of it.
     let heard = sound.so_far().len();
     sound.wait_count(heard + 10 * 48_000 / 1024, DEADLINE);

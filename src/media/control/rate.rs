@@ -119,7 +119,9 @@ impl Rate {
             .min(MAX_STEP);
         let media = 1.0 - path.overhead;
         self.learn_excess(now, path.offered * media, step);
-        self.tried = path.carried.max(self.tried * (1.0 - 0.1 * step.as_secs_f64()));
+        self.tried = path
+            .carried
+            .max(self.tried * (1.0 - 0.1 * step.as_secs_f64()));
         let stands = path.standing >= MAX_STANDING || path.delay >= MAX_DELAY;
         if stands {
             self.phase = Phase::Draining;
@@ -157,7 +159,10 @@ impl Rate {
             return;
         }
         let media = (1.0 - path.overhead) / self.excess;
-        let growth = match path.capacity.map(|capacity| self.target / (capacity * media)) {
+        let growth = match path
+            .capacity
+            .map(|capacity| self.target / (capacity * media))
+        {
             None => GROWTH,
             // At once back to what is known to fit.
             Some(part) if part < HEADROOM => {

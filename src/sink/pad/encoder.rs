@@ -103,7 +103,9 @@ impl MoqSinkPad {
     fn warn_of_no_encoder(&self, error: &NoEncoder) {
         let advice = match error {
             NoEncoder::None => "follow target-bitrate where the frames are encoded",
-            NoEncoder::Unknown { .. } => "follow target-bitrate, or use an encoder that docs/encoders.md lists",
+            NoEncoder::Unknown { .. } => {
+                "follow target-bitrate, or use an encoder that docs/encoders.md lists"
+            }
         };
         let text = format!("rate-control=encoder has no effect: {error}; {advice}");
         self.warn_once(&text, &text);

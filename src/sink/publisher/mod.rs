@@ -21,14 +21,9 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::{broadcast::PublishedBroadcast, drain::Drain, rate::Rates};
 pub(crate) use self::rate::Bitrates;
-use super::{
-    CAT, MoqSink, bus,
-    message::Message,
-    rate_control::RateSettings,
-    run::Run,
-};
+use self::{broadcast::PublishedBroadcast, drain::Drain, rate::Rates};
+use super::{CAT, MoqSink, bus, message::Message, rate_control::RateSettings, run::Run};
 use crate::{
     element::{session_request, status::ConnectionStatus},
     net::{
@@ -149,10 +144,10 @@ impl Publisher {
                 broadcast.wake(),
                 self.rates.wake(),
             ]
-                .into_iter()
-                .flatten()
-                .filter(|due| *due > now)
-                .min();
+            .into_iter()
+            .flatten()
+            .filter(|due| *due > now)
+            .min();
             tokio::select! {
                 event = endpoint.next() => self.connection_changed(event?, broadcast),
                 count = self.messages.recv_many(&mut batch, MAX_BATCH) => {

@@ -161,8 +161,7 @@ impl Simulation {
         let delay = (self.unsent + self.queued) * 8.0 / self.capacity;
         let since = self.now.saturating_duration_since(self.begin);
         let delay = Duration::from_secs_f64(delay);
-        self.log
-            .push((since, self.rate.target() as f64, delay));
+        self.log.push((since, self.rate.target() as f64, delay));
     }
 
     /// The mean of the rates from then on, and the bounds of nine tenths of them.
