@@ -40,9 +40,59 @@ pub(crate) fn split(total: u64, fixed: u64, shares: &[f64]) -> Vec<u64> {
         .collect()
 }
 
+/// A rendition of a picture of which there are several.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Rung {
+    /// What it gets where there is enough for all.
+    pub(crate) full: u64,
+    /// It had too little, and makes nothing.
+    pub(crate) rests: bool,
+}
+
+/// What part of its full rate a rendition needs to go on, and to begin again.
+const GOES_ON: f64 = 0.5;
+const BEGINS: f64 = 0.75;
+
+/// What of `total` each rendition of a picture gets, the smallest picture first, and `None` if it is to
+/// rest: the small ones get all that they can use before a larger one gets anything. The first never rests.
+pub(crate) fn climb(total: u64, rungs: &[Rung]) -> Vec<Option<u64>> {
+    let mut left = total;
+    let mut enough = true;
+    let rate = |(index, rung): (usize, &Rung)| {
+        let need = if rung.rests { BEGINS } else { GOES_ON };
+        enough &= index == 0 || left as f64 >= need * rung.full as f64;
+        let rate = left.min(rung.full);
+        enough.then(|| {
+            left -= rate;
+            rate
+        })
+    };
+    rungs.iter().enumerate().map(rate).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_largest_rendition_rests_first_and_begins_again_with_some_room() {
+        let rungs = |rests: [bool; 3]| {
+            let full = [300, 1000, 2700];
+            std::iter::zip(full, rests)
+                .map(|(full, rests)| Rung { full, rests })
+                .collect::<Vec<_>>()
+        };
+        let all = rungs([false; 3]);
+        assert_eq!(climb(5000, &all), [Some(300), Some(1000), Some(2700)]);
+        assert_eq!(climb(2700, &all), [Some(300), Some(1000), Some(1400)]);
+        assert_eq!(climb(2600, &all), [Some(300), Some(1000), None]);
+        assert_eq!(climb(700, &all), [Some(300), None, None]);
+        assert_eq!(climb(100, &all), [Some(100), None, None]);
+        let lowest = rungs([false, true, true]);
+        assert_eq!(climb(1000, &lowest), [Some(300), None, None]);
+        assert_eq!(climb(1050, &lowest), [Some(300), Some(750), None]);
+        assert_eq!(climb(3300, &lowest), [Some(300), Some(1000), None]);
+    }
 
     #[test]
     fn a_policy_picks_one_of_the_rates() {
