@@ -9,7 +9,7 @@ use super::{
     config::{Cache, Settings, Target},
     connection::{Event, RelayConnection},
     error::Error,
-    listen::{Ask, Bound, ListenConfig, Listener, refuse_listening},
+    listen::{Ask, Bound, ListenConfig, Listener, SubscriptionCount, refuse_listening},
 };
 
 /// Whether an element dials or listens.
@@ -169,6 +169,14 @@ impl Endpoint {
         match self {
             Self::Relay(connection) => connection.next().await,
             Self::Listener(listener) => listener.next().await,
+        }
+    }
+
+    /// Counts what the sessions of a listener subscribe to.
+    pub(crate) fn subscriptions(&self) -> Option<SubscriptionCount> {
+        match self {
+            Self::Relay(_) => None,
+            Self::Listener(listener) => Some(listener.subscriptions()),
         }
     }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //! The messages between pads, run and publisher, and the limits that both sides keep to.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use gst::{glib, prelude::*, subclass::prelude::*};
@@ -22,8 +22,6 @@ use crate::{
     },
 };
 
-/// How long an encoder has to answer a request for a keyframe before another one follows.
-pub(crate) const KEYFRAME_REQUEST_INTERVAL: Duration = Duration::from_secs(1);
 /// The library destroys a group at 8192 frames; it is closed before.
 pub(crate) const MAX_GROUP_FRAMES: usize = 8000;
 /// The library destroys a group at 32 MiB; it is closed before.
@@ -119,8 +117,10 @@ pub(crate) enum Report {
     Stalled(String),
     /// A keyframe has ended that.
     Flowing,
-    /// Frames are dropped until a keyframe comes.
+    /// Frames are dropped until a keyframe comes, or subscribers begin anew.
     NeedsKeyframe,
+    /// Subscribers have come, or lost a group: a keyframe helps them if the open group is old.
+    KeyframeHelps,
     /// Frames were dropped because the network did not carry them.
     Quality(Quality),
     /// Whether somebody subscribes to the track.
@@ -135,6 +135,7 @@ impl Report {
         match self {
             Self::Stalled(_) | Self::Flowing => Some("stalled"),
             Self::NeedsKeyframe => Some("keyframe"),
+            Self::KeyframeHelps => Some("keyframe helps"),
             Self::Quality(_) => Some("quality"),
             Self::Subscribed(_) => Some("subscribed"),
             Self::Resting(_) => Some("resting"),

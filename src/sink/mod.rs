@@ -27,7 +27,9 @@
  * the catalog entry.
  *
  * Video is published from keyframe to keyframe. After whatever broke the stream (a flush, a pause, dropped
- * frames) it continues with a keyframe, which upstream is asked for at once, at most once per second. An
+ * frames) it continues with a keyframe, which upstream is asked for by the event `GstForceKeyUnit`. It is asked
+ * also when a peer subscribes while the open group is older than #GstMoqSinkPad:key-unit-age, at most once in
+ * #GstMoqSinkPad:min-force-key-unit-interval, and once a minute if it does not answer. An
  * encoder that makes none by itself is asked for one before 8000 frames or 24 MiB have come since the last;
  * without an answer frames are dropped until one comes, and #GstMoqSinkPad:track-error says so meanwhile.
  *

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: MIT
 //! One session that a peer has opened.
 
-use std::fmt;
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use moq_net::{
     Session,
-    stats::{Registry, Tier, Traffic},
+    stats::{Registry, Role, Tier, Traffic},
 };
 
 use super::admission::SessionRequest;
@@ -20,7 +24,22 @@ pub(crate) struct PeerSession {
 }
 
 /// Counts the media of one session.
-pub(super) struct SessionCounters(Registry);
+pub(super) struct SessionCounters {
+    id: u64,
+    registry: Registry,
+    subscriptions: SubscriptionCount,
+}
+
+/// Counts the subscriptions that all sessions of a listener have ever made to tracks, catalogs among them.
+#[derive(Clone, Default)]
+pub(crate) struct SubscriptionCount(Arc<Mutex<Subscriptions>>);
+
+#[derive(Default)]
+struct Subscriptions {
+    sessions: HashMap<u64, Registry>,
+    /// Of the sessions that have ended.
+    ended: u64,
+}
 
 /// Why a session has ended.
 #[derive(Debug, Clone)]
@@ -95,22 +114,62 @@ impl PeerSession {
 }
 
 impl SessionCounters {
-    pub(super) fn new() -> Self {
-        Self(Registry::new(moq_net::stats::Config::new()))
+    /// Of the session `id`, for `subscriptions` too.
+    pub(super) fn new(id: u64, subscriptions: &SubscriptionCount) -> Self {
+        let registry = Registry::new(moq_net::stats::Config::new());
+        let mut all = subscriptions.all();
+        all.sessions.insert(id, registry.clone());
+        drop(all);
+        Self {
+            id,
+            registry,
+            subscriptions: subscriptions.clone(),
+        }
     }
 
     /// What a handshake takes.
     pub(super) fn meter(&self) -> moq_net::stats::Session {
-        self.0.tier(Tier::default()).session("")
+        self.registry.tier(Tier::default()).session("")
     }
 
     fn traffic(&self) -> Traffic {
         let mut sum = Traffic::default();
-        for (_, _, traffic) in self.0.snapshot().traffic() {
+        for (_, _, traffic) in self.registry.snapshot().traffic() {
             sum.add(traffic);
         }
         sum
     }
+}
+
+impl Drop for SessionCounters {
+    fn drop(&mut self) {
+        let mut all = self.subscriptions.all();
+        all.sessions.remove(&self.id);
+        all.ended += subscribed(&self.registry);
+    }
+}
+
+impl SubscriptionCount {
+    pub(crate) fn total(&self) -> u64 {
+        let all = self.all();
+        let live: u64 = all.sessions.values().map(subscribed).sum();
+        all.ended + live
+    }
+
+    fn all(&self) -> MutexGuard<'_, Subscriptions> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How often the peer of a session has subscribed to a track.
+fn subscribed(registry: &Registry) -> u64 {
+    let traffic = registry.snapshot().traffic();
+    let published = traffic
+        .iter()
+        .filter(|(_, role, _)| *role == Role::Publisher);
+    published
+        .map(|(_, _, traffic)| traffic.subscriptions_started)
+        .sum()
 }
 
 impl fmt::Debug for PeerSession {

@@ -13,7 +13,7 @@ mod upstream;
 
 use std::{
     sync::{Arc, Mutex, OnceLock},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use gst::{glib, prelude::*, subclass::prelude::*};
@@ -21,6 +21,7 @@ use gst::{glib, prelude::*, subclass::prelude::*};
 use self::{
     clock_sync::ClockSync,
     demand::{Demand, UpstreamDemand},
+    keyframe::KeyframeDue,
     stream::StreamState,
     text::{TextFormat, TextRole},
     upstream::UpstreamState,
@@ -62,6 +63,11 @@ pub enum TrackStatus {
     Ended,
 }
 
+/// How old the open group is, in ms, for which whoever comes to it gets a keyframe.
+const DEFAULT_KEY_UNIT_AGE_MS: u32 = 1_000;
+/// Between two requests for a keyframe.
+const DEFAULT_REQUEST_INTERVAL_NS: u64 = 500_000_000;
+
 #[derive(glib::Properties, Default)]
 #[properties(wrapper_type = super::MoqSinkPad)]
 pub struct MoqSinkPad {
@@ -87,6 +93,12 @@ pub struct MoqSinkPad {
         nick = "Demand", blurb = "What becomes of frames while nobody subscribes to the track", mutable_playing, builder(Demand::default()))]
     #[property(name = "demand-valve", type = Option<String>, get, set, member = demand_valve,
         nick = "Demand valve", blurb = "Name of an element valve in the pipeline that is closed while demand=upstream wants no frames (NULL = none)", mutable_playing)]
+    #[property(name = "key-unit-age", type = u32, get, set, member = key_unit_age,
+        nick = "Key unit age", blurb = "Ask for a keyframe when a peer subscribes, or has lost a group, while the open group is so old in ms (0 = never)",
+        mutable_playing, default = DEFAULT_KEY_UNIT_AGE_MS)]
+    #[property(name = "min-force-key-unit-interval", type = u64, get, set = Self::set_request_interval, member = request_interval,
+        nick = "Minimum force key unit interval", blurb = "Time in ns between two requests for a keyframe, whatever their reasons",
+        mutable_playing, default = DEFAULT_REQUEST_INTERVAL_NS)]
     track: Mutex<Track>,
     #[property(name = "stats", type = Statistics, get = Self::stats,
         nick = "Statistics", blurb = "Statistics of the track in the current run")]
@@ -99,7 +111,6 @@ pub struct MoqSinkPad {
     warnings: Mutex<Warnings>,
 }
 
-#[derive(Default)]
 struct Track {
     wanted: Option<String>,
     container: Container,
@@ -112,6 +123,28 @@ struct Track {
     subscribed: bool,
     demand: Demand,
     demand_valve: Option<String>,
+    key_unit_age: u32,
+    request_interval: u64,
+}
+
+impl Default for Track {
+    fn default() -> Self {
+        Self {
+            wanted: None,
+            container: Container::default(),
+            mime: None,
+            active: None,
+            status: TrackStatus::default(),
+            error: None,
+            text_format: TextFormat::default(),
+            text_role: TextRole::default(),
+            subscribed: false,
+            demand: Demand::default(),
+            demand_valve: None,
+            key_unit_age: DEFAULT_KEY_UNIT_AGE_MS,
+            request_interval: DEFAULT_REQUEST_INTERVAL_NS,
+        }
+    }
 }
 
 /// Which warnings of a run were given.
@@ -201,9 +234,11 @@ impl MoqSinkPad {
             budget: handle.budget().clone(),
             counters: handle.counters().clone(),
         }));
-        let demand = lock(&self.track).demand;
+        let track = lock(&self.track);
+        let (demand, interval) = (track.demand, track.request_interval);
+        drop(track);
         handle.send(PadMessage::DropUnwatched(demand != Demand::Always));
-        *stream = Some(StreamState::new(handle));
+        *stream = Some(StreamState::new(handle, Duration::from_nanos(interval)));
     }
 
     /// Lets the streaming thread return: the run ends.
@@ -364,6 +399,7 @@ impl MoqSinkPad {
             Report::Stalled(reason) => self.set_track(|track| track.error = Some(reason)),
             Report::Flowing => self.set_track(|track| track.error = None),
             Report::NeedsKeyframe => self.request_keyframe(),
+            Report::KeyframeHelps => self.request_younger_keyframe(),
             Report::Quality(quality) => quality.post(&self.obj()),
             Report::Subscribed(subscribed) => self.set_subscribed(subscribed),
             Report::Resting(resting) => self.set_resting(resting),
@@ -453,10 +489,39 @@ impl MoqSinkPad {
         }
     }
 
-    /// Asks for a keyframe, unless that was done a moment ago: whoever lacks one asks again.
+    /// Asks for a keyframe, at once or when the next request may be made.
     fn request_keyframe(&self) {
         if self.with_stream(StreamState::request_keyframe) == Ok(true) {
             self.force_key_unit();
+        }
+    }
+
+    /// The same if the open group is as old as `key-unit-age`.
+    fn request_younger_keyframe(&self) {
+        let age = lock(&self.track).key_unit_age;
+        let age = Duration::from_millis(age.into());
+        if !age.is_zero() && self.with_stream(|s| s.request_younger_keyframe(age)) == Ok(true) {
+            self.force_key_unit();
+        }
+    }
+
+    /// The property `min-force-key-unit-interval` is set.
+    fn set_request_interval(&self, interval: u64) {
+        lock(&self.track).request_interval = interval;
+        let interval = Duration::from_nanos(interval);
+        // Without a run the next one begins with it.
+        let _ = self.with_stream(|stream| stream.set_request_interval(interval));
+    }
+
+    /// Does what a buffer has found due.
+    fn ask_for_keyframe(&self, due: KeyframeDue) {
+        if due.request {
+            self.force_key_unit();
+        }
+        if due.warning {
+            let text = "Upstream makes no keyframe when it is asked for one (GstForceKeyUnit): whoever begins to watch waits for the next one. \
+                Let the encoder make one every few seconds, or let the event pass to it";
+            self.warn_once(text, text);
         }
     }
 

@@ -24,7 +24,7 @@ use crate::{
             rendition::{self, Rendition},
         },
     },
-    net::{config::Cache, error::Error},
+    net::{config::Cache, error::Error, listen::SubscriptionCount},
     sink::{
         message::{Message, PadId, PadMessage},
         run::Run,
@@ -96,6 +96,11 @@ impl PublishedBroadcast {
             demand_tasks: DemandTasks::default(),
             eos: None,
         }
+    }
+
+    /// What sessions subscribe to is counted so. For the tracks that begin after this.
+    pub(super) fn count_by(&mut self, count: Option<SubscriptionCount>) {
+        self.demand_tasks.count_by(count);
     }
 
     /// What sessions serve.

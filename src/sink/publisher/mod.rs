@@ -110,6 +110,7 @@ impl Publisher {
             PublishedBroadcast::new(&self.settings, endpoint.listens(), self.run.clone());
         let attachment = Attachment::Publisher(broadcast.consume());
         let mut endpoint = endpoint.open(attachment, ask).await?;
+        broadcast.count_by(endpoint.subscriptions());
         let result = tokio::select! {
             () = cancel.cancelled() => Ok(()),
             result = self.publish(&mut endpoint, &mut broadcast) => result,

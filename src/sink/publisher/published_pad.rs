@@ -58,8 +58,10 @@ pub(super) struct PublishedPad {
     delay_due: Option<Instant>,
     /// For warnings, each given once.
     warnings: WarnLimiter,
-    /// For requests of keyframes and QOS messages, each made at most once a second.
-    requests: WarnLimiter,
+    /// For QOS messages, at most one a second.
+    qos: WarnLimiter,
+    /// The pad knows that a keyframe is needed, and none has come since.
+    needs_keyframe: bool,
 }
 
 /// Whether more is expected of a pad's stream.
@@ -119,7 +121,8 @@ impl PublishedPad {
             transit: None,
             delay_due: None,
             warnings: WarnLimiter::once(),
-            requests: WarnLimiter::default(),
+            qos: WarnLimiter::default(),
+            needs_keyframe: false,
         }
     }
 
@@ -194,6 +197,7 @@ impl PublishedPad {
             return false;
         }
         if frame.keyframe {
+            self.needs_keyframe = false;
             self.change_demand(Demand::group_ended);
         }
         if self.demand.is_resting() {
@@ -256,12 +260,16 @@ impl PublishedPad {
         }
         if written.given_up.groups > 0 {
             self.report_qos();
+            if !written.begins_group {
+                self.report_keyframe_helps();
+            }
         }
     }
 
     fn refused(&mut self, refused: &Refused) {
         if matches!(refused, Refused::Congested) {
             self.handle.counters.too_old.add(1);
+            self.request_keyframe();
             return self.report_qos();
         }
         self.request_keyframe();
@@ -377,6 +385,9 @@ impl PublishedPad {
     fn change_demand(&mut self, change: impl FnOnce(&mut Demand)) {
         let (subscribed, resting) = (self.demand.is_subscribed(), self.demand.is_resting());
         change(&mut self.demand);
+        if self.demand.take_joined() {
+            self.report_keyframe_helps();
+        }
         if self.demand.is_subscribed() != subscribed {
             self.report(Report::Subscribed(!subscribed));
         }
@@ -500,14 +511,22 @@ impl PublishedPad {
 
     /// Has a keyframe requested, of video alone.
     fn request_keyframe(&mut self) {
-        if self.kind == Some(Kind::Video) && self.requests.is_due("keyframe", Instant::now()) {
+        if self.kind == Some(Kind::Video) && !std::mem::replace(&mut self.needs_keyframe, true) {
             self.report(Report::NeedsKeyframe);
+        }
+    }
+
+    /// Subscribers have come, or lost a group.
+    fn report_keyframe_helps(&self) {
+        if self.kind == Some(Kind::Video) {
+            self.report(Report::KeyframeHelps);
         }
     }
 
     /// Subscribers come back, and begin with a keyframe.
     pub(super) fn reconnected(&mut self) {
         if self.is_published() && !self.is_over() {
+            self.needs_keyframe = false;
             self.request_keyframe();
         }
     }
@@ -523,7 +542,7 @@ impl PublishedPad {
     }
 
     fn report_qos(&mut self) {
-        if self.requests.is_due("QOS", Instant::now()) {
+        if self.qos.is_due("QOS", Instant::now()) {
             self.report(Report::Quality(self.handle.counters.quality()));
         }
     }
