@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //! The messages between pads, run and publisher, and the limits that both sides keep to.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use gst::{glib, prelude::*, subclass::prelude::*};
@@ -62,10 +62,21 @@ pub(crate) enum PadMessage {
     Failed(String),
     /// Whether frames are dropped while nobody subscribes to the track.
     DropUnwatched(bool),
+    /// How its tracks are sent, from now on.
+    Track(TrackSettings),
     /// The pad was linked or unlinked.
     LinkChanged,
     /// The pad is gone.
     Release,
+}
+
+/// How a pad wants its tracks to be sent.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct TrackSettings {
+    /// Of the tracks that begin after this; `None` is that of the kind.
+    pub(crate) priority: Option<u8>,
+    /// How much audio one group holds.
+    pub(crate) audio_group: Duration,
 }
 
 /// One frame on its way to the publisher.

@@ -92,6 +92,47 @@ fn a_quarter_of_the_bandwidth_carries_all_audio_and_the_keyframes() {
     });
 }
 
+#[test]
+fn the_priority_of_a_pad_decides_which_video_a_slow_link_carries() {
+    init();
+    let relay = Relay::start().expect("the relay starts");
+    let path = Path {
+        bandwidth: Some(5_000_000),
+        queue: 60_000,
+        ..Path::default()
+    };
+    let proxy = Proxy::start(relay.addr(), path).expect("the proxy starts");
+    let broadcast = unique_broadcast("priority");
+    let publisher = Running::launch(&format!(
+        "{} ! moq.sink_0 {} ! moq.sink_1 {} sink_0::track=other sink_1::track=urgent sink_1::priority=200",
+        noise(1),
+        noise(1),
+        moqsink(&proxy.url(), &broadcast),
+    ));
+    let sent = Packets::of_pad(&publisher.element("moq"), "sink_1");
+    let subscriber = Running::launch(&format!(
+        "{} moq.video_0 ! fakesink sync=false moq.video_1 ! fakesink sync=false",
+        moqsrc(&relay.url(), &broadcast),
+    ));
+    let source = subscriber.element("moq");
+    let packets = ["video_0", "video_1"].map(|name| Packets::of_pad(&source, name));
+    publisher.start();
+    subscriber.start();
+    // Either may be listed first.
+    let pads = ["video_0", "video_1"].map(|name| wait_pad(&source, name, DEADLINE));
+    let [mut other, mut urgent] = packets;
+    if pads[0].property::<Option<String>>("track").as_deref() == Some("urgent") {
+        std::mem::swap(&mut other, &mut urgent);
+    }
+    // It takes a moment until the publisher knows.
+    urgent.wait_count(45, DEADLINE);
+    let begin = [sent.count(), other.count(), urgent.count()];
+    sent.wait_count(begin[0] + 8 * 30, DEADLINE);
+    let counts = [other.count() - begin[1], urgent.count() - begin[2]];
+    eprintln!("of {} frames each, {counts:?} arrive", 8 * 30);
+    assert!(counts[1] > 200 && counts[0] < 160, "{counts:?}");
+}
+
 fn run(case: &Case) {
     init();
     let relay = Relay::start().expect("the relay starts");

@@ -29,7 +29,7 @@ use self::{
 use super::{
     CAT, MoqSink,
     element::{self, Settings},
-    message::{PadHandle, PadId, PadMessage, Report},
+    message::{PadHandle, PadId, PadMessage, Report, TrackSettings},
     run::{Run, RunHandle},
 };
 use crate::{
@@ -65,6 +65,10 @@ pub enum TrackStatus {
 
 /// How old the open group is, in ms, for which whoever comes to it gets a keyframe.
 const DEFAULT_KEY_UNIT_AGE_MS: u32 = 1_000;
+/// How much audio one group holds, in ms.
+const DEFAULT_AUDIO_GROUP_MS: u32 = 100;
+/// The most that `audio-group-duration` takes.
+const MAX_AUDIO_GROUP_MS: u32 = 10_000;
 /// Between two requests for a keyframe.
 const DEFAULT_REQUEST_INTERVAL_NS: u64 = 500_000_000;
 
@@ -99,6 +103,12 @@ pub struct MoqSinkPad {
     #[property(name = "min-force-key-unit-interval", type = u64, get, set = Self::set_request_interval, member = request_interval,
         nick = "Minimum force key unit interval", blurb = "Time in ns between two requests for a keyframe, whatever their reasons",
         mutable_playing, default = DEFAULT_REQUEST_INTERVAL_NS)]
+    #[property(name = "priority", type = i32, get, set = Self::set_priority, member = priority,
+        nick = "Priority", blurb = "How urgent the track is beside the others, higher is sent first, from the next track on (-1 = by kind)",
+        mutable_ready, minimum = -1, maximum = 255, default = -1)]
+    #[property(name = "audio-group-duration", type = u32, get, set = Self::set_audio_group, member = audio_group,
+        nick = "Audio group duration", blurb = "How much audio one group holds in ms (0 = one packet)",
+        mutable_playing, maximum = MAX_AUDIO_GROUP_MS, default = DEFAULT_AUDIO_GROUP_MS)]
     track: Mutex<Track>,
     #[property(name = "stats", type = Statistics, get = Self::stats,
         nick = "Statistics", blurb = "Statistics of the track in the current run")]
@@ -125,6 +135,8 @@ struct Track {
     demand_valve: Option<String>,
     key_unit_age: u32,
     request_interval: u64,
+    priority: i32,
+    audio_group: u32,
 }
 
 impl Default for Track {
@@ -143,6 +155,17 @@ impl Default for Track {
             demand_valve: None,
             key_unit_age: DEFAULT_KEY_UNIT_AGE_MS,
             request_interval: DEFAULT_REQUEST_INTERVAL_NS,
+            priority: -1,
+            audio_group: DEFAULT_AUDIO_GROUP_MS,
+        }
+    }
+}
+
+impl Track {
+    fn settings(&self) -> TrackSettings {
+        TrackSettings {
+            priority: u8::try_from(self.priority).ok(),
+            audio_group: Duration::from_millis(self.audio_group.into()),
         }
     }
 }
@@ -236,7 +259,9 @@ impl MoqSinkPad {
         }));
         let track = lock(&self.track);
         let (demand, interval) = (track.demand, track.request_interval);
+        let settings = track.settings();
         drop(track);
+        handle.send(PadMessage::Track(settings));
         handle.send(PadMessage::DropUnwatched(demand != Demand::Always));
         *stream = Some(StreamState::new(handle, Duration::from_nanos(interval)));
     }
@@ -502,6 +527,25 @@ impl MoqSinkPad {
         let age = Duration::from_millis(age.into());
         if !age.is_zero() && self.with_stream(|s| s.request_younger_keyframe(age)) == Ok(true) {
             self.force_key_unit();
+        }
+    }
+
+    /// The property `priority` is set.
+    fn set_priority(&self, priority: i32) {
+        lock(&self.track).priority = priority;
+        self.send_settings();
+    }
+
+    /// The property `audio-group-duration` is set.
+    fn set_audio_group(&self, duration: u32) {
+        lock(&self.track).audio_group = duration;
+        self.send_settings();
+    }
+
+    fn send_settings(&self) {
+        let settings = lock(&self.track).settings();
+        if let Some(run) = self.run_handle() {
+            run.send(PadMessage::Track(settings));
         }
     }
 

@@ -321,6 +321,7 @@ impl PublishedBroadcast {
         let Some((pad, kind)) = pad.and_then(|pad| Some((pad, pad.track_kind()?))) else {
             return Ok(());
         };
+        let priority = pad.wanted_priority().unwrap_or_else(|| kind.priority());
         let mut max_age = self.track_max_age(kind, live);
         if pad.is_replacing() {
             max_age = max_age.max(FOLLOWING_MAX_AGE.min(self.cache.time));
@@ -331,7 +332,7 @@ impl PublishedBroadcast {
         };
         let open = self.open()?;
         let name = open.catalog.take_name(&base);
-        let info = track_info(kind.priority()).with_max_age(max_age);
+        let info = track_info(priority).with_max_age(max_age);
         let producer = match open.producer.create_track(name.as_str(), info) {
             Ok(producer) => producer,
             Err(err) => return self.fail(id, format!("The track \"{name}\" is refused: {err}")),

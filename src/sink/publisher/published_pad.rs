@@ -23,7 +23,7 @@ use crate::{
             rendition::{Catalog, Rendition},
         },
     },
-    sink::message::{Frame, PadHandle, PadMessage, Report},
+    sink::message::{Frame, PadHandle, PadMessage, Report, TrackSettings},
 };
 
 /// How long a track's frames are measured before its delay is listed.
@@ -42,6 +42,7 @@ pub(super) struct PublishedPad {
     base_name: Option<String>,
     rendition: Option<Rendition>,
     description: Description,
+    settings: TrackSettings,
     /// None once the stream has failed.
     track: Option<PublishedTrack>,
     /// It had a track before in this run.
@@ -112,6 +113,7 @@ impl PublishedPad {
             base_name: None,
             rendition: None,
             description: Description::default(),
+            settings: TrackSettings::default(),
             track: None,
             was_published: false,
             replaced: None,
@@ -182,6 +184,12 @@ impl PublishedPad {
             }
             PadMessage::DropUnwatched(drops) => {
                 self.change_demand(|demand| demand.set_drops_unwatched(drops));
+            }
+            PadMessage::Track(settings) => {
+                self.settings = settings;
+                if let Some(track) = &mut self.track {
+                    track.set_audio_group(settings.audio_group);
+                }
             }
             // The broadcast creates and removes pads, and asks each whether it is linked.
             PadMessage::Open(_) | PadMessage::Release | PadMessage::LinkChanged => {}
@@ -317,7 +325,8 @@ impl PublishedPad {
         let Some(rendition) = &self.rendition else {
             return;
         };
-        let track = PublishedTrack::new(producer, rendition, max_stuck);
+        let mut track = PublishedTrack::new(producer, rendition, max_stuck);
+        track.set_audio_group(self.settings.audio_group);
         self.report(Report::Published(track.name().to_owned()));
         self.track = Some(track);
         self.change_demand(|demand| demand.begin(subscribers, Instant::now()));
@@ -454,6 +463,11 @@ impl PublishedPad {
     /// The kind of the next track, once it is known what it is.
     pub(super) fn track_kind(&self) -> Option<Kind> {
         self.rendition.as_ref().map(Rendition::kind)
+    }
+
+    /// The priority of the next track, if it is not that of its kind.
+    pub(super) fn wanted_priority(&self) -> Option<u8> {
+        self.settings.priority
     }
 
     /// How the video is to be turned, if it is said.
