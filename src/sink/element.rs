@@ -330,6 +330,7 @@ impl MoqSink {
                 cache: config.cache(),
                 drain_timeout: Duration::from_millis(settings.drain_timeout.into()),
                 max_age: Duration::from_millis(settings.max_age.into()),
+                return_path: settings.session.return_path,
             },
             endpoint,
             run.clone(),

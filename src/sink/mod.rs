@@ -61,6 +61,12 @@
  *     moqsink mode=listen broadcast=door.hang sink_0::demand=upstream sink_0::demand-valve=valve
  * ]|
  *
+ * ## Requests of receivers
+ *
+ * With #GstMoqSink:return-path a #GstMoqSrc that has it, too, carries the event `GstForceKeyUnit` back, which is sent
+ * upstream within #GstMoqSinkPad:min-force-key-unit-interval. The catalog says so by `"gstReturn": true`, and
+ * receivers publish beneath the broadcast's name and `/.return`, which a relay has to allow.
+ *
  * ## Messages
  *
  * * `moq-connected`, with `version`: a session is up.

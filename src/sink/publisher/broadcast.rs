@@ -51,6 +51,8 @@ pub(super) struct PublishedBroadcast {
     shared: bool,
     /// How late a group of live video may be.
     max_age: Duration,
+    /// Whether the catalog says that receivers are listened to.
+    returns: bool,
     run: Arc<Run>,
     clock: Option<Clock>,
     pads: BTreeMap<PadId, PublishedPad>,
@@ -87,6 +89,7 @@ impl PublishedBroadcast {
             cache: settings.cache,
             shared,
             max_age: settings.max_age,
+            returns: false,
             run,
             clock: None,
             pads: BTreeMap::new(),
@@ -101,6 +104,19 @@ impl PublishedBroadcast {
     /// What sessions subscribe to is counted so. For the tracks that begin after this.
     pub(super) fn count_by(&mut self, count: Option<SubscriptionCount>) {
         self.demand_tasks.count_by(count);
+    }
+
+    /// Receivers are listened to, which the catalog says from its begin on.
+    pub(super) fn list_return_path(&mut self) {
+        self.returns = true;
+    }
+
+    /// A receiver wants a keyframe of the track of this name.
+    pub(super) fn request_keyframe(&mut self, track: &str) {
+        let mut pads = self.pads.values();
+        if let Some(pad) = pads.find(|pad| pad.track_name() == Some(track)) {
+            pad.request_keyframe_for_receiver();
+        }
     }
 
     /// What sessions serve.
@@ -431,8 +447,9 @@ impl PublishedBroadcast {
             None => {
                 let created = self.origin.create_broadcast(self.name.as_str());
                 let mut producer = created.map_err(Error::Publish)?;
+                let clock = self.clock.unwrap_or_default();
                 Open {
-                    catalog: Catalog::new(&mut producer, self.clock.unwrap_or_default())?,
+                    catalog: Catalog::new(&mut producer, clock, self.returns)?,
                     producer,
                     announcement: Announcement::Due(Instant::now() + ANNOUNCE_TIMEOUT),
                 }

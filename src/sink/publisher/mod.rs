@@ -8,6 +8,7 @@ mod demand;
 mod drain;
 mod frame_writer;
 mod published_pad;
+mod return_path;
 mod track;
 
 use std::{sync::Arc, time::Duration};
@@ -20,7 +21,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::{broadcast::PublishedBroadcast, drain::Drain};
+use self::{broadcast::PublishedBroadcast, drain::Drain, return_path::ReturnPath};
 use super::{CAT, bus, message::Message, run::Run};
 use crate::{
     element::{session_request, status::ConnectionStatus},
@@ -45,6 +46,8 @@ pub(crate) struct Settings {
     pub(crate) drain_timeout: Duration,
     /// How late a group of live video may be.
     pub(crate) max_age: Duration,
+    /// Whether receivers are listened to.
+    pub(crate) return_path: bool,
 }
 
 /// Publishes what the pads send, for the length of a run.
@@ -58,6 +61,7 @@ pub(crate) struct Publisher {
     element: glib::WeakRef<gst::Element>,
     session: SessionState,
     drain: Drain,
+    return_path: Option<ReturnPath>,
 }
 
 /// The session with the relay, or those with whoever comes.
@@ -96,6 +100,7 @@ impl Publisher {
             element: element.downgrade(),
             session: SessionState::Connecting,
             drain: Drain::default(),
+            return_path: None,
         }
     }
 
@@ -108,7 +113,17 @@ impl Publisher {
         drop(element);
         let mut broadcast =
             PublishedBroadcast::new(&self.settings, endpoint.listens(), self.run.clone());
-        let attachment = Attachment::Publisher(broadcast.consume());
+        let mut attachment = Attachment {
+            publishes: Some(broadcast.consume()),
+            subscribes: None,
+        };
+        if self.settings.return_path
+            && let Some((return_path, origin)) = ReturnPath::new(&self.settings.broadcast)
+        {
+            self.return_path = Some(return_path);
+            attachment.subscribes = Some(origin);
+            broadcast.list_return_path();
+        }
         let mut endpoint = endpoint.open(attachment, ask).await?;
         broadcast.count_by(endpoint.subscriptions());
         let result = tokio::select! {
@@ -147,6 +162,7 @@ impl Publisher {
                     batch.drain(..).try_for_each(|message| broadcast.apply(message))?;
                 }
                 () = broadcast.changed() => {}
+                track = requested(self.return_path.as_mut()) => broadcast.request_keyframe(&track),
                 () = wait(wake) => {}
             }
         }
@@ -244,6 +260,14 @@ impl SessionState {
         };
         let announced = broadcast.announced().unwrap_or(since);
         Some(since.max(announced) + SUBSCRIBE_TIMEOUT)
+    }
+}
+
+/// The next request of a receiver.
+async fn requested(return_path: Option<&mut ReturnPath>) -> String {
+    match return_path {
+        Some(return_path) => return_path.next().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -530,6 +530,18 @@ impl PublishedPad {
         }
     }
 
+    /// The same because a receiver wants one, as often as it likes: the pad knows how often it may.
+    pub(super) fn request_keyframe_for_receiver(&self) {
+        let flows = self.stream == StreamState::Running && !self.demand.is_resting();
+        if flows && self.kind == Some(Kind::Video) {
+            self.report(Report::NeedsKeyframe);
+        }
+    }
+
+    pub(super) fn track_name(&self) -> Option<&str> {
+        self.track.as_ref().map(PublishedTrack::name)
+    }
+
     /// Subscribers have come, or lost a group.
     fn report_keyframe_helps(&self) {
         if self.kind == Some(Kind::Video) {
