@@ -101,24 +101,28 @@ fn the_priority_of_a_pad_decides_which_video_a_slow_link_carries() {
         queue: 60_000,
         ..Path::default()
     };
-    // Of equal tracks one would win, too.
-    for pads in [("sink_0", "sink_1"), ("sink_1", "sink_0")] {
+    // Of equal tracks one would win, too, by the order in which they are listed.
+    for urgent in ["one", "two"] {
         let proxy = Proxy::start(relay.addr(), path).expect("the proxy starts");
-        let counts = prefer(pads, &proxy.url(), &relay.url());
-        assert!(counts[0] > 100 && counts[1] < 80, "{pads:?}: {counts:?}");
+        let counts = prefer(urgent, &proxy.url(), &relay.url());
+        assert!(counts[0] > 100 && counts[1] < 80, "{urgent}: {counts:?}");
     }
 }
 
-/// How many of 120 frames each arrive of two videos, of which the first pad's has a greater priority.
-fn prefer((urgent, other): (&str, &str), publish_to: &str, url: &str) -> [usize; 2] {
+/// How many of 120 frames each arrive of the track `urgent`, which has a greater priority, and of the other.
+fn prefer(urgent: &str, publish_to: &str, url: &str) -> [usize; 2] {
     let broadcast = unique_broadcast("priority");
+    let pad = match urgent {
+        "one" => "sink_0",
+        _ => "sink_1",
+    };
     let publisher = Running::launch(&format!(
-        "{} ! moq.sink_0 {} ! moq.sink_1 {} {urgent}::track=urgent {urgent}::priority=200 {other}::track=other",
+        "{} ! moq.sink_0 {} ! moq.sink_1 {} sink_0::track=one sink_1::track=two {pad}::priority=200",
         noise(1),
         noise(1),
         moqsink(publish_to, &broadcast),
     ));
-    let sent = Packets::of_pad(&publisher.element("moq"), urgent);
+    let sent = Packets::of_pad(&publisher.element("moq"), pad);
     let subscriber = Running::launch(&format!(
         "{} moq.video_0 ! fakesink sync=false moq.video_1 ! fakesink sync=false",
         moqsrc(url, &broadcast),
@@ -129,7 +133,7 @@ fn prefer((urgent, other): (&str, &str), publish_to: &str, url: &str) -> [usize;
     subscriber.start();
     // Either may be listed first.
     let pads = ["video_0", "video_1"].map(|name| wait_pad(&source, name, DEADLINE));
-    if pads[0].property::<Option<String>>("track").as_deref() == Some("other") {
+    if pads[0].property::<Option<String>>("track").as_deref() != Some(urgent) {
         packets.swap(0, 1);
     }
     // It takes a moment until the publisher knows.

@@ -185,16 +185,18 @@ impl PublishedPad {
             PadMessage::DropUnwatched(drops) => {
                 self.change_demand(|demand| demand.set_drops_unwatched(drops));
             }
-            PadMessage::Track(settings) => {
-                self.settings = settings;
-                if let Some(track) = &mut self.track {
-                    track.set_audio_group(settings.audio_group);
-                }
-            }
+            PadMessage::Track(settings) => self.set_track_settings(settings),
             // The broadcast creates and removes pads, and asks each whether it is linked.
             PadMessage::Open(_) | PadMessage::Release | PadMessage::LinkChanged => {}
         }
         FollowUp::Nothing
+    }
+
+    fn set_track_settings(&mut self, settings: TrackSettings) {
+        self.settings = settings;
+        if let Some(track) = &mut self.track {
+            track.set_audio_group(settings.audio_group);
+        }
     }
 
     /// Whether the frame is to be published: nothing is after a failure and while the pad rests, and over
