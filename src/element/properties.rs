@@ -124,6 +124,11 @@ fn relay() -> Vec<Property> {
             "MoQ versions to offer, separated by commas, such as moq-lite-06,moq-transport-17 (NULL or empty = all)",
             |settings| settings.moq_versions.clone(), |settings, versions| settings.moq_versions = versions
         },
+        setting! {
+            ParamSpecBoolean::builder("return-path"), "Return path",
+            "Carry requests for keyframes from moqsrc to moqsink where both have this set",
+            |settings| settings.return_path, |settings, carry| settings.return_path = carry
+        },
     ]
 }
 

@@ -63,6 +63,8 @@ pub(crate) struct Settings {
     pub(crate) tls_private_key: Option<String>,
     /// Separated by commas.
     pub(crate) moq_versions: Option<String>,
+    /// Whether receivers may ask the publisher for keyframes.
+    pub(crate) return_path: bool,
     /// These are in ms.
     pub(crate) reconnect_timeout: u32,
     pub(crate) reconnect_min_delay: u32,
@@ -105,6 +107,7 @@ impl Settings {
             tls_certificate: None,
             tls_private_key: None,
             moq_versions: None,
+            return_path: false,
             reconnect_timeout: 0,
             reconnect_min_delay: DEFAULT_RECONNECT_MIN_DELAY_MS,
             reconnect_max_delay: DEFAULT_RECONNECT_MAX_DELAY_MS,
@@ -300,6 +303,14 @@ pub(crate) struct Cache {
     /// Beside the newest group of each track, which is always kept.
     pub(crate) bytes: u64,
     pub(crate) time: Duration,
+}
+
+impl Cache {
+    /// Of requests, which are a few bytes long.
+    pub(crate) const REQUESTS: Self = Self {
+        bytes: 256 << 10,
+        time: Duration::from_secs(5),
+    };
 }
 
 /// The least and the most that one end sends ahead of the other, in bytes; the most is the library's

@@ -9,7 +9,7 @@ use super::{
     config::{Cache, Settings, Target},
     connection::{Event, RelayConnection},
     error::Error,
-    listen::{Ask, Bound, ListenConfig, Listener, refuse_listening},
+    listen::{Ask, Bound, ListenConfig, Listener, SubscriptionCount, refuse_listening},
 };
 
 /// Whether an element dials or listens.
@@ -103,33 +103,42 @@ impl std::fmt::Debug for EndpointConfig {
     }
 }
 
-/// What every session publishes or subscribes.
-#[derive(Clone)]
-pub(crate) enum Attachment {
-    Publisher(origin::Consumer),
-    Subscriber(origin::Producer),
+/// What every session publishes and subscribes, the one or the other, or with a return path both.
+#[derive(Clone, Default)]
+pub(crate) struct Attachment {
+    pub(crate) publishes: Option<origin::Consumer>,
+    pub(crate) subscribes: Option<origin::Producer>,
 }
 
 impl Attachment {
-    pub(super) fn client(&self, client: Client) -> Client {
-        match self {
-            Self::Publisher(origin) => client.with_publisher(origin.clone()),
-            Self::Subscriber(origin) => client.with_subscriber(origin.clone()),
+    pub(super) fn client(&self, mut client: Client) -> Client {
+        if let Some(origin) = &self.publishes {
+            client = client.with_publisher(origin.clone());
         }
+        if let Some(origin) = &self.subscribes {
+            client = client.with_subscriber(origin.clone());
+        }
+        client
     }
 
-    pub(super) fn request(&self, request: Request) -> Request {
-        match self {
-            Self::Publisher(origin) => request.with_publisher(origin.clone()),
-            Self::Subscriber(origin) => request.with_subscriber(origin.clone()),
+    pub(super) fn request(&self, mut request: Request) -> Request {
+        if let Some(origin) = &self.publishes {
+            request = request.with_publisher(origin.clone());
         }
+        if let Some(origin) = &self.subscribes {
+            request = request.with_subscriber(origin.clone());
+        }
+        request
     }
 
-    pub(super) fn server(&self, server: moq_net::Server) -> moq_net::Server {
-        match self {
-            Self::Publisher(origin) => server.with_publisher(origin.clone()),
-            Self::Subscriber(origin) => server.with_subscriber(origin.clone()),
+    pub(super) fn server(&self, mut server: moq_net::Server) -> moq_net::Server {
+        if let Some(origin) = &self.publishes {
+            server = server.with_publisher(origin.clone());
         }
+        if let Some(origin) = &self.subscribes {
+            server = server.with_subscriber(origin.clone());
+        }
+        server
     }
 }
 
@@ -169,6 +178,14 @@ impl Endpoint {
         match self {
             Self::Relay(connection) => connection.next().await,
             Self::Listener(listener) => listener.next().await,
+        }
+    }
+
+    /// Counts what the sessions of a listener subscribe to.
+    pub(crate) fn subscriptions(&self) -> Option<SubscriptionCount> {
+        match self {
+            Self::Relay(_) => None,
+            Self::Listener(listener) => Some(listener.subscriptions()),
         }
     }
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 
 use moq_net::{
     session,
-    stats::{Registry, Tier, Traffic},
+    stats::{Registry, Role, Tier, Traffic},
 };
 use moq_tokio::connection::Monitor;
 
@@ -131,6 +131,15 @@ impl SessionCounters {
             sum.add(traffic);
         }
         sum
+    }
+
+    /// How often the peer has subscribed to a track, catalogs among them.
+    pub(super) fn subscriptions(&self) -> u64 {
+        let traffic = self.0.snapshot().traffic();
+        let published = traffic.iter().filter(|(_, role, _)| *role == Role::Publisher);
+        published
+            .map(|(_, _, traffic)| traffic.subscriptions_started)
+            .sum()
     }
 }
 

@@ -350,6 +350,7 @@ impl MoqSink {
                 drain_timeout: Duration::from_millis(settings.drain_timeout.into()),
                 max_age: Duration::from_millis(settings.max_age.into()),
                 rate: settings.rate,
+                return_path: settings.session.return_path,
             },
             endpoint,
             run.clone(),

@@ -23,8 +23,6 @@ use crate::{
     },
 };
 
-/// How long an encoder has to answer a request for a keyframe before another one follows.
-pub(crate) const KEYFRAME_REQUEST_INTERVAL: Duration = Duration::from_secs(1);
 /// The library destroys a group at 8192 frames; it is closed before.
 pub(crate) const MAX_GROUP_FRAMES: usize = 8000;
 /// The library destroys a group at 32 MiB; it is closed before.
@@ -67,12 +65,23 @@ pub(crate) enum PadMessage {
     Failed(String),
     /// Whether frames are dropped while nobody subscribes to the track.
     DropUnwatched(bool),
-    /// The pad's part of the bit rate of all video.
-    BitrateShare(f64),
+    /// How its tracks are sent, from now on.
+    Track(TrackSettings),
     /// The pad was linked or unlinked.
     LinkChanged,
     /// The pad is gone.
     Release,
+}
+
+/// How a pad wants its tracks to be sent.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct TrackSettings {
+    /// Of the tracks that begin after this; `None` is that of the kind.
+    pub(crate) priority: Option<u8>,
+    /// How much audio one group holds.
+    pub(crate) audio_group: Duration,
+    /// The pad's part of the bit rate of all video.
+    pub(crate) bitrate_share: f64,
 }
 
 /// One frame on its way to the publisher.
@@ -124,8 +133,10 @@ pub(crate) enum Report {
     Stalled(String),
     /// A keyframe has ended that.
     Flowing,
-    /// Frames are dropped until a keyframe comes.
+    /// Frames are dropped until a keyframe comes, or subscribers begin anew.
     NeedsKeyframe,
+    /// Subscribers have come, or lost a group: a keyframe helps them if the open group is old.
+    KeyframeHelps,
     /// Frames were dropped because the network did not carry them.
     Quality(Quality),
     /// Whether somebody subscribes to the track.
@@ -140,6 +151,7 @@ impl Report {
         match self {
             Self::Stalled(_) | Self::Flowing => Some("stalled"),
             Self::NeedsKeyframe => Some("keyframe"),
+            Self::KeyframeHelps => Some("keyframe helps"),
             Self::Quality(_) => Some("quality"),
             Self::Subscribed(_) => Some("subscribed"),
             Self::Resting(_) => Some("resting"),

@@ -27,7 +27,9 @@
  * the catalog entry.
  *
  * Video is published from keyframe to keyframe. After whatever broke the stream (a flush, a pause, dropped
- * frames) it continues with a keyframe, which upstream is asked for at once, at most once per second. An
+ * frames) it continues with a keyframe, which upstream is asked for by the event `GstForceKeyUnit`. It is asked
+ * also when a peer subscribes while the open group is older than #GstMoqSinkPad:key-unit-age, at most once in
+ * #GstMoqSinkPad:min-force-key-unit-interval, and once a minute if it does not answer. An
  * encoder that makes none by itself is asked for one before 8000 frames or 24 MiB have come since the last;
  * without an answer frames are dropped until one comes, and #GstMoqSinkPad:track-error says so meanwhile.
  *
@@ -58,6 +60,12 @@
  *     x264enc tune=zerolatency key-int-max=60 ! h264parse ! \
  *     moqsink mode=listen broadcast=door.hang sink_0::demand=upstream sink_0::demand-valve=valve
  * ]|
+ *
+ * ## Requests of receivers
+ *
+ * With #GstMoqSink:return-path a #GstMoqSrc that has it, too, carries the event `GstForceKeyUnit` back, which is sent
+ * upstream within #GstMoqSinkPad:min-force-key-unit-interval. The catalog says so by `"gstReturn": true`, and
+ * receivers publish beneath the broadcast's name and `/.return`, which a relay has to allow.
  *
  * ## Messages
  *

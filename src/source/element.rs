@@ -180,6 +180,7 @@ impl MoqSrc {
             audio_max_age: Duration::from_millis(settings.audio_max_age.into()),
             eos_timeout: Some(Duration::from_millis(settings.eos_timeout.into()))
                 .filter(|timeout| !timeout.is_zero()),
+            return_path: settings.session.return_path.then(Arc::default),
             answer: self.answer.clone(),
             connection: self.connection.clone(),
             app_queue: app_queue.clone(),

@@ -37,6 +37,8 @@ pub(crate) enum Control {
     Unwanted(PadIndex, u32),
     /// Downstream takes nothing more.
     Finished(PadIndex),
+    /// Downstream of the pad wants a keyframe.
+    Keyframe(PadIndex),
     Latency(ClockTime),
     /// A pad's first frame was taken: its sinks have prerolled and take the latency.
     Flowing,

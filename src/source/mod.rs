@@ -39,6 +39,10 @@
  * and out-of-band ones at once. A flush never resets the running time. `moqsrc` that is taken out of a running
  * pipeline flushes nothing: downstream plays out what it has.
  *
+ * A `GstForceKeyUnit` event from downstream of a video pad is carried to the publisher if that is a #GstMoqSink and both
+ * have #GstMoqSrc:return-path set, at most twice a second. Otherwise the pad refuses it: then the length of
+ * the publisher's groups decides when the next keyframe comes.
+ *
  * ## End and outage
  *
  * A broadcast that its publisher finished is EOS, after what is under way, unless the relay has another

@@ -32,7 +32,7 @@ impl Announced {
             .expect("the publisher's runtime starts");
         let guard = runtime.enter();
         let origin = moq_tokio::origin::spawn();
-        let client = client().with_publisher(origin.consume());
+        let client = client().with_publisher(origin.consume().with_hidden(true));
         let mut producer = origin
             .create_broadcast(broadcast)
             .expect("the name is free");

@@ -51,10 +51,10 @@ fn wait_rest(pad: &gst::Pad) {
 
 /// The values of the upstream events of this name that pass the pad.
 #[derive(Clone, Default)]
-struct Upstream(Arc<Mutex<Vec<Option<bool>>>>);
+pub(super) struct Upstream(Arc<Mutex<Vec<Option<bool>>>>);
 
 impl Upstream {
-    fn of(pad: &gst::Pad, name: &'static str) -> Self {
+    pub(super) fn of(pad: &gst::Pad, name: &'static str) -> Self {
         let events = Self::default();
         let seen = events.clone();
         pad.add_probe(gst::PadProbeType::EVENT_UPSTREAM, move |_, info| {
@@ -68,7 +68,7 @@ impl Upstream {
         events
     }
 
-    fn seen(&self) -> Vec<Option<bool>> {
+    pub(super) fn seen(&self) -> Vec<Option<bool>> {
         let seen = self.0.lock();
         seen.unwrap_or_else(PoisonError::into_inner).clone()
     }

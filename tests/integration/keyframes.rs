@@ -3,11 +3,12 @@
 
 use gst::prelude::*;
 
+use super::{demand::Upstream, listen::Host};
 use crate::common::{
     Packet, Packets, Publisher, Relay, Running, Viewer, init,
-    media::{moqsink, moqsrc},
+    media::{Video, moqsink, moqsrc},
     nal::{FRAMES, GOP, X264, X264_FAST, X265, source},
-    pipeline::{DEADLINE, wait_pad},
+    pipeline::{DEADLINE, describe, wait_message_that, wait_pad, wait_until},
     unique_broadcast,
 };
 
@@ -253,4 +254,230 @@ fn an_sps_that_changes_in_band_changes_the_caps_of_the_pad() {
     let given = pad.current_caps().expect("the pad has caps");
     assert_eq!(height(&given), Some(240));
     assert_eq!(pictures.count(), 2 * GOP);
+}
+
+/// Much longer than these tests take.
+const LONG_GOP: u32 = 1800;
+
+/// A sink that listens, with live video of long groups, its pad, and how often its encoder is asked.
+fn long_groups(properties: &str) -> (Host, gst::Pad, Upstream) {
+    let video = Video {
+        gop: LONG_GOP,
+        ..Video::default()
+    };
+    let host = Host::sink_of(&format!("{} ! moq.sink_0", video.live()), properties);
+    let pad = wait_pad(&host.element(), "sink_0", DEADLINE);
+    let requests = Upstream::of(&pad.peer().expect("it is linked"), "GstForceKeyUnit");
+    (host, pad, requests)
+}
+
+/// Waits until the newest keyframe is older than the default of `key-unit-age`.
+fn wait_old(sent: &Packets) {
+    let newest = |packets: &[Packet]| packets.iter().rposition(Packet::is_key);
+    wait_until("the group is old", DEADLINE, || {
+        let packets = sent.so_far();
+        newest(&packets).is_some_and(|at| packets.len() > at + 40)
+    });
+}
+
+#[test]
+fn who_joins_a_long_group_gets_a_fresh_keyframe() {
+    let (host, pad, requests) = long_groups("");
+    let sent = Packets::of(&pad);
+    // The first viewer, and another one beside it.
+    let mut viewers = Vec::new();
+    for number in 1..=3 {
+        wait_old(&sent);
+        let before = sent.count();
+        let viewer = host.viewer("http", "");
+        let got = Packets::of_pad(&viewer.element("moq"), "video_0");
+        wait_until("a fresh keyframe comes", DEADLINE, || {
+            let sent = sent.so_far().split_off(before);
+            let fresh = sent.iter().find(|packet| packet.is_key());
+            fresh.is_some_and(|key| got.so_far().iter().any(|packet| packet.bytes == key.bytes))
+        });
+        assert_eq!(requests.seen().len(), number);
+        viewers.push(viewer);
+    }
+    // One who leaves is no reason for another.
+    viewers.pop();
+    wait_old(&sent);
+    assert_eq!(requests.seen().len(), 3);
+}
+
+#[test]
+fn keyframes_are_asked_for_no_more_often_than_allowed() {
+    for (properties, allowed) in [
+        ("sink_0::min-force-key-unit-interval=3600000000000", 1),
+        ("sink_0::key-unit-age=0", 0),
+    ] {
+        let (host, pad, requests) = long_groups(properties);
+        let sent = Packets::of(&pad);
+        let mut viewers = Vec::new();
+        for _ in 0..2 {
+            wait_old(&sent);
+            let viewer = host.viewer("http", "");
+            let got = Packets::of_pad(&viewer.element("moq"), "video_0");
+            got.wait_count(45, DEADLINE);
+            viewers.push(viewer);
+        }
+        assert_eq!(requests.seen().len(), allowed, "{properties}");
+    }
+}
+
+#[test]
+fn an_encoder_that_never_answers_is_asked_rarely_and_warned_of_once() {
+    let (host, pad, requests) = long_groups("");
+    let encoder = pad.peer().expect("it is linked");
+    // After the one that counts.
+    encoder.add_probe(gst::PadProbeType::EVENT_UPSTREAM, |_, info| {
+        let structure = info.event().and_then(|event| event.structure());
+        match structure.is_some_and(|structure| structure.name() == "GstForceKeyUnit") {
+            true => gst::PadProbeReturn::Drop,
+            false => gst::PadProbeReturn::Ok,
+        }
+    });
+    let sent = Packets::of(&pad);
+    wait_old(&sent);
+    let _viewer = host.viewer("http", "");
+    let bus = host.running.bus();
+    let is_warning = |message: &gst::Message| message.type_() == gst::MessageType::Warning;
+    let warning = wait_message_that(&bus, DEADLINE, is_warning).expect("it is warned of");
+    let text = describe(&warning);
+    assert!(text.contains("GstForceKeyUnit"), "{text}");
+    assert_eq!(requests.seen().len(), 3);
+    let another = host.viewer("http", "");
+    let got = Packets::of_pad(&another.element("moq"), "video_0");
+    got.wait_count(2 * GOP, DEADLINE);
+    wait_old(&sent);
+    assert_eq!(requests.seen().len(), 3);
+    assert!(bus.pop_filtered(&[gst::MessageType::Warning]).is_none());
+}
+
+/// Asks for a keyframe as a decoder does that has lost something; whether the source takes it.
+fn ask(source: &gst::Element) -> bool {
+    let pad = wait_pad(source, "video_0", DEADLINE);
+    let request = gst::Structure::new_empty("GstForceKeyUnit");
+    pad.peer()
+        .expect("it is linked")
+        .push_event(gst::event::CustomUpstream::new(request))
+}
+
+/// Waits for a keyframe that follows one that has been there already.
+fn wait_next_key(got: &Packets) {
+    wait_until("the keyframe comes", DEADLINE, || {
+        got.so_far().iter().skip(1).any(Packet::is_key)
+    });
+}
+
+#[test]
+fn a_receiver_gets_a_keyframe_that_it_asks_for() {
+    let properties = "return-path=true sink_0::key-unit-age=0";
+    let (host, _, requests) = long_groups(properties);
+    for scheme in ["http", "ws"] {
+        let viewer = host.viewer(scheme, "return-path=true");
+        let source = viewer.element("moq");
+        let got = Packets::of_pad(&source, "video_0");
+        got.wait_count(10, DEADLINE);
+        let before = requests.seen().len();
+        wait_until("the request is taken", DEADLINE, || ask(&source));
+        wait_next_key(&got);
+        assert_eq!(requests.seen().len(), before + 1);
+        // At once another one would be too much; the source takes it as the same.
+        assert!(ask(&source));
+    }
+}
+
+#[test]
+fn a_keyframe_is_asked_for_through_a_relay() {
+    init();
+    let relay = Relay::start().expect("the relay starts");
+    let broadcast = unique_broadcast("return");
+    let video = Video {
+        gop: LONG_GOP,
+        ..Video::default()
+    };
+    let publisher = Running::play(&format!(
+        "{} ! moq.sink_0 {} return-path=true sink_0::key-unit-age=0",
+        video.live(),
+        moqsink(&relay.url(), &broadcast)
+    ));
+    let pad = wait_pad(&publisher.element("moq"), "sink_0", DEADLINE);
+    let requests = Upstream::of(&pad.peer().expect("it is linked"), "GstForceKeyUnit");
+    let view = |properties: &str| {
+        Running::play(&format!(
+            "{} {properties} moq.video_0 ! fakesink sync=false async=false",
+            moqsrc(&relay.url(), &broadcast)
+        ))
+    };
+    let mute = view("");
+    Packets::of_pad(&mute.element("moq"), "video_0").wait_count(10, DEADLINE);
+    assert!(!ask(&mute.element("moq")), "it has no return path");
+    let viewer = view("return-path=true");
+    let source = viewer.element("moq");
+    let got = Packets::of_pad(&source, "video_0");
+    got.wait_count(10, DEADLINE);
+    let before = requests.seen().len();
+    wait_until("the request is taken", DEADLINE, || ask(&source));
+    wait_next_key(&got);
+    assert_eq!(requests.seen().len(), before + 1);
+}
+
+#[test]
+fn a_publisher_that_does_not_listen_is_not_asked() {
+    let (host, _, requests) = long_groups("sink_0::key-unit-age=0");
+    let viewer = host.viewer("http", "return-path=true");
+    let source = viewer.element("moq");
+    let got = Packets::of_pad(&source, "video_0");
+    got.wait_count(10, DEADLINE);
+    assert!(!ask(&source));
+    got.wait_count(40, DEADLINE);
+    assert!(requests.seen().is_empty());
+}
+
+#[test]
+fn malformed_requests_do_no_harm() {
+    init();
+    let relay = Relay::start().expect("the relay starts");
+    let broadcast = unique_broadcast("malformed");
+    let video = Video {
+        gop: LONG_GOP,
+        ..Video::default()
+    };
+    let publisher = Running::play(&format!(
+        "{} ! moq.sink_0 {} return-path=true sink_0::key-unit-age=0",
+        video.live(),
+        moqsink(&relay.url(), &broadcast)
+    ));
+    let pad = wait_pad(&publisher.element("moq"), "sink_0", DEADLINE);
+    let requests = Upstream::of(&pad.peer().expect("it is linked"), "GstForceKeyUnit");
+    let sent = Packets::of(&pad);
+    sent.wait_count(10, DEADLINE);
+    let peer = Publisher::start(&relay.url(), &format!("{broadcast}/.return/evil"), "{}");
+    let track = peer.track("requests");
+    peer.wait_used(&track);
+    let before = requests.seen().len();
+    let valid = br#"{"keyframe": "video"}"#.to_vec();
+    let unknown = br#"{"keyframe": "nowhere"}"#.to_vec();
+    let write = |payload: Vec<u8>| {
+        let mut group = track.append_group().expect("the track takes a group");
+        let now = moq_net::Timestamp::from_millis(0).expect("a timestamp");
+        group.write_frame(now, payload).expect("a frame");
+        group.finish().expect("the group ends");
+    };
+    // Each has its time to be read, which frames of the video give it.
+    for payload in [vec![], vec![0xff; 100], vec![b'['; 2_000_000], unknown] {
+        write(payload);
+        sent.wait_count(sent.count() + 6, DEADLINE);
+    }
+    // One that begins and never ends.
+    let open = track.append_group().expect("the track takes a group");
+    sent.wait_count(sent.count() + 6, DEADLINE);
+    assert_eq!(requests.seen().len(), before);
+    wait_until("a request is taken all the same", DEADLINE, || {
+        write(valid.clone());
+        sent.wait_count(sent.count() + 6, DEADLINE);
+        requests.seen().len() > before
+    });
+    drop(open);
 }

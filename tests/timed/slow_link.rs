@@ -92,6 +92,59 @@ fn a_quarter_of_the_bandwidth_carries_all_audio_and_the_keyframes() {
     });
 }
 
+#[test]
+fn the_priority_of_a_pad_decides_which_video_a_slow_link_carries() {
+    init();
+    let relay = Relay::start().expect("the relay starts");
+    let path = Path {
+        bandwidth: Some(5_000_000),
+        queue: 60_000,
+        ..Path::default()
+    };
+    // Of equal tracks one would win, too, by the order in which they are listed.
+    for urgent in ["one", "two"] {
+        let proxy = Proxy::start(relay.addr(), path).expect("the proxy starts");
+        let counts = prefer(urgent, &proxy.url(), &relay.url());
+        assert!(counts[0] > 100 && counts[1] < 80, "{urgent}: {counts:?}");
+    }
+}
+
+/// How many of 120 frames each arrive of the track `urgent`, which has a greater priority, and of the other.
+fn prefer(urgent: &str, publish_to: &str, url: &str) -> [usize; 2] {
+    let broadcast = unique_broadcast("priority");
+    let pad = match urgent {
+        "one" => "sink_0",
+        _ => "sink_1",
+    };
+    let publisher = Running::launch(&format!(
+        "{} ! moq.sink_0 {} ! moq.sink_1 {} sink_0::track=one sink_1::track=two {pad}::priority=200",
+        noise(1),
+        noise(1),
+        moqsink(publish_to, &broadcast),
+    ));
+    let sent = Packets::of_pad(&publisher.element("moq"), pad);
+    let subscriber = Running::launch(&format!(
+        "{} moq.video_0 ! fakesink sync=false moq.video_1 ! fakesink sync=false",
+        moqsrc(url, &broadcast),
+    ));
+    let source = subscriber.element("moq");
+    let mut packets = ["video_0", "video_1"].map(|name| Packets::of_pad(&source, name));
+    publisher.start();
+    subscriber.start();
+    // Either may be listed first.
+    let pads = ["video_0", "video_1"].map(|name| wait_pad(&source, name, DEADLINE));
+    if pads[0].property::<Option<String>>("track").as_deref() != Some(urgent) {
+        packets.swap(0, 1);
+    }
+    // It takes a moment until the publisher knows.
+    packets[0].wait_count(30, DEADLINE);
+    let begin = packets.each_ref().map(Packets::count);
+    sent.wait_count(sent.count() + 120, DEADLINE);
+    let counts = [0, 1].map(|at| packets[at].count() - begin[at]);
+    eprintln!("{urgent} is preferred: {counts:?} arrive");
+    counts
+}
+
 fn run(case: &Case) {
     init();
     let relay = Relay::start().expect("the relay starts");

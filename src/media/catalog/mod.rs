@@ -5,3 +5,4 @@ pub mod data;
 pub mod description;
 pub mod name;
 pub mod reconcile;
+pub mod return_path;

@@ -32,6 +32,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use self::{
     admission::{Admission, Admitted, Refusal},
     certificate::GeneratedCertificate,
+    session::PeerCounters,
     web::{Site, Web, WebSession},
 };
 use super::{
@@ -40,7 +41,6 @@ use super::{
     endpoint::Attachment,
     error::Error,
     failure::{UNAVAILABLE, chain},
-    stats::SessionCounters,
 };
 
 pub(crate) use self::{
@@ -48,7 +48,7 @@ pub(crate) use self::{
     config::{
         DEFAULT_BIND_TEXT, DEFAULT_MAX_SESSIONS, ListenConfig, ListenSettings, refuse_listening,
     },
-    session::{PeerSession, Reason},
+    session::{PeerSession, Reason, SubscriptionCount},
 };
 
 /// Events that wait to be taken in; sessions wait with them.
@@ -148,6 +148,7 @@ impl Bound {
         };
         let web = Web::new(tcp, tls, site, sender);
         let (events, receiver) = mpsc::channel(MAX_EVENTS);
+        let subscriptions = SubscriptionCount::default();
         let cancel = CancellationToken::new();
         let acceptor = Acceptor {
             quic: self.server.listen().await.map_err(Error::Setup)?,
@@ -158,6 +159,7 @@ impl Bound {
                 admission,
                 versions,
                 events,
+                subscriptions: subscriptions.clone(),
                 cancel: cancel.clone(),
             }),
             next_id: 0,
@@ -167,6 +169,7 @@ impl Bound {
         };
         Ok(Listener {
             events: receiver,
+            subscriptions,
             cancel,
             task: AbortOnDropHandle::new(tokio::spawn(acceptor.run(web))),
         })
@@ -275,6 +278,7 @@ fn tls_failed(error: &moq_tokio::tls::Error) -> Error {
 /// Lets sessions in for the length of a run.
 pub(crate) struct Listener {
     events: mpsc::Receiver<Event>,
+    subscriptions: SubscriptionCount,
     cancel: CancellationToken,
     task: AbortOnDropHandle<()>,
 }
@@ -284,6 +288,10 @@ impl Listener {
     pub(crate) async fn next(&mut self) -> Result<Event, Error> {
         let event = self.events.recv().await;
         event.ok_or_else(|| Error::Internal("the listener has ended".into()))
+    }
+
+    pub(super) fn subscriptions(&self) -> SubscriptionCount {
+        self.subscriptions.clone()
     }
 
     /// Ends all sessions so that their peers know at once, and frees the port.
@@ -302,6 +310,7 @@ struct Shared {
     admission: Arc<Admission>,
     versions: Versions,
     events: mpsc::Sender<Event>,
+    subscriptions: SubscriptionCount,
     cancel: CancellationToken,
 }
 
@@ -403,7 +412,7 @@ impl Shared {
                 return;
             }
         };
-        let counters = SessionCounters::new();
+        let counters = PeerCounters::new(id, &self.subscriptions);
         let attached = self.attachment.request(request);
         if let Ok(session) = attached.with_stats(counters.meter()).ok().await {
             self.follow(PeerSession::new(id, asked, session, counters))
@@ -414,7 +423,7 @@ impl Shared {
 
     async fn serve_web(&self, id: u64, session: WebSession) {
         let (asked, admitted, transport) = session.into_parts();
-        let counters = SessionCounters::new();
+        let counters = PeerCounters::new(id, &self.subscriptions);
         let server = moq_net::Server::new().with_versions(self.versions.clone());
         let server = self.attachment.server(server).with_stats(counters.meter());
         let accept = async {

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: MIT
 //! One session that a peer has opened.
 
-use std::fmt;
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use moq_net::Session;
 
@@ -16,7 +20,25 @@ pub(crate) struct PeerSession {
     id: u64,
     request: SessionRequest,
     session: Session,
+    counters: PeerCounters,
+}
+
+/// The counters of one session, which count for its listener, too.
+pub(super) struct PeerCounters {
+    id: u64,
     counters: SessionCounters,
+    subscriptions: SubscriptionCount,
+}
+
+/// Counts the subscriptions that all sessions of a listener have ever made to tracks, catalogs among them.
+#[derive(Clone, Default)]
+pub(crate) struct SubscriptionCount(Arc<Mutex<Subscriptions>>);
+
+#[derive(Default)]
+struct Subscriptions {
+    sessions: HashMap<u64, SessionCounters>,
+    /// Of the sessions that have ended.
+    ended: u64,
 }
 
 /// Why a session has ended.
@@ -43,7 +65,7 @@ impl PeerSession {
         id: u64,
         request: SessionRequest,
         session: Session,
-        counters: SessionCounters,
+        counters: PeerCounters,
     ) -> Self {
         Self {
             id,
@@ -79,7 +101,7 @@ impl PeerSession {
     /// or came from it, `dropped-frames` and `dropped-groups` that were too old for it by then (all
     /// guint64); and its transport's counters.
     pub(crate) fn stats(&self) -> gst::Structure {
-        let traffic = self.counters.traffic();
+        let traffic = self.counters.counters.traffic();
         let structure = self
             .describe(gst::Structure::builder("moq-session-stats"))
             .field("bytes", traffic.bytes)
@@ -92,7 +114,45 @@ impl PeerSession {
 
     /// What the estimate of its rate needs; `None` where the transport does not count that.
     pub(in crate::net) fn counts(&self) -> Option<Counts> {
-        counts(&self.session.stats(), &self.counters)
+        counts(&self.session.stats(), &self.counters.counters)
+    }
+}
+
+impl PeerCounters {
+    /// Of the session `id`, for `subscriptions` too.
+    pub(super) fn new(id: u64, subscriptions: &SubscriptionCount) -> Self {
+        let counters = SessionCounters::new();
+        subscriptions.all().sessions.insert(id, counters.clone());
+        Self {
+            id,
+            counters,
+            subscriptions: subscriptions.clone(),
+        }
+    }
+
+    /// What a handshake takes.
+    pub(super) fn meter(&self) -> moq_net::stats::Session {
+        self.counters.meter()
+    }
+}
+
+impl Drop for PeerCounters {
+    fn drop(&mut self) {
+        let mut all = self.subscriptions.all();
+        all.sessions.remove(&self.id);
+        all.ended += self.counters.subscriptions();
+    }
+}
+
+impl SubscriptionCount {
+    pub(crate) fn total(&self) -> u64 {
+        let all = self.all();
+        let live = all.sessions.values().map(SessionCounters::subscriptions);
+        all.ended + live.sum::<u64>()
+    }
+
+    fn all(&self) -> MutexGuard<'_, Subscriptions> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

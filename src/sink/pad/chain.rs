@@ -121,9 +121,7 @@ impl MoqSinkPad {
                 _charge: run.budget().charge(0, time),
             }));
         }
-        if prepared.keyframe_due {
-            self.force_key_unit();
-        }
+        self.ask_for_keyframe(prepared.keyframe);
         Ok(())
     }
 
@@ -252,9 +250,7 @@ impl MoqSinkPad {
             self.warn_once(text, &format!("A buffer was dropped: {text}"));
         }
         gst::debug!(CAT, imp = self, "A buffer was dropped: {text}");
-        if reaction.requests_keyframe {
-            self.force_key_unit();
-        }
+        self.ask_for_keyframe(reaction.keyframe);
         if reaction.warns {
             self.warn(&format!(
                 "Every buffer has been dropped for a second: {text}"

@@ -14,7 +14,7 @@ mod upstream;
 
 use std::{
     sync::{Arc, Mutex, OnceLock},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use gst::{glib, prelude::*, subclass::prelude::*};
@@ -23,6 +23,7 @@ use self::{
     clock_sync::ClockSync,
     demand::{Demand, UpstreamDemand},
     encoder::DrivenEncoder,
+    keyframe::KeyframeDue,
     stream::StreamState,
     text::{TextFormat, TextRole},
     upstream::UpstreamState,
@@ -30,7 +31,7 @@ use self::{
 use super::{
     CAT, MoqSink,
     element::{self, Settings},
-    message::{PadHandle, PadId, PadMessage, Report},
+    message::{PadHandle, PadId, PadMessage, Report, TrackSettings},
     run::{Run, RunHandle},
 };
 use crate::{
@@ -64,6 +65,15 @@ pub enum TrackStatus {
     Ended,
 }
 
+/// How old the open group is, in ms, for which whoever comes to it gets a keyframe.
+const DEFAULT_KEY_UNIT_AGE_MS: u32 = 1_000;
+/// How much audio one group holds, in ms.
+const DEFAULT_AUDIO_GROUP_MS: u32 = 100;
+/// The most that `audio-group-duration` takes.
+const MAX_AUDIO_GROUP_MS: u32 = 10_000;
+/// Between two requests for a keyframe.
+const DEFAULT_REQUEST_INTERVAL_NS: u64 = 500_000_000;
+
 #[derive(glib::Properties, Default)]
 #[properties(wrapper_type = super::MoqSinkPad)]
 pub struct MoqSinkPad {
@@ -89,10 +99,22 @@ pub struct MoqSinkPad {
         nick = "Demand", blurb = "What becomes of frames while nobody subscribes to the track", mutable_playing, builder(Demand::default()))]
     #[property(name = "demand-valve", type = Option<String>, get, set, member = demand_valve,
         nick = "Demand valve", blurb = "Name of an element valve in the pipeline that is closed while demand=upstream wants no frames (NULL = none)", mutable_playing)]
-    #[property(name = "bitrate-share", type = f64, get = |imp: &Self| lock(&imp.track).bitrate_share.0, set = Self::set_bitrate_share, default = 1.0, minimum = 0.0, maximum = 1e6,
+    #[property(name = "bitrate-share", type = f64, get, set = Self::set_bitrate_share, member = bitrate_share, default = 1.0, minimum = 0.0, maximum = 1e6,
         nick = "Bitrate share", blurb = "Part of the bit rate of all video that this pad gets with rate-control, in proportion to those of the others", mutable_playing)]
     #[property(name = "target-bitrate", type = u32, get, member = target_bitrate,
         nick = "Target bitrate", blurb = "Bit rate in bits per second that the encoder of a video pad should have by rate-control (0 = not controlled)")]
+    #[property(name = "key-unit-age", type = u32, get, set, member = key_unit_age,
+        nick = "Key unit age", blurb = "Ask for a keyframe when a peer subscribes, or has lost a group, while the open group is so old in ms (0 = never)",
+        mutable_playing, default = DEFAULT_KEY_UNIT_AGE_MS)]
+    #[property(name = "min-force-key-unit-interval", type = u64, get, set = Self::set_request_interval, member = request_interval,
+        nick = "Minimum force key unit interval", blurb = "Time in ns between two requests for a keyframe, whatever their reasons",
+        mutable_playing, default = DEFAULT_REQUEST_INTERVAL_NS)]
+    #[property(name = "priority", type = i32, get, set = Self::set_priority, member = priority,
+        nick = "Priority", blurb = "How urgent the track is beside the others, higher is sent first, from the next track on (-1 = by kind)",
+        mutable_ready, minimum = -1, maximum = 255, default = -1)]
+    #[property(name = "audio-group-duration", type = u32, get, set = Self::set_audio_group, member = audio_group,
+        nick = "Audio group duration", blurb = "How much audio one group holds in ms (0 = one packet)",
+        mutable_playing, maximum = MAX_AUDIO_GROUP_MS, default = DEFAULT_AUDIO_GROUP_MS)]
     track: Mutex<Track>,
     #[property(name = "stats", type = Statistics, get = Self::stats,
         nick = "Statistics", blurb = "Statistics of the track in the current run")]
@@ -106,7 +128,6 @@ pub struct MoqSinkPad {
     warnings: Mutex<Warnings>,
 }
 
-#[derive(Default)]
 struct Track {
     wanted: Option<String>,
     container: Container,
@@ -119,16 +140,45 @@ struct Track {
     subscribed: bool,
     demand: Demand,
     demand_valve: Option<String>,
-    bitrate_share: BitrateShare,
+    bitrate_share: f64,
     target_bitrate: u32,
+    key_unit_age: u32,
+    request_interval: u64,
+    priority: i32,
+    audio_group: u32,
 }
 
-/// The value of the property `bitrate-share`.
-struct BitrateShare(f64);
-
-impl Default for BitrateShare {
+impl Default for Track {
     fn default() -> Self {
-        Self(1.0)
+        Self {
+            wanted: None,
+            container: Container::default(),
+            mime: None,
+            active: None,
+            status: TrackStatus::default(),
+            error: None,
+            text_format: TextFormat::default(),
+            text_role: TextRole::default(),
+            subscribed: false,
+            demand: Demand::default(),
+            demand_valve: None,
+            key_unit_age: DEFAULT_KEY_UNIT_AGE_MS,
+            request_interval: DEFAULT_REQUEST_INTERVAL_NS,
+            priority: -1,
+            audio_group: DEFAULT_AUDIO_GROUP_MS,
+            bitrate_share: 1.0,
+            target_bitrate: 0,
+        }
+    }
+}
+
+impl Track {
+    fn settings(&self) -> TrackSettings {
+        TrackSettings {
+            priority: u8::try_from(self.priority).ok(),
+            audio_group: Duration::from_millis(self.audio_group.into()),
+            bitrate_share: self.bitrate_share,
+        }
     }
 }
 
@@ -219,11 +269,13 @@ impl MoqSinkPad {
             budget: handle.budget().clone(),
             counters: handle.counters().clone(),
         }));
-        let demand = lock(&self.track).demand;
+        let track = lock(&self.track);
+        let (demand, interval) = (track.demand, track.request_interval);
+        let settings = track.settings();
+        drop(track);
+        handle.send(PadMessage::Track(settings));
         handle.send(PadMessage::DropUnwatched(demand != Demand::Always));
-        let share = lock(&self.track).bitrate_share.0;
-        handle.send(PadMessage::BitrateShare(share));
-        *stream = Some(StreamState::new(handle));
+        *stream = Some(StreamState::new(handle, Duration::from_nanos(interval)));
     }
 
     /// Lets the streaming thread return: the run ends.
@@ -270,10 +322,8 @@ impl MoqSinkPad {
     }
 
     fn set_bitrate_share(&self, share: f64) {
-        lock(&self.track).bitrate_share = BitrateShare(share);
-        if let Some(run) = self.run_handle() {
-            run.send(PadMessage::BitrateShare(share));
-        }
+        lock(&self.track).bitrate_share = share;
+        self.send_settings();
     }
 
     /// The bit rate that the encoder should have from now on, which is set to it if `drives`.
@@ -402,6 +452,7 @@ impl MoqSinkPad {
             Report::Stalled(reason) => self.set_track(|track| track.error = Some(reason)),
             Report::Flowing => self.set_track(|track| track.error = None),
             Report::NeedsKeyframe => self.request_keyframe(),
+            Report::KeyframeHelps => self.request_younger_keyframe(),
             Report::Quality(quality) => quality.post(&self.obj()),
             Report::Subscribed(subscribed) => self.set_subscribed(subscribed),
             Report::Resting(resting) => self.set_resting(resting),
@@ -491,10 +542,58 @@ impl MoqSinkPad {
         }
     }
 
-    /// Asks for a keyframe, unless that was done a moment ago: whoever lacks one asks again.
+    /// Asks for a keyframe, at once or when the next request may be made.
     fn request_keyframe(&self) {
         if self.with_stream(StreamState::request_keyframe) == Ok(true) {
             self.force_key_unit();
+        }
+    }
+
+    /// The same if the open group is as old as `key-unit-age`.
+    fn request_younger_keyframe(&self) {
+        let age = lock(&self.track).key_unit_age;
+        let age = Duration::from_millis(age.into());
+        if !age.is_zero() && self.with_stream(|s| s.request_younger_keyframe(age)) == Ok(true) {
+            self.force_key_unit();
+        }
+    }
+
+    /// The property `priority` is set.
+    fn set_priority(&self, priority: i32) {
+        lock(&self.track).priority = priority;
+        self.send_settings();
+    }
+
+    /// The property `audio-group-duration` is set.
+    fn set_audio_group(&self, duration: u32) {
+        lock(&self.track).audio_group = duration;
+        self.send_settings();
+    }
+
+    fn send_settings(&self) {
+        let settings = lock(&self.track).settings();
+        if let Some(run) = self.run_handle() {
+            run.send(PadMessage::Track(settings));
+        }
+    }
+
+    /// The property `min-force-key-unit-interval` is set.
+    fn set_request_interval(&self, interval: u64) {
+        lock(&self.track).request_interval = interval;
+        let interval = Duration::from_nanos(interval);
+        // Without a run the next one begins with it.
+        let _ = self.with_stream(|stream| stream.set_request_interval(interval));
+    }
+
+    /// Does what a buffer has found due.
+    fn ask_for_keyframe(&self, due: KeyframeDue) {
+        if due.request {
+            self.force_key_unit();
+        }
+        if due.warning {
+            let text = "Upstream makes no keyframe when it is asked for one (GstForceKeyUnit): whoever begins to watch waits for the next one. \
+                Let the encoder make one every few seconds, or let the event pass to it";
+            self.warn_once(text, text);
         }
     }
 

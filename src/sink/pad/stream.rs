@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    keyframe::KeyframeState,
+    keyframe::{KeyframeDue, KeyframeState},
     publish_time::{FrameInfo, Placement, PublishTime},
 };
 use crate::{
@@ -82,7 +82,7 @@ pub(super) enum NotPublished {
 pub(super) struct DropReaction {
     /// All have been for a while.
     pub(super) warns: bool,
-    pub(super) requests_keyframe: bool,
+    pub(super) keyframe: KeyframeDue,
 }
 
 /// A frame that is ready to be published.
@@ -95,8 +95,7 @@ pub(super) struct Prepared {
     pub(super) in_band: bool,
     /// When an empty frame has to say that its text is over.
     pub(super) clear_at: Option<gst::ClockTime>,
-    /// Its group is so long that the next keyframe is due.
-    pub(super) keyframe_due: bool,
+    pub(super) keyframe: KeyframeDue,
 }
 
 /// The payload of a buffer, which goes back to its pool when the last reader is done.
@@ -130,13 +129,14 @@ impl NotPublished {
 }
 
 impl StreamState {
-    pub(super) fn new(run: Arc<RunHandle>) -> Self {
+    /// Upstream is asked for a keyframe at most once per `request_interval`.
+    pub(super) fn new(run: Arc<RunHandle>, request_interval: Duration) -> Self {
         Self {
             run,
             format: NegotiatedFormat::None,
             time: PublishTime::default(),
             tags: Tags::default(),
-            keyframes: KeyframeState::default(),
+            keyframes: KeyframeState::new(request_interval),
             ended: false,
             drops: None,
         }
@@ -178,14 +178,14 @@ impl StreamState {
             sent: listed.clone(),
         }));
         self.time.set_liveness(None);
-        self.keyframes.lose();
+        self.keyframes.interrupt();
         listed
     }
 
     /// Nothing passes until the next caps.
     pub(super) fn fail(&mut self) {
         self.format = NegotiatedFormat::Failed;
-        self.keyframes.lose();
+        self.keyframes.interrupt();
     }
 
     /// A TAG event; what is known of the stream by now.
@@ -203,14 +203,14 @@ impl StreamState {
     pub(super) fn flush(&mut self) {
         self.time.flush();
         self.ended = false;
-        self.keyframes.lose();
+        self.keyframes.interrupt();
     }
 
     /// The pipeline is paused: what a live source makes meanwhile is lost; whether it is live.
     pub(super) fn pause(&mut self) -> bool {
         let live = self.time.is_live();
         if live {
-            self.keyframes.lose();
+            self.keyframes.interrupt();
         }
         live
     }
@@ -221,9 +221,24 @@ impl StreamState {
         waits && self.keyframes.is_missing() && self.request_keyframe()
     }
 
-    /// Whether upstream is to be asked for a keyframe now: at most once per interval.
+    /// A keyframe is wanted; whether upstream is to be asked for it now.
     pub(super) fn request_keyframe(&mut self) -> bool {
         self.keyframes.request(Instant::now())
+    }
+
+    /// The same if the open group is as old as `age`.
+    pub(super) fn request_younger_keyframe(&mut self, age: Duration) -> bool {
+        let helps = !self.ended && self.kind() == Some(Kind::Video);
+        helps && self.keyframes.is_older(age, Instant::now()) && self.request_keyframe()
+    }
+
+    pub(super) fn set_request_interval(&mut self, interval: Duration) {
+        self.keyframes.set_min_interval(interval);
+    }
+
+    /// Only of live input: a file has no encoder that could answer.
+    fn take_keyframe_warning(&mut self) -> bool {
+        self.keyframes.take_warning() && self.time.is_live()
     }
 
     /// Checks a buffer and finds out its running times.
@@ -251,6 +266,9 @@ impl StreamState {
             return Err(NotPublished::refused("it is empty"));
         }
         let keyframe = kind != Kind::Video || is_keyframe(stream, buffer)?;
+        if kind == Kind::Video {
+            self.keyframes.take(keyframe, Instant::now());
+        }
         let duration = frame_duration(stream, buffer);
         let format = Format {
             in_order: kind != Kind::Video || stream.reorder_depth() == Some(0),
@@ -339,7 +357,10 @@ impl StreamState {
         };
         let rendition = (input.sent.as_ref() != Some(rendition)).then(|| rendition.clone());
         let known = rendition.clone().and_then(|new| input.sent.replace(new));
-        let is_long = keyframes.publish(frame.keyframe, payload.len());
+        let due = match frame.kind {
+            Kind::Video => keyframes.publish(frame.keyframe, payload.len(), Instant::now()),
+            _ => KeyframeDue::default(),
+        };
         let clears = input.stream.clears() && !payload.is_empty();
         self.time.publish(time, frame.times.position);
         self.drops = None;
@@ -349,7 +370,10 @@ impl StreamState {
             duration: span.duration,
             rendition,
             in_band: known.is_some(),
-            keyframe_due: is_long && frame.kind == Kind::Video,
+            keyframe: KeyframeDue {
+                warning: due.warning && self.time.is_live(),
+                ..due
+            },
         })
     }
 
@@ -370,7 +394,10 @@ impl StreamState {
         let due = now.saturating_duration_since(drops.since) >= MAX_SILENT_DROPS;
         DropReaction {
             warns: due && !std::mem::replace(&mut drops.warned, true),
-            requests_keyframe: self.request_missing_keyframe(),
+            keyframe: KeyframeDue {
+                request: self.request_missing_keyframe(),
+                warning: self.take_keyframe_warning(),
+            },
         }
     }
 

@@ -25,7 +25,7 @@ use crate::{
             rendition::{self, Rendition},
         },
     },
-    net::{config::Cache, error::Error},
+    net::{config::Cache, error::Error, listen::SubscriptionCount},
     sink::{
         message::{Message, PadId, PadMessage},
         run::Run,
@@ -52,6 +52,8 @@ pub(super) struct PublishedBroadcast {
     shared: bool,
     /// How late a group of live video may be.
     max_age: Duration,
+    /// Whether the catalog says that receivers are listened to.
+    returns: bool,
     run: Arc<Run>,
     clock: Option<Clock>,
     pads: BTreeMap<PadId, PublishedPad>,
@@ -88,6 +90,7 @@ impl PublishedBroadcast {
             cache: settings.cache,
             shared,
             max_age: settings.max_age,
+            returns: false,
             run,
             clock: None,
             pads: BTreeMap::new(),
@@ -96,6 +99,24 @@ impl PublishedBroadcast {
             tasks: DeliveryTasks::default(),
             demand_tasks: DemandTasks::default(),
             eos: None,
+        }
+    }
+
+    /// What sessions subscribe to is counted so. For the tracks that begin after this.
+    pub(super) fn count_by(&mut self, count: Option<SubscriptionCount>) {
+        self.demand_tasks.count_by(count);
+    }
+
+    /// Receivers are listened to, which the catalog says from its begin on.
+    pub(super) fn list_return_path(&mut self) {
+        self.returns = true;
+    }
+
+    /// A receiver wants a keyframe of the track of this name.
+    pub(super) fn request_keyframe(&mut self, track: &str) {
+        let mut pads = self.pads.values();
+        if let Some(pad) = pads.find(|pad| pad.track_name() == Some(track)) {
+            pad.request_keyframe_for_receiver();
         }
     }
 
@@ -333,6 +354,7 @@ impl PublishedBroadcast {
         let Some((pad, kind)) = pad.and_then(|pad| Some((pad, pad.track_kind()?))) else {
             return Ok(());
         };
+        let priority = pad.wanted_priority().unwrap_or_else(|| kind.priority());
         let mut max_age = self.track_max_age(kind, live);
         if pad.is_replacing() {
             max_age = max_age.max(FOLLOWING_MAX_AGE.min(self.cache.time));
@@ -343,7 +365,7 @@ impl PublishedBroadcast {
         };
         let open = self.open()?;
         let name = open.catalog.take_name(&base);
-        let info = track_info(kind.priority()).with_max_age(max_age);
+        let info = track_info(priority).with_max_age(max_age);
         let producer = match open.producer.create_track(name.as_str(), info) {
             Ok(producer) => producer,
             Err(err) => return self.fail(id, format!("The track \"{name}\" is refused: {err}")),
@@ -442,8 +464,9 @@ impl PublishedBroadcast {
             None => {
                 let created = self.origin.create_broadcast(self.name.as_str());
                 let mut producer = created.map_err(Error::Publish)?;
+                let clock = self.clock.unwrap_or_default();
                 Open {
-                    catalog: Catalog::new(&mut producer, self.clock.unwrap_or_default())?,
+                    catalog: Catalog::new(&mut producer, clock, self.returns)?,
                     producer,
                     announcement: Announcement::Due(Instant::now() + ANNOUNCE_TIMEOUT),
                 }

@@ -33,9 +33,16 @@ pub(super) struct Catalog {
 
 impl Catalog {
     /// Creates the catalog tracks; nothing is published before [`Self::publish`].
-    pub(super) fn new(broadcast: &mut broadcast::Producer, clock: Clock) -> Result<Self, Error> {
+    /// `returns` says that the requests of receivers are taken.
+    pub(super) fn new(
+        broadcast: &mut broadcast::Producer,
+        clock: Clock,
+        returns: bool,
+    ) -> Result<Self, Error> {
+        let mut initial = rendition::Catalog::default();
+        initial.ext.returns = returns;
         let config = catalog::Config::default()
-            .with_catalog(rendition::Catalog::default())
+            .with_catalog(initial)
             .with_clock(clock);
         let producer = catalog::Producer::new(broadcast, config).map_err(Error::Publish)?;
         Ok(Self {

@@ -2,10 +2,13 @@
 //! Who subscribes to a pad's track, and whether the pad rests while nobody does.
 
 use std::{
+    future::{Future, poll_fn},
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
@@ -16,6 +19,8 @@ use tokio::{
     time::Instant,
 };
 
+use crate::net::listen::SubscriptionCount;
+
 /// How long a track without a subscriber goes on, and how long subscribers have to follow it to the next.
 const REST_DELAY: Duration = Duration::from_secs(3);
 
@@ -24,13 +29,22 @@ const REST_DELAY: Duration = Duration::from_secs(3);
 pub(super) struct DemandTasks {
     tasks: JoinSet<()>,
     changed: Arc<Notify>,
+    /// Counts for the sessions of a listener; a relay subscribes once for all.
+    count: Option<SubscriptionCount>,
 }
 
 /// Whether a track has a subscriber, kept up to date until this is dropped.
 pub(super) struct Subscribers {
-    exist: Arc<AtomicBool>,
+    watched: Arc<Watched>,
     /// Holds on to the track.
     task: AbortHandle,
+}
+
+#[derive(Default)]
+struct Watched {
+    exist: AtomicBool,
+    /// Another one has come since this was last asked for.
+    joined: AtomicBool,
 }
 
 impl Drop for Subscribers {
@@ -51,28 +65,83 @@ pub(super) struct Demand {
     /// Since when the track has had no subscriber.
     unwatched_since: Option<Instant>,
     resting: bool,
+    /// A subscriber has come since this was last asked for.
+    joined: bool,
 }
 
 impl DemandTasks {
+    /// Tells a subscriber that comes beside another one by this count.
+    pub(super) fn count_by(&mut self, count: Option<SubscriptionCount>) {
+        self.count = count;
+    }
+
     pub(super) fn watch(&mut self, mut track: track::Producer) -> Subscribers {
         // The tasks of tracks that are gone.
         while self.tasks.try_join_next().is_some() {}
-        let exist = Arc::<AtomicBool>::default();
-        let (watched, changed) = (exist.clone(), self.changed.clone());
-        // Not by `used`: whoever only asks what the track is uses it, too.
+        let shared = Arc::<Watched>::default();
+        let (watched, changed) = (shared.clone(), self.changed.clone());
+        let count = self.count.clone();
         let task = self.tasks.spawn(async move {
-            while let Ok(subscription) = track.subscription_changed().await {
-                watched.store(subscription.is_some(), Ordering::Relaxed);
+            let mut counted = 0;
+            let mut existed = false;
+            while let Ok(change) =
+                subscribers_changed(&mut track, count.as_ref(), &mut counted).await
+            {
+                let exist = change.exist.unwrap_or(existed);
+                let joined = exist && (change.more || !existed);
+                watched.joined.fetch_or(joined, Ordering::Relaxed);
+                watched.exist.store(exist, Ordering::Relaxed);
+                existed = exist;
                 changed.notify_one();
             }
         });
-        Subscribers { exist, task }
+        Subscribers {
+            watched: shared,
+            task,
+        }
     }
 
-    /// Returns when a track has got its first subscriber or lost its last one. Cancel safe.
+    /// Returns when a track has got a subscriber or lost its last one. Cancel safe.
     pub(super) async fn changed(&self) {
         self.changed.notified().await;
     }
+}
+
+/// What has happened to the subscribers of a track.
+struct Change {
+    /// Whether there are any, if that may have changed.
+    exist: Option<bool>,
+    /// Sessions have subscribed to something.
+    more: bool,
+}
+
+/// Waits until what the subscribers of a track want together has changed, or until one of them has and
+/// `count` is above `counted`.
+///
+/// The library says how the subscriptions of a track combine, not how many they are, but it wakes whoever
+/// waits for that with each one that comes, goes or changes. One has come if sessions have subscribed to
+/// something meanwhile.
+async fn subscribers_changed(
+    track: &mut track::Producer,
+    count: Option<&SubscriptionCount>,
+    counted: &mut u64,
+) -> Result<Change, moq_net::Error> {
+    // Not by `used`: whoever only asks what the track is uses it, too.
+    let mut combined = pin!(track.subscription_changed());
+    poll_fn(|context| {
+        let exist = match combined.as_mut().poll(context) {
+            Poll::Ready(Ok(combined)) => Some(combined.is_some()),
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            Poll::Pending => None,
+        };
+        let total = count.map_or(0, SubscriptionCount::total);
+        let more = std::mem::replace(counted, total) < total;
+        match exist.is_some() || more {
+            true => Poll::Ready(Ok(Change { exist, more })),
+            false => Poll::Pending,
+        }
+    })
+    .await
 }
 
 impl Demand {
@@ -104,7 +173,8 @@ impl Demand {
         let Some(subscribers) = &self.subscribers else {
             return;
         };
-        if subscribers.exist.load(Ordering::Relaxed) {
+        self.joined |= subscribers.watched.joined.swap(false, Ordering::Relaxed);
+        if subscribers.watched.exist.load(Ordering::Relaxed) {
             (self.unwatched_since, self.resting) = (None, false);
             (self.subscribed, self.follows) = (true, false);
             return;
@@ -130,6 +200,11 @@ impl Demand {
         self.subscribed
     }
 
+    /// Whether a subscriber has come since the last call.
+    pub(super) fn take_joined(&mut self) -> bool {
+        std::mem::take(&mut self.joined)
+    }
+
     /// Whether frames are dropped because nobody subscribes.
     pub(super) fn is_resting(&self) -> bool {
         self.resting
@@ -140,19 +215,22 @@ impl Demand {
 mod tests {
     use super::*;
 
-    fn subscribers(exist: bool) -> (Subscribers, Arc<AtomicBool>) {
-        let exist = Arc::new(AtomicBool::new(exist));
+    fn subscribers(exist: bool) -> (Subscribers, Arc<Watched>) {
+        let watched = Arc::new(Watched {
+            exist: AtomicBool::new(exist),
+            joined: AtomicBool::new(exist),
+        });
         let subscribers = Subscribers {
-            exist: exist.clone(),
+            watched: watched.clone(),
             task: tokio::spawn(async {}).abort_handle(),
         };
-        (subscribers, exist)
+        (subscribers, watched)
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_pad_rests_at_the_end_of_a_group_once_nobody_has_subscribed_for_a_while() {
         let mut demand = Demand::default();
-        let (track, exist) = subscribers(false);
+        let (track, watched) = subscribers(false);
         demand.begin(track, Instant::now());
         demand.set_drops_unwatched(true);
         demand.group_ended();
@@ -162,7 +240,7 @@ mod tests {
         assert!(!demand.is_resting(), "the group is open");
         demand.group_ended();
         assert!(demand.is_resting());
-        exist.store(true, Ordering::Relaxed);
+        watched.exist.store(true, Ordering::Relaxed);
         demand.update(Instant::now());
         assert!(demand.is_subscribed() && !demand.is_resting());
     }

@@ -9,6 +9,7 @@ mod drain;
 mod frame_writer;
 mod published_pad;
 mod rate;
+mod return_path;
 mod track;
 
 use std::{sync::Arc, time::Duration};
@@ -22,7 +23,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::rate::Bitrates;
-use self::{broadcast::PublishedBroadcast, drain::Drain, rate::Rates};
+use self::{broadcast::PublishedBroadcast, drain::Drain, rate::Rates, return_path::ReturnPath};
 use super::{CAT, MoqSink, bus, message::Message, rate_control::RateSettings, run::Run};
 use crate::{
     element::{session_request, status::ConnectionStatus},
@@ -48,6 +49,8 @@ pub(crate) struct Settings {
     /// How late a group of live video may be.
     pub(crate) max_age: Duration,
     pub(crate) rate: RateSettings,
+    /// Whether receivers are listened to.
+    pub(crate) return_path: bool,
 }
 
 /// Publishes what the pads send, for the length of a run.
@@ -62,6 +65,7 @@ pub(crate) struct Publisher {
     session: SessionState,
     drain: Drain,
     rates: Rates,
+    return_path: Option<ReturnPath>,
 }
 
 /// The session with the relay, or those with whoever comes.
@@ -101,6 +105,7 @@ impl Publisher {
             element: element.downgrade(),
             session: SessionState::Connecting,
             drain: Drain::default(),
+            return_path: None,
         }
     }
 
@@ -113,8 +118,19 @@ impl Publisher {
         drop(element);
         let mut broadcast =
             PublishedBroadcast::new(&self.settings, endpoint.listens(), self.run.clone());
-        let attachment = Attachment::Publisher(broadcast.consume());
+        let mut attachment = Attachment {
+            publishes: Some(broadcast.consume()),
+            subscribes: None,
+        };
+        if self.settings.return_path
+            && let Some((return_path, origin)) = ReturnPath::new(&self.settings.broadcast)
+        {
+            self.return_path = Some(return_path);
+            attachment.subscribes = Some(origin);
+            broadcast.list_return_path();
+        }
         let mut endpoint = endpoint.open(attachment, ask).await?;
+        broadcast.count_by(endpoint.subscriptions());
         let result = tokio::select! {
             () = cancel.cancelled() => Ok(()),
             result = self.publish(&mut endpoint, &mut broadcast) => result,
@@ -163,6 +179,7 @@ impl Publisher {
                     })?;
                 }
                 () = broadcast.changed() => {}
+                track = requested(self.return_path.as_mut()) => broadcast.request_keyframe(&track),
                 () = wait(wake) => {}
             }
         }
@@ -280,6 +297,14 @@ impl SessionState {
         };
         let announced = broadcast.announced().unwrap_or(since);
         Some(since.max(announced) + SUBSCRIBE_TIMEOUT)
+    }
+}
+
+/// The next request of a receiver.
+async fn requested(return_path: Option<&mut ReturnPath>) -> String {
+    match return_path {
+        Some(return_path) => return_path.next().await,
+        None => std::future::pending().await,
     }
 }
 

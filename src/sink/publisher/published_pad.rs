@@ -24,7 +24,7 @@ use crate::{
             rendition::{Catalog, Rendition},
         },
     },
-    sink::message::{Frame, PadHandle, PadId, PadMessage, Report},
+    sink::message::{Frame, PadHandle, PadId, PadMessage, Report, TrackSettings},
 };
 
 /// How long a track's frames are measured before its delay is listed.
@@ -43,6 +43,7 @@ pub(super) struct PublishedPad {
     base_name: Option<String>,
     rendition: Option<Rendition>,
     description: Description,
+    settings: TrackSettings,
     /// None once the stream has failed.
     track: Option<PublishedTrack>,
     /// It had a track before in this run.
@@ -51,8 +52,6 @@ pub(super) struct PublishedPad {
     replaced: Option<String>,
     backlog: Backlog,
     demand: Demand,
-    /// Of the bit rate of all video.
-    share: f64,
     /// `track-error` says why nothing is published before a keyframe comes.
     is_stalled: bool,
     /// The least time by which the track's live frames came later than their running times.
@@ -61,8 +60,10 @@ pub(super) struct PublishedPad {
     delay_due: Option<Instant>,
     /// For warnings, each given once.
     warnings: WarnLimiter,
-    /// For requests of keyframes and QOS messages, each made at most once a second.
-    requests: WarnLimiter,
+    /// For QOS messages, at most one a second.
+    qos: WarnLimiter,
+    /// The pad knows that a keyframe is needed, and none has come since.
+    needs_keyframe: bool,
 }
 
 /// Whether more is expected of a pad's stream.
@@ -113,17 +114,18 @@ impl PublishedPad {
             base_name: None,
             rendition: None,
             description: Description::default(),
+            settings: TrackSettings::default(),
             track: None,
             was_published: false,
             replaced: None,
             backlog: Backlog::WithinBudget,
             demand: Demand::default(),
-            share: 1.0,
             is_stalled: false,
             transit: None,
             delay_due: None,
             warnings: WarnLimiter::once(),
-            requests: WarnLimiter::default(),
+            qos: WarnLimiter::default(),
+            needs_keyframe: false,
         }
     }
 
@@ -184,11 +186,18 @@ impl PublishedPad {
             PadMessage::DropUnwatched(drops) => {
                 self.change_demand(|demand| demand.set_drops_unwatched(drops));
             }
-            PadMessage::BitrateShare(share) => self.share = share,
+            PadMessage::Track(settings) => self.set_track_settings(settings),
             // The broadcast creates and removes pads, and asks each whether it is linked.
             PadMessage::Open(_) | PadMessage::Release | PadMessage::LinkChanged => {}
         }
         FollowUp::Nothing
+    }
+
+    fn set_track_settings(&mut self, settings: TrackSettings) {
+        self.settings = settings;
+        if let Some(track) = &mut self.track {
+            track.set_audio_group(settings.audio_group);
+        }
     }
 
     /// Whether the frame is to be published: nothing is after a failure and while the pad rests, and over
@@ -199,6 +208,7 @@ impl PublishedPad {
             return false;
         }
         if frame.keyframe {
+            self.needs_keyframe = false;
             self.change_demand(Demand::group_ended);
         }
         if self.demand.is_resting() {
@@ -261,12 +271,16 @@ impl PublishedPad {
         }
         if written.given_up.groups > 0 {
             self.report_qos();
+            if !written.begins_group {
+                self.report_keyframe_helps();
+            }
         }
     }
 
     fn refused(&mut self, refused: &Refused) {
         if matches!(refused, Refused::Congested) {
             self.handle.counters.too_old.add(1);
+            self.request_keyframe();
             return self.report_qos();
         }
         self.request_keyframe();
@@ -314,7 +328,8 @@ impl PublishedPad {
         let Some(rendition) = &self.rendition else {
             return;
         };
-        let track = PublishedTrack::new(producer, rendition, max_stuck);
+        let mut track = PublishedTrack::new(producer, rendition, max_stuck);
+        track.set_audio_group(self.settings.audio_group);
         self.report(Report::Published(track.name().to_owned()));
         self.track = Some(track);
         self.change_demand(|demand| demand.begin(subscribers, Instant::now()));
@@ -384,7 +399,7 @@ impl PublishedPad {
             id,
             pad: self.handle.pad.clone(),
             kind: track.kind(),
-            share: self.share,
+            share: self.settings.bitrate_share,
             bytes: self.handle.counters.bytes.get(),
         })
     }
@@ -398,6 +413,9 @@ impl PublishedPad {
     fn change_demand(&mut self, change: impl FnOnce(&mut Demand)) {
         let (subscribed, resting) = (self.demand.is_subscribed(), self.demand.is_resting());
         change(&mut self.demand);
+        if self.demand.take_joined() {
+            self.report_keyframe_helps();
+        }
         if self.demand.is_subscribed() != subscribed {
             self.report(Report::Subscribed(!subscribed));
         }
@@ -466,6 +484,11 @@ impl PublishedPad {
         self.rendition.as_ref().map(Rendition::kind)
     }
 
+    /// The priority of the next track, if it is not that of its kind.
+    pub(super) fn wanted_priority(&self) -> Option<u8> {
+        self.settings.priority
+    }
+
     /// How the video is to be turned, if it is said.
     pub(super) fn orientation(&self) -> Option<Orientation> {
         let counts = self.kind == Some(Kind::Video) && self.stream != StreamState::Failed;
@@ -521,14 +544,34 @@ impl PublishedPad {
 
     /// Has a keyframe requested, of video alone.
     fn request_keyframe(&mut self) {
-        if self.kind == Some(Kind::Video) && self.requests.is_due("keyframe", Instant::now()) {
+        if self.kind == Some(Kind::Video) && !std::mem::replace(&mut self.needs_keyframe, true) {
             self.report(Report::NeedsKeyframe);
+        }
+    }
+
+    /// The same because a receiver wants one, as often as it likes: the pad knows how often it may.
+    pub(super) fn request_keyframe_for_receiver(&self) {
+        let flows = self.stream == StreamState::Running && !self.demand.is_resting();
+        if flows && self.kind == Some(Kind::Video) {
+            self.report(Report::NeedsKeyframe);
+        }
+    }
+
+    pub(super) fn track_name(&self) -> Option<&str> {
+        self.track.as_ref().map(PublishedTrack::name)
+    }
+
+    /// Subscribers have come, or lost a group.
+    fn report_keyframe_helps(&self) {
+        if self.kind == Some(Kind::Video) {
+            self.report(Report::KeyframeHelps);
         }
     }
 
     /// Subscribers come back, and begin with a keyframe.
     pub(super) fn reconnected(&mut self) {
         if self.is_published() && !self.is_over() {
+            self.needs_keyframe = false;
             self.request_keyframe();
         }
     }
@@ -544,7 +587,7 @@ impl PublishedPad {
     }
 
     fn report_qos(&mut self) {
-        if self.requests.is_due("QOS", Instant::now()) {
+        if self.qos.is_due("QOS", Instant::now()) {
             self.report(Report::Quality(self.handle.counters.quality()));
         }
     }

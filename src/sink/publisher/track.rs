@@ -14,7 +14,7 @@ use crate::{
     sink::message::{Frame, MAX_GROUP_BYTES, MAX_GROUP_FRAMES},
 };
 
-/// How much audio or data one group holds.
+/// How much data one group holds, and audio unless its pad says something else.
 ///
 /// Each group is a QUIC stream: one for each packet would cost more than the audio itself. Frames
 /// leave as they are written, so a longer group adds no delay.
@@ -33,6 +33,8 @@ pub(super) struct PublishedTrack {
     /// The first timestamp of the newest group, in microseconds.
     newest_begin: u64,
     delivery: Delivery,
+    /// How much of the track one group holds, if it has no keyframes.
+    group_duration: Duration,
     finished: bool,
 }
 
@@ -88,7 +90,15 @@ impl PublishedTrack {
             open: None,
             newest_begin: 0,
             delivery: Delivery::new(kind, max_stuck),
+            group_duration: GROUP_DURATION,
             finished: false,
+        }
+    }
+
+    /// How much one group holds from now on, of audio alone.
+    pub(super) fn set_audio_group(&mut self, duration: Duration) {
+        if self.kind == Kind::Audio {
+            self.group_duration = duration;
         }
     }
 
@@ -156,7 +166,7 @@ impl PublishedTrack {
             Kind::Audio | Kind::Data => {
                 let time = frame.timestamp.checked_sub(open.begin);
                 let time = time.ok_or(Refused::Rewinds)?;
-                Ok(full || Duration::from_micros(time) >= GROUP_DURATION)
+                Ok(full || Duration::from_micros(time) >= self.group_duration)
             }
         }
     }

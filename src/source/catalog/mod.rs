@@ -18,7 +18,9 @@ use serde_json::Value;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{
-    element::warn_limiter::WarnLimiter, media::catalog::data::END_MARK, net::backoff::Backoff,
+    element::warn_limiter::WarnLimiter,
+    media::catalog::{data::END_MARK, return_path::RETURNS},
+    net::backoff::Backoff,
 };
 
 pub(crate) use entries::Entry;
@@ -47,6 +49,8 @@ pub(crate) enum Update {
         entries: Vec<Entry>,
         /// Why others cannot be used, each given once.
         warnings: Vec<String>,
+        /// The publisher takes requests.
+        returns: bool,
     },
     /// The catalog cannot be understood: what it said before stands.
     Unreadable { warnings: Vec<String> },
@@ -228,7 +232,11 @@ impl Broadcast {
             Ok(Some(value)) if value.is_object() => {
                 let (entries, problems) = entries::read(self.track, &self.path, &value);
                 let warnings = self.new_warnings(problems);
-                Update::Renditions { entries, warnings }
+                Update::Renditions {
+                    entries,
+                    warnings,
+                    returns: value[RETURNS] == true,
+                }
             }
             Ok(Some(_)) => self.unreadable("it is not a JSON object"),
             Err(moq_json::Error::Net(err)) => Update::Lost(err.to_string()),

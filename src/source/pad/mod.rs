@@ -8,8 +8,12 @@ mod task;
 mod text;
 
 use std::{
-    sync::{Arc, Mutex, OnceLock, mpsc},
-    time::Instant,
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    time::{Duration, Instant},
 };
 
 use gst::{ClockTime, glib, prelude::*, subclass::prelude::*};
@@ -35,6 +39,9 @@ use crate::{
 /// The element of the pad: a panic in a pad function is its error.
 type Element = <super::MoqSrc as glib::object::ObjectSubclassIs>::Subclass;
 
+/// How often a pad asks the publisher for a keyframe; what downstream asks between is asked by that.
+const KEYFRAME_INTERVAL: Duration = Duration::from_millis(500);
+
 /// What a new pad is made of.
 pub(crate) struct Config {
     pub(crate) index: PadIndex,
@@ -54,6 +61,8 @@ pub(crate) struct Config {
     pub(crate) latency: Arc<LatencyAnswer>,
     pub(crate) budget: Arc<Budget>,
     pub(crate) counters: Arc<Counters>,
+    /// Says whether the publisher takes requests; `None` without a return path.
+    pub(crate) return_path: Option<Arc<AtomicBool>>,
 }
 
 /// See [`super::MoqSrcPad`].
@@ -88,6 +97,8 @@ pub struct MoqSrcPad {
     )]
     run: OnceLock<Run>,
     flow: Mutex<Flow>,
+    /// When the publisher was last asked for a keyframe.
+    asked: Mutex<Option<Instant>>,
 }
 
 /// What the pad has of the run that made it.
@@ -97,6 +108,7 @@ struct Run {
     latency: Arc<LatencyAnswer>,
     budget: Arc<Budget>,
     counters: Arc<Counters>,
+    return_path: Option<Arc<AtomicBool>>,
 }
 
 /// What becomes of the messages of a pad.
@@ -141,6 +153,7 @@ impl super::MoqSrcPad {
             latency: config.latency,
             budget: config.budget,
             counters: config.counters,
+            return_path: config.return_path,
         };
         // Set here alone, and the pad was just made.
         let _ = pad.imp().run.set(run);
@@ -259,9 +272,36 @@ impl MoqSrcPad {
                 }
                 true
             }
+            gst::EventView::CustomUpstream(custom)
+                if custom
+                    .structure()
+                    .is_some_and(|s| s.name() == "GstForceKeyUnit") =>
+            {
+                self.request_keyframe()
+            }
             gst::EventView::Seek(_) | gst::EventView::Navigation(_) => false,
             _ => gst::Pad::event_default(&*self.obj(), parent, event),
         }
+    }
+
+    /// Downstream wants a keyframe; whether that is carried to somebody who can ask for it.
+    fn request_keyframe(&self) -> bool {
+        let Some(run) = self.run.get().filter(|run| run.kind == Kind::Video) else {
+            return false;
+        };
+        let listens = run.return_path.as_ref();
+        if !listens.is_some_and(|listens| listens.load(Ordering::Relaxed)) {
+            return false;
+        }
+        let now = Instant::now();
+        let mut asked = lock(&self.asked);
+        let due = asked.is_none_or(|at| now.saturating_duration_since(at) >= KEYFRAME_INTERVAL);
+        if due {
+            *asked = Some(now);
+            drop(asked);
+            run.subscriber.send(Control::Keyframe);
+        }
+        true
     }
 
     fn stats(&self) -> Statistics {

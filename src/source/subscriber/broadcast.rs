@@ -29,8 +29,12 @@ const CATALOG_TIMEOUT: Duration = Duration::from_secs(3);
 pub(super) enum Event {
     /// It was found, maybe again: its timestamps and its tracks are others than before.
     Found,
-    /// It has these renditions now.
-    Renditions(Vec<Entry>, Vec<String>),
+    /// It has these renditions now; its publisher may take requests.
+    Renditions {
+        entries: Vec<Entry>,
+        warnings: Vec<String>,
+        returns: bool,
+    },
     /// Something is wrong with its catalog.
     Warnings(Vec<String>),
     /// It is gone, and looked for again.
@@ -168,13 +172,21 @@ impl BroadcastFollower {
 
     fn on_update(&mut self, update: Update, has_pads: bool) -> Event {
         match update {
-            Update::Renditions { entries, warnings } => {
+            Update::Renditions {
+                entries,
+                warnings,
+                returns,
+            } => {
                 let state = std::mem::replace(&mut self.state, State::Ended(None));
                 self.state = match state {
                     State::Found(broadcast) => State::Listed(broadcast),
                     state => state,
                 };
-                Event::Renditions(entries, warnings)
+                Event::Renditions {
+                    entries,
+                    warnings,
+                    returns,
+                }
             }
             Update::Unreadable { warnings } => Event::Warnings(warnings),
             Update::Ended if has_pads => {

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT
 //! What a subscriber is made of.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use gst::{ClockTime, glib};
 use tokio::sync::mpsc::UnboundedSender;
@@ -26,6 +29,8 @@ pub(crate) struct Config {
     pub(crate) audio_max_age: Duration,
     /// How long the broadcast may be gone; `None` is for ever.
     pub(crate) eos_timeout: Option<Duration>,
+    /// Where a return path says whether the publisher listens; `None` without one.
+    pub(crate) return_path: Option<Arc<AtomicBool>>,
     pub(crate) answer: Arc<LatencyAnswer>,
     pub(crate) connection: Arc<ConnectionStatus>,
     pub(crate) app_queue: Arc<AppQueue>,
@@ -51,6 +56,7 @@ impl Config {
             video_max_age: Duration::ZERO,
             audio_max_age: Duration::ZERO,
             eos_timeout: None,
+            return_path: None,
             answer: Arc::default(),
             connection: Arc::default(),
             app_queue: AppQueue::new(&gst::Bin::new().into()),

@@ -7,6 +7,7 @@ mod config;
 mod external;
 mod outbox;
 mod pads;
+mod return_path;
 mod subscription;
 mod warnings;
 mod watchdog;
@@ -20,6 +21,7 @@ use self::{
     broadcast::{BroadcastFollower, Event},
     external::ExternalBroadcasts,
     pads::Pads,
+    return_path::ReturnPath,
     subscription::Subscription,
     warnings::Warnings,
 };
@@ -60,6 +62,7 @@ struct Subscriber {
     external: ExternalBroadcasts,
     pads: Pads,
     warnings: Warnings,
+    return_path: Option<ReturnPath>,
 }
 
 impl Subscriber {
@@ -72,7 +75,15 @@ impl Subscriber {
         let config = Arc::new(config);
         let origin = config.endpoint.cache().origin();
         let own = external::scope(&origin, [config.endpoint.broadcast()]);
-        let endpoint = endpoint.open(Attachment::Subscriber(own), ask).await?;
+        let return_path = config.return_path.as_ref().map(|listens| {
+            let broadcast = config.endpoint.broadcast();
+            ReturnPath::new(broadcast, listens.clone())
+        });
+        let attachment = Attachment {
+            publishes: return_path.as_ref().map(ReturnPath::consume),
+            subscribes: Some(own),
+        };
+        let endpoint = endpoint.open(attachment, ask).await?;
         Ok(Self {
             commands,
             endpoint,
@@ -80,6 +91,7 @@ impl Subscriber {
             external: ExternalBroadcasts::new(config.clone(), origin),
             pads: Pads::new(config.clone()),
             warnings: Warnings::new(config.app_queue.clone()),
+            return_path,
             config,
         })
     }
@@ -123,6 +135,12 @@ impl Subscriber {
             Control::Wanted(index, wish) => self.pads.get(index).want(wish),
             Control::Unwanted(index, wish) => self.pads.get(index).refuse(wish),
             Control::Finished(index) => self.pads.get(index).close(),
+            Control::Keyframe(index) => {
+                let track = self.pads.get(index).own_track();
+                if let Some((return_path, track)) = self.return_path.as_ref().zip(track) {
+                    return_path.request_keyframe(track);
+                }
+            }
             Control::Latency(latency) => self.pads.set_latency(latency),
             Control::Flowing => playback::post_latency(&self.config.app_queue),
             Control::Eos(seqnum) => self.on_eos(seqnum),
@@ -151,17 +169,35 @@ impl Subscriber {
         });
     }
 
+    /// Whether the publisher takes requests has become known.
+    fn set_listening(&mut self, listens: bool) {
+        if let Some(return_path) = &mut self.return_path {
+            return_path.set_listening(listens);
+        }
+    }
+
     fn on_broadcast(&mut self, event: Event) {
         match event {
             Event::Found => self.pads.restart(),
-            Event::Renditions(entries, warnings) => {
+            Event::Renditions {
+                entries,
+                warnings,
+                returns,
+            } => {
+                self.set_listening(returns);
                 self.warnings.post_all(warnings);
                 self.external.follow(&entries);
                 self.pads.reconcile(&entries);
             }
             Event::Warnings(warnings) => self.warnings.post_all(warnings),
-            Event::Lost => self.pads.for_each(Subscription::retire),
-            Event::Ended => self.pads.for_each(Subscription::finish),
+            Event::Lost => {
+                self.set_listening(false);
+                self.pads.for_each(Subscription::retire);
+            }
+            Event::Ended => {
+                self.set_listening(false);
+                self.pads.for_each(Subscription::finish);
+            }
             Event::Missing => {
                 let broadcast = self.config.endpoint.broadcast().to_owned();
                 let queue = &self.config.app_queue;

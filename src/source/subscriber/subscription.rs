@@ -246,6 +246,7 @@ impl Subscription {
             latency: this.config.answer.clone(),
             budget: this.budget.clone(),
             counters: this.counters.clone(),
+            return_path: this.config.return_path.clone(),
         };
         (subscription, pad)
     }
@@ -333,6 +334,12 @@ impl Subscription {
         self.reading = Reading::idle();
         self.backoff.reset();
         self.health.broken = 0;
+    }
+
+    /// The name of the track that is read, if the broadcast has it itself.
+    pub(super) fn own_track(&self) -> Option<&str> {
+        let own = self.entry.external.is_none();
+        own.then_some(self.entry.name.as_str())
     }
 
     /// The catalog lists `entry` for this pad: the same track, or the one that follows it.

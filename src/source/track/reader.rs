@@ -130,8 +130,16 @@ impl Reader {
         let Some(subscriber) = self.wait_in_tail(subscribing).await else {
             return Ok(TrackEnd::Retired);
         };
-        let subscriber = subscriber?;
+        let mut subscriber = subscriber?;
         self.silence.answered();
+        let wished = subscriber.info().priority;
+        if wished != self.config.priority && wished != track::Info::default().priority {
+            // Sessions send in the order that subscribers ask for, so the publisher's is asked for.
+            subscription = subscription.with_priority(wished);
+            let asked = subscriber.subscription().with_priority(wished);
+            // Refused only when the track is over.
+            let _ = subscriber.update(asked);
+        }
         let mut groups = match self.config.from_start {
             true => {
                 let mut beginning = GroupReorderBuffer::new(subscriber, subscription);

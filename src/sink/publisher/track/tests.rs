@@ -45,6 +45,15 @@ impl Fixture {
         }
     }
 
+    /// Writes frames at these times in ms; which of them begin a group.
+    fn begin_groups(&mut self, times: [u64; 5]) -> [bool; 5] {
+        times.map(|time| {
+            let begin = self.track.newest_begin;
+            self.write(time * 1000, true, 1).expect("a frame");
+            self.track.newest_begin != begin
+        })
+    }
+
     /// Writes a frame, and returns what was given up before it.
     fn write(&mut self, timestamp: u64, keyframe: bool, bytes: usize) -> Result<GivenUp, Refused> {
         let frame = Frame {
@@ -265,4 +274,20 @@ async fn sound_is_taken_back_only_when_much_of_it_is_stuck() {
         assert_eq!(given_up.groups, taken_back, "with {bytes} bytes stuck");
         drop(stuck);
     }
+}
+
+#[tokio::test]
+async fn a_group_of_audio_is_as_long_as_its_pad_says() {
+    let mut fixture = Fixture::audio();
+    assert_eq!(
+        fixture.begin_groups([20, 40, 100, 120, 140]),
+        [true, false, false, true, false]
+    );
+    fixture.track.set_audio_group(Duration::from_millis(40));
+    assert_eq!(
+        fixture.begin_groups([150, 160, 180, 200, 220]),
+        [false, true, false, true, false]
+    );
+    fixture.track.set_audio_group(Duration::ZERO);
+    assert_eq!(fixture.begin_groups([221, 222, 223, 224, 225]), [true; 5]);
 }
