@@ -74,7 +74,7 @@ pub(crate) enum PadMessage {
 }
 
 /// How a pad wants its tracks to be sent.
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct TrackSettings {
     /// Of the tracks that begin after this; `None` is that of the kind.
     pub(crate) priority: Option<u8>,
@@ -82,6 +82,8 @@ pub(crate) struct TrackSettings {
     pub(crate) audio_group: Duration,
     /// The pad's part of the bit rate of all video.
     pub(crate) bitrate_share: f64,
+    /// The picture of which it is one of several renditions.
+    pub(crate) group: Option<String>,
 }
 
 /// One frame on its way to the publisher.

@@ -18,6 +18,8 @@ pub(crate) struct Counters {
     pub(crate) refused: Counter,
     /// Nobody subscribed to the track.
     pub(crate) unwatched: Counter,
+    /// There was no room for the rendition beside smaller ones.
+    pub(crate) crowded_out: Counter,
     /// All frames of the groups that were given up, of which some may have arrived.
     pub(crate) too_old: Counter,
     pub(crate) groups_given_up: Counter,
@@ -48,6 +50,7 @@ impl Counters {
             .field("dropped-refused", self.refused.get())
             .field("dropped-too-old", self.too_old.get())
             .field("dropped-unwatched", self.unwatched.get())
+            .field("dropped-rendition", self.crowded_out.get())
             .field("groups-given-up", self.groups_given_up.get())
             .field("resyncs", self.resyncs.get())
             .field("queue-bytes", bytes)

@@ -30,6 +30,9 @@ pub struct Sections {
     /// that tracks that change at once are not taken for each other.
     #[serde(rename = "gstLineage", skip_serializing_if = "BTreeMap::is_empty")]
     pub lineage: BTreeMap<String, String>,
+    /// Of each track that is a rendition of a picture of which there are several: the name of that picture.
+    #[serde(rename = "gstGroup", skip_serializing_if = "BTreeMap::is_empty")]
+    pub groups: BTreeMap<String, String>,
     /// The publisher takes the requests of [`super::return_path`].
     #[serde(rename = "gstReturn", skip_serializing_if = "std::ops::Not::not")]
     pub returns: bool,

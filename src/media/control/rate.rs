@@ -109,8 +109,9 @@ impl Rate {
         self.target.round() as u64
     }
 
-    /// Takes in how the path is doing at `now`.
-    pub(crate) fn update(&mut self, now: Instant, path: &Condition) {
+    /// Takes in how the path is doing at `now`. Up to `trial` it may grow although nothing was tried:
+    /// encoders that rest make nothing before.
+    pub(crate) fn update(&mut self, now: Instant, path: &Condition, trial: Option<u64>) {
         let step = self
             .updated
             .replace(now)
@@ -132,7 +133,7 @@ impl Rate {
             (Phase::Draining, Some(capacity)) => self.drain(now, path, capacity),
             // Something waits, and nothing says yet for what.
             (Phase::Draining, None) => {}
-            (Phase::Growing, _) => self.adapt(path, step),
+            (Phase::Growing, _) => self.adapt(path, step, trial),
         }
         self.target = self.limits.clamp(self.target);
     }
@@ -150,7 +151,7 @@ impl Rate {
     }
 
     /// Keeps to the capacity where that is known: a queue that begins to form says where it is.
-    fn adapt(&mut self, path: &Condition, step: Duration) {
+    fn adapt(&mut self, path: &Condition, step: Duration, trial: Option<u64>) {
         let step = step.as_secs_f64();
         if path.building >= SHRINKS {
             self.target *= 1.0 - SHRINKAGE * step;
@@ -173,7 +174,8 @@ impl Rate {
             Some(part) if part < WIDER || path.building >= EMPTY => FULL_GROWTH,
             Some(_) => WIDER_GROWTH,
         };
-        let untried = MAX_UNTRIED * self.tried * media;
+        let trial = trial.map_or(0.0, |rate| rate as f64);
+        let untried = (MAX_UNTRIED * self.tried * media).max(trial);
         if self.target < untried {
             self.target = (self.target * (1.0 + growth * step)).min(untried);
         }

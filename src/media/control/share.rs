@@ -70,6 +70,13 @@ pub(crate) fn climb(total: u64, rungs: &[Rung]) -> Vec<Option<u64>> {
     rungs.iter().enumerate().map(rate).collect()
 }
 
+/// With how much the next rendition begins that rests; `None` if none does.
+pub(crate) fn next_rung(rungs: &[Rung]) -> Option<u64> {
+    let index = rungs.iter().position(|rung| rung.rests)?;
+    let smaller: u64 = rungs[..index].iter().map(|rung| rung.full).sum();
+    Some(smaller + (BEGINS * rungs[index].full as f64).ceil() as u64)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,6 +99,8 @@ mod tests {
         assert_eq!(climb(1000, &lowest), [Some(300), None, None]);
         assert_eq!(climb(1050, &lowest), [Some(300), Some(750), None]);
         assert_eq!(climb(3300, &lowest), [Some(300), Some(1000), None]);
+        assert_eq!(next_rung(&lowest), Some(1050));
+        assert_eq!(next_rung(&all), None);
     }
 
     #[test]

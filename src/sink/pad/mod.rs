@@ -101,6 +101,8 @@ pub struct MoqSinkPad {
         nick = "Demand valve", blurb = "Name of an element valve in the pipeline that is closed while demand=upstream wants no frames (NULL = none)", mutable_playing)]
     #[property(name = "bitrate-share", type = f64, get, set = Self::set_bitrate_share, member = bitrate_share, default = 1.0, minimum = 0.0, maximum = 1e6,
         nick = "Bitrate share", blurb = "Part of the bit rate of all video that this pad gets with rate-control, in proportion to those of the others", mutable_playing)]
+    #[property(name = "rendition-group", type = Option<String>, get, set = Self::set_group, member = group,
+        nick = "Rendition group", blurb = "Name of the picture of which this pad and others are renditions of different quality (NULL = none)", mutable_ready)]
     #[property(name = "target-bitrate", type = u32, get, member = target_bitrate,
         nick = "Target bitrate", blurb = "Bit rate in bits per second that the encoder of a video pad should have by rate-control (0 = not controlled)")]
     #[property(name = "key-unit-age", type = u32, get, set, member = key_unit_age,
@@ -141,6 +143,7 @@ struct Track {
     demand: Demand,
     demand_valve: Option<String>,
     bitrate_share: f64,
+    group: Option<String>,
     target_bitrate: u32,
     key_unit_age: u32,
     request_interval: u64,
@@ -167,6 +170,7 @@ impl Default for Track {
             priority: -1,
             audio_group: DEFAULT_AUDIO_GROUP_MS,
             bitrate_share: 1.0,
+            group: None,
             target_bitrate: 0,
         }
     }
@@ -178,6 +182,7 @@ impl Track {
             priority: u8::try_from(self.priority).ok(),
             audio_group: Duration::from_millis(self.audio_group.into()),
             bitrate_share: self.bitrate_share,
+            group: self.group.clone().filter(|group| !group.is_empty()),
         }
     }
 }
@@ -570,6 +575,12 @@ impl MoqSinkPad {
         self.send_settings();
     }
 
+    /// The property `rendition-group` is set.
+    fn set_group(&self, group: Option<String>) {
+        lock(&self.track).group = group;
+        self.send_settings();
+    }
+
     fn send_settings(&self) {
         let settings = lock(&self.track).settings();
         if let Some(run) = self.run_handle() {
@@ -597,10 +608,41 @@ impl MoqSinkPad {
         }
     }
 
-    /// Asks the encoder, if there is one, for a picture to begin with.
+    /// Asks the encoder, if there is one, for a picture to begin with; all encoders of its group for the same.
     fn force_key_unit(&self) {
+        let pad = self.obj();
+        let group = lock(&self.track).settings().group;
+        let sink = pad.parent().and_downcast::<MoqSink>();
+        let (Some(group), Some(sink)) = (group, sink) else {
+            return self.push_force_key_unit(gst::ClockTime::NONE);
+        };
+        let all: Vec<_> = sink
+            .imp()
+            .pads()
+            .filter(|other| lock(&other.imp().track).settings().group.as_ref() == Some(&group))
+            .collect();
+        // Later than what any encoder has been given, so that all of them begin with the same picture.
+        let newest = all.iter().filter_map(|pad| pad.imp().newest_running_time());
+        let now = sink.current_running_time();
+        let at = newest.chain(now).max().map(|time| time + gst::ClockTime::NSECOND);
+        for other in all {
+            if other != *pad {
+                // Without a run there is nothing to ask for.
+                let _ = other.imp().with_stream(StreamState::request_keyframe);
+            }
+            other.imp().push_force_key_unit(at);
+        }
+    }
+
+    fn newest_running_time(&self) -> Option<gst::ClockTime> {
+        self.with_stream(|stream| stream.time().running()).ok()?
+    }
+
+    /// Asks for a keyframe at once, or from a running time on.
+    fn push_force_key_unit(&self, at: Option<gst::ClockTime>) {
         let request = gst::Structure::builder("GstForceKeyUnit")
             .field("all-headers", true)
+            .field_if_some("running-time", at)
             .build();
         let taken = self
             .obj()

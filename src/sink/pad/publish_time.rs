@@ -31,6 +31,8 @@ pub(super) struct PublishTime {
     newest: Option<i64>,
     /// The stream time of the newest frame.
     position: Option<gst::ClockTime>,
+    /// The largest running time in ns that a frame has had.
+    running: Option<i64>,
 }
 
 /// What is known of a frame when it comes.
@@ -79,14 +81,14 @@ impl PublishTime {
 
     pub(super) fn flush(&mut self) {
         self.timing.reset();
-        self.position = None;
+        (self.position, self.running) = (None, None);
         self.restart();
     }
 
     /// Running time may go on, or begin anew.
     pub(super) fn set_segment(&mut self, segment: &gst::Segment) {
         self.timing.set_segment(segment);
-        self.position = None;
+        (self.position, self.running) = (None, None);
         self.continuity.reset();
         if let Some(anchor) = self.anchor.take() {
             self.before = Before::Segment(anchor);
@@ -146,6 +148,7 @@ impl PublishTime {
     ) -> Placement {
         let (now, base) = (nanos(clock.now()), nanos(clock.base_time()));
         let (live, times) = (self.is_live(), frame.times);
+        self.running = self.running.max(Some(times.presentation));
         let due = base.saturating_add(times.presentation);
         let arrival = self.arrival(due, now, frame.kind.is_sparse());
         let mut anchor = self.anchor(
@@ -200,6 +203,11 @@ impl PublishTime {
     pub(super) fn publish(&mut self, time: gst::ClockTime, position: Option<gst::ClockTime>) {
         self.newest = self.newest.max(Some(nanos(time)));
         self.set_position(position);
+    }
+
+    /// The largest running time that a frame has had.
+    pub(super) fn running(&self) -> Option<gst::ClockTime> {
+        self.running.map(clock_time)
     }
 
     /// The stream time of the newest frame or gap.

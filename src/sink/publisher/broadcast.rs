@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //! The broadcast: the tracks of all pads, from the first frame to their common end.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::{BTreeMap, BTreeSet}, sync::Arc, time::Duration};
 
 use hang::container::track_info;
 use moq_mux::Clock;
@@ -241,6 +241,13 @@ impl PublishedBroadcast {
             .filter(|(subscribed, _)| *subscribed || !watched)
             .map(|(_, pad)| pad)
             .collect()
+    }
+
+    /// Has the renditions rest for which there is no room, and the others go on.
+    pub(super) fn set_crowded_out(&mut self, crowded_out: &BTreeSet<PadId>) {
+        for (id, pad) in &mut self.pads {
+            pad.set_crowded_out(crowded_out.contains(id));
+        }
     }
 
     /// Since when subscribers could know of the broadcast.

@@ -65,6 +65,8 @@ pub(super) struct Demand {
     /// Since when the track has had no subscriber.
     unwatched_since: Option<Instant>,
     resting: bool,
+    /// There is no room for it beside smaller renditions.
+    crowded_out: bool,
     /// A subscriber has come since this was last asked for.
     joined: bool,
 }
@@ -205,9 +207,18 @@ impl Demand {
         std::mem::take(&mut self.joined)
     }
 
-    /// Whether frames are dropped because nobody subscribes.
+    /// Whether frames are dropped because nobody subscribes, or for lack of room.
     pub(super) fn is_resting(&self) -> bool {
-        self.resting
+        self.resting || self.crowded_out
+    }
+
+    /// Whether the network has no room for it beside smaller renditions.
+    pub(super) fn set_crowded_out(&mut self, crowded_out: bool) {
+        self.crowded_out = crowded_out;
+    }
+
+    pub(super) fn is_crowded_out(&self) -> bool {
+        self.crowded_out
     }
 }
 

@@ -186,7 +186,7 @@ impl Publisher {
     }
 
     /// Has the pads told of their bit rates where these have changed.
-    fn control_rates(&mut self, now: Instant, broadcast: &PublishedBroadcast) {
+    fn control_rates(&mut self, now: Instant, broadcast: &mut PublishedBroadcast) {
         if self.rates.wake().is_none_or(|due| now < due) {
             return;
         }
@@ -195,6 +195,7 @@ impl Publisher {
         let changed = self
             .status
             .with_sessions(|sessions| rates.update(now, sessions, pads));
+        broadcast.set_crowded_out(self.rates.crowded_out());
         if let Some(bitrates) = changed {
             let queue = self.run.app_queue();
             queue.send_newest("bitrates".into(), move |element| {

@@ -194,10 +194,10 @@ impl PublishedPad {
     }
 
     fn set_track_settings(&mut self, settings: TrackSettings) {
-        self.settings = settings;
         if let Some(track) = &mut self.track {
             track.set_audio_group(settings.audio_group);
         }
+        self.settings = settings;
     }
 
     /// Whether the frame is to be published: nothing is after a failure and while the pad rests, and over
@@ -212,7 +212,11 @@ impl PublishedPad {
             self.change_demand(Demand::group_ended);
         }
         if self.demand.is_resting() {
-            self.handle.counters.unwatched.add(1);
+            let counters = &self.handle.counters;
+            match self.demand.is_crowded_out() {
+                true => counters.crowded_out.add(1),
+                false => counters.unwatched.add(1),
+            }
             return false;
         }
         if !frame.live {
@@ -388,6 +392,11 @@ impl PublishedPad {
         self.change_demand(|demand| demand.update(now));
     }
 
+    /// Whether the network has no room for it beside smaller renditions.
+    pub(super) fn set_crowded_out(&mut self, crowded_out: bool) {
+        self.change_demand(|demand| demand.set_crowded_out(crowded_out));
+    }
+
     pub(super) fn is_subscribed(&self) -> bool {
         self.demand.is_subscribed()
     }
@@ -400,6 +409,8 @@ impl PublishedPad {
             pad: self.handle.pad.clone(),
             kind: track.kind(),
             share: self.settings.bitrate_share,
+            group: self.settings.group.clone(),
+            area: self.rendition.as_ref().map(area).unwrap_or_default(),
             bytes: self.handle.counters.bytes.get(),
         })
     }
@@ -529,6 +540,9 @@ impl PublishedPad {
             config.jitter = reordering(config);
         }
         rendition.list(catalog, name);
+        if let Some(group) = self.settings.group.clone().filter(|_| self.kind == Some(Kind::Video)) {
+            catalog.ext.groups.insert(name.to_owned(), group);
+        }
         if let Some(base) = self.base_name.as_ref().filter(|base| *base != name) {
             let lineage = &mut catalog.ext.lineage;
             lineage.insert(name.to_owned(), base.clone());
@@ -601,6 +615,15 @@ impl PublishedPad {
     fn report(&self, report: Report) {
         self.handle.report(&self.queue, report);
     }
+}
+
+/// How many pixels a picture has; 0 where that is unknown.
+fn area(rendition: &Rendition) -> u64 {
+    let Rendition::Video(config) = rendition else {
+        return 0;
+    };
+    let [width, height] = [config.coded_width, config.coded_height].map(Option::unwrap_or_default);
+    u64::from(width) * u64::from(height)
 }
 
 /// How long the encoder may hold a frame back: until the next one, and those that it reorders.

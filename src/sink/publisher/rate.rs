@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT
 //! The bit rates of the pads, by what the paths of the sessions carry.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use gst::glib;
 use tokio::time::Instant;
@@ -16,7 +19,7 @@ use crate::{
         control::{
             path::{Condition, Counts, Path},
             rate::{Limits, Rate},
-            share::{Policy, split},
+            share::{Policy, Rung, climb, next_rung, split},
         },
         format::codec::Kind,
     },
@@ -31,6 +34,10 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 const IDLE_INTERVAL: Duration = Duration::from_millis(50);
 /// What a pad of a fixed rate sends is averaged over about this time.
 const AVERAGE: Duration = Duration::from_secs(2);
+/// How soon a rendition that rests is tried again, and how long it has to last.
+const TRIAL_PAUSE: Duration = Duration::from_secs(5);
+/// The longest pause after failures.
+const MAX_TRIAL_PAUSE: Duration = Duration::from_secs(120);
 /// A change of the rate by less is not worth an encoder's while, in parts of it.
 const MIN_CHANGE: f64 = 0.02;
 
@@ -43,6 +50,20 @@ pub(super) struct Rates {
     /// What was handed on last.
     told: Vec<(PadId, u64)>,
     lacks_shares: bool,
+    /// Pads that rest because smaller renditions of their pictures need all that there is.
+    crowded_out: BTreeSet<PadId>,
+    trials: Trials,
+}
+
+/// When a rendition that rests is tried again.
+struct Trials {
+    /// All renditions together would get this with the next one, in bits per second.
+    need: Option<u64>,
+    due: Instant,
+    /// How long after a failure.
+    pause: Duration,
+    /// When the last one began.
+    begun: Option<Instant>,
 }
 
 /// What fits one session.
@@ -73,6 +94,10 @@ pub(super) struct RatedPad {
     pub(super) kind: Kind,
     /// Of the rate that video shares out.
     pub(super) share: f64,
+    /// The picture of which it is one of several renditions.
+    pub(super) group: Option<String>,
+    /// How many pixels it has.
+    pub(super) area: u64,
     /// What it has published.
     pub(super) bytes: u64,
 }
@@ -97,11 +122,16 @@ impl Rates {
             fixed: BTreeMap::new(),
             told: Vec::new(),
             lacks_shares: false,
+            crowded_out: BTreeSet::new(),
+            trials: Trials::new(Instant::now()),
         }
     }
 
     pub(super) fn set(&mut self, settings: RateSettings) {
         self.settings = settings;
+        if settings.control == RateControl::None {
+            self.crowded_out.clear();
+        }
         for session in self.sessions.values_mut() {
             session.rate.set_limits(settings.limits());
         }
@@ -129,7 +159,7 @@ impl Rates {
             let session = self.sessions.entry(id);
             let session = session.or_insert_with(|| SessionRate::new(now, limits));
             if now >= session.due {
-                session.update(now, id, sessions.counts(id));
+                session.update(now, id, sessions.counts(id), self.trials.rate(now));
             }
         }
         let due = self.sessions.values().map(|session| session.due).min();
@@ -139,36 +169,86 @@ impl Rates {
         // Before anybody watches, what the first one begins with.
         let policy = Policy::from(self.settings.policy);
         let total = policy.pick(rates).unwrap_or(limits.start);
-        self.share_out(total, pads)
+        self.share_out(now, total, pads)
     }
 
-    fn share_out(&mut self, total: u64, pads: Vec<RatedPad>) -> Option<Bitrates> {
+    fn share_out(&mut self, now: Instant, total: u64, pads: Vec<RatedPad>) -> Option<Bitrates> {
         let fixed: f64 = self.fixed.values().map(|fixed| fixed.rate).sum();
-        let (video, shares): (Vec<_>, Vec<f64>) = pads
+        let mut video: Vec<RatedPad> = pads
             .into_iter()
             .filter(|pad| pad.kind == Kind::Video)
-            .map(|pad| ((pad.id, pad.pad), pad.share))
-            .unzip();
+            .collect();
+        // Renditions of one picture stand beside each other, the smallest first.
+        video.sort_by(|a, b| (&a.group, a.area, a.id).cmp(&(&b.group, b.area, b.id)));
+        let shares: Vec<f64> = video.iter().map(|pad| pad.share).collect();
         let parts = split(total, fixed as u64, &shares);
-        let rates = std::iter::zip(&video, &parts).map(|((id, _), part)| (*id, *part));
-        let rates: Vec<(PadId, u64)> = rates.collect();
-        let same = rates.len() == self.told.len()
-            && std::iter::zip(&rates, &self.told).all(|((id, new), (told_id, told))| {
+        let full = split(self.settings.limits().max, fixed as u64, &shares);
+        let (rates, crowded_out, need) = self.climb_pictures(&video, &parts, &full);
+        let need = need.map(|part| fixed + part * (total as f64 - fixed).max(1.0));
+        self.trials
+            .note(now, self.crowded_out.len(), crowded_out.len(), need);
+        self.crowded_out = crowded_out;
+        let new: Vec<(PadId, u64)> = std::iter::zip(&video, &rates)
+            .map(|(pad, rate)| (pad.id, *rate))
+            .collect();
+        let same = new.len() == self.told.len()
+            && std::iter::zip(&new, &self.told).all(|((id, new), (told_id, told))| {
                 id == told_id && new.abs_diff(*told) as f64 <= MIN_CHANGE * *told as f64
             });
         if same {
             return None;
         }
-        self.told = rates;
+        self.told = new;
         let shared = shares.is_empty() || shares.iter().any(|share| *share > 0.0);
         let lacked = std::mem::replace(&mut self.lacks_shares, !shared);
-        let pads = video.into_iter().map(|(_, pad)| pad);
+        let pads = video.into_iter().map(|pad| pad.pad);
         Some(Bitrates {
-            total: parts.iter().sum(),
-            pads: pads.zip(parts).collect(),
+            total: rates.iter().sum(),
+            pads: pads.zip(rates).collect(),
             drives: self.settings.control == RateControl::Encoder,
             lacks_shares: !shared && !lacked,
         })
+    }
+
+    /// Gives what all renditions of a picture get to the small ones first: the rates of all pads, those
+    /// that are to rest, which get 0, and how many times as much is needed for the next of these.
+    fn climb_pictures(
+        &self,
+        video: &[RatedPad],
+        parts: &[u64],
+        full: &[u64],
+    ) -> (Vec<u64>, BTreeSet<PadId>, Option<f64>) {
+        let mut crowded_out = BTreeSet::new();
+        let mut rates = Vec::with_capacity(video.len());
+        let mut need: Option<f64> = None;
+        let same = |a: &RatedPad, b: &RatedPad| a.group.is_some() && a.group == b.group;
+        for picture in video.chunk_by(same) {
+            let range = rates.len()..rates.len() + picture.len();
+            let total: u64 = parts[range.clone()].iter().sum();
+            let rungs = std::iter::zip(picture, &full[range]).map(|(pad, full)| Rung {
+                full: *full,
+                rests: self.crowded_out.contains(&pad.id),
+            });
+            let mut rungs: Vec<Rung> = rungs.collect();
+            let climbed = climb(total, &rungs);
+            for ((pad, rung), rate) in picture.iter().zip(&mut rungs).zip(climbed) {
+                rung.rests = rate.is_none();
+                if rung.rests {
+                    crowded_out.insert(pad.id);
+                }
+                rates.push(rate.unwrap_or_default());
+            }
+            if let Some(next) = next_rung(&rungs) {
+                let times = next as f64 / total.max(1) as f64;
+                need = Some(need.map_or(times, |least| least.min(times)));
+            }
+        }
+        (rates, crowded_out, need)
+    }
+
+    /// The pads for whose renditions there is no room.
+    pub(super) fn crowded_out(&self) -> &BTreeSet<PadId> {
+        &self.crowded_out
     }
 
     /// What audio, text and data send, of which nothing is taken away.
@@ -199,7 +279,7 @@ impl SessionRate {
         }
     }
 
-    fn update(&mut self, now: Instant, id: u64, counts: Option<Counts>) {
+    fn update(&mut self, now: Instant, id: u64, counts: Option<Counts>, trial: Option<u64>) {
         let transport = |counts: Counts| (counts.sent, counts.rtt);
         if self.counts.map(transport) == counts.map(transport) {
             let waited = now.saturating_duration_since(self.counted) >= 2 * COUNTS_AGE;
@@ -212,8 +292,39 @@ impl SessionRate {
             return;
         };
         self.active = condition.offered > 0.0;
-        self.rate.update(now.into_std(), &condition);
+        self.rate.update(now.into_std(), &condition, trial);
         trace(id, &condition, self.rate.target());
+    }
+}
+
+impl Trials {
+    fn new(now: Instant) -> Self {
+        Self {
+            need: None,
+            due: now + TRIAL_PAUSE,
+            pause: TRIAL_PAUSE,
+            begun: None,
+        }
+    }
+
+    /// Up to which rate may be grown for the next trial.
+    fn rate(&self, now: Instant) -> Option<u64> {
+        self.need.filter(|_| now >= self.due)
+    }
+
+    /// Takes in how many renditions rested and rest now, and what the next one needs.
+    fn note(&mut self, now: Instant, before: usize, rest: usize, need: Option<f64>) {
+        self.need = need.map(|rate| rate.ceil() as u64);
+        let lasted = self.begun.map(|at| now.saturating_duration_since(at));
+        if rest > before {
+            self.pause = match lasted {
+                Some(lasted) if lasted < TRIAL_PAUSE => (2 * self.pause).min(MAX_TRIAL_PAUSE),
+                _ => TRIAL_PAUSE,
+            };
+            (self.begun, self.due) = (None, now + self.pause);
+        } else if rest < before {
+            (self.begun, self.due) = (Some(now), now + TRIAL_PAUSE);
+        }
     }
 }
 

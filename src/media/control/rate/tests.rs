@@ -29,6 +29,7 @@ struct Simulation {
     excess: f64,
     /// What its pictures need at most.
     most: f64,
+    trial: Option<u64>,
     frames: u32,
     next_frame: Instant,
     next_sample: Instant,
@@ -59,6 +60,7 @@ impl Simulation {
             rtt,
             excess: 1.0,
             most: f64::INFINITY,
+            trial: None,
             frames: 0,
             next_frame: now,
             next_sample: now,
@@ -156,7 +158,7 @@ impl Simulation {
             rtt: self.smoothed,
         };
         if let Some(condition) = self.path.update(self.now, counts) {
-            self.rate.update(self.now, &condition);
+            self.rate.update(self.now, &condition, self.trial);
         }
         let delay = (self.unsent + self.queued) * 8.0 / self.capacity;
         let since = self.now.saturating_duration_since(self.begin);
@@ -235,6 +237,15 @@ fn pictures_that_need_little_raise_nothing() {
 }
 
 #[test]
+fn what_rests_may_be_tried() {
+    let mut simulation = Simulation::new(limits(), 20e6, Duration::from_millis(40));
+    simulation.most = 300_000.0;
+    simulation.trial = Some(3_000_000);
+    simulation.run(secs(20));
+    assert_eq!(simulation.rate.target(), 3_000_000);
+}
+
+#[test]
 fn a_longer_way_is_no_queue_for_long() {
     let mut simulation = Simulation::new(limits(), 4e6, Duration::from_millis(20));
     simulation.run(secs(10));
@@ -280,7 +291,7 @@ proptest! {
             let rtt = Duration::from_millis(rtt);
             let counts = Counts { given, sent, lost, packets, rtt };
             if let Some(condition) = path.update(now, counts) {
-                rate.update(now, &condition);
+                rate.update(now, &condition, None);
             }
             prop_assert!(rate.target() <= max.max(1) && rate.target() >= min.min(max));
         }
@@ -301,7 +312,7 @@ proptest! {
             rtt: simulation.smoothed,
         };
         if let Some(condition) = simulation.path.update(simulation.now, counts) {
-            simulation.rate.update(simulation.now, &condition);
+            simulation.rate.update(simulation.now, &condition, None);
         }
         prop_assert_eq!(simulation.rate.target(), before);
     }
