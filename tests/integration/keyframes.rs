@@ -424,6 +424,26 @@ fn a_keyframe_is_asked_for_through_a_relay() {
 }
 
 #[test]
+fn a_source_that_listens_asks_whoever_publishes_to_it() {
+    let host = Host::source("return-path=true", "! fakesink sync=false async=false");
+    let source = host.element();
+    let got = Packets::of_pad(&source, "video_0");
+    let video = Video {
+        gop: LONG_GOP,
+        ..Video::default()
+    };
+    let publisher = Running::play(&format!(
+        "{} ! moq.sink_0 {} return-path=true sink_0::key-unit-age=0",
+        video.live(),
+        moqsink(&host.url("http"), &host.broadcast)
+    ));
+    got.wait_count(10, DEADLINE);
+    wait_until("the request is taken", DEADLINE, || ask(&source));
+    wait_next_key(&got);
+    drop(publisher);
+}
+
+#[test]
 fn a_publisher_that_does_not_listen_is_not_asked() {
     let (host, _, requests) = long_groups("sink_0::key-unit-age=0");
     let viewer = host.viewer("http", "return-path=true");
