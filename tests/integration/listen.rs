@@ -27,7 +27,7 @@ const TOKEN: &str = "guess-what";
 /// An element that listens at a free port of loopback.
 pub(super) struct Host {
     pub(super) running: Running,
-    broadcast: String,
+    pub(super) broadcast: String,
     port: u16,
 }
 
@@ -44,7 +44,7 @@ impl Host {
     }
 
     /// `moqsrc` with these properties and the rest of the line.
-    fn source(properties: &str, line: &str) -> Self {
+    pub(super) fn source(properties: &str, line: &str) -> Self {
         let broadcast = unique_broadcast("guest");
         let source = format!("moqsrc name=moq broadcast={broadcast} {properties}");
         Self::launch(&format!("{source} {line}"), broadcast)
@@ -70,7 +70,7 @@ impl Host {
         self.running.element("moq")
     }
 
-    fn url(&self, scheme: &str) -> String {
+    pub(super) fn url(&self, scheme: &str) -> String {
         format!("{scheme}://127.0.0.1:{}/", self.port)
     }
 

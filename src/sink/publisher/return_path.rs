@@ -7,12 +7,12 @@ use moq_net::{PathOwned, Pattern, Patterns, group, origin, track};
 use tokio::{
     sync::mpsc,
     task::{AbortHandle, JoinSet},
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use crate::{
     media::catalog::return_path::{MAX_REQUEST_BYTES, Request, TRACK, prefix},
-    net::config::Cache,
+    net::{backoff::Backoff, config::Cache},
 };
 
 /// So many receivers are listened to.
@@ -21,6 +21,9 @@ const MAX_PEERS: usize = 256;
 const REQUEST_INTERVAL: Duration = Duration::from_millis(100);
 /// How long a request may take from its first byte to its last.
 const READ_TIMEOUT: Duration = Duration::from_secs(1);
+/// The pauses after a receiver that cannot be read.
+const MIN_RETRY_INTERVAL: Duration = Duration::from_millis(100);
+const MAX_RETRY_INTERVAL: Duration = Duration::from_secs(10);
 /// Requests that wait; what comes on top is left out.
 const MAX_WAITING: usize = 64;
 /// Above all media: it is little.
@@ -30,7 +33,7 @@ const PRIORITY: u8 = 200;
 pub(super) struct ReturnPath {
     origin: origin::Consumer,
     announced: moq_net::announce::Consumer,
-    /// Those that are listened to, or were in vain, until they go or come again.
+    /// Those that are listened to, until they go.
     peers: HashMap<PathOwned, AbortHandle>,
     tasks: JoinSet<()>,
     sender: mpsc::Sender<String>,
@@ -77,17 +80,20 @@ impl ReturnPath {
             }
             return;
         }
-        let known = self.peers.get(&update.prefix);
-        if known.is_some_and(|task| !task.is_finished())
-            || (known.is_none() && self.peers.len() >= MAX_PEERS)
-        {
+        if self.peers.contains_key(&update.prefix) || self.peers.len() >= MAX_PEERS {
             return;
         }
         let (origin, path) = (self.origin.clone(), update.prefix.clone());
         let sender = self.sender.clone();
         let task = self.tasks.spawn(async move {
-            // Whatever is wrong with one receiver is no trouble of the stream.
-            let _ = listen(&origin, &path, &sender).await;
+            let mut backoff = Backoff::new(MIN_RETRY_INTERVAL, MAX_RETRY_INTERVAL);
+            loop {
+                let begun = Instant::now();
+                // Whatever is wrong with one receiver is no trouble of the stream.
+                let _ = listen(&origin, &path, &sender).await;
+                backoff.reset_if_lasted(begun.elapsed());
+                sleep(backoff.next_pause()).await;
+            }
         });
         self.peers.insert(update.prefix, task);
     }
