@@ -11,16 +11,13 @@
 //!
 //! Run it with `cargo run --release --example publish [URL [BROADCAST]]`; Ctrl-C ends it.
 
-#[path = "demo/interrupt.rs"]
-mod interrupt;
+#[path = "demo/publishing.rs"]
+mod publishing;
 
 use std::env;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow};
 use gst::prelude::*;
-
-/// How long the broadcast may take to end after Ctrl-C.
-const END_BOUND: gst::ClockTime = gst::ClockTime::from_seconds(10);
 
 fn main() -> anyhow::Result<()> {
     gst::init().context("initialize GStreamer")?;
@@ -46,30 +43,7 @@ fn main() -> anyhow::Result<()> {
     // Read back, because what the user gave may hold a token.
     let url = sink.property::<String>("url");
     println!("Publishing {broadcast} to {url}; Ctrl-C ends it.");
-    let result = play(&pipeline);
+    let result = publishing::play(&pipeline);
     pipeline.set_state(gst::State::Null).context("stop")?;
     result
-}
-
-/// Plays until the end, an error, or Ctrl-C, which ends the broadcast with EOS.
-fn play(pipeline: &gst::Pipeline) -> anyhow::Result<()> {
-    use gst::{MessageType::*, MessageView};
-
-    interrupt::on_bus_of(pipeline)?;
-    let bus = pipeline.bus().context("get the pipeline's bus")?;
-    // The reason of a failure is the error on the bus.
-    let _ = pipeline.set_state(gst::State::Playing);
-    let mut patience = gst::ClockTime::NONE;
-    while let Some(message) = bus.timed_pop_filtered(patience, &[Eos, Error, Application]) {
-        match message.view() {
-            MessageView::Application(_) => {
-                println!("Ending the broadcast.");
-                pipeline.send_event(gst::event::Eos::new());
-                patience = Some(END_BOUND);
-            }
-            MessageView::Error(error) => bail!("{}", error.error()),
-            _ => return Ok(()),
-        }
-    }
-    bail!("the broadcast did not end within {END_BOUND}");
 }

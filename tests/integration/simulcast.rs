@@ -93,7 +93,9 @@ fn the_largest_rendition_rests_until_there_is_room_for_it() {
         let stats: gst::Structure = large.property("stats");
         stats.get("dropped-rendition").unwrap_or(0u64)
     };
-    wait_until("the frames of the large one are dropped", DEADLINE, || dropped() > 0);
+    wait_until("the frames of the large one are dropped", DEADLINE, || {
+        dropped() > 0
+    });
     assert_eq!(large.property::<u32>("target-bitrate"), 0);
     let viewer = Viewer::start(&relay.url(), &broadcast);
     rate(&large, |rate| *rate > 500_000);

@@ -624,7 +624,10 @@ impl MoqSinkPad {
         // Later than what any encoder has been given, so that all of them begin with the same picture.
         let newest = all.iter().filter_map(|pad| pad.imp().newest_running_time());
         let now = sink.current_running_time();
-        let at = newest.chain(now).max().map(|time| time + gst::ClockTime::NSECOND);
+        let at = newest
+            .chain(now)
+            .max()
+            .map(|time| time + gst::ClockTime::NSECOND);
         for other in all {
             if other != *pad {
                 // Without a run there is nothing to ask for.

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: MIT
 //! The broadcast: the tracks of all pads, from the first frame to their common end.
 
-use std::{collections::{BTreeMap, BTreeSet}, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use hang::container::track_info;
 use moq_mux::Clock;

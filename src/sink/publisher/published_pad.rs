@@ -540,7 +540,12 @@ impl PublishedPad {
             config.jitter = reordering(config);
         }
         rendition.list(catalog, name);
-        if let Some(group) = self.settings.group.clone().filter(|_| self.kind == Some(Kind::Video)) {
+        if let Some(group) = self
+            .settings
+            .group
+            .clone()
+            .filter(|_| self.kind == Some(Kind::Video))
+        {
             catalog.ext.groups.insert(name.to_owned(), group);
         }
         if let Some(base) = self.base_name.as_ref().filter(|base| *base != name) {
