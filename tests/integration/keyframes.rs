@@ -299,10 +299,13 @@ fn who_joins_a_long_group_gets_a_fresh_keyframe() {
         let before = sent.count();
         let viewer = host.viewer("http", "");
         let got = Packets::of_pad(&viewer.element("moq"), "video_0");
-        wait_until("a fresh keyframe comes", DEADLINE, || {
+        let claim = format!("viewer {number} has one asked for");
+        wait_until(&claim, DEADLINE, || requests.seen().len() >= number);
+        let claim = format!("viewer {number} gets it");
+        wait_until(&claim, DEADLINE, || {
             let sent = sent.so_far().split_off(before);
-            let fresh = sent.iter().find(|packet| packet.is_key());
-            fresh.is_some_and(|key| got.so_far().iter().any(|packet| packet.bytes == key.bytes))
+            let mut fresh = sent.iter().filter(|packet| packet.is_key());
+            fresh.any(|key| got.so_far().iter().any(|packet| packet.bytes == key.bytes))
         });
         assert_eq!(requests.seen().len(), number);
         viewers.push(viewer);
