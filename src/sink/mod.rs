@@ -67,6 +67,21 @@
  * upstream within #GstMoqSinkPad:min-force-key-unit-interval. The catalog says so by `"gstReturn": true`, and
  * receivers publish beneath the broadcast's name and `/.return`, which a relay has to allow.
  *
+ * ## Rate control
+ *
+ * With #GstMoqSink:rate-control set to `encoder`, the encoders upstream are set to the bit rate that the network
+ * carries, between #GstMoqSink:min-bitrate and #GstMoqSink:max-bitrate; with `notify` #GstMoqSinkPad:target-bitrate
+ * says it. Audio keeps what it sends, video shares out the rest by #GstMoqSinkPad:bitrate-share.
+ * #GstMoqSink::encoder-setup and #GstMoqSink::define-encoder-bitrates let the application take part, as those of
+ * webrtcsink do. Pads with the same #GstMoqSinkPad:rendition-group are one picture in several qualities: their
+ * keyframes come at the same times, and the largest rest first when there is too little.
+ *
+ * |[
+ * gst-launch-1.0 -e v4l2src ! videoconvert ! video/x-raw,format=I420 ! \
+ *     x264enc tune=zerolatency key-int-max=60 ! h264parse ! \
+ *     moqsink url=http://127.0.0.1:4443 broadcast=door.hang rate-control=encoder max-bitrate=3000000
+ * ]|
+ *
  * ## Messages
  *
  * * `moq-connected`, with `version`: a session is up.
@@ -91,7 +106,7 @@
  * frames dropped as `dropped-no-keyframe`, `dropped-no-timestamp`, `dropped-budget` (more than
  * #GstMoqSink:max-bytes or #GstMoqSink:max-time waited), `dropped-too-old` (of groups that the network did not
  * carry in time, see #GstMoqSink:max-age; some of them may have arrived), `dropped-unwatched` (nobody
- * subscribed) and `dropped-refused` (other reasons, see #GstMoqSinkPad:track-error); `groups-given-up`; `resyncs` (how often the timestamps stepped and the
+ * subscribed), `dropped-rendition` (the network had no room for it beside smaller renditions) and `dropped-refused` (other reasons, see #GstMoqSinkPad:track-error); `groups-given-up`; `resyncs` (how often the timestamps stepped and the
  * stream went on where it was); `queue-bytes` and `queue-time` in nanoseconds, which wait for the network.
  *
  * ## Publish a test video and a test tone
