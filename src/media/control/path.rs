@@ -36,8 +36,12 @@ const MAX_FREEZE: Duration = Duration::from_secs(30);
 const IDLE: f64 = 0.7;
 /// How long a queue may stand beside so little without becoming shorter.
 const MAX_IDLE: Duration = Duration::from_secs(2);
-/// How much shorter the round trip becomes in each second beside a queue that stays as it is.
-const MAX_FALL: f64 = -0.1;
+/// With so much in the transport, it sends what the path carries.
+const BACKLOG: Duration = Duration::from_millis(20);
+/// So much longer does a round trip become in each second where more is sent than that.
+const MIN_GROWTH: f64 = 0.02;
+/// How many measurements stand for one, by the largest: losses are counted after what is sent for them.
+const MEASUREMENTS: usize = 3;
 /// What the smoothed round trip varies by without a reason.
 const RTT_NOISE: Duration = Duration::from_millis(5);
 /// How much a measurement of the capacity counts beside those before, from which it differs by less than
@@ -79,6 +83,8 @@ pub(crate) struct Path {
     /// Since when much less has been carried, and the queue has become no shorter.
     idle_since: Option<Instant>,
     capacity: Option<f64>,
+    /// The last measurements of it.
+    measured: VecDeque<f64>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -126,6 +132,7 @@ impl Path {
             standing: None,
             idle_since: None,
             capacity: None,
+            measured: VecDeque::new(),
         }
     }
 
@@ -154,6 +161,9 @@ impl Path {
         });
         let waits = delay >= WAITS;
         self.waiting_since = waits.then(|| self.waiting_since.unwrap_or(now));
+        if !waits {
+            self.measured.clear();
+        }
         if let Some(measured) = self.measure(now, counts, in_transport) {
             self.take_measurement(measured);
         }
@@ -199,8 +209,7 @@ impl Path {
     /// The capacity, if something has waited for it for long enough.
     ///
     /// What comes into a queue at the rate r makes it longer by r / c - 1 in each unit of time. Where the
-    /// network's queue becomes shorter and the transport has none, the rate is that of the encoder, and
-    /// the smoothed round trip follows too slowly to make up for that.
+    /// network's queue does not become longer and the transport has none, the rate is that of the encoder.
     fn measure(&self, now: Instant, counts: Counts, in_transport: Duration) -> Option<f64> {
         let since = self.waiting_since?;
         let from = self.samples.iter().find(|sample| {
@@ -213,11 +222,16 @@ impl Path {
         let time = time.as_secs_f64();
         let rate = counts.net().saturating_sub(from.counts.net()) as f64 * 8.0 / time;
         let growth = (counts.rtt.as_secs_f64() - from.counts.rtt.as_secs_f64()) / time;
-        let drains = growth < MAX_FALL && in_transport < WAITS;
-        Some(rate / (1.0 + growth.clamp(-0.5, 4.0))).filter(|rate| !drains && *rate > 0.0)
+        let full = in_transport >= BACKLOG || growth >= MIN_GROWTH;
+        Some(rate / (1.0 + growth.clamp(-0.5, 4.0))).filter(|rate| full && *rate > 0.0)
     }
 
     fn take_measurement(&mut self, measured: f64) {
+        self.measured.push_back(measured);
+        if self.measured.len() > MEASUREMENTS {
+            self.measured.pop_front();
+        }
+        let measured = self.measured.iter().copied().fold(0.0, f64::max);
         self.capacity = Some(match self.capacity {
             Some(capacity) if (measured - capacity).abs() < OTHER_CAPACITY * capacity => {
                 capacity + (measured - capacity) * MEASUREMENT_WEIGHT
