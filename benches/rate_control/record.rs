@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: MIT
+//! What one run has measured, and what follows from it.
+
+use std::{collections::BTreeMap, fmt::Write, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    picture::{FPS, Mark},
+    scene::Scene,
+};
+
+/// How often bytes and rates are looked at.
+pub(crate) const SAMPLE: Duration = Duration::from_millis(100);
+/// How long after a step down a delay is its price.
+const GRACE: f64 = 2.0;
+/// How long after a step down an encoder has to fit.
+const FITS_AFTER: f64 = 3.0;
+/// How long a step lasts before its use counts, or half of it if it is shorter than twice that.
+const SETTLE: f64 = 10.0;
+/// A rate is that of so many samples.
+const WINDOW: usize = 10;
+/// What may be on its way when a run ends.
+const LAST: f64 = 1.0;
+/// Of an Opus packet.
+const PACKET: f64 = 0.02;
+
+/// What passed the bottleneck in a tenth of a second.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Bin {
+    /// Of IP packets, with their headers.
+    pub(crate) bytes: u64,
+    pub(crate) dropped: u32,
+    /// The longest wait.
+    pub(crate) queue_ms: f64,
+}
+
+/// What the sender has noted, each tenth of a second.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Sample {
+    pub(crate) at: u64,
+    /// What the encoder has made since the last one.
+    pub(crate) bytes: u64,
+    /// What the encoder is to make, in bit/s.
+    pub(crate) target: f64,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Sent {
+    pub(crate) frames: Vec<Mark>,
+    pub(crate) samples: Vec<Sample>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Received {
+    /// Each picture, and when it was decoded.
+    pub(crate) frames: Vec<(Mark, u64)>,
+    /// Each packet of sound: its time in the stream, and when it came; in ns.
+    pub(crate) sound: Vec<(u64, u64)>,
+}
+
+/// One run of one peer.
+pub(crate) struct Record {
+    pub(crate) scene: Scene,
+    pub(crate) bins: Vec<Bin>,
+    samples: Vec<(f64, Sample)>,
+    /// When each frame was sent, in seconds, and how long it took, in ms.
+    frames: Vec<(f64, Option<f64>)>,
+    sound: f64,
+}
+
+/// What a run comes to.
+pub(crate) struct Figures {
+    pub(crate) p50: f64,
+    pub(crate) p99: f64,
+    /// Outside of the first 2 s after each step down.
+    pub(crate) p99_steady: f64,
+    /// From 3 s after a step down on, until the next step.
+    pub(crate) p99_fitting: f64,
+    pub(crate) lost_fitting: usize,
+    pub(crate) lost: usize,
+    pub(crate) frames: usize,
+    /// Percent of its time.
+    pub(crate) sound: f64,
+    /// Percent of the capacity, for each step.
+    pub(crate) used: Vec<f64>,
+    /// Seconds after the last step until the capacity of the first one is used again.
+    pub(crate) rise: Option<f64>,
+}
+
+impl Record {
+    pub(crate) fn new(
+        scene: &Scene,
+        begun: u64,
+        mut bins: Vec<Bin>,
+        sent: Sent,
+        received: &Received,
+    ) -> Self {
+        let since = |at: u64| (at as f64 - begun as f64) / 1e9;
+        let mut came: BTreeMap<u16, u64> = BTreeMap::new();
+        for (mark, at) in &received.frames {
+            came.entry(mark.number).or_insert(*at);
+        }
+        let end = scene.end - LAST;
+        let sent_frames = sent.frames.iter().map(|mark| {
+            let at = came.get(&mark.number).copied();
+            let delay = at.map(|at| (at as f64 - mark.sent as f64) / 1e6);
+            (since(mark.sent), delay)
+        });
+        let frames = sent_frames.filter(|(at, _)| (0.0..end).contains(at));
+        let samples = sent.samples.iter().cloned();
+        let samples = samples.map(|sample| (since(sample.at), sample));
+        let samples = samples.filter(|(at, _)| (0.0..scene.end).contains(at));
+        bins.resize((scene.end / SAMPLE.as_secs_f64()) as usize, Bin::default());
+        Self {
+            scene: scene.clone(),
+            bins,
+            samples: samples.collect(),
+            frames: frames.collect(),
+            sound: sound(&received.sound, since, scene.end),
+        }
+    }
+
+    /// The delays of frames that were sent at times that fit, in order.
+    fn delays(&self, fits: impl Fn(f64) -> bool) -> Vec<f64> {
+        let frames = self.frames.iter().filter(|(at, _)| fits(*at));
+        let mut delays: Vec<f64> = frames.filter_map(|(_, delay)| *delay).collect();
+        delays.sort_by(f64::total_cmp);
+        delays
+    }
+
+    pub(crate) fn figures(&self) -> Figures {
+        let falls: Vec<(f64, f64)> = self.scene.falls().collect();
+        let is_steady = |at: f64| {
+            !falls
+                .iter()
+                .any(|(from, _)| (*from..from + GRACE).contains(&at))
+        };
+        let is_fitting = |at: f64| {
+            falls
+                .iter()
+                .any(|(from, to)| (from + FITS_AFTER..*to).contains(&at))
+        };
+        let is_lost = |frame: &&(f64, Option<f64>)| frame.1.is_none();
+        let lost = self.frames.iter().filter(is_lost);
+        let all = self.delays(|_| true);
+        Figures {
+            p50: part(&all, 0.5),
+            p99: part(&all, 0.99),
+            p99_steady: part(&self.delays(is_steady), 0.99),
+            p99_fitting: part(&self.delays(is_fitting), 0.99),
+            lost_fitting: lost.clone().filter(|frame| is_fitting(frame.0)).count(),
+            lost: lost.count(),
+            frames: self.frames.len(),
+            sound: self.sound,
+            used: self
+                .scene
+                .spans()
+                .map(|(from, to, bits)| {
+                    let from = from + SETTLE.min((to - from) / 2.0);
+                    100.0 * self.passed(from, to) / bits
+                })
+                .collect(),
+            rise: self.rise(),
+        }
+    }
+
+    /// Bit/s that passed between two moments.
+    fn passed(&self, from: f64, to: f64) -> f64 {
+        let index = |at: f64| (at / SAMPLE.as_secs_f64()).round() as usize;
+        let bins = self.bins.get(index(from)..index(to)).unwrap_or_default();
+        let bytes: u64 = bins.iter().map(|bin| bin.bytes).sum();
+        bytes as f64 * 8.0 / (to - from)
+    }
+
+    fn rise(&self) -> Option<f64> {
+        let (first, last) = (self.scene.steps.first()?, self.scene.steps.last()?);
+        let window = WINDOW as f64 * SAMPLE.as_secs_f64();
+        let mut at = last.0 + window;
+        while at <= self.scene.end {
+            if self.passed(at - window, at) >= first.1 {
+                return Some(at - last.0);
+            }
+            at += SAMPLE.as_secs_f64();
+        }
+        None
+    }
+
+    /// What the encoder is to make, in Mbit/s.
+    pub(crate) fn target(&self) -> Vec<(f64, f64)> {
+        let samples = self.samples.iter();
+        samples
+            .map(|(at, sample)| (*at, sample.target / 1e6))
+            .collect()
+    }
+
+    /// What the encoder makes, in Mbit/s, each time over the last second.
+    pub(crate) fn encoded(&self) -> Vec<(f64, f64)> {
+        let windows = self.samples.windows(WINDOW);
+        let rate = |window: &[(f64, Sample)]| {
+            let bytes: u64 = window.iter().map(|(_, sample)| sample.bytes).sum();
+            let at = window.last().map_or(0.0, |last| last.0);
+            (
+                at,
+                bytes as f64 * 8.0 / 1e6 / (WINDOW as f64 * SAMPLE.as_secs_f64()),
+            )
+        };
+        windows.map(rate).collect()
+    }
+
+    /// What passed the bottleneck, in Mbit/s, each time over the last second.
+    pub(crate) fn used(&self) -> Vec<(f64, f64)> {
+        let end = WINDOW..=self.bins.len();
+        let time = |index: usize| index as f64 * SAMPLE.as_secs_f64();
+        end.map(|end| (time(end), self.passed(time(end - WINDOW), time(end)) / 1e6))
+            .collect()
+    }
+
+    /// When frames were sent that came, and how many ms they took.
+    pub(crate) fn came(&self) -> Vec<(f64, f64)> {
+        let frames = self.frames.iter();
+        frames
+            .filter_map(|(at, delay)| Some((*at, (*delay)?)))
+            .collect()
+    }
+
+    /// A line for each tenth of a second.
+    pub(crate) fn csv(&self) -> String {
+        let mut text = "seconds,capacity_bits,passed_bytes,dropped_packets,queue_ms,target_bits,\
+                        encoder_bytes,frames_sent,frames_lost,delay_max_ms\n"
+            .to_owned();
+        for (index, bin) in self.bins.iter().enumerate() {
+            let from = index as f64 * SAMPLE.as_secs_f64();
+            let here = |at: f64| (from..from + SAMPLE.as_secs_f64()).contains(&at);
+            let samples = self.samples.iter().filter(|(at, _)| here(*at));
+            let bytes: u64 = samples.clone().map(|(_, sample)| sample.bytes).sum();
+            let target = samples.last().map_or(f64::NAN, |(_, sample)| sample.target);
+            let frames = self.frames.iter().filter(|(at, _)| here(*at));
+            let delays = frames.clone().filter_map(|(_, delay)| *delay);
+            let longest = delays.clone().fold(f64::NAN, f64::max);
+            let sent = frames.count();
+            // A String takes everything.
+            let _ = writeln!(
+                text,
+                "{from:.1},{:.0},{},{},{:.1},{target:.0},{bytes},{sent},{},{longest:.1}",
+                self.scene.capacity(from),
+                bin.bytes,
+                bin.dropped,
+                bin.queue_ms,
+                sent - delays.count(),
+            );
+        }
+        text
+    }
+
+    /// A line for each frame; one that was lost has no delay.
+    pub(crate) fn frames_csv(&self) -> String {
+        let mut text = "sent_seconds,delay_ms\n".to_owned();
+        for (at, delay) in &self.frames {
+            let delay = delay.map_or_else(String::new, |delay| format!("{delay:.2}"));
+            let _ = writeln!(text, "{at:.4},{delay}");
+        }
+        text
+    }
+
+    /// Frames a second that the machine has sent: fewer than asked for say that it is too slow.
+    pub(crate) fn fps(&self) -> f64 {
+        self.frames.len() as f64 / (self.scene.end - LAST) / f64::from(FPS)
+    }
+}
+
+/// The percentage of the time that packets of sound fill, from the first one on.
+fn sound(packets: &[(u64, u64)], since: impl Fn(u64) -> f64, end: f64) -> f64 {
+    let (Some(first), Some(last)) = (packets.first(), packets.last()) else {
+        return 0.0;
+    };
+    let times = packets.iter().map(|packet| packet.0);
+    let (least, most) = (
+        times.clone().min().unwrap_or(first.0),
+        times.max().unwrap_or(first.0),
+    );
+    // What has not come at the end is missing, too.
+    let missing = (end - LAST - since(last.1)).max(0.0);
+    let time = (most - least) as f64 / 1e9 + PACKET + missing;
+    100.0 * packets.len() as f64 * PACKET / time
+}
+
+/// The value that this part of them does not pass.
+fn part(ordered: &[f64], part: f64) -> f64 {
+    let last = ordered.len().saturating_sub(1);
+    let value = ordered.get((last as f64 * part).round() as usize);
+    value.copied().unwrap_or(f64::NAN)
+}
