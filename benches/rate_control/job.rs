@@ -36,6 +36,8 @@ pub(crate) struct Job {
     pub(crate) fingerprint: String,
     /// How long the receiver waits for what is late.
     pub(crate) latency: Duration,
+    /// More settings of webrtcsink.
+    pub(crate) settings: String,
     /// Of the datagrams, in bit/s.
     pub(crate) datagrams: f64,
 }
@@ -107,6 +109,7 @@ impl Worker {
             .args(["netns", "exec", namespace])
             .arg(std::env::current_exe()?)
             .env("RATE_CONTROL_JOB", serde_json::to_string(job)?)
+            .env("WEBRTCSINK_SIGNALLING_SERVER_LOG", "error")
             .env("GST_REGISTRY", folder.join("registry"))
             .env("GST_PLUGIN_PATH", folder)
             .stdin(Stdio::piped())

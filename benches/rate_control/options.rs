@@ -27,6 +27,7 @@ Options:
   --latency MS     how long a receiver waits for what is late (200)
   --plugin FILE    moqsink and moqsrc (target/release/libgstmoq.so)
   --webrtc DIR     where libgstrswebrtc.so and libgstrsrtp.so are (target/webrtc/release)
+  --webrtcsink TEXT  more settings of webrtcsink, as gst-launch-1.0 takes them (none)
   --output DIR     where the results go (target/rate-control)";
 
 pub(crate) enum Part {
@@ -43,6 +44,8 @@ pub(crate) struct Options {
     pub(crate) plugin: PathBuf,
     pub(crate) webrtc: PathBuf,
     pub(crate) output: PathBuf,
+    /// More settings of webrtcsink.
+    pub(crate) settings: String,
 }
 
 impl Options {
@@ -55,6 +58,7 @@ impl Options {
             plugin: "target/release/libgstmoq.so".into(),
             webrtc: "target/webrtc/release".into(),
             output: "target/rate-control".into(),
+            settings: String::new(),
         };
         let mut arguments = std::env::args().skip(1);
         while let Some(argument) = arguments.next() {
@@ -100,6 +104,7 @@ impl Options {
             "--latency" => self.latency = Duration::from_millis(value(argument, rest)?),
             "--plugin" => self.plugin = value(argument, rest)?,
             "--webrtc" => self.webrtc = value(argument, rest)?,
+            "--webrtcsink" => self.settings = value(argument, rest)?,
             "--output" => self.output = value(argument, rest)?,
             other if other.starts_with('-') => bail!("unknown option {other}\n{HELP}"),
             part => self.parts.push(Part::named(part)?),

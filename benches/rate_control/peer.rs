@@ -21,11 +21,13 @@ use crate::{
 pub(crate) const MOQ_PORT: u16 = 4443;
 pub(crate) const SIGNALLING_PORT: u16 = 8443;
 
-/// Settings of the encoder that are the same for all: those of webrtcsink, with a keyframe every 2 s.
+/// Settings of the encoder that are the same for all: those of webrtcsink, but for a keyframe every 2 s and for
+/// one thread. Each of several threads makes a slice, rtph264pay 1.22 repeats SPS and PPS in front of each slice
+/// of a keyframe, and h264parse at the other end takes those for as many frames.
 pub(crate) const ENCODER: [(&str, &str); 6] = [
     ("tune", "zerolatency"),
     ("speed-preset", "ultrafast"),
-    ("threads", "4"),
+    ("threads", "1"),
     ("key-int-max", "60"),
     ("b-adapt", "false"),
     ("vbv-buf-capacity", "120"),

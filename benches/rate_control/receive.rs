@@ -15,7 +15,7 @@ use crate::{
     job::{Job, Word, now, order_to_end},
     peer::{MOQ_PORT, Peer, SIGNALLING_PORT, watch},
     picture::Mark,
-    record::Received,
+    record::{Packet, Received},
 };
 
 /// How long the first frame may take.
@@ -107,14 +107,15 @@ fn link(pipeline: &gst::Pipeline, pad: &gst::Pad, notes: &Notes) -> anyhow::Resu
         let sample = out.pull_sample().map_err(|_| gst::FlowError::Eos)?;
         match is_video {
             true => {
-                if let Some(mark) = mark(&sample, now) {
-                    lock(&notes).frames.push((mark, now));
+                let mut notes = lock(&notes);
+                match mark(&sample, now) {
+                    Some(mark) => notes.frames.push((mark, now)),
+                    None => notes.unreadable += 1,
                 }
             }
             false => {
-                let time = sample.buffer().and_then(|buffer| buffer.pts());
-                let time = time.unwrap_or_default().nseconds();
-                lock(&notes).sound.push((time, now));
+                let packet = sample.buffer().and_then(|buffer| Packet::of(buffer, now));
+                lock(&notes).sound.extend(packet);
             }
         }
         Ok(gst::FlowSuccess::Ok)

@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: MIT
 //! What one run has measured, and what follows from it.
 
-use std::{collections::BTreeMap, fmt::Write, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    fmt::Write,
+    hash::{DefaultHasher, Hash, Hasher},
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -22,8 +27,6 @@ const SETTLE: f64 = 10.0;
 const WINDOW: usize = 10;
 /// What may be on its way when a run ends.
 const LAST: f64 = 1.0;
-/// Of an Opus packet.
-const PACKET: f64 = 0.02;
 
 /// What passed the bottleneck in a tenth of a second.
 #[derive(Clone, Debug, Default)]
@@ -49,14 +52,34 @@ pub(crate) struct Sample {
 pub(crate) struct Sent {
     pub(crate) frames: Vec<Mark>,
     pub(crate) samples: Vec<Sample>,
+    pub(crate) sound: Vec<Packet>,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Received {
     /// Each picture, and when it was decoded.
     pub(crate) frames: Vec<(Mark, u64)>,
-    /// Each packet of sound: its time in the stream, and when it came; in ns.
-    pub(crate) sound: Vec<(u64, u64)>,
+    /// Pictures whose mark cannot be read: what they show was not received.
+    pub(crate) unreadable: usize,
+    pub(crate) sound: Vec<Packet>,
+}
+
+/// A packet of sound. The sound is noise: no two have the same content.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Packet {
+    hash: u64,
+    at: u64,
+}
+
+impl Packet {
+    pub(crate) fn of(buffer: &gst::BufferRef, at: u64) -> Option<Self> {
+        let mut hasher = DefaultHasher::new();
+        buffer.map_readable().ok()?.as_slice().hash(&mut hasher);
+        Some(Self {
+            hash: hasher.finish(),
+            at,
+        })
+    }
 }
 
 /// One run of one peer.
@@ -67,6 +90,7 @@ pub(crate) struct Record {
     /// When each frame was sent, in seconds, and how long it took, in ms.
     frames: Vec<(f64, Option<f64>)>,
     sound: f64,
+    unreadable: usize,
 }
 
 /// What a run comes to.
@@ -80,7 +104,9 @@ pub(crate) struct Figures {
     pub(crate) lost_fitting: usize,
     pub(crate) lost: usize,
     pub(crate) frames: usize,
-    /// Percent of its time.
+    /// Pictures that came and show no frame that can be told.
+    pub(crate) unreadable: usize,
+    /// Percent of its packets.
     pub(crate) sound: f64,
     /// Percent of the capacity, for each step.
     pub(crate) used: Vec<f64>,
@@ -117,7 +143,10 @@ impl Record {
             bins,
             samples: samples.collect(),
             frames: frames.collect(),
-            sound: sound(&received.sound, since, scene.end),
+            sound: sound(&sent.sound, &received.sound, |at| {
+                (0.0..end).contains(&since(at))
+            }),
+            unreadable: received.unreadable,
         }
     }
 
@@ -152,6 +181,7 @@ impl Record {
             lost_fitting: lost.clone().filter(|frame| is_fitting(frame.0)).count(),
             lost: lost.count(),
             frames: self.frames.len(),
+            unreadable: self.unreadable,
             sound: self.sound,
             used: self
                 .scene
@@ -269,20 +299,14 @@ impl Record {
     }
 }
 
-/// The percentage of the time that packets of sound fill, from the first one on.
-fn sound(packets: &[(u64, u64)], since: impl Fn(u64) -> f64, end: f64) -> f64 {
-    let (Some(first), Some(last)) = (packets.first(), packets.last()) else {
-        return 0.0;
-    };
-    let times = packets.iter().map(|packet| packet.0);
-    let (least, most) = (
-        times.clone().min().unwrap_or(first.0),
-        times.max().unwrap_or(first.0),
-    );
-    // What has not come at the end is missing, too.
-    let missing = (end - LAST - since(last.1)).max(0.0);
-    let time = (most - least) as f64 / 1e9 + PACKET + missing;
-    100.0 * packets.len() as f64 * PACKET / time
+/// The percentage of the packets that came, of those that were sent at a time that fits.
+fn sound(sent: &[Packet], received: &[Packet], fits: impl Fn(u64) -> bool) -> f64 {
+    let came: HashSet<u64> = received.iter().map(|packet| packet.hash).collect();
+    let sent = sent.iter().filter(|packet| fits(packet.at));
+    let (all, there) = sent.fold((0, 0), |(all, there), packet| {
+        (all + 1, there + i32::from(came.contains(&packet.hash)))
+    });
+    100.0 * f64::from(there) / f64::from(all)
 }
 
 /// The value that this part of them does not pass.

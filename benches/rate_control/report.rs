@@ -43,6 +43,7 @@ pub(crate) fn table(scene: &Scene, round: u32, records: &[(Peer, Record)]) -> St
         "frames lost then",
         "frames lost",
         "of",
+        "unreadable",
         "sound %",
     ]
     .map(str::to_owned)
@@ -80,6 +81,7 @@ fn cells(figures: &Figures) -> Vec<String> {
         figures.lost_fitting.to_string(),
         figures.lost.to_string(),
         figures.frames.to_string(),
+        figures.unreadable.to_string(),
         format!("{:.1}", figures.sound),
     ];
     cells.extend(figures.used.iter().map(|used| format!("{used:.0}")));

@@ -30,6 +30,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         address: SENDER_ADDRESS,
         fingerprint: String::new(),
         latency: options.latency,
+        settings: options.settings.clone(),
         datagrams: 0.0,
     };
     let mut peers = Vec::new();

@@ -19,7 +19,7 @@ use crate::{
     job::{Job, Word, now, order_to_end},
     peer::{ENCODER, MOQ_PORT, Peer, SIGNALLING_PORT, SOUND, set, watch},
     picture::{FPS, Mark, Pictures},
-    record::{SAMPLE, Sample, Sent},
+    record::{Packet, SAMPLE, Sample, Sent},
 };
 
 /// How long a sender may take until it can be reached.
@@ -33,6 +33,7 @@ const TRY: u32 = 240;
 struct Meter {
     bytes: AtomicU64,
     encoder: Mutex<Option<gst::Element>>,
+    sound: Mutex<Vec<Packet>>,
 }
 
 impl Meter {
@@ -50,6 +51,21 @@ impl Meter {
             gst::PadProbeReturn::Ok
         });
         *self.encoder.lock().unwrap_or_else(PoisonError::into_inner) = Some(encoder.clone());
+    }
+
+    /// Notes the packets of the sound.
+    fn listen(self: &Arc<Self>, encoder: &gst::Element) {
+        let Some(pad) = encoder.static_pad("src") else {
+            return;
+        };
+        let meter = self.clone();
+        pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+            if let Some(packet) = info.buffer().and_then(|buffer| Packet::of(buffer, now())) {
+                let mut sound = meter.sound.lock().unwrap_or_else(PoisonError::into_inner);
+                sound.push(packet);
+            }
+            gst::PadProbeReturn::Ok
+        });
     }
 
     /// The encoder's own setting, in bit/s.
@@ -71,10 +87,11 @@ pub(crate) fn run(job: &Job) -> anyhow::Result<()> {
     watch(&pipeline)?;
     let meter = Arc::new(Meter::default());
     let sink = pipeline.by_name("sink").context("a sink")?;
-    match pipeline.by_name("encoder") {
-        Some(encoder) => {
+    match pipeline.by_name("encoder").zip(pipeline.by_name("voice")) {
+        Some((encoder, voice)) => {
             set_up_video(&encoder, job.bitrate.start);
             meter.attach(&encoder);
+            meter.listen(&voice);
         }
         None => set_up_encoders(&sink, job.bitrate.start, &meter),
     }
@@ -100,7 +117,13 @@ pub(crate) fn run(job: &Job) -> anyhow::Result<()> {
         None => meter.bitrate(),
     });
     let frames = std::mem::take(&mut *frames.lock().unwrap_or_else(PoisonError::into_inner));
-    Word::Sent(Sent { frames, samples }).say()?;
+    let sound = std::mem::take(&mut *meter.sound.lock().unwrap_or_else(PoisonError::into_inner));
+    let sent = Sent {
+        frames,
+        samples,
+        sound,
+    };
+    Word::Sent(sent).say()?;
     std::process::exit(0);
 }
 
@@ -115,13 +138,13 @@ fn text(job: &Job) -> String {
             "webrtcsink name=sink video-caps=video/x-h264 audio-caps=audio/x-opus \
              congestion-control=gcc min-bitrate={} start-bitrate={} max-bitrate={} \
              enable-mitigation-modes=none run-signalling-server=true signalling-server-host=0.0.0.0 \
-             signalling-server-port={SIGNALLING_PORT} {camera} ! sink. {sound} ! sink.",
-            job.bitrate.min, job.bitrate.start, job.bitrate.max,
+             signalling-server-port={SIGNALLING_PORT} {} {camera} ! sink. {sound} ! sink.",
+            job.bitrate.min, job.bitrate.start, job.bitrate.max, job.settings,
         ),
         _ => format!(
             "moqsink name=sink mode=listen bind=0.0.0.0:{MOQ_PORT} broadcast=rate {camera} ! \
              x264enc name=encoder ! video/x-h264,profile=constrained-baseline ! h264parse ! sink.sink_0 \
-             {sound} ! opusenc bitrate={SOUND} perfect-timestamp=true ! sink.sink_1",
+             {sound} ! opusenc name=voice bitrate={SOUND} perfect-timestamp=true ! sink.sink_1",
         ),
     }
 }
@@ -140,13 +163,20 @@ fn set_up_encoders(sink: &gst::Element, bits: u32, meter: &Arc<Meter>) {
         let peer = values.get(1)?.get::<String>().ok()?;
         let encoder = values.get(3)?.get::<gst::Element>().ok()?;
         let name = encoder.factory().map(|factory| factory.name());
+        let is_measured = peer != "discovery";
         let is_video = match name.as_deref() {
             Some("x264enc") => {
                 set_up_video(&encoder, bits);
+                if is_measured {
+                    meter.attach(&encoder);
+                }
                 true
             }
             Some("opusenc") => {
                 encoder.set_property("bitrate", SOUND);
+                if is_measured {
+                    meter.listen(&encoder);
+                }
                 false
             }
             other => {
@@ -154,9 +184,6 @@ fn set_up_encoders(sink: &gst::Element, bits: u32, meter: &Arc<Meter>) {
                 false
             }
         };
-        if is_video && peer != "discovery" {
-            meter.attach(&encoder);
-        }
         // The settings of webrtcsink apply unless this says that they are done.
         Some(is_video.to_value())
     });
