@@ -36,8 +36,11 @@ pub(crate) fn run(job: &Job) -> anyhow::Result<()> {
     let latency = job.latency;
     pipeline.connect_deep_element_added(move |_, _, element| {
         let name = element.factory().map(|factory| factory.name());
-        if name.as_deref() == Some("webrtcbin") {
-            element.set_property("latency", latency.as_millis() as u32);
+        match name.as_deref() {
+            Some("webrtcbin") => element.set_property("latency", latency.as_millis() as u32),
+            // As browsers do.
+            Some("rtph264depay") => element.set_property("request-keyframe", true),
+            _ => {}
         }
     });
     let source = source(job)?;

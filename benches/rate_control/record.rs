@@ -259,25 +259,29 @@ impl Record {
         let mut text = "seconds,capacity_bits,passed_bytes,dropped_packets,queue_ms,target_bits,\
                         encoder_bytes,frames_sent,frames_lost,delay_max_ms\n"
             .to_owned();
+        let mut target = 0.0;
         for (index, bin) in self.bins.iter().enumerate() {
             let from = index as f64 * SAMPLE.as_secs_f64();
             let here = |at: f64| (from..from + SAMPLE.as_secs_f64()).contains(&at);
             let samples = self.samples.iter().filter(|(at, _)| here(*at));
             let bytes: u64 = samples.clone().map(|(_, sample)| sample.bytes).sum();
-            let target = samples.last().map_or(f64::NAN, |(_, sample)| sample.target);
+            // A machine that stands still samples later.
+            target = samples.last().map_or(target, |(_, sample)| sample.target);
             let frames = self.frames.iter().filter(|(at, _)| here(*at));
             let delays = frames.clone().filter_map(|(_, delay)| *delay);
             let longest = delays.clone().fold(f64::NAN, f64::max);
+            let longest = longest.is_finite().then(|| format!("{longest:.1}"));
             let sent = frames.count();
             // A String takes everything.
             let _ = writeln!(
                 text,
-                "{from:.1},{:.0},{},{},{:.1},{target:.0},{bytes},{sent},{},{longest:.1}",
+                "{from:.1},{:.0},{},{},{:.1},{target:.0},{bytes},{sent},{},{}",
                 self.scene.capacity(from),
                 bin.bytes,
                 bin.dropped,
                 bin.queue_ms,
                 sent - delays.count(),
+                longest.unwrap_or_default(),
             );
         }
         text
