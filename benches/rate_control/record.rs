@@ -10,10 +10,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    picture::{FPS, Mark},
-    scene::Scene,
-};
+use crate::{picture::Mark, scene::Scene};
 
 /// How often bytes and rates are looked at.
 pub(crate) const SAMPLE: Duration = Duration::from_millis(100);
@@ -93,6 +90,13 @@ pub(crate) struct Record {
     unreadable: usize,
 }
 
+/// What passes in a step, once it has lasted a while: all of it, and what is of the encoder, in percent of the
+/// capacity.
+pub(crate) struct Use {
+    pub(crate) wire: f64,
+    pub(crate) picture: f64,
+}
+
 /// What a run comes to.
 pub(crate) struct Figures {
     pub(crate) p50: f64,
@@ -108,9 +112,8 @@ pub(crate) struct Figures {
     pub(crate) unreadable: usize,
     /// Percent of its packets.
     pub(crate) sound: f64,
-    /// Percent of the capacity, for each step.
-    pub(crate) used: Vec<f64>,
-    /// Seconds after the last step until the capacity of the first one is used again.
+    pub(crate) steps: Vec<Use>,
+    /// Seconds after the last step until as much passes as fits through the first one.
     pub(crate) rise: Option<f64>,
 }
 
@@ -183,16 +186,23 @@ impl Record {
             frames: self.frames.len(),
             unreadable: self.unreadable,
             sound: self.sound,
-            used: self
-                .scene
-                .spans()
-                .map(|(from, to, bits)| {
-                    let from = from + SETTLE.min((to - from) / 2.0);
-                    100.0 * self.passed(from, to) / bits
-                })
-                .collect(),
+            steps: self.steps(),
             rise: self.rise(),
         }
+    }
+
+    fn steps(&self) -> Vec<Use> {
+        let spans = self.scene.spans().map(|(from, to, bits)| {
+            let from = from + SETTLE.min((to - from) / 2.0);
+            let samples = self.samples.iter();
+            let samples = samples.filter(|(at, _)| (from..to).contains(at));
+            let made: u64 = samples.map(|(_, sample)| sample.bytes).sum();
+            Use {
+                wire: 100.0 * self.passed(from, to) / bits,
+                picture: 100.0 * made as f64 * 8.0 / (to - from) / bits,
+            }
+        });
+        spans.collect()
     }
 
     /// Bit/s that passed between two moments.
@@ -297,9 +307,13 @@ impl Record {
         text
     }
 
-    /// Frames a second that the machine has sent: fewer than asked for say that it is too slow.
-    pub(crate) fn fps(&self) -> f64 {
-        self.frames.len() as f64 / (self.scene.end - LAST) / f64::from(FPS)
+    /// How often the sender was late by a sample's time or more, and by how many ms at most: what a machine that
+    /// does something else adds to delays.
+    pub(crate) fn stalls(&self) -> (usize, f64) {
+        let gaps = self.samples.windows(2).map(|pair| pair[1].0 - pair[0].0);
+        let stalls = gaps.map(|gap| gap - SAMPLE.as_secs_f64());
+        let stalls = stalls.filter(|late| *late >= SAMPLE.as_secs_f64());
+        (stalls.clone().count(), stalls.fold(0.0, f64::max) * 1e3)
     }
 }
 

@@ -25,8 +25,8 @@ pub(crate) fn about(options: &Options) -> String {
     )
 }
 
-/// A table of one scene: a row for each peer.
-pub(crate) fn table(scene: &Scene, round: u32, records: &[(Peer, Record)]) -> String {
+/// The tables of one scene: a row for each peer.
+pub(crate) fn tables(scene: &Scene, round: u32, records: &[(Peer, Record)]) -> String {
     let bits = scene.bitrate;
     let mut text = format!(
         "**{}**, round {round}: bitrate {} to {} Mbit/s from {} on\n\n",
@@ -35,61 +35,98 @@ pub(crate) fn table(scene: &Scene, round: u32, records: &[(Peer, Record)]) -> St
         f64::from(bits.max) / 1e6,
         f64::from(bits.start) / 1e6
     );
-    let mut titles: Vec<String> = [
-        "delay p50 ms",
-        "p99",
-        "p99 outside of 2 s after a fall",
-        "p99 from 3 s after a fall on",
-        "frames lost then",
-        "frames lost",
-        "of",
-        "unreadable",
-        "sound %",
-    ]
-    .map(str::to_owned)
-    .into();
-    titles.extend(
-        scene
-            .spans()
-            .map(|(from, _, bits)| format!("use of {} Mbit/s from {from:.0} s, %", bits / 1e6)),
+    let rows: Vec<(String, Figures)> = records
+        .iter()
+        .map(|(peer, record)| (title(*peer, record), record.figures()))
+        .collect();
+    let titles = DELAYS.map(str::to_owned);
+    table(
+        &mut text,
+        &titles,
+        rows.iter().map(|(name, figures)| (name, delays(figures))),
     );
-    let first = scene.steps.first().map_or(0.0, |step| step.1) / 1e6;
-    titles.push(format!("s until {first} Mbit/s at the end"));
-    let columns = titles.len();
-    row(&mut text, "", titles.into_iter());
-    text += &format!("|---|{}\n", "---|".repeat(columns));
-    for (peer, record) in records {
-        let cells = cells(&record.figures());
-        // A machine that is too slow has another picture.
-        let title = match record.fps() {
-            slow if slow < 0.99 => {
-                format!("{} ({:.0} % of the frames made)", peer.name(), slow * 100.0)
-            }
-            _ => peer.name().to_owned(),
-        };
-        row(&mut text, &title, cells.into_iter());
+    text += "Percent of the path that is used, and by the picture:\n\n";
+    let spans = scene.spans();
+    let mut titles: Vec<String> = spans
+        .map(|(from, _, bits)| format!("{} Mbit/s from {from:.0} s", bits / 1e6))
+        .collect();
+    let (first, last) = (scene.capacity(0.0), scene.capacity(scene.end));
+    let rises = last > first;
+    if rises {
+        titles.push(format!("s until {} Mbit/s at the end", first / 1e6));
     }
-    text + "\n"
+    table(
+        &mut text,
+        &titles,
+        rows.iter()
+            .map(|(name, figures)| (name, uses(figures, rises))),
+    );
+    text
 }
 
-fn cells(figures: &Figures) -> Vec<String> {
-    let mut cells = vec![
-        format!("{:.0}", figures.p50),
-        format!("{:.0}", figures.p99),
-        format!("{:.0}", figures.p99_steady),
-        format!("{:.0}", figures.p99_fitting),
-        figures.lost_fitting.to_string(),
-        figures.lost.to_string(),
-        figures.frames.to_string(),
-        figures.unreadable.to_string(),
-        format!("{:.1}", figures.sound),
+const DELAYS: [&str; 9] = [
+    "delay p50 ms",
+    "p99",
+    "p99 outside of 2 s after a fall",
+    "p99 from 3 s after a fall on",
+    "frames lost then",
+    "frames lost",
+    "of",
+    "unreadable pictures",
+    "sound %",
+];
+
+/// With a word about the machine where it had other things to do.
+fn title(peer: Peer, record: &Record) -> String {
+    match record.stalls() {
+        (0, _) => peer.name().to_owned(),
+        (times, ms) => format!(
+            "{} (the machine stood still {times} times, up to {ms:.0} ms)",
+            peer.name()
+        ),
+    }
+}
+
+fn delays(figures: &Figures) -> Vec<String> {
+    let ms = [
+        figures.p50,
+        figures.p99,
+        figures.p99_steady,
+        figures.p99_fitting,
     ];
-    cells.extend(figures.used.iter().map(|used| format!("{used:.0}")));
-    cells.push(match figures.rise {
-        Some(rise) => format!("{rise:.1}"),
-        None => "never".to_owned(),
-    });
-    cells
+    let counts = [
+        figures.lost_fitting,
+        figures.lost,
+        figures.frames,
+        figures.unreadable,
+    ];
+    let ms = ms.map(|ms| format!("{ms:.0}")).into_iter();
+    let counts = counts.map(|count| count.to_string());
+    ms.chain(counts)
+        .chain([format!("{:.1}", figures.sound)])
+        .collect()
+}
+
+fn uses(figures: &Figures, rises: bool) -> Vec<String> {
+    let steps = figures.steps.iter();
+    let cells = steps.map(|step| format!("{:.0}, {:.0}", step.wire, step.picture));
+    let rise = figures
+        .rise
+        .map_or("never".to_owned(), |rise| format!("{rise:.1}"));
+    cells.chain(rises.then_some(rise)).collect()
+}
+
+fn table<'a>(
+    text: &mut String,
+    titles: &[String],
+    rows: impl Iterator<Item = (&'a String, Vec<String>)>,
+) {
+    row(text, "", titles.iter().cloned());
+    *text += &format!("|---|{}\n", "---|".repeat(titles.len()));
+    for (title, cells) in rows {
+        row(text, title, cells.into_iter());
+    }
+    text.push('\n');
 }
 
 /// A row of a Markdown table.

@@ -91,7 +91,7 @@ fn measure(
                 Err(err) => eprintln!("no result: {err:#}"),
             }
         }
-        text += &report::table(scene, round, &records);
+        text += &report::tables(scene, round, &records);
         let file = options.output.join(format!("{}.svg", scene.name));
         plot::draw(&file, scene, &records)?;
     }
