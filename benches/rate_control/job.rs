@@ -32,8 +32,8 @@ pub(crate) struct Job {
     pub(crate) bitrate: Bitrate,
     /// Of the sender, as the receiver reaches it.
     pub(crate) address: Ipv4Addr,
-    /// The sender's certificate.
-    pub(crate) fingerprint: String,
+    /// What the receiver has to know of it: the fingerprint of its certificate, or its name.
+    pub(crate) sender: String,
     /// How long the receiver waits for what is late.
     pub(crate) latency: Duration,
     /// More settings of webrtcsink.
@@ -57,7 +57,7 @@ pub(crate) enum Role {
 /// What a process says.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Word {
-    /// It is ready; a sender has a certificate of this fingerprint.
+    /// It is ready; a sender says how it is known.
     Ready(String),
     /// The first frame has come.
     Receiving,

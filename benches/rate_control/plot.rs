@@ -23,7 +23,11 @@ const PANELS: [Content; 4] = [
     ("target, Mbit/s", true, Record::target),
     ("encoder's rate, Mbit/s", true, Record::encoded),
     ("passed by the path, Mbit/s", true, Record::used),
-    ("delay from camera to decoder, ms", false, Record::came),
+    (
+        "longest delay from camera to decoder, ms",
+        false,
+        Record::came,
+    ),
 ];
 
 pub(crate) fn draw(file: &Path, scene: &Scene, records: &[(Peer, Record)]) -> anyhow::Result<()> {
@@ -117,9 +121,9 @@ fn draw_panel(
             true => {
                 chart.draw_series(LineSeries::new(points, color(peer).stroke_width(1)))?;
             }
-            // A dot for each frame: where there is none, none came.
+            // Where there is no dot, no frame came.
             false => {
-                let dot = |point| Circle::new(point, 1, color(peer).filled());
+                let dot = |point| Circle::new(point, 2, color(peer).filled());
                 chart.draw_series(points.map(dot))?;
             }
         }

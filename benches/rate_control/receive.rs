@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use gst::prelude::*;
 use gst_video::prelude::*;
 
@@ -57,7 +57,10 @@ pub(crate) fn run(job: &Job) -> anyhow::Result<()> {
     pipeline.set_state(gst::State::Playing)?;
     let begun = Instant::now();
     while lock(&notes).frames.is_empty() {
-        ensure!(begun.elapsed() < PATIENCE, "no frame has come");
+        if begun.elapsed() > PATIENCE {
+            eprintln!("no frame has come");
+            std::process::exit(1);
+        }
         thread::sleep(Duration::from_millis(5));
     }
     Word::Receiving.say()?;
@@ -72,16 +75,16 @@ fn source(job: &Job) -> anyhow::Result<gst::Element> {
     let address = job.address;
     if job.peer == Peer::WebRtc {
         let source = gst::ElementFactory::make("webrtcsrc")
-            .property("connect-to-first-producer", true)
             .property("stun-server", None::<&str>)
             .build()?;
         let signaller = source.property::<gst::glib::Object>("signaller");
         signaller.set_property("uri", format!("ws://{address}:{SIGNALLING_PORT}"));
+        signaller.set_property("producer-peer-id", &job.sender);
         return Ok(source);
     }
     let source = gst::ElementFactory::make("moqsrc")
         .property("url", format!("https://{address}:{MOQ_PORT}/"))
-        .property("tls-fingerprint", &job.fingerprint)
+        .property("tls-fingerprint", &job.sender)
         .property("broadcast", "rate")
         .build()?;
     source.set_property_from_str("latency", &job.latency.as_millis().to_string());

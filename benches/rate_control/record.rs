@@ -256,12 +256,20 @@ impl Record {
             .collect()
     }
 
-    /// When frames were sent that came, and how many ms they took.
+    /// When frames were sent that came, and how many ms the slowest of each tenth of a second took.
     pub(crate) fn came(&self) -> Vec<(f64, f64)> {
-        let frames = self.frames.iter();
-        frames
-            .filter_map(|(at, delay)| Some((*at, (*delay)?)))
-            .collect()
+        let mut slowest: BTreeMap<usize, (f64, f64)> = BTreeMap::new();
+        for (at, delay) in &self.frames {
+            let Some(delay) = *delay else {
+                continue;
+            };
+            let index = (at / SAMPLE.as_secs_f64()) as usize;
+            let point = slowest.entry(index).or_insert((*at, delay));
+            if delay > point.1 {
+                *point = (*at, delay);
+            }
+        }
+        slowest.into_values().collect()
     }
 
     /// A line for each tenth of a second.
@@ -273,10 +281,12 @@ impl Record {
         for (index, bin) in self.bins.iter().enumerate() {
             let from = index as f64 * SAMPLE.as_secs_f64();
             let here = |at: f64| (from..from + SAMPLE.as_secs_f64()).contains(&at);
-            let samples = self.samples.iter().filter(|(at, _)| here(*at));
+            let mut samples = self.samples.iter().filter(|(at, _)| here(*at));
             let bytes: u64 = samples.clone().map(|(_, sample)| sample.bytes).sum();
             // A machine that stands still samples later.
-            target = samples.last().map_or(target, |(_, sample)| sample.target);
+            target = samples
+                .next_back()
+                .map_or(target, |(_, sample)| sample.target);
             let frames = self.frames.iter().filter(|(at, _)| here(*at));
             let delays = frames.clone().filter_map(|(_, delay)| *delay);
             let longest = delays.clone().fold(f64::NAN, f64::max);

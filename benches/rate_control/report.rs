@@ -10,6 +10,19 @@ use crate::{
     scene::Scene,
 };
 
+/// Delays and losses, in the order in which `delays` says them.
+const DELAYS: [&str; 9] = [
+    "delay p50 ms",
+    "p99",
+    "p99 outside of 2 s after a fall",
+    "p99 from 3 s after a fall on",
+    "frames lost then",
+    "frames lost",
+    "of",
+    "unreadable pictures",
+    "sound %",
+];
+
 /// What was measured with what.
 pub(crate) fn about(options: &Options) -> String {
     let settings: Vec<String> = ENCODER
@@ -63,18 +76,6 @@ pub(crate) fn tables(scene: &Scene, round: u32, records: &[(Peer, Record)]) -> S
     );
     text
 }
-
-const DELAYS: [&str; 9] = [
-    "delay p50 ms",
-    "p99",
-    "p99 outside of 2 s after a fall",
-    "p99 from 3 s after a fall on",
-    "frames lost then",
-    "frames lost",
-    "of",
-    "unreadable pictures",
-    "sound %",
-];
 
 /// With a word about the machine where it had other things to do.
 fn title(peer: Peer, record: &Record) -> String {

@@ -28,7 +28,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         peer: Peer::Fixed,
         bitrate: scene.bitrate,
         address: SENDER_ADDRESS,
-        fingerprint: String::new(),
+        sender: String::new(),
         latency: options.latency,
         settings: options.settings.clone(),
         datagrams: 0.0,
@@ -123,7 +123,7 @@ fn once(
         ..job.clone()
     };
     let sender = Worker::start(&job, &folder, SENDER)?;
-    job.fingerprint = sender.ready()?;
+    job.sender = sender.ready()?;
     job.role = Role::Receive;
     let receiver = Worker::start(&job, &folder, RECEIVER)?;
     let Word::Receiving = receiver.next()? else {

@@ -2,7 +2,6 @@
 //! The process that makes, encodes and sends picture and sound.
 
 use std::{
-    net::TcpStream,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -113,7 +112,7 @@ pub(crate) fn run(job: &Job) -> anyhow::Result<()> {
     let target =
         pad.filter(|pad| job.peer == Peer::Controlled && pad.has_property("target-bitrate"));
     let samples = sample(&end, &meter, || match &target {
-        Some(pad) => f64::from(pad.property::<u32>("target-bitrate")),
+        Some(pad) => bits(pad),
         None => meter.bitrate(),
     });
     let frames = std::mem::take(&mut *frames.lock().unwrap_or_else(PoisonError::into_inner));
@@ -125,6 +124,12 @@ pub(crate) fn run(job: &Job) -> anyhow::Result<()> {
     };
     Word::Sent(sent).say()?;
     std::process::exit(0);
+}
+
+/// What moqsink wants its encoder to make.
+fn bits(pad: &gst::Pad) -> f64 {
+    let value = pad.property_value("target-bitrate").transform::<f64>();
+    value.map_or(f64::NAN, |value| value.get().unwrap_or(f64::NAN))
 }
 
 /// Picture to `camera`; what webrtcsink takes is not encoded yet.
@@ -202,16 +207,20 @@ fn set_up_sink(sink: &gst::Element, job: &Job) {
     }
 }
 
-/// Waits until a receiver can come; the fingerprint of its certificate if there is one.
+/// Waits until a receiver can come: the fingerprint of moqsink's certificate, or the name that webrtcsink has at
+/// its signalling server.
 fn reachable(peer: Peer, sink: &gst::Element) -> anyhow::Result<String> {
     let begun = Instant::now();
     loop {
-        if peer == Peer::WebRtc {
-            if TcpStream::connect(("127.0.0.1", SIGNALLING_PORT)).is_ok() {
-                return Ok(String::new());
+        let name = match peer {
+            Peer::WebRtc => {
+                let signaller = sink.property::<gst::glib::Object>("signaller");
+                signaller.property::<Option<String>>("client-id")
             }
-        } else if let Some(print) = sink.property::<Option<String>>("certificate-fingerprint") {
-            return Ok(print);
+            _ => sink.property::<Option<String>>("certificate-fingerprint"),
+        };
+        if let Some(name) = name {
+            return Ok(name);
         }
         ensure!(begun.elapsed() < PATIENCE, "nobody can reach it");
         thread::sleep(Duration::from_millis(20));
