@@ -161,6 +161,9 @@ pub(crate) fn watch(pipeline: &gst::Pipeline) -> anyhow::Result<()> {
             eprintln!("{source:?}: {} ({:?})", error.error(), error.debug());
             std::process::exit(1);
         }
+        if let gst::MessageView::Eos(_) = message.view() {
+            return gst::BusSyncReply::Pass;
+        }
         gst::BusSyncReply::Drop
     });
     Ok(())

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-//! The moving picture, and the mark in it that says which frame it is and when it was made.
+//! The moving picture, and the mark in it that says which frame it is.
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
@@ -10,11 +10,11 @@ pub(crate) const FPS: u32 = 30;
 /// Planes of 8 bits: luma, and two of half the size.
 const BYTES: usize = WIDTH * HEIGHT * 3 / 2;
 
-/// A bit is a block of this size, as large as what an encoder takes together.
-const BLOCK: usize = 16;
-const BITS: usize = 64;
-/// Blocks in a row of the mark, and how far it is from the corner.
-const COLUMNS: usize = 32;
+/// A bit is a block of this size, which is legible at the lowest rates, too.
+const BLOCK: usize = 32;
+const NUMBER_BITS: usize = 16;
+const CHECK_BITS: usize = 8;
+/// How far the mark is from the corner.
 const MARGIN: usize = BLOCK;
 const BLACK: u8 = 16;
 const WHITE: u8 = 235;
@@ -24,37 +24,35 @@ const TURN: usize = 256;
 /// Lines below that have nothing to do with those of the last frame.
 const NOISE: usize = 176;
 
-/// Says which frame it is.
+/// A frame, and when it was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Mark {
+    /// Drawn into the picture.
     pub(crate) number: u16,
-    /// CLOCK_MONOTONIC in ns, exact to 1 µs.
+    /// CLOCK_MONOTONIC in ns.
     pub(crate) sent: u64,
 }
 
 impl Mark {
-    /// Times of the mark begin anew after 12 days.
-    const TIME_BITS: u32 = 40;
-
-    fn bits(self) -> u64 {
-        let time = (self.sent / 1000) & ((1 << Self::TIME_BITS) - 1);
-        let value = u64::from(self.number) << Self::TIME_BITS | time;
-        value << 8 | Self::check(value)
+    /// Few of them are others in the next frame, as each of those costs the encoder something: a Gray code.
+    fn bits(number: u16) -> u32 {
+        u32::from(number ^ number >> 1) << CHECK_BITS | Self::check(number)
     }
 
-    fn check(value: u64) -> u64 {
-        value.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56
+    fn check(number: u16) -> u32 {
+        u32::from(number).wrapping_add(1).wrapping_mul(0x9e37_79b1)
+            >> (u32::BITS as usize - CHECK_BITS)
     }
 
     /// Draws it into the luma, whose lines are this far apart.
-    pub(crate) fn draw(self, luma: &mut [u8], stride: usize) {
-        let bits = self.bits();
-        for (bit, (x, y)) in places().enumerate() {
+    fn draw(self, luma: &mut [u8], stride: usize) {
+        let bits = Self::bits(self.number);
+        for (bit, x) in places().enumerate() {
             let value = match bits >> bit & 1 {
                 0 => BLACK,
                 _ => WHITE,
             };
-            for line in luma.chunks_mut(stride).skip(y).take(BLOCK) {
+            for line in luma.chunks_mut(stride).skip(MARGIN).take(BLOCK) {
                 if let Some(block) = line.get_mut(x..x + BLOCK) {
                     block.fill(value);
                 }
@@ -62,43 +60,30 @@ impl Mark {
         }
     }
 
-    /// Reads it; nothing if it cannot be read, or was made after `now`.
-    pub(crate) fn read(luma: &[u8], stride: usize, now: u64) -> Option<Self> {
+    /// The number in a picture, if it is legible.
+    pub(crate) fn read(luma: &[u8], stride: usize) -> Option<u16> {
         let inner = BLOCK / 4..BLOCK * 3 / 4;
         let mut bits = 0;
-        for (bit, (x, y)) in places().enumerate() {
-            let lines = luma.chunks(stride).skip(y + inner.start).take(inner.len());
+        for (bit, x) in places().enumerate() {
+            let lines = luma
+                .chunks(stride)
+                .skip(MARGIN + inner.start)
+                .take(inner.len());
             let blocks = lines.filter_map(|line| line.get(x + inner.start..x + inner.end));
             let sum: usize = blocks.flatten().map(|value| usize::from(*value)).sum();
             if sum > inner.len() * inner.len() * 128 {
                 bits |= 1 << bit;
             }
         }
-        let value = bits >> 8;
-        if bits & 0xff != Self::check(value) {
-            return None;
-        }
-        let turn = 1 << Self::TIME_BITS;
-        let (time, now) = (value % turn, now / 1000);
-        let micros = (now - now % turn + time).checked_sub(match time > now % turn {
-            true => turn,
-            false => 0,
-        })?;
-        Some(Self {
-            number: (value >> Self::TIME_BITS) as u16,
-            sent: micros * 1000,
-        })
+        let gray = (bits >> CHECK_BITS) as u16;
+        let number = (0..NUMBER_BITS).fold(0, |number, shift| number ^ gray >> shift);
+        (bits == Self::bits(number)).then_some(number)
     }
 }
 
-/// Where the blocks of the mark are.
-fn places() -> impl Iterator<Item = (usize, usize)> {
-    (0..BITS).map(|bit| {
-        (
-            MARGIN + bit % COLUMNS * BLOCK,
-            MARGIN + bit / COLUMNS * BLOCK,
-        )
-    })
+/// Where the blocks of the mark begin.
+fn places() -> impl Iterator<Item = usize> {
+    (0..NUMBER_BITS + CHECK_BITS).map(|bit| MARGIN + bit * BLOCK)
 }
 
 /// Makes frames whose detail takes whatever rate the encoder has.

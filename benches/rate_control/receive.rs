@@ -114,8 +114,8 @@ fn link(pipeline: &gst::Pipeline, pad: &gst::Pad, notes: &Notes) -> anyhow::Resu
         match is_video {
             true => {
                 let mut notes = lock(&notes);
-                match mark(&sample, now) {
-                    Some(mark) => notes.frames.push((mark, now)),
+                match number(&sample) {
+                    Some(number) => notes.frames.push((number, now)),
                     None => notes.unreadable += 1,
                 }
             }
@@ -134,9 +134,10 @@ fn link(pipeline: &gst::Pipeline, pad: &gst::Pad, notes: &Notes) -> anyhow::Resu
     Ok(())
 }
 
-fn mark(sample: &gst::Sample, now: u64) -> Option<Mark> {
+/// The number of a decoded frame, if it is legible.
+pub(crate) fn number(sample: &gst::Sample) -> Option<u16> {
     let info = gst_video::VideoInfo::from_caps(sample.caps()?).ok()?;
     let frame = gst_video::VideoFrameRef::from_buffer_ref_readable(sample.buffer()?, &info).ok()?;
     let stride = usize::try_from(*frame.plane_stride().first()?).ok()?;
-    Mark::read(frame.plane_data(0).ok()?, stride, now)
+    Mark::read(frame.plane_data(0).ok()?, stride)
 }

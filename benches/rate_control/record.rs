@@ -54,8 +54,8 @@ pub(crate) struct Sent {
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Received {
-    /// Each picture, and when it was decoded.
-    pub(crate) frames: Vec<(Mark, u64)>,
+    /// The number of each frame, and when it was decoded.
+    pub(crate) frames: Vec<(u16, u64)>,
     /// Pictures whose mark cannot be read: what they show was not received.
     pub(crate) unreadable: usize,
     pub(crate) sound: Vec<Packet>,
@@ -127,8 +127,8 @@ impl Record {
     ) -> Self {
         let since = |at: u64| (at as f64 - begun as f64) / 1e9;
         let mut came: BTreeMap<u16, u64> = BTreeMap::new();
-        for (mark, at) in &received.frames {
-            came.entry(mark.number).or_insert(*at);
+        for (number, at) in &received.frames {
+            came.entry(*number).or_insert(*at);
         }
         let end = scene.end - LAST;
         let sent_frames = sent.frames.iter().map(|mark| {
