@@ -12,7 +12,7 @@ use anyhow::bail;
 
 use crate::{
     job::{Job, Role, Word, Worker, now, order_to_end},
-    network::{Network, RECEIVER, RECEIVER_ADDRESS, SENDER},
+    network::{Network, RECEIVER_ADDRESS},
     report::row,
     scene::Scene,
 };
@@ -54,14 +54,14 @@ pub(crate) fn run(job: &Job, network: &Network, folder: &Path) -> anyhow::Result
             role: Role::ReceiveDatagrams,
             ..job.clone()
         };
-        let receiver = Worker::start(&receive, &folder, RECEIVER)?;
+        let receiver = Worker::start(&receive, &folder, &Network::receiver())?;
         receiver.ready()?;
         let send = Job {
             role: Role::SendDatagrams,
             datagrams: capacity * load,
             ..job.clone()
         };
-        Worker::start(&send, &folder, SENDER)?.ready()?;
+        Worker::start(&send, &folder, &Network::sender())?.ready()?;
         let Word::Datagrams(datagrams) = receiver.finish()? else {
             bail!("the receiver has counted nothing");
         };

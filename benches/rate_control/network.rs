@@ -6,10 +6,11 @@
 
 use std::{
     collections::VecDeque,
-    fs::{File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{Read, Write},
     net::Ipv4Addr,
     os::fd::AsFd,
+    path::Path,
     process::{Command, Stdio},
     sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
     thread,
@@ -25,9 +26,11 @@ use crate::{
     scene::Scene,
 };
 
-/// Where media are sent from and to.
-pub(crate) const SENDER: &str = "rate-sender";
-pub(crate) const RECEIVER: &str = "rate-receiver";
+/// What the names of namespaces begin with, before the number of the process that has made them.
+const SENDER: &str = "rate-sender-";
+const RECEIVER: &str = "rate-receiver-";
+/// Where the kernel keeps them.
+const NAMESPACES: &str = "/run/netns";
 pub(crate) const SENDER_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 pub(crate) const RECEIVER_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
 
@@ -61,14 +64,25 @@ impl Network {
             begun: None,
             bins: Vec::new(),
         }));
+        remove_left();
         // From here on they are removed.
         let network = Self { course };
-        remove();
-        let sender = device(SENDER, "rate0", SENDER_ADDRESS)?;
-        let receiver = device(RECEIVER, "rate1", RECEIVER_ADDRESS)?;
+        let id = std::process::id();
+        let sender = device(&Self::sender(), &format!("rs{id}"), SENDER_ADDRESS)?;
+        let receiver = device(&Self::receiver(), &format!("rr{id}"), RECEIVER_ADDRESS)?;
         network.join(&sender, &receiver, true)?;
         network.join(&receiver, &sender, false)?;
         Ok(network)
+    }
+
+    /// The namespace of this process where media are sent.
+    pub(crate) fn sender() -> String {
+        format!("{SENDER}{}", std::process::id())
+    }
+
+    /// The one where they are received.
+    pub(crate) fn receiver() -> String {
+        format!("{RECEIVER}{}", std::process::id())
     }
 
     /// The path of this scene, which does not begin yet.
@@ -128,7 +142,8 @@ impl Network {
 
 impl Drop for Network {
     fn drop(&mut self) {
-        remove();
+        remove(&Self::sender());
+        remove(&Self::receiver());
     }
 }
 
@@ -248,14 +263,25 @@ fn device(namespace: &str, name: &str, address: Ipv4Addr) -> anyhow::Result<File
     Ok(file)
 }
 
-/// The namespaces of an earlier run, or of this one.
-fn remove() {
-    for namespace in [SENDER, RECEIVER] {
-        // It need not be there.
-        let _ = Command::new("ip")
-            .args(["netns", "delete", namespace])
-            .stderr(Stdio::null())
-            .status();
+fn remove(namespace: &str) {
+    // It need not be there.
+    let _ = Command::new("ip")
+        .args(["netns", "delete", namespace])
+        .stderr(Stdio::null())
+        .status();
+}
+
+/// Removes the namespaces of processes that were killed.
+fn remove_left() {
+    let Ok(entries) = fs::read_dir(NAMESPACES) else {
+        return;
+    };
+    for name in entries.flatten().map(|entry| entry.file_name()) {
+        let name = name.to_string_lossy();
+        let process = name.strip_prefix(SENDER).or(name.strip_prefix(RECEIVER));
+        if process.is_some_and(|process| !Path::new("/proc").join(process).exists()) {
+            remove(&name);
+        }
     }
 }
 

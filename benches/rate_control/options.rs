@@ -10,7 +10,7 @@ use crate::{peer::Peer, scene::Scene};
 const HELP: &str = "\
 Usage: rate_control [OPTIONS] [PART]...
 
-Needs root, and runs once at a time: it makes the network namespaces rate-sender and rate-receiver.
+Needs root: it makes two network namespaces, rate-sender-PID and rate-receiver-PID.
 
 Parts, the first three by default:
   check      the path itself, with UDP datagrams

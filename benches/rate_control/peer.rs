@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     job::{Job, Role, Word, Worker},
-    network::SENDER,
+    network::Network,
     options::Options,
 };
 
@@ -117,7 +117,7 @@ impl Peer {
             peer: self,
             ..job.clone()
         };
-        let missing = Worker::start(&job, &folder, SENDER)?.ready()?;
+        let missing = Worker::start(&job, &folder, &Network::sender())?.ready()?;
         ensure!(missing.is_empty(), "{missing} is missing");
         Ok(())
     }

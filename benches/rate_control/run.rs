@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 use crate::{
     check,
     job::{Job, Role, Word, Worker},
-    network::{Network, RECEIVER, SENDER, SENDER_ADDRESS},
+    network::{Network, SENDER_ADDRESS},
     options::{Options, Part},
     peer::Peer,
     plot,
@@ -60,7 +60,7 @@ fn encode(job: &Job, options: &Options) -> anyhow::Result<String> {
         role: Role::Encode,
         ..job.clone()
     };
-    let worker = Worker::start(&job, &Peer::Fixed.folder(options), SENDER)?;
+    let worker = Worker::start(&job, &Peer::Fixed.folder(options), &Network::sender())?;
     worker.ready()?;
     Ok(String::new())
 }
@@ -122,10 +122,10 @@ fn once(
         bitrate: scene.bitrate,
         ..job.clone()
     };
-    let sender = Worker::start(&job, &folder, SENDER)?;
+    let sender = Worker::start(&job, &folder, &Network::sender())?;
     job.sender = sender.ready()?;
     job.role = Role::Receive;
-    let receiver = Worker::start(&job, &folder, RECEIVER)?;
+    let receiver = Worker::start(&job, &folder, &Network::receiver())?;
     let Word::Receiving = receiver.next()? else {
         bail!("the receiver receives nothing");
     };
