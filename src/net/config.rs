@@ -276,6 +276,7 @@ impl Timeouts {
         quic.mtu_discovery = Some(true);
         quic.receive_window = Some(receive_window);
         quic.send_window = Some(send_window);
+        quic.congestion_control = Some(moq_tokio::quic::CongestionControl::Loss);
         quic
     }
 }

@@ -32,10 +32,12 @@ const SURPLUS_MEMORY: Duration = Duration::from_secs(5);
 const RTT_MEMORY: Duration = Duration::from_secs(15);
 /// After this long a queue that never emptied was none.
 const MAX_FREEZE: Duration = Duration::from_secs(30);
-/// What part of what was carried is much less than that.
-const IDLE: f64 = 0.7;
-/// How long a queue may stand beside so little without becoming shorter.
-const MAX_IDLE: Duration = Duration::from_secs(2);
+/// What part of the capacity is so little that what waits would be gone at once.
+const DROPPED: f64 = 0.8;
+/// What part of what was carried is so little that a queue of ours would become shorter,
+const OTHERS: f64 = 0.7;
+/// and within this time is gone.
+const MAX_OTHER: Duration = Duration::from_secs(2);
 /// With so much in the transport, it sends what the path carries.
 const BACKLOG: Duration = Duration::from_millis(20);
 /// So much longer does a round trip become in each second where more is sent than that.
@@ -44,6 +46,8 @@ const MIN_GROWTH: f64 = 0.02;
 const MEASUREMENTS: usize = 3;
 /// What the smoothed round trip varies by without a reason.
 const RTT_NOISE: Duration = Duration::from_millis(5);
+/// What the surplus does, in bytes: a frame.
+const SURPLUS_NOISE: u64 = 4000;
 /// How much a measurement of the capacity counts beside those before, from which it differs by less than
 /// [`OTHER_CAPACITY`] of them.
 const MEASUREMENT_WEIGHT: f64 = 0.2;
@@ -80,8 +84,8 @@ pub(crate) struct Path {
     waiting_since: Option<Instant>,
     /// Since when the queue has stood, and what was carried by then.
     standing: Option<(Instant, f64)>,
-    /// Since when much less has been carried, and the queue has become no shorter.
-    idle_since: Option<Instant>,
+    /// Since when much less has been carried, and the network's queue has become no shorter.
+    other_since: Option<Instant>,
     capacity: Option<f64>,
     /// The last measurements of it.
     measured: VecDeque<f64>,
@@ -114,6 +118,15 @@ pub(crate) struct Condition {
     pub(crate) overhead: f64,
 }
 
+/// Where something waits.
+#[derive(Debug)]
+struct Queue {
+    in_transport: Duration,
+    in_network: Duration,
+    /// As much was sent as was given.
+    balanced: bool,
+}
+
 /// The least of the last seconds.
 #[derive(Debug)]
 struct RecentMin<T> {
@@ -130,7 +143,7 @@ impl Path {
             rtt: RecentMin::new(RTT_MEMORY),
             waiting_since: None,
             standing: None,
-            idle_since: None,
+            other_since: None,
             capacity: None,
             measured: VecDeque::new(),
         }
@@ -164,10 +177,16 @@ impl Path {
         if !waits {
             self.measured.clear();
         }
-        if let Some(measured) = self.measure(now, counts, in_transport) {
+        let queue = Queue {
+            in_transport,
+            in_network,
+            balanced: self.is_balanced(counts),
+        };
+        if let Some(measured) = self.measure(now, counts, &queue) {
             self.take_measurement(measured);
         }
-        self.notice_idle(now, counts.rtt, carried);
+        self.notice_dropped(&queue, carried);
+        self.notice_other_queue(now, counts.rtt, &queue, carried);
         let standing = self.least_delay(now, STANDING);
         let stands = standing >= WAITS;
         self.standing = stands.then(|| self.standing.unwrap_or((now, carried)));
@@ -209,8 +228,9 @@ impl Path {
     /// The capacity, if something has waited for it for long enough.
     ///
     /// What comes into a queue at the rate r makes it longer by r / c - 1 in each unit of time. Where the
-    /// network's queue does not become longer and the transport has none, the rate is that of the encoder.
-    fn measure(&self, now: Instant, counts: Counts, in_transport: Duration) -> Option<f64> {
+    /// network's queue does not become longer, and the transport sends just what it is given, the rate is that
+    /// of the encoder.
+    fn measure(&self, now: Instant, counts: Counts, queue: &Queue) -> Option<f64> {
         let since = self.waiting_since?;
         let from = self.samples.iter().find(|sample| {
             sample.at >= since && now.saturating_duration_since(sample.at) <= CAPACITY_WINDOW
@@ -222,7 +242,8 @@ impl Path {
         let time = time.as_secs_f64();
         let rate = counts.net().saturating_sub(from.counts.net()) as f64 * 8.0 / time;
         let growth = (counts.rtt.as_secs_f64() - from.counts.rtt.as_secs_f64()) / time;
-        let full = in_transport >= BACKLOG || growth >= MIN_GROWTH;
+        let sends_all_it_can = queue.in_transport >= BACKLOG && !queue.balanced;
+        let full = sends_all_it_can || growth >= MIN_GROWTH;
         Some(rate / (1.0 + growth.clamp(-0.5, 4.0))).filter(|rate| full && *rate > 0.0)
     }
 
@@ -240,24 +261,52 @@ impl Path {
         });
     }
 
-    /// A queue that stays as it is while much less is carried than before is none: what was in the
-    /// transport was dropped there, what is in the network is another route, or others' traffic.
-    fn notice_idle(&mut self, now: Instant, rtt: Duration, carried: f64) {
+    /// Whether in the last second the transport has sent just what it was given.
+    fn is_balanced(&self, counts: Counts) -> bool {
+        self.samples.front().is_some_and(|first| {
+            let sent = counts.net().saturating_sub(first.counts.net());
+            let noise = SURPLUS_NOISE.max(sent / 20);
+            counts.surplus().abs_diff(first.counts.surplus()) <= noise
+        })
+    }
+
+    /// What waits in the transport is sent as fast as the path carries it. Where no more is sent than is
+    /// given, and that is much less, what seems to wait was dropped: groups are that come too late.
+    fn notice_dropped(&mut self, queue: &Queue, carried: f64) {
+        let slow = self
+            .capacity
+            .is_some_and(|capacity| carried < DROPPED * capacity);
+        let waits = queue.in_transport >= WAITS && queue.in_network < WAITS;
+        if slow && waits && queue.balanced {
+            self.surplus.forget();
+            self.begin_anew();
+        }
+    }
+
+    /// A queue in the network that stays as it is while much less is carried than before is none of ours:
+    /// it is another route, or others' traffic.
+    fn notice_other_queue(&mut self, now: Instant, rtt: Duration, queue: &Queue, carried: f64) {
         let before = self.standing.map(|(_, carried)| carried);
         let falls = self
             .samples
             .front()
             .is_some_and(|first| rtt + RTT_NOISE < first.counts.rtt);
-        let idle = !falls && before.is_some_and(|before| carried < IDLE * before);
-        self.idle_since = idle.then(|| self.idle_since.unwrap_or(now));
-        let long = |since: Instant| now.saturating_duration_since(since) >= MAX_IDLE;
-        if self.idle_since.is_some_and(long) {
-            self.surplus.forget();
+        let waits = queue.in_network >= WAITS && queue.in_transport < WAITS;
+        let other = waits && !falls && before.is_some_and(|before| carried < OTHERS * before);
+        self.other_since = other.then(|| self.other_since.unwrap_or(now));
+        let long = |since: Instant| now.saturating_duration_since(since) >= MAX_OTHER;
+        if self.other_since.is_some_and(long) {
             self.rtt.forget();
             self.capacity = before;
-            (self.idle_since, self.waiting_since, self.standing) = (None, None, None);
-            self.samples.clear();
+            self.begin_anew();
         }
+    }
+
+    /// There is no queue, whatever was counted before.
+    fn begin_anew(&mut self) {
+        (self.other_since, self.waiting_since, self.standing) = (None, None, None);
+        self.measured.clear();
+        self.samples.clear();
     }
 
     /// The least delay of the last `interval`, none before that much was seen.
