@@ -97,6 +97,8 @@ struct Sample {
     counts: Counts,
     /// How long what is given now has to wait.
     delay: Duration,
+    /// In the transport alone.
+    backlog: Duration,
 }
 
 /// How a path is doing; rates are in bits per second on the wire.
@@ -110,6 +112,8 @@ pub(crate) struct Condition {
     pub(crate) capacity: Option<f64>,
     /// How long what is given now has to wait, in the transport and in the network.
     pub(crate) delay: Duration,
+    /// How long in the transport, which it may still be taken back from.
+    pub(crate) backlog: Duration,
     /// The least delay of an interval: a queue that does not empty.
     pub(crate) standing: Duration,
     /// The same of a shorter interval: a queue that may become one.
@@ -171,6 +175,7 @@ impl Path {
             at: now,
             counts,
             delay,
+            backlog: in_transport,
         });
         let waits = delay >= WAITS;
         self.waiting_since = waits.then(|| self.waiting_since.unwrap_or(now));
@@ -208,10 +213,19 @@ impl Path {
             carried,
             capacity: self.capacity,
             delay,
+            backlog: in_transport,
             standing,
             building: self.least_delay(now, BUILDING),
             overhead,
         })
+    }
+
+    /// What waited in the transport was taken back.
+    pub(crate) fn take_back(&mut self) {
+        // The newest measurement has least of the time before the queue.
+        self.capacity = self.measured.back().copied().or(self.capacity);
+        self.surplus.forget();
+        self.begin_anew();
     }
 
     /// What the path has carried in the last `window`, in bits per second.
@@ -232,9 +246,10 @@ impl Path {
     /// of the encoder.
     fn measure(&self, now: Instant, counts: Counts, queue: &Queue) -> Option<f64> {
         let since = self.waiting_since?;
-        let from = self.samples.iter().find(|sample| {
+        let window = |sample: &&Sample| {
             sample.at >= since && now.saturating_duration_since(sample.at) <= CAPACITY_WINDOW
-        })?;
+        };
+        let from = self.samples.iter().find(window)?;
         let time = now.saturating_duration_since(from.at);
         if time < MIN_CAPACITY_WINDOW {
             return None;
@@ -242,7 +257,8 @@ impl Path {
         let time = time.as_secs_f64();
         let rate = counts.net().saturating_sub(from.counts.net()) as f64 * 8.0 / time;
         let growth = (counts.rtt.as_secs_f64() - from.counts.rtt.as_secs_f64()) / time;
-        let sends_all_it_can = queue.in_transport >= BACKLOG && !queue.balanced;
+        let mut samples = self.samples.iter().filter(window);
+        let sends_all_it_can = !queue.balanced && samples.all(|sample| sample.backlog >= BACKLOG);
         let full = sends_all_it_can || growth >= MIN_GROWTH;
         Some(rate / (1.0 + growth.clamp(-0.5, 4.0))).filter(|rate| full && *rate > 0.0)
     }
@@ -278,8 +294,7 @@ impl Path {
             .is_some_and(|capacity| carried < DROPPED * capacity);
         let waits = queue.in_transport >= WAITS && queue.in_network < WAITS;
         if slow && waits && queue.balanced {
-            self.surplus.forget();
-            self.begin_anew();
+            self.take_back();
         }
     }
 

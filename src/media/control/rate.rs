@@ -7,7 +7,9 @@ use super::path::Condition;
 
 /// A queue that stands for this long is too much.
 const MAX_STANDING: Duration = Duration::from_millis(80);
-/// So is one that is as long as this at any moment: longer than the burst of a keyframe.
+/// So is one that has this length for a shorter time,
+const MAX_BUILDING: Duration = Duration::from_millis(150);
+/// or this one at any moment: longer than the burst of a keyframe.
 const MAX_DELAY: Duration = Duration::from_millis(350);
 /// What is left of a queue when it counts as gone.
 const DRAINED: Duration = Duration::from_millis(30);
@@ -123,7 +125,9 @@ impl Rate {
         self.tried = path
             .carried
             .max(self.tried * (1.0 - 0.1 * step.as_secs_f64()));
-        let stands = path.standing >= MAX_STANDING || path.delay >= MAX_DELAY;
+        let stands = path.standing >= MAX_STANDING
+            || path.building >= MAX_BUILDING
+            || path.delay >= MAX_DELAY;
         if stands {
             self.phase = Phase::Draining;
         } else if path.building < DRAINED {

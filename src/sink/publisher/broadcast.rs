@@ -247,6 +247,13 @@ impl PublishedBroadcast {
             .collect()
     }
 
+    /// Takes back what waits of video, which goes on with its next keyframe.
+    pub(super) fn restart_video(&mut self) {
+        for pad in self.pads.values_mut() {
+            pad.restart_video();
+        }
+    }
+
     /// Has the renditions rest for which there is no room, and the others go on.
     pub(super) fn set_crowded_out(&mut self, crowded_out: &BTreeSet<PadId>) {
         for (id, pad) in &mut self.pads {

@@ -196,6 +196,9 @@ impl Publisher {
             .status
             .with_sessions(|sessions| rates.update(now, sessions, pads));
         broadcast.set_crowded_out(self.rates.crowded_out());
+        if self.rates.take_cut(now) {
+            broadcast.restart_video();
+        }
         if let Some(bitrates) = changed {
             let queue = self.run.app_queue();
             queue.send_newest("bitrates".into(), move |element| {

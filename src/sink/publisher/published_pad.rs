@@ -392,6 +392,17 @@ impl PublishedPad {
         self.change_demand(|demand| demand.update(now));
     }
 
+    /// Takes back what waits of video for the network, which goes on with its next keyframe.
+    pub(super) fn restart_video(&mut self) {
+        if self.kind != Some(Kind::Video) {
+            return;
+        }
+        if let Some(track) = &mut self.track {
+            track.abort_group();
+            self.request_keyframe();
+        }
+    }
+
     /// Whether the network has no room for it beside smaller renditions.
     pub(super) fn set_crowded_out(&mut self, crowded_out: bool) {
         self.change_demand(|demand| demand.set_crowded_out(crowded_out));

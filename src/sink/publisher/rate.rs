@@ -34,6 +34,10 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 const IDLE_INTERVAL: Duration = Duration::from_millis(50);
 /// What a pad of a fixed rate sends is averaged over about this time.
 const AVERAGE: Duration = Duration::from_secs(2);
+/// With more than this in the transport video begins anew: it would come when nobody wants it any more.
+const MAX_BACKLOG: Duration = Duration::from_millis(400);
+/// How soon after that it may again.
+const CUT_INTERVAL: Duration = Duration::from_secs(2);
 /// How soon a rendition that rests is tried again, and how long it has to last.
 const TRIAL_PAUSE: Duration = Duration::from_secs(5);
 /// The longest pause after failures.
@@ -53,6 +57,8 @@ pub(super) struct Rates {
     /// Pads that rest because smaller renditions of their pictures need all that there is.
     crowded_out: BTreeSet<PadId>,
     trials: Trials,
+    /// When video was begun anew.
+    cut: Option<Instant>,
 }
 
 /// When a rendition that rests is tried again.
@@ -77,6 +83,8 @@ struct SessionRate {
     due: Instant,
     /// Whether it takes media.
     active: bool,
+    /// What waits in its transport, in time.
+    backlog: Duration,
 }
 
 /// What a pad sends whose rate is not controlled.
@@ -124,6 +132,7 @@ impl Rates {
             lacks_shares: false,
             crowded_out: BTreeSet::new(),
             trials: Trials::new(Instant::now()),
+            cut: None,
         }
     }
 
@@ -246,6 +255,20 @@ impl Rates {
         (rates, crowded_out, need)
     }
 
+    /// Whether so much waits for the only session that video is to begin anew; then it counts as done.
+    ///
+    /// Others would lose what they have no trouble with.
+    pub(super) fn take_cut(&mut self, now: Instant) -> bool {
+        let recent = |at: Instant| now.saturating_duration_since(at) < CUT_INTERVAL;
+        if self.sessions.len() != 1 || self.cut.is_some_and(recent) {
+            return false;
+        }
+        let mut sessions = self.sessions.values_mut();
+        let cut = sessions.any(|session| session.take_back());
+        self.cut = cut.then_some(now).or(self.cut);
+        cut
+    }
+
     /// The pads for whose renditions there is no room.
     pub(super) fn crowded_out(&self) -> &BTreeSet<PadId> {
         &self.crowded_out
@@ -276,7 +299,18 @@ impl SessionRate {
             counted: now,
             due: now,
             active: false,
+            backlog: Duration::ZERO,
         }
+    }
+
+    /// Counts on what waits in the transport being taken back, if that is too much.
+    fn take_back(&mut self) -> bool {
+        let too_much = self.backlog >= MAX_BACKLOG;
+        if too_much {
+            self.path.take_back();
+            self.backlog = Duration::ZERO;
+        }
+        too_much
     }
 
     fn update(&mut self, now: Instant, id: u64, counts: Option<Counts>, trial: Option<u64>) {
@@ -292,6 +326,7 @@ impl SessionRate {
             return;
         };
         self.active = condition.offered > 0.0;
+        self.backlog = condition.backlog;
         self.rate.update(now.into_std(), &condition, trial);
         trace(id, &condition, self.rate.target());
     }
@@ -344,11 +379,12 @@ impl FixedRate {
 fn trace(session: u64, path: &Condition, target: u64) {
     gst::log!(
         CAT,
-        "Session {session}: target {target} bit/s, offered {:.0}, carried {:.0}, capacity {:?}, delay {:?}, standing {:?}, building {:?}",
+        "Session {session}: target {target} bit/s, offered {:.0}, carried {:.0}, capacity {:?}, delay {:?}, backlog {:?}, standing {:?}, building {:?}",
         path.offered,
         path.carried,
         path.capacity.map(|capacity| capacity as u64),
         path.delay,
+        path.backlog,
         path.standing,
         path.building,
     );

@@ -212,9 +212,9 @@ impl PublishedTrack {
         self.delivery.forget();
     }
 
-    /// Takes back what the network has not carried of the open group, which would be stuck behind what
-    /// is stuck already.
-    fn abort_group(&mut self) {
+    /// Takes back what the network has not carried of the open group: it would be stuck behind what is
+    /// stuck already, or come too late.
+    pub(super) fn abort_group(&mut self) {
         if let Some(open) = self.open.take() {
             self.delivery.aborted(open.frames);
             // Refused only when the group is over anyway.
