@@ -65,6 +65,8 @@ pub(crate) struct Settings {
     pub(crate) moq_versions: Option<String>,
     /// Whether receivers may ask the publisher for keyframes.
     pub(crate) return_path: bool,
+    /// What is sent keeps to what the path carries by itself.
+    pub(crate) keeps_to_rate: bool,
     /// These are in ms.
     pub(crate) reconnect_timeout: u32,
     pub(crate) reconnect_min_delay: u32,
@@ -108,6 +110,7 @@ impl Settings {
             tls_private_key: None,
             moq_versions: None,
             return_path: false,
+            keeps_to_rate: false,
             reconnect_timeout: 0,
             reconnect_min_delay: DEFAULT_RECONNECT_MIN_DELAY_MS,
             reconnect_max_delay: DEFAULT_RECONNECT_MAX_DELAY_MS,
@@ -250,11 +253,12 @@ impl Settings {
             max_delay: ms(self.reconnect_max_delay),
             idle_timeout: ms(self.quic_idle_timeout),
             keep_alive: ms(self.quic_keep_alive),
+            keeps_to_rate: self.keeps_to_rate,
         })
     }
 }
 
-/// How long a peer may be silent, and how soon and how long it is dialled again.
+/// How long a peer may be silent, how soon and how long it is dialled again, and how the path is used.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timeouts {
     /// Time without a session after which no further try is made; `None` is for ever.
@@ -264,6 +268,7 @@ pub(crate) struct Timeouts {
     pub(crate) idle_timeout: Duration,
     /// Zero sends none.
     pub(crate) keep_alive: Duration,
+    keeps_to_rate: bool,
 }
 
 impl Timeouts {
@@ -276,7 +281,11 @@ impl Timeouts {
         quic.mtu_discovery = Some(true);
         quic.receive_window = Some(receive_window);
         quic.send_window = Some(send_window);
-        quic.congestion_control = Some(moq_tokio::quic::CongestionControl::Loss);
+        if self.keeps_to_rate {
+            // The default, BBR, holds everything back every few seconds to measure the round trip. Who
+            // keeps the queue short needs none of its bounds.
+            quic.congestion_control = Some(quic::CongestionControl::Loss);
+        }
         quic
     }
 }

@@ -326,7 +326,8 @@ impl MoqSink {
     }
 
     fn start(&self) -> Result<(), gst::StateChangeError> {
-        let settings = self.settings().clone();
+        let mut settings = self.settings().clone();
+        settings.session.keeps_to_rate = settings.rate.control != RateControl::None;
         let started = EndpointConfig::new(&settings.session)
             .and_then(|config| self.launch(config, &settings));
         started.map_err(|error| {

@@ -34,8 +34,8 @@ const RTT_MEMORY: Duration = Duration::from_secs(15);
 const MAX_FREEZE: Duration = Duration::from_secs(30);
 /// What part of the capacity is so little that what waits would be gone at once.
 const DROPPED: f64 = 0.8;
-/// What part of what was carried is so little that a queue of ours would become shorter,
-const OTHERS: f64 = 0.7;
+/// What part of it is so little that a queue of ours would become shorter,
+const OTHERS: f64 = 0.9;
 /// and within this time is gone.
 const MAX_OTHER: Duration = Duration::from_secs(2);
 /// With so much in the transport, it sends what the path carries.
@@ -82,10 +82,10 @@ pub(crate) struct Path {
     rtt: RecentMin<Duration>,
     /// Since when something has waited without a pause.
     waiting_since: Option<Instant>,
-    /// Since when the queue has stood, and what was carried by then.
-    standing: Option<(Instant, f64)>,
-    /// Since when much less has been carried, and the network's queue has become no shorter.
-    other_since: Option<Instant>,
+    /// Since when the queue has stood.
+    standing_since: Option<Instant>,
+    /// How it was when a queue began to stand in the network alone.
+    other: Option<Sample>,
     capacity: Option<f64>,
     /// The last measurements of it.
     measured: VecDeque<f64>,
@@ -146,8 +146,8 @@ impl Path {
             surplus: RecentMin::new(SURPLUS_MEMORY),
             rtt: RecentMin::new(RTT_MEMORY),
             waiting_since: None,
-            standing: None,
-            other_since: None,
+            standing_since: None,
+            other: None,
             capacity: None,
             measured: VecDeque::new(),
         }
@@ -158,8 +158,8 @@ impl Path {
         let surplus = counts.surplus();
         // What a queue makes of them must not pass for the state without one.
         let frozen = self
-            .standing
-            .is_some_and(|(since, _)| now.saturating_duration_since(since) < MAX_FREEZE);
+            .standing_since
+            .is_some_and(|since| now.saturating_duration_since(since) < MAX_FREEZE);
         let least_surplus = self.surplus.update(now, surplus, frozen);
         let least_rtt = self.rtt.update(now, counts.rtt, frozen);
         let waiting = surplus.saturating_sub(least_surplus).max(0) as f64 * 8.0;
@@ -191,10 +191,10 @@ impl Path {
             self.take_measurement(measured);
         }
         self.notice_dropped(&queue, carried);
-        self.notice_other_queue(now, counts.rtt, &queue, carried);
+        self.notice_other_queue(now, counts, &queue);
         let standing = self.least_delay(now, STANDING);
         let stands = standing >= WAITS;
-        self.standing = stands.then(|| self.standing.unwrap_or((now, carried)));
+        self.standing_since = stands.then(|| self.standing_since.unwrap_or(now));
         let first = self.samples.front()?;
         let time = now.saturating_duration_since(first.at).as_secs_f64();
         if time < MIN_CAPACITY_WINDOW.as_secs_f64() {
@@ -298,28 +298,39 @@ impl Path {
         }
     }
 
-    /// A queue in the network that stays as it is while much less is carried than before is none of ours:
+    /// A queue in the network that stays as it is while less is carried than the path can is none of ours:
     /// it is another route, or others' traffic.
-    fn notice_other_queue(&mut self, now: Instant, rtt: Duration, queue: &Queue, carried: f64) {
-        let before = self.standing.map(|(_, carried)| carried);
-        let falls = self
-            .samples
-            .front()
-            .is_some_and(|first| rtt + RTT_NOISE < first.counts.rtt);
+    fn notice_other_queue(&mut self, now: Instant, counts: Counts, queue: &Queue) {
         let waits = queue.in_network >= WAITS && queue.in_transport < WAITS;
-        let other = waits && !falls && before.is_some_and(|before| carried < OTHERS * before);
-        self.other_since = other.then(|| self.other_since.unwrap_or(now));
-        let long = |since: Instant| now.saturating_duration_since(since) >= MAX_OTHER;
-        if self.other_since.is_some_and(long) {
+        let standing = self.least_delay(now, STANDING);
+        let Some(begin) = self.other.filter(|_| waits) else {
+            self.other = waits.then_some(Sample {
+                at: now,
+                counts,
+                delay: standing,
+                backlog: queue.in_transport,
+            });
+            return;
+        };
+        let time = now.saturating_duration_since(begin.at);
+        if time < MAX_OTHER {
+            return;
+        }
+        self.other = None;
+        let bytes = counts.net().saturating_sub(begin.counts.net());
+        let carried = bytes as f64 * 8.0 / time.as_secs_f64();
+        let less = self
+            .capacity
+            .is_some_and(|capacity| carried < OTHERS * capacity);
+        if less && standing + RTT_NOISE >= begin.delay {
             self.rtt.forget();
-            self.capacity = before;
             self.begin_anew();
         }
     }
 
     /// There is no queue, whatever was counted before.
     fn begin_anew(&mut self) {
-        (self.other_since, self.waiting_since, self.standing) = (None, None, None);
+        (self.waiting_since, self.standing_since, self.other) = (None, None, None);
         self.measured.clear();
         self.samples.clear();
     }
