@@ -18,8 +18,11 @@ use std::{
 const STANDING: Duration = Duration::from_millis(400);
 /// How long one has to be there to be more than the burst of a frame.
 const BUILDING: Duration = Duration::from_millis(200);
-/// The longest time over which the capacity is measured.
-const CAPACITY_WINDOW: Duration = Duration::from_millis(500);
+/// The longest time over which the capacity is measured, and with more than [`LONG_DELAY`], where what was
+/// before says least.
+const CAPACITY_WINDOW: Duration = Duration::from_millis(800);
+const SHORT_WINDOW: Duration = Duration::from_millis(500);
+const LONG_DELAY: Duration = Duration::from_millis(150);
 /// The shortest one.
 const MIN_CAPACITY_WINDOW: Duration = Duration::from_millis(150);
 /// The time over which rates are averaged.
@@ -43,7 +46,9 @@ const BACKLOG: Duration = Duration::from_millis(20);
 /// So much longer does a round trip become in each second where more is sent than that.
 const MIN_GROWTH: f64 = 0.02;
 /// How many measurements stand for one, by the largest: losses are counted after what is sent for them.
-const MEASUREMENTS: usize = 3;
+/// With more than [`LONG_DELAY`] they are fewer.
+const MEASUREMENTS: usize = 4;
+const FEW_MEASUREMENTS: usize = 2;
 /// What the smoothed round trip varies by without a reason.
 const RTT_NOISE: Duration = Duration::from_millis(5);
 /// What the surplus does, in bytes: a frame.
@@ -188,7 +193,7 @@ impl Path {
             balanced: self.is_balanced(counts),
         };
         if let Some(measured) = self.measure(now, counts, &queue) {
-            self.take_measurement(measured);
+            self.take_measurement(measured, queue.is_long());
         }
         self.notice_dropped(&queue, carried);
         self.notice_other_queue(now, counts, &queue);
@@ -246,8 +251,12 @@ impl Path {
     /// of the encoder.
     fn measure(&self, now: Instant, counts: Counts, queue: &Queue) -> Option<f64> {
         let since = self.waiting_since?;
+        let longest = match queue.is_long() {
+            true => SHORT_WINDOW,
+            false => CAPACITY_WINDOW,
+        };
         let window = |sample: &&Sample| {
-            sample.at >= since && now.saturating_duration_since(sample.at) <= CAPACITY_WINDOW
+            sample.at >= since && now.saturating_duration_since(sample.at) <= longest
         };
         let from = self.samples.iter().find(window)?;
         let time = now.saturating_duration_since(from.at);
@@ -263,9 +272,10 @@ impl Path {
         Some(rate / (1.0 + growth.clamp(-0.5, 4.0))).filter(|rate| full && *rate > 0.0)
     }
 
-    fn take_measurement(&mut self, measured: f64) {
+    fn take_measurement(&mut self, measured: f64, few: bool) {
         self.measured.push_back(measured);
-        if self.measured.len() > MEASUREMENTS {
+        let count = if few { FEW_MEASUREMENTS } else { MEASUREMENTS };
+        while self.measured.len() > count {
             self.measured.pop_front();
         }
         let measured = self.measured.iter().copied().fold(0.0, f64::max);
@@ -354,6 +364,12 @@ impl Path {
         while self.samples.front().is_some_and(old) {
             self.samples.pop_front();
         }
+    }
+}
+
+impl Queue {
+    fn is_long(&self) -> bool {
+        self.in_transport + self.in_network >= LONG_DELAY
     }
 }
 
