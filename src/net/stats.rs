@@ -136,7 +136,9 @@ impl SessionCounters {
     /// How often the peer has subscribed to a track, catalogs among them.
     pub(super) fn subscriptions(&self) -> u64 {
         let traffic = self.0.snapshot().traffic();
-        let published = traffic.iter().filter(|(_, role, _)| *role == Role::Publisher);
+        let published = traffic
+            .iter()
+            .filter(|(_, role, _)| *role == Role::Publisher);
         published
             .map(|(_, _, traffic)| traffic.subscriptions_started)
             .sum()
