@@ -161,6 +161,7 @@ mod keyframe_gate;
 mod message;
 mod pad;
 mod playback;
+mod selection;
 mod stats;
 mod subscriber;
 mod track;

@@ -5,6 +5,7 @@
 // Each test binary uses a part of these helpers.
 #![allow(dead_code, unused_imports)]
 
+pub(crate) mod barcode;
 pub(crate) mod cues;
 pub(crate) mod feeder;
 pub(crate) mod media;

@@ -11,7 +11,9 @@ use tokio::time::Instant;
 use super::{
     config::{Config, ProblemReporter},
     drops::Drops,
+    handover::{Candidate, Handover, Turn},
     pad_sender::PadSender,
+    reading::ReadingState,
     text::CueReader,
 };
 use crate::{
@@ -22,7 +24,7 @@ use crate::{
     },
     source::{
         keyframe_gate::KeyframeGate,
-        message::{DropCause, Frame, TrackProblem},
+        message::{DropCause, Frame, Opening, TrackProblem},
         playback::Playback,
     },
 };
@@ -51,12 +53,19 @@ pub(super) struct Playout {
     problems: ProblemReporter,
     /// The group under way at the join is left out by the user's wish.
     skips_first_group: bool,
+    handover: Arc<Handover>,
+    number: u64,
+    opening: Opening,
+    /// Until when the pending frames are held for another reader's sake.
+    held_until: ClockTime,
+    begins_group: bool,
 }
 
 /// A frame that waits for its running time.
 struct PendingFrame {
     timestamp: ClockTime,
     keyframe: bool,
+    begins_group: bool,
     /// Frames were lost before this one.
     follows_loss: bool,
     /// Its timestamp is on another base than those of the other tracks.
@@ -105,6 +114,11 @@ impl Playout {
             drops: Drops::default(),
             problems: config.problems.clone(),
             skips_first_group,
+            handover: config.handover.clone(),
+            number: config.number,
+            opening: config.opening.clone(),
+            held_until: ClockTime::ZERO,
+            begins_group: true,
         }
     }
 
@@ -119,13 +133,17 @@ impl Playout {
         let now = self.playback.clock.running_time();
         // Never without a pause.
         Some(settles_at.map_or(RELEASE_INTERVAL, |at| {
-            at.max(front.emit_at).saturating_sub(now).into()
+            at.max(front.emit_at)
+                .max(self.held_until)
+                .saturating_sub(now)
+                .into()
         }))
     }
 
     /// A group begins, `first` if it is the one that is under way at the join.
     pub(super) fn begin_group(&mut self, first: bool) {
         self.skips_first_group &= first;
+        self.begins_group = true;
     }
 
     /// Whether frames were lost before the next one to come.
@@ -150,6 +168,22 @@ impl Playout {
     pub(super) fn is_ahead(&self, frame: &container::Frame) -> bool {
         let edge = timestamp(frame).and_then(|ts| self.playback.timeline().edge(ts));
         edge.is_some_and(|edge| edge > self.playback.clock.running_time() + MAX_AHEAD)
+    }
+
+    /// A frame is left out because the track is only tried.
+    pub(super) fn skip(&mut self) {
+        self.begins_group = false;
+    }
+
+    /// Notes that the frame has come, whatever becomes of it.
+    pub(super) fn note(&self, frame: &container::Frame, state: &ReadingState) {
+        if let Some(timestamp) = timestamp(frame) {
+            state.frame(
+                timestamp,
+                frame.payload.len(),
+                self.playback.clock.running_time(),
+            );
+        }
     }
 
     /// Takes in a frame, whose arrival counts if it `arrives` only now.
@@ -183,6 +217,7 @@ impl Playout {
         self.pending.push_back(PendingFrame {
             timestamp,
             keyframe,
+            begins_group: std::mem::take(&mut self.begins_group),
             follows_loss: std::mem::take(&mut self.follows_loss),
             is_outlier,
             payload: frame.payload,
@@ -225,9 +260,26 @@ impl Playout {
             if waits_for_end || !placed {
                 return;
             }
-            let Some(frame) = self.pending.pop_front() else {
+            let turn = self.turn(&timeline, front, now);
+            if let Turn::Later(due) = turn {
+                self.held_until = due;
+                return;
+            }
+            let Some(mut frame) = self.pending.pop_front() else {
                 return;
             };
+            match turn {
+                Turn::Skip => continue,
+                Turn::First => {
+                    // What was lost before it the other track has shown.
+                    frame.follows_loss = false;
+                    timeline.follow(self.track, self.pad.position());
+                    drop(timeline);
+                    self.open();
+                    timeline = playback.timeline();
+                }
+                Turn::Now | Turn::Later(_) => {}
+            }
             let admitted = self.admit(&mut timeline, &frame);
             if let (Ok(()), Some(_)) = (admitted, &self.cues) {
                 drop(timeline);
@@ -241,6 +293,25 @@ impl Playout {
                 Err(cause) => self.drop_frame(cause),
             }
         }
+    }
+
+    /// Whether the frame is for this reader to give.
+    fn turn(&self, timeline: &Timeline, frame: &PendingFrame, now: ClockTime) -> Turn {
+        let edge = timeline.edge(frame.timestamp).unwrap_or(now);
+        self.handover.turn(&Candidate {
+            reader: self.number,
+            timestamp: frame.timestamp,
+            begins_group: frame.begins_group,
+            due: edge + timeline.hold(),
+            now,
+        })
+    }
+
+    /// Begins to give the frames of the pad, where another track has ended.
+    fn open(&mut self) {
+        self.gate.take_discont();
+        self.pad.open(std::mem::take(&mut self.opening));
+        self.problems.report_switched();
     }
 
     /// Whether the frame can be decoded, and belongs to what the others show.
