@@ -8,6 +8,7 @@
 pub(crate) mod barcode;
 pub(crate) mod cues;
 pub(crate) mod feeder;
+pub(crate) mod ladder;
 pub(crate) mod media;
 pub(crate) mod nal;
 pub(crate) mod packets;

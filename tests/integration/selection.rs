@@ -1,66 +1,19 @@
 // SPDX-License-Identifier: MIT
 //! One picture in several qualities, of which one is shown: chosen, changed without a seam, and counted.
 
-use std::time::Duration;
+use std::sync::{Arc, Mutex, mpsc};
 
 use gst::prelude::*;
 
 use crate::common::{
-    Packets, Relay, Running,
+    Relay, Running,
     barcode::{self, Pictures, Shown},
     init,
-    media::{moqsink, moqsrc},
-    pipeline::{DEADLINE, wait_pad, wait_until},
+    ladder::{LADDER, publish, watch},
+    media::moqsink,
+    pipeline::{DEADLINE, wait_message_that, wait_pad, wait_until},
     unique_broadcast,
 };
-
-/// The tracks of the picture, the best first, with their sizes and bit rates in kbit/s.
-pub(crate) const LADDER: [(&str, u32, u32, u32); 3] = [
-    ("cam-hd", 640, 360, 1600),
-    ("cam-md", 320, 180, 500),
-    ("cam-sd", 160, 90, 150),
-];
-/// Pictures a second, and from keyframe to keyframe.
-const FPS: u32 = 30;
-
-/// A live pipeline that publishes one numbered picture three times.
-pub(crate) fn publish(url: &str, broadcast: &str, gops: [u32; 3], encoder: &str) -> Running {
-    let mut line = format!(
-        "videotestsrc is-live=true pattern=ball ! video/x-raw,format=I420,width=640,height=360,framerate={FPS}/1 ! \
-         identity name=numbered ! tee name=all "
-    );
-    let mut sink = moqsink(url, broadcast);
-    for (place, ((name, width, height, bitrate), gop)) in LADDER.iter().zip(gops).enumerate() {
-        line += &format!(
-            "all. ! queue ! videoscale ! video/x-raw,width={width},height={height} ! \
-             x264enc speed-preset=ultrafast threads=1 {encoder} bitrate={bitrate} key-int-max={gop} \
-             option-string=scenecut=0 ! video/x-h264,profile=main ! h264parse ! moq.sink_{place} "
-        );
-        sink += &format!(" sink_{place}::track={name}");
-    }
-    line += &sink;
-    let publisher = Running::launch(&line);
-    let numbered = publisher
-        .element("numbered")
-        .static_pad("src")
-        .expect("a pad");
-    barcode::write(&numbered);
-    publisher.start();
-    publisher
-}
-
-/// A subscriber of one decoded picture.
-pub(crate) fn watch(url: &str, broadcast: &str, settings: &str) -> (Running, Pictures, Packets) {
-    let watcher = Running::launch(&format!(
-        "{} {settings} moq.video_0 ! avdec_h264 max-threads=1 output-corrupt=false ! \
-         fakesink name=out sync=true",
-        moqsrc(url, broadcast)
-    ));
-    let pictures = Pictures::of(&watcher.element("out").static_pad("sink").expect("a pad"));
-    let packets = Packets::of_pad(&watcher.element("moq"), "video_0");
-    watcher.start();
-    (watcher, pictures, packets)
-}
 
 /// Claims that each picture is shown once, in order, from the first on.
 pub(crate) fn assert_seamless(shown: &[Shown]) {
@@ -89,7 +42,7 @@ fn change_at_random(gops: [u32; 3], encoder: &str, times: usize) {
     init();
     let relay = Relay::start().expect("the relay starts");
     let broadcast = unique_broadcast("switch");
-    let _publisher = publish(&relay.url(), &broadcast, gops, encoder);
+    let _publisher = publish(&relay.url(), &broadcast, gops, encoder, "");
     let (watcher, pictures, packets) = watch(
         &relay.url(),
         &broadcast,
@@ -153,7 +106,7 @@ fn what_is_not_shown_costs_nothing() {
     init();
     let relay = Relay::start().expect("the relay starts");
     let broadcast = unique_broadcast("unshown");
-    let publisher = publish(&relay.url(), &broadcast, [15; 3], "tune=zerolatency");
+    let publisher = publish(&relay.url(), &broadcast, [15; 3], "tune=zerolatency", "");
     let (watcher, pictures, packets) = watch(
         &relay.url(),
         &broadcast,
@@ -182,5 +135,156 @@ fn what_is_not_shown_costs_nothing() {
         );
         assert_eq!(pad.property::<bool>("subscribed"), expected, "{place}");
     }
-    let _ = Duration::ZERO;
+}
+
+/// How loud each block of sound is that passes a pad of raw audio, from 0 to 1.
+fn loudness(pad: &gst::Pad) -> Arc<Mutex<Vec<f64>>> {
+    let blocks = Arc::new(Mutex::new(Vec::new()));
+    let heard = blocks.clone();
+    pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
+        let caps = pad.current_caps().expect("caps come first");
+        let audio = gst_audio::AudioInfo::from_caps(&caps).expect("raw audio");
+        if let Some(buffer) = info.buffer() {
+            let map = buffer.map_readable().expect("readable");
+            let loudest = match audio.format() {
+                gst_audio::AUDIO_FORMAT_S16 => {
+                    let samples = map
+                        .chunks_exact(2)
+                        .map(|two| i16::from_ne_bytes([two[0], two[1]]));
+                    samples
+                        .map(|sample| f64::from(sample) / 32768.0)
+                        .fold(0.0, |most, one| one.abs().max(most))
+                }
+                gst_audio::AUDIO_FORMAT_F32 => {
+                    let samples = map
+                        .chunks_exact(4)
+                        .map(|x| f32::from_ne_bytes([x[0], x[1], x[2], x[3]]));
+                    samples
+                        .map(f64::from)
+                        .fold(0.0, |most, one| one.abs().max(most))
+                }
+                other => panic!("{other:?}"),
+            };
+            heard.lock().expect("no panic").push(loudest);
+        }
+        gst::PadProbeReturn::Ok
+    });
+    blocks
+}
+
+/// A live pipeline with a numbered picture and two sounds, the first of which is silence.
+fn publish_two_languages(url: &str, broadcast: &str) -> Running {
+    let sound = |wave: &str, place: u32| {
+        format!(
+            "audiotestsrc is-live=true {wave} samplesperbuffer=960 ! audio/x-raw,rate=48000,channels=2 ! \
+             opusenc ! moq.sink_{place} "
+        )
+    };
+    let publisher = Running::launch(&format!(
+        "videotestsrc is-live=true pattern=ball ! video/x-raw,format=I420,width=320,height=180,framerate=30/1 ! \
+         identity name=numbered ! x264enc speed-preset=ultrafast threads=1 tune=zerolatency key-int-max=15 ! \
+         video/x-h264,profile=main ! h264parse ! moq.sink_0 {}{} {} \
+         sink_1::track=english sink_2::track=german",
+        sound("wave=silence", 1),
+        sound("wave=sine volume=0.5", 2),
+        moqsink(url, broadcast)
+    ));
+    barcode::write(
+        &publisher
+            .element("numbered")
+            .static_pad("src")
+            .expect("a pad"),
+    );
+    publisher.start();
+    publisher
+}
+
+#[test]
+fn playbin3_changes_the_language_and_the_picture_does_not_flinch() {
+    init();
+    let relay = Relay::start().expect("the relay starts");
+    let broadcast = unique_broadcast("languages");
+    let publisher = publish_two_languages(&relay.url(), &broadcast);
+    let player = Running::launch(&format!(
+        "playbin3 uri=moq+{}#{broadcast} flags=0x3 \
+         video-sink=\"fakesink name=video sync=true\" audio-sink=\"fakesink name=audio sync=true\"",
+        relay.url()
+    ));
+    let (sources, source) = mpsc::channel();
+    player.connect("source-setup", false, move |values| {
+        let source = values.get(1)?.get::<gst::Element>().ok()?;
+        source.set_property("tls-disable-verify", true);
+        source.set_property("latency", 500_u32);
+        sources.send(source).expect("the test waits");
+        None
+    });
+    let sink = |name: &str| {
+        player
+            .property::<gst::Element>(name)
+            .static_pad("sink")
+            .expect("a pad")
+    };
+    let (pictures, sound) = (
+        Pictures::of(&sink("video-sink")),
+        loudness(&sink("audio-sink")),
+    );
+    player.start();
+    let source = source
+        .recv_timeout(DEADLINE)
+        .expect("playbin3 has a source");
+    let mut collections = Vec::new();
+    let collection = wait_message_that(&player.bus(), DEADLINE, |message| match message.view() {
+        gst::MessageView::StreamCollection(told) => {
+            collections.push(told.stream_collection());
+            told.stream_collection().len() == 3
+        }
+        _ => false,
+    });
+    let collection = collection.expect("the streams are told");
+    let gst::MessageView::StreamCollection(collection) = collection.view() else {
+        panic!("{collection:?}")
+    };
+    let collection = collection.stream_collection();
+    pictures.wait("pictures come", DEADLINE, |shown| shown.len() > 60);
+    let begin = pictures.so_far().len();
+    assert_eq!(
+        source.num_src_pads(),
+        2,
+        "one for the picture, one for one sound"
+    );
+    assert!(
+        sound
+            .lock()
+            .expect("no panic")
+            .iter()
+            .all(|loud| *loud < 0.01)
+    );
+    for (language, is_loud) in [("german", true), ("english", false), ("german", true)] {
+        let wanted = collection.iter().filter_map(|stream| stream.stream_id());
+        let wanted: Vec<_> = wanted
+            .filter(|id| id.contains("/video/") || id.ends_with(language))
+            .collect();
+        assert_eq!(wanted.len(), 2, "{wanted:?}");
+        let ids: Vec<&str> = wanted.iter().map(|id| id.as_str()).collect();
+        assert!(player.send_event(gst::event::SelectStreams::new(ids)));
+        wait_until(&format!("{language} is heard"), DEADLINE, || {
+            sound
+                .lock()
+                .expect("no panic")
+                .last()
+                .is_some_and(|loud| (*loud > 0.1) == is_loud)
+        });
+        wait_until("nobody asks for the other one", DEADLINE, || {
+            let moq = publisher.element("moq");
+            let subscribed = |pad: &str| {
+                moq.static_pad(pad)
+                    .expect(pad)
+                    .property::<bool>("subscribed")
+            };
+            (subscribed("sink_1"), subscribed("sink_2")) == (!is_loud, is_loud)
+        });
+    }
+    let after = pictures.so_far().len();
+    pictures.wait("pictures go on", DEADLINE, |shown| shown.len() > after + 30);
+    assert_seamless(&pictures.so_far()[begin..]);
 }
