@@ -232,12 +232,8 @@ fn playbin3_changes_the_language_and_the_picture_does_not_flinch() {
     let source = source
         .recv_timeout(DEADLINE)
         .expect("playbin3 has a source");
-    let mut collections = Vec::new();
     let collection = wait_message_that(&player.bus(), DEADLINE, |message| match message.view() {
-        gst::MessageView::StreamCollection(told) => {
-            collections.push(told.stream_collection());
-            told.stream_collection().len() == 3
-        }
+        gst::MessageView::StreamCollection(told) => told.stream_collection().len() == 3,
         _ => false,
     });
     let collection = collection.expect("the streams are told");
