@@ -1,18 +1,25 @@
 // SPDX-License-Identifier: MIT
 //! One picture in several qualities, of which one is shown: chosen, changed without a seam, and counted.
 
-use std::sync::{Arc, Mutex, mpsc};
+use std::{
+    sync::{Arc, Mutex, mpsc},
+    thread,
+    time::{Duration, Instant},
+};
 
 use gst::prelude::*;
+use moq_net::{group, track};
 
 use crate::common::{
-    Relay, Running,
+    Packets, Publisher, Relay, Running,
     barcode::{self, Pictures, Shown},
     init,
     ladder::{LADDER, publish, watch},
-    media::moqsink,
-    pipeline::{DEADLINE, wait_message_that, wait_pad, wait_until},
-    unique_broadcast,
+    media::{moqsink, moqsrc},
+    pipeline::{
+        DEADLINE, describe, wait_message, wait_message_that, wait_pad, wait_told, wait_until,
+    },
+    publisher, unique_broadcast,
 };
 
 /// Claims that each picture is shown once, in order, from the first on.
@@ -283,4 +290,198 @@ fn playbin3_changes_the_language_and_the_picture_does_not_flinch() {
     let after = pictures.so_far().len();
     pictures.wait("pictures go on", DEADLINE, |shown| shown.len() > after + 30);
     assert_seamless(&pictures.so_far()[begin..]);
+}
+
+/// A catalog with these renditions of one picture.
+fn catalog(heights: &[(&str, u32)]) -> String {
+    let entries = heights.iter().map(|(name, height)| {
+        let entry = serde_json::json!({"codec": "vp8", "container": {"kind": "legacy"},
+            "codedWidth": height * 16 / 9, "codedHeight": height, "bitrate": height * 3000});
+        ((*name).to_owned(), entry)
+    });
+    let entries: serde_json::Map<String, serde_json::Value> = entries.collect();
+    serde_json::json!({"video": {"renditions": entries}}).to_string()
+}
+
+/// Frames that are written to some tracks at once, each with its number, in groups of five.
+struct Writer {
+    tracks: Vec<(track::Producer, Option<group::Producer>)>,
+    number: u64,
+}
+
+impl Writer {
+    fn new(tracks: Vec<track::Producer>) -> Self {
+        let tracks = tracks.into_iter().map(|track| (track, None)).collect();
+        Self { tracks, number: 0 }
+    }
+
+    /// The next frame, in its time.
+    fn write(&mut self) {
+        for (track, open) in &mut self.tracks {
+            if self.number.is_multiple_of(5) {
+                if let Some(group) = open.take() {
+                    group.finish().expect("the group ends");
+                }
+                *open = Some(track.append_group().expect("the track takes a group"));
+            }
+            if let Some(group) = open {
+                let payload = format!("{} {}", self.number, track.name());
+                publisher::add(group, self.number * 20_000, payload.as_bytes());
+            }
+        }
+        self.number += 1;
+        thread::sleep(Duration::from_millis(20));
+    }
+
+    fn write_until(&mut self, claim: &str, mut reached: impl FnMut() -> bool) {
+        let end = Instant::now() + DEADLINE;
+        while !reached() {
+            assert!(Instant::now() < end, "{claim}");
+            self.write();
+        }
+    }
+}
+
+/// The numbers that came, with the tracks that they are of.
+fn numbers(packets: &Packets) -> Vec<(u64, String)> {
+    let packets = packets.so_far().into_iter();
+    let texts = packets.map(|packet| String::from_utf8(packet.bytes).expect("text"));
+    let parse = |text: String| {
+        let (number, track) = text.split_once(' ').expect("two words");
+        (number.parse().expect("a number"), track.to_owned())
+    };
+    texts.map(parse).collect()
+}
+
+/// A publisher of these renditions, and a subscriber with these settings.
+fn synthetic(
+    name: &str,
+    heights: &[(&str, u32)],
+    settings: &str,
+) -> (Relay, Publisher, Running, Packets) {
+    init();
+    let relay = Relay::start().expect("the relay starts");
+    let broadcast = unique_broadcast(name);
+    let publisher = Publisher::start(&relay.url(), &broadcast, &catalog(heights));
+    let subscriber = Running::launch(&format!(
+        "{} {settings} moq.video_0 ! fakesink sync=false async=false",
+        moqsrc(&relay.url(), &broadcast)
+    ));
+    let packets = Packets::of_pad(&subscriber.element("moq"), "video_0");
+    subscriber.start();
+    (relay, publisher, subscriber, packets)
+}
+
+#[test]
+fn a_track_that_never_gives_a_frame_is_left_within_a_second() {
+    let heights = [("v-hd", 720), ("v-sd", 360)];
+    let (_relay, publisher, subscriber, packets) =
+        synthetic("silent", &heights, "rendition-policy=adaptive");
+    let [hd, sd] = ["v-hd", "v-sd"].map(|name| publisher.track(name));
+    publisher.wait_used(&hd);
+    let begin = Instant::now();
+    let mut writer = Writer::new(vec![sd.clone()]);
+    writer.write_until("the other one is asked for", || sd.is_used());
+    let took = begin.elapsed();
+    assert!(took < Duration::from_millis(1300), "{took:?}");
+    writer.write_until("frames come", || packets.count() > 20);
+    let told = wait_told(&subscriber.bus(), "moq-rendition-changed", |_| true);
+    assert_eq!(
+        (told.get("track"), told.get("reason")),
+        (Ok("v-sd"), Ok("silent"))
+    );
+}
+
+#[test]
+fn a_catalog_that_drops_the_rendition_within_a_group_is_survived() {
+    let heights = [("v-hd", 720), ("v-sd", 360)];
+    let settings = "rendition-policy=adaptive latency=300";
+    let (_relay, mut publisher, subscriber, packets) = synthetic("dropped", &heights, settings);
+    let [hd, sd] = ["v-hd", "v-sd"].map(|name| publisher.track(name));
+    publisher.wait_used(&hd);
+    let mut writer = Writer::new(vec![hd, sd]);
+    writer.write_until("frames come", || packets.count() > 20);
+    while writer.number % 5 != 3 {
+        writer.write();
+    }
+    publisher.update(&catalog(&heights[1..]));
+    // Its group breaks off, and its track.
+    let dropped = writer.number;
+    drop(writer.tracks.remove(0));
+    let is_last = |name: &str| {
+        numbers(&packets)
+            .last()
+            .is_some_and(|(_, track)| track == name)
+    };
+    writer.write_until("the other one goes on", || {
+        is_last("v-sd") && packets.count() > 40
+    });
+    let numbers = numbers(&packets);
+    let pairs = || numbers.windows(2);
+    let change = pairs()
+        .position(|pair| pair[0].1 != pair[1].1)
+        .expect("a change");
+    let (last, first) = (numbers[change].0, numbers[change + 1].0);
+    assert!(
+        first % 5 == 0 && first > last && last < dropped && first < dropped + 30,
+        "{last}, {first}"
+    );
+    assert_eq!(
+        pairs().filter(|pair| pair[1].0 != pair[0].0 + 1).count(),
+        usize::from(first != last + 1)
+    );
+    let events = packets.events();
+    assert!(
+        events
+            .iter()
+            .all(|event| event.type_() != gst::EventType::Eos)
+    );
+    let told = wait_told(&subscriber.bus(), "moq-rendition-changed", |_| true);
+    assert_eq!(
+        (told.get("track"), told.get("reason")),
+        (Ok("v-sd"), Ok("catalog"))
+    );
+}
+
+#[test]
+fn a_rendition_that_does_not_exist_is_a_warning_and_the_policy_decides() {
+    let heights = [("v-hd", 720), ("v-sd", 360)];
+    let settings = "rendition-policy=best video-rendition=v-4k";
+    let (_relay, publisher, subscriber, packets) = synthetic("missing", &heights, settings);
+    let warning = wait_message(&subscriber.bus(), &[gst::MessageType::Warning], DEADLINE);
+    assert!(
+        describe(&warning).contains("v-4k"),
+        "{}",
+        describe(&warning)
+    );
+    let [hd, sd] = ["v-hd", "v-sd"].map(|name| publisher.track(name));
+    let mut writer = Writer::new(vec![hd, sd]);
+    writer.write_until("frames come", || packets.count() > 20);
+    assert!(numbers(&packets).iter().all(|(_, track)| track == "v-hd"));
+    let source = subscriber.element("moq");
+    source.set_property("max-height", 400_u32);
+    let is_last = |name: &str| {
+        numbers(&packets)
+            .last()
+            .is_some_and(|(_, track)| track == name)
+    };
+    writer.write_until("the limit holds", || is_last("v-sd"));
+    for pair in numbers(&packets).windows(2) {
+        assert_eq!(pair[1].0, pair[0].0 + 1, "{pair:?}");
+    }
+    let pad = source.static_pad("video_0").expect("the pad");
+    let mut query = gst::query::Selectable::new();
+    assert!(pad.query(&mut query) && query.selectable());
+}
+
+#[test]
+fn with_a_pad_for_each_rendition_nothing_is_selected() {
+    let heights = [("v-hd", 720), ("v-sd", 360)];
+    let (_relay, _publisher, subscriber, _packets) =
+        synthetic("all", &heights, "video-rendition=v-sd");
+    let source = subscriber.element("moq");
+    let pads = ["video_0", "video_1"].map(|name| wait_pad(&source, name, DEADLINE));
+    let mut query = gst::query::Selectable::new();
+    assert!(pads[0].query(&mut query) && !query.selectable());
+    assert!(!pads[0].send_event(gst::event::SelectStreams::new(["any"])));
 }
