@@ -102,6 +102,8 @@ pub(crate) struct Opening {
     pub(crate) stream: Option<gst::Stream>,
     pub(crate) caps: Option<gst::Caps>,
     pub(crate) tags: Option<gst::TagList>,
+    /// What is before this running time is for the decoder alone.
+    pub(crate) start: Option<ClockTime>,
 }
 
 /// One frame, stamped.
@@ -112,6 +114,8 @@ pub(crate) struct Frame {
     pub(crate) duration: Option<ClockTime>,
     pub(crate) discont: bool,
     pub(crate) delta: bool,
+    /// It is only decoded: another track has shown what it shows.
+    pub(crate) unseen: bool,
     /// Text that is shown until something follows it.
     pub(crate) stays: bool,
     pub(crate) charge: Charge,

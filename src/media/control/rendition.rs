@@ -11,13 +11,18 @@ const LATE_PARTS: (u32, u32) = (3, 4);
 const MIN_LATE: Duration = Duration::from_millis(80);
 /// How long they come late until that is no jitter.
 const LATE_INTERVAL: Duration = Duration::from_millis(100);
+/// They will be later than that soon if they are behind by this part of the latency, and get later by more than this
+/// part of the time for so long, while some still come.
+const SOON_PARTS: u32 = 2;
+const GROWTH_PARTS: u32 = 2;
+const GROWTH_INTERVAL: Duration = Duration::from_millis(200);
 /// So many groups given up within that time are too many.
 const MAX_LOST: u64 = 2;
 const LOST_INTERVAL: Duration = Duration::from_secs(2);
 /// Over which the rate is measured that media come in.
 const RATE_INTERVAL: Duration = Duration::from_millis(400);
 /// Which part of the measured rate a rendition may take.
-const RATE_PARTS: (u64, u64) = (7, 10);
+const RATE_PARTS: (u64, u64) = (1, 2);
 /// A rendition of which no frame comes for so long is left.
 const SILENCE: Duration = Duration::from_millis(800);
 /// How long it is not tried again, twice as long after each time.
@@ -123,6 +128,8 @@ enum Step {
 #[derive(Debug, Default)]
 pub(crate) struct Adaptation {
     late_since: Option<Duration>,
+    /// How far behind it was lately, and what had come.
+    delays: VecDeque<(Duration, Duration, u64)>,
     /// Groups given up, and when that was last judged.
     lost: Option<(Duration, u64)>,
     /// What has come in all, over time.
@@ -149,6 +156,7 @@ impl Adaptation {
     /// Another rendition plays from now on, whoever decided it.
     pub(crate) fn switched(&mut self) {
         self.late_since = None;
+        self.delays.clear();
         self.lost = None;
         self.received.clear();
         self.step = None;
@@ -207,6 +215,8 @@ impl Adaptation {
     ) -> Decision {
         let age = at.now.saturating_sub(trial.since);
         if is_silent(at.now, trial) {
+            // Or nothing is left for it.
+            self.fail(at.now);
             self.ban(at.now, to);
             return Decision::Abandon;
         }
@@ -249,12 +259,14 @@ impl Adaptation {
         to: usize,
         progress: &Progress,
     ) -> Decision {
-        if is_silent(at.now, progress) {
+        let limit = late_limit(at.latency);
+        let is_full = at.progress.behind.is_some_and(|behind| behind > limit);
+        // On a path that is full it waits for what was sent before.
+        let age = at.now.saturating_sub(progress.since);
+        if is_silent(at.now, progress) && (!is_full || age >= MAX_TRIAL) {
             return self.leave(at, to);
         }
-        let lags = progress
-            .behind
-            .is_some_and(|behind| behind > late_limit(at.latency));
+        let lags = progress.behind.is_some_and(|behind| behind > limit);
         if late && lags {
             return self.go_down(at, rate, to.max(at.current));
         }
@@ -268,6 +280,12 @@ impl Adaptation {
             return Decision::Stay;
         }
         let worse = || (from + 1..at.rates.len()).filter(|place| !self.is_banned(at.now, *place));
+        // What came before the path changed counts no more.
+        let newest = self.delays.front().zip(self.delays.back());
+        let newest = newest.and_then(|((since, _, before), (now, _, bytes))| {
+            per_second(*now - *since, bytes - before)
+        });
+        let rate = newest.into_iter().chain(rate).min();
         let most = rate.unwrap_or(u64::MAX).saturating_mul(RATE_PARTS.0) / RATE_PARTS.1;
         let Some(to) = worse()
             .find(|place| at.rates[*place] <= most)
@@ -314,12 +332,35 @@ impl Adaptation {
 
     fn is_late(&mut self, at: &Situation<'_>) -> bool {
         let limit = late_limit(at.latency);
+        let soon = self.is_late_soon(at);
         let Some(behind) = at.progress.behind.filter(|behind| *behind > limit) else {
             self.late_since = None;
-            return false;
+            return soon;
         };
         let since = *self.late_since.get_or_insert(at.now);
-        at.now.saturating_sub(since) >= LATE_INTERVAL || behind > 2 * limit
+        soon || at.now.saturating_sub(since) >= LATE_INTERVAL || behind > 2 * limit
+    }
+
+    fn is_late_soon(&mut self, at: &Situation<'_>) -> bool {
+        let Some(behind) = at.progress.behind else {
+            self.delays.clear();
+            return false;
+        };
+        let bytes = at.progress.bytes;
+        self.delays.push_back((at.now, behind, bytes));
+        let is_old = |(time, ..): &(Duration, Duration, u64)| {
+            at.now.saturating_sub(*time) >= GROWTH_INTERVAL
+        };
+        while self.delays.get(1).is_some_and(is_old) {
+            self.delays.pop_front();
+        }
+        let first = self.delays.front().filter(|first| is_old(first));
+        first.is_some_and(|(since, before, bytes_before)| {
+            let grown = behind.saturating_sub(*before) * GROWTH_PARTS;
+            // A pause is no lack of room.
+            let comes = bytes > *bytes_before;
+            comes && grown > at.now - *since && behind > (at.latency / SOON_PARTS).max(MIN_LATE)
+        })
     }
 
     fn has_lost(&mut self, at: &Situation<'_>) -> bool {
@@ -352,12 +393,10 @@ impl Adaptation {
             self.received.pop_front();
         }
         let (since, before) = *self.received.front()?;
-        let micros = at.now.saturating_sub(since);
-        if micros < RATE_INTERVAL {
-            return None;
-        }
-        let bits = u128::from(bytes - before) * 8 * 1_000_000 / micros.as_micros().max(1);
-        u64::try_from(bits).ok()
+        let span = at.now.saturating_sub(since);
+        (span >= RATE_INTERVAL)
+            .then(|| per_second(span, bytes - before))
+            .flatten()
     }
 
     /// A trial has failed, or what it led to was taken back.
@@ -383,6 +422,12 @@ impl Adaptation {
 
 fn late_limit(latency: Duration) -> Duration {
     (latency * LATE_PARTS.0 / LATE_PARTS.1).max(MIN_LATE)
+}
+
+/// So many `bytes` within `span` in bits per second.
+fn per_second(span: Duration, bytes: u64) -> Option<u64> {
+    let bits = u128::from(bytes) * 8 * 1_000_000;
+    u64::try_from(bits.checked_div(span.as_micros())?).ok()
 }
 
 fn is_silent(now: Duration, progress: &Progress) -> bool {
@@ -557,7 +602,7 @@ mod tests {
             let fits = |place: usize| rates[place] + rates.get(place + 1).copied().unwrap_or(0) <= capacity * 9 / 10;
             let best = (0..4).find(|place| fits(*place)).unwrap_or(3);
             prop_assert!(link.current <= best, "{} of {best}", link.current);
-            let too_much = rates[link.current] > capacity;
+            let too_much = rates[link.current] > capacity * 21 / 20;
             prop_assert!(!too_much || link.current == 3 || link.readers.len() > 1, "{} at {capacity}", link.current);
         }
 

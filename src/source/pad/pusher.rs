@@ -191,6 +191,9 @@ impl Pusher {
             if frame.delta {
                 buffer.set_flags(gst::BufferFlags::DELTA_UNIT);
             }
+            if frame.unseen {
+                buffer.set_flags(gst::BufferFlags::DECODE_ONLY);
+            }
         }
         // The frame has left the channel, however long downstream takes.
         drop(frame.charge);
@@ -294,7 +297,12 @@ impl Pusher {
 
     /// Pushes what is before the first frame of another track, as far as it differs.
     fn open(&mut self, pad: &gst::Pad, opening: Opening) {
-        let Opening { stream, caps, tags } = opening;
+        let Opening {
+            stream,
+            caps,
+            tags,
+            start: first,
+        } = opening;
         if !self.is_open() {
             self.format = caps.or(self.format.take());
             self.tags = tags.or(self.tags.take());
@@ -320,8 +328,9 @@ impl Pusher {
         {
             pad.push_event(gst::event::Caps::new(&caps));
         }
-        if stream.is_some() {
-            pad.push_event(gst::event::Segment::new(segment().as_ref()));
+        if stream.is_some() || first.is_some() {
+            let segment = segment_from(first.unwrap_or_default());
+            pad.push_event(gst::event::Segment::new(segment.as_ref()));
         }
         if let Some(tags) = tags {
             let before = pad.sticky_event::<gst::event::Tag>(0);
@@ -378,5 +387,15 @@ fn copy(start: &gst::event::StreamStart) -> gst::Event {
 
 /// Buffers carry running time: the segment begins with it.
 pub(super) fn segment() -> gst::FormattedSegment<ClockTime> {
-    gst::FormattedSegment::new()
+    segment_from(ClockTime::ZERO)
+}
+
+/// The same, of which decoders show nothing before this running time.
+fn segment_from(start: ClockTime) -> gst::FormattedSegment<ClockTime> {
+    let mut segment = gst::FormattedSegment::new();
+    segment.set_start(start);
+    segment.set_base(start);
+    segment.set_time(start);
+    segment.set_position(start);
+    segment
 }

@@ -642,13 +642,15 @@ impl Subscription {
             stream: stream.clone(),
             caps: Some(entry.caps.clone()),
             tags: Some(entry.tags.clone()),
+            start: None,
         };
         let urgency = match (trial, reason) {
             (true, _) => Urgency::Trial,
             (false, Reason::Slow | Reason::Silent) => Urgency::Urgent,
             (false, _) => Urgency::Normal,
         };
-        self.handover.expect(self.readers + 1, trial);
+        let is_urgent = urgency == Urgency::Urgent && entry.rendition.kind() == Kind::Video;
+        self.handover.expect(self.readers + 1, trial, is_urgent);
         let reader = self.spawn(&entry, opening, urgency, false, source, tasks);
         self.candidate = Some(Candidate {
             entry,
@@ -688,6 +690,7 @@ impl Subscription {
             stream: Some(self.stream.clone()),
             caps: Some(wanted.entry.caps.clone()),
             tags: Some(wanted.entry.tags.clone()),
+            start: None,
         }));
         self.switch(wanted.entry, wanted.reason);
     }

@@ -27,6 +27,8 @@ struct State {
     next: Option<Next>,
     /// The current one has followed another one, and has given nothing yet.
     fresh: bool,
+    /// Up to here another one has shown what the current one gives, until its next group.
+    shown: Option<ClockTime>,
 }
 
 #[derive(Debug)]
@@ -34,6 +36,8 @@ struct Next {
     reader: u64,
     /// It is only tried whether it comes in time.
     trial: bool,
+    /// It need not wait for the beginning of a group: what was shown of one is decoded once more, unseen.
+    urgent: bool,
     /// The timestamp with which it will begin.
     begin: Option<ClockTime>,
 }
@@ -42,14 +46,20 @@ struct Next {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Turn {
     /// It is given now.
-    Now,
-    /// The same, and it is the first one of a track that follows another.
-    First,
+    Give {
+        /// It is the first one of a track that follows another.
+        first: bool,
+        /// It is only decoded, for what follows it, if its time was shown: up to here.
+        shown: Option<ClockTime>,
+    },
     /// It is judged again at this running time, or when something changes.
     Later(ClockTime),
     /// Another reader gives what is shown at its time.
     Skip,
 }
+
+/// How soon what waits for frames to come is judged again without one.
+const PATIENCE: ClockTime = ClockTime::from_mseconds(500);
 
 /// A frame that is to be judged.
 #[derive(Debug, Clone, Copy)]
@@ -60,6 +70,8 @@ pub(super) struct Candidate {
     pub(super) begins_group: bool,
     /// Until when it may be held, in running time.
     pub(super) due: ClockTime,
+    /// The same of the first frame behind it that [`Handover::shown`] does not cover.
+    pub(super) unshown_due: Option<ClockTime>,
     /// The present running time.
     pub(super) now: ClockTime,
 }
@@ -75,10 +87,11 @@ impl Handover {
     }
 
     /// `reader` is to follow, unless it is only tried.
-    pub(crate) fn expect(&self, reader: u64, trial: bool) {
+    pub(crate) fn expect(&self, reader: u64, trial: bool, urgent: bool) {
         self.state().next = Some(Next {
             reader,
             trial,
+            urgent,
             begin: None,
         });
         self.changed.notify_waiters();
@@ -112,6 +125,14 @@ impl Handover {
         let state = self.state();
         let next = state.next.as_ref();
         next.is_some_and(|next| next.reader == reader && next.trial)
+    }
+
+    /// Up to where another one has shown what `reader` is urgently to give, and does not yet.
+    pub(super) fn shown(&self, reader: u64) -> Option<ClockTime> {
+        let state = self.state();
+        let next = state.next.as_ref();
+        let waits = |next: &&Next| next.reader == reader && next.urgent && next.begin.is_none();
+        next.filter(waits).and(state.given)
     }
 
     /// Until something changes; counts from the call on.
@@ -150,8 +171,19 @@ impl State {
         let begins = next.begin.is_none();
         if begins {
             let follows = given.is_none_or(|given| frame.timestamp > given);
-            if next.trial || !frame.begins_group || !follows {
+            if next.trial || !frame.begins_group {
                 return (Turn::Skip, false);
+            }
+            if !follows {
+                return match frame.unshown_due {
+                    _ if !next.urgent => (Turn::Skip, false),
+                    Some(due) if due <= frame.now || is_vacant => {
+                        self.hand_over();
+                        self.shown = given;
+                        self.turn_of_current(frame)
+                    }
+                    due => (Turn::Later(due.unwrap_or(frame.now + PATIENCE)), false),
+                };
             }
             next.begin = Some(frame.timestamp);
         }
@@ -178,16 +210,19 @@ impl State {
             _ => {}
         }
         self.given = self.given.max(Some(frame.timestamp));
-        match std::mem::take(&mut self.fresh) {
-            true => (Turn::First, false),
-            false => (Turn::Now, false),
+        let first = std::mem::take(&mut self.fresh);
+        if frame.begins_group && !first {
+            self.shown = None;
         }
+        let shown = self.shown.filter(|shown| frame.timestamp <= *shown);
+        (Turn::Give { first, shown }, false)
     }
 
     fn hand_over(&mut self) {
         if let Some(next) = self.next.take() {
             self.current = Some(next.reader);
             self.fresh = true;
+            self.shown = None;
         }
     }
 }
@@ -195,6 +230,15 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const GIVEN: Turn = Turn::Give {
+        first: false,
+        shown: None,
+    };
+    const FIRST: Turn = Turn::Give {
+        first: true,
+        shown: None,
+    };
 
     const fn ms(ms: u64) -> ClockTime {
         ClockTime::from_mseconds(ms)
@@ -207,6 +251,7 @@ mod tests {
             begins_group,
             due: ms(timestamp + 50),
             now: ms(now),
+            unshown_due: None,
         }
     }
 
@@ -214,8 +259,8 @@ mod tests {
     fn the_next_one_begins_where_the_current_one_ends() {
         let handover = Handover::default();
         handover.begin(1);
-        assert_eq!(handover.turn(&frame(1, 0, true, 0)), Turn::Now);
-        handover.expect(2, false);
+        assert_eq!(handover.turn(&frame(1, 0, true, 0)), GIVEN);
+        handover.expect(2, false, false);
         assert_eq!(
             handover.turn(&frame(2, 0, true, 10)),
             Turn::Skip,
@@ -224,10 +269,10 @@ mod tests {
         assert_eq!(handover.turn(&frame(2, 40, false, 41)), Turn::Skip);
         assert_eq!(handover.turn(&frame(1, 40, false, 41)), Turn::Later(ms(90)));
         assert_eq!(handover.turn(&frame(2, 80, true, 82)), Turn::Later(ms(130)));
-        assert_eq!(handover.turn(&frame(1, 40, false, 82)), Turn::Now);
+        assert_eq!(handover.turn(&frame(1, 40, false, 82)), GIVEN);
         assert_eq!(handover.turn(&frame(1, 80, true, 83)), Turn::Skip);
-        assert_eq!(handover.turn(&frame(2, 80, true, 83)), Turn::First);
-        assert_eq!(handover.turn(&frame(2, 120, false, 121)), Turn::Now);
+        assert_eq!(handover.turn(&frame(2, 80, true, 83)), FIRST);
+        assert_eq!(handover.turn(&frame(2, 120, false, 121)), GIVEN);
         assert_eq!(handover.turn(&frame(1, 120, false, 121)), Turn::Skip);
     }
 
@@ -236,9 +281,9 @@ mod tests {
         let handover = Handover::default();
         handover.begin(1);
         handover.turn(&frame(1, 0, true, 0));
-        handover.expect(2, false);
-        assert_eq!(handover.turn(&frame(1, 40, false, 90)), Turn::Now);
-        assert_eq!(handover.turn(&frame(2, 80, true, 130)), Turn::First);
+        handover.expect(2, false, false);
+        assert_eq!(handover.turn(&frame(1, 40, false, 90)), GIVEN);
+        assert_eq!(handover.turn(&frame(2, 80, true, 130)), FIRST);
         assert_eq!(handover.turn(&frame(1, 60, false, 131)), Turn::Skip);
     }
 
@@ -247,13 +292,39 @@ mod tests {
         let handover = Handover::default();
         handover.begin(1);
         handover.turn(&frame(1, 0, true, 0));
-        handover.expect(2, true);
+        handover.expect(2, true, false);
         assert!(handover.is_trial(2) && !handover.is_trial(1));
         assert_eq!(handover.turn(&frame(2, 40, true, 41)), Turn::Skip);
-        assert_eq!(handover.turn(&frame(1, 40, true, 41)), Turn::Now);
+        assert_eq!(handover.turn(&frame(1, 40, true, 41)), GIVEN);
         handover.promote();
         assert_eq!(handover.turn(&frame(2, 80, true, 81)), Turn::Later(ms(130)));
         handover.vacate(1);
-        assert_eq!(handover.turn(&frame(2, 80, true, 81)), Turn::First);
+        assert_eq!(handover.turn(&frame(2, 80, true, 81)), FIRST);
+    }
+
+    #[test]
+    fn who_is_urgent_begins_within_a_group_and_shows_nothing_twice() {
+        let handover = Handover::default();
+        handover.begin(1);
+        handover.turn(&frame(1, 0, true, 0));
+        handover.turn(&frame(1, 40, false, 40));
+        handover.expect(2, false, true);
+        assert_eq!(handover.shown(2), Some(ms(40)));
+        let key = |now, unshown_due: Option<u64>| Candidate {
+            unshown_due: unshown_due.map(ms),
+            ..frame(2, 0, true, now)
+        };
+        assert_eq!(handover.turn(&key(100, None)), Turn::Later(ms(600)));
+        assert_eq!(handover.turn(&key(110, Some(130))), Turn::Later(ms(130)));
+        let unseen = |first| Turn::Give {
+            first,
+            shown: Some(ms(40)),
+        };
+        assert_eq!(handover.turn(&key(130, Some(130))), unseen(true));
+        assert_eq!(handover.turn(&frame(1, 80, false, 131)), Turn::Skip);
+        assert_eq!(handover.turn(&frame(2, 40, false, 131)), unseen(false));
+        assert_eq!(handover.turn(&frame(2, 80, false, 131)), GIVEN);
+        assert_eq!(handover.turn(&frame(2, 120, true, 131)), GIVEN);
+        assert_eq!(handover.shown(2), None);
     }
 }

@@ -199,6 +199,13 @@ impl Playout {
             self.follows_loss = true;
             return;
         };
+        if self.begins_group
+            && self.handover.shown(self.number).is_some()
+            && !self.pending.is_empty()
+        {
+            // To begin with the newest group means least to decode unseen.
+            self.pending.clear();
+        }
         let now = self.playback.clock.running_time();
         let is_outlier = self.playback.update(|timeline| {
             // The first frame anchors in any case.
@@ -268,17 +275,30 @@ impl Playout {
             let Some(mut frame) = self.pending.pop_front() else {
                 return;
             };
-            match turn {
+            let is_shown = match turn {
                 Turn::Skip => continue,
-                Turn::First => {
+                Turn::Give { first: true, shown } => {
                     // What was lost before it the other track has shown.
                     frame.follows_loss = false;
                     timeline.follow(self.track, self.pad.position());
+                    let start = shown.and_then(|shown| self.unshown_at(&timeline, shown));
                     drop(timeline);
-                    self.open();
+                    self.open(start);
                     timeline = playback.timeline();
+                    shown.is_some()
                 }
-                Turn::Now | Turn::Later(_) => {}
+                Turn::Give { shown, .. } => shown.is_some(),
+                Turn::Later(_) => false,
+            };
+            if is_shown {
+                let admitted = self.admit(&mut timeline, &frame);
+                let edge = timeline.edge(frame.timestamp);
+                drop(timeline);
+                if let (Ok(()), Some(edge)) = (admitted, edge) {
+                    // By a second, so that none lasts beyond the start.
+                    self.emit_unseen(frame, edge.saturating_sub(ClockTime::SECOND));
+                }
+                continue;
             }
             let admitted = self.admit(&mut timeline, &frame);
             if let (Ok(()), Some(_)) = (admitted, &self.cues) {
@@ -297,20 +317,43 @@ impl Playout {
 
     /// Whether the frame is for this reader to give.
     fn turn(&self, timeline: &Timeline, frame: &PendingFrame, now: ClockTime) -> Turn {
-        let edge = timeline.edge(frame.timestamp).unwrap_or(now);
+        let due = |frame: &PendingFrame| {
+            let edge = timeline.edge(frame.timestamp).unwrap_or(now);
+            edge + timeline.hold()
+        };
+        let shown = self
+            .handover
+            .shown(self.number)
+            .filter(|_| frame.begins_group);
+        let unshown = shown.and_then(|shown| {
+            let mut pending = self.pending.iter();
+            pending.find(|frame| frame.timestamp > shown)
+        });
         self.handover.turn(&Candidate {
             reader: self.number,
             timestamp: frame.timestamp,
             begins_group: frame.begins_group,
-            due: edge + timeline.hold(),
+            due: due(frame),
+            unshown_due: unshown.map(due),
             now,
         })
     }
 
-    /// Begins to give the frames of the pad, where another track has ended.
-    fn open(&mut self) {
+    /// When the first of the pending frames is due that are later than what was `shown`.
+    fn unshown_at(&self, timeline: &Timeline, shown: ClockTime) -> Option<ClockTime> {
+        let pending = self.pending.iter().map(|frame| frame.timestamp);
+        let first = pending.filter(|timestamp| *timestamp > shown).min();
+        let edge = timeline.edge(first.unwrap_or(shown))?;
+        // No earlier than what was given.
+        Some(edge.max(self.pad.position() + ClockTime::from_nseconds(1)))
+    }
+
+    /// Begins to give the frames of the pad, where another track has ended; with a `start` what is before
+    /// that is only decoded.
+    fn open(&mut self, start: Option<ClockTime>) {
         self.gate.take_discont();
-        self.pad.open(std::mem::take(&mut self.opening));
+        let opening = std::mem::take(&mut self.opening);
+        self.pad.open(Opening { start, ..opening });
         self.problems.report_switched();
     }
 
@@ -353,7 +396,24 @@ impl Playout {
             discont: self.gate.take_discont() | stamp.discont,
             delta: self.rendition.kind() == Kind::Video && !frame.keyframe,
             stays: false,
+            unseen: false,
             charge: frame.charge.at(stamp.pts),
+            payload: frame.payload,
+        });
+    }
+
+    /// Emits a frame for the decoder alone, before the start of the segment.
+    fn emit_unseen(&mut self, frame: PendingFrame, pts: ClockTime) {
+        self.gate.take_discont();
+        self.pad.send(Frame {
+            pts,
+            dts: None,
+            duration: duration::of(&self.rendition, &frame.payload),
+            discont: false,
+            delta: self.rendition.kind() == Kind::Video && !frame.keyframe,
+            stays: false,
+            unseen: true,
+            charge: frame.charge.at(pts),
             payload: frame.payload,
         });
     }
@@ -377,6 +437,7 @@ impl Playout {
                 duration,
                 discont: self.gate.take_discont() | discont,
                 delta: false,
+                unseen: false,
                 stays: duration.is_none() && reader.is_plain(),
                 charge: self.pad.charge_part(cue.text.len(), pts),
                 payload: cue.text,
