@@ -195,28 +195,17 @@ impl Selection {
                     kind.name()
                 ));
             }
-            let is_selected = |place: &usize| {
-                let streams = self.streams.as_ref();
-                streams.is_some_and(|streams| streams.contains(&key_of(of_kind[*place])))
-            };
+            let is_selected = |place: &usize| self.is_selected(of_kind[*place]);
             let wanted: Vec<&Vec<usize>> = match &self.streams {
-                Some(_) => groups
-                    .iter()
-                    .filter(|group| group.iter().any(is_selected))
-                    .collect(),
+                Some(_) => {
+                    let selected = |group: &&Vec<usize>| group.iter().any(is_selected);
+                    groups.iter().filter(selected).collect()
+                }
                 None if kind == Kind::Data => groups.iter().collect(),
                 None => {
-                    let speaks =
-                        |wanted: &str| groups.iter().find(|group| traits[group[0]].speaks(wanted));
-                    let preferred = || match kind {
-                        Kind::Audio | Kind::Text => self.wishes.languages().find_map(speaks),
-                        Kind::Video | Kind::Data => None,
-                    };
-                    wished
-                        .or_else(preferred)
-                        .or(groups.first())
-                        .into_iter()
-                        .collect()
+                    let preferred = || self.preferred(kind, &groups, &traits);
+                    let one = wished.or_else(preferred).or(groups.first());
+                    one.into_iter().collect()
                 }
             };
             for group in wanted {
@@ -237,6 +226,30 @@ impl Selection {
             }
         }
         (choices, warnings)
+    }
+
+    /// Whether SELECT_STREAMS asked for it.
+    fn is_selected(&self, entry: &Entry) -> bool {
+        let streams = self.streams.as_ref();
+        streams.is_some_and(|streams| streams.contains(&key_of(entry)))
+    }
+
+    /// The first of the groups of this kind that has the language that is liked best.
+    fn preferred<'a>(
+        &self,
+        kind: Kind,
+        groups: &'a [Vec<usize>],
+        traits: &[&Traits],
+    ) -> Option<&'a Vec<usize>> {
+        if !matches!(kind, Kind::Audio | Kind::Text) {
+            return None;
+        }
+        let speaks = |language: &str| {
+            groups
+                .iter()
+                .find(|group| traits[group[0]].speaks(language))
+        };
+        self.wishes.languages().find_map(speaks)
     }
 }
 

@@ -206,12 +206,8 @@ fn publish_two_languages(url: &str, broadcast: &str) -> Running {
     publisher
 }
 
-#[test]
-fn playbin3_changes_the_language_and_the_picture_does_not_flinch() {
-    init();
-    let relay = Relay::start().expect("the relay starts");
-    let broadcast = unique_broadcast("languages");
-    let publisher = publish_two_languages(&relay.url(), &broadcast);
+/// A playbin3 that plays the broadcast, and its source, once it has one.
+fn player(relay: &Relay, broadcast: &str) -> (Running, mpsc::Receiver<gst::Element>) {
     let player = Running::launch(&format!(
         "playbin3 uri=moq+{}#{broadcast} flags=0x3 \
          video-sink=\"fakesink name=video sync=true\" audio-sink=\"fakesink name=audio sync=true\"",
@@ -225,6 +221,38 @@ fn playbin3_changes_the_language_and_the_picture_does_not_flinch() {
         sources.send(source).expect("the test waits");
         None
     });
+    (player, source)
+}
+
+/// The first collection of so many streams that is told.
+fn wait_collection(player: &Running, count: usize) -> gst::StreamCollection {
+    let told = wait_message_that(&player.bus(), DEADLINE, |message| match message.view() {
+        gst::MessageView::StreamCollection(told) => told.stream_collection().len() == count,
+        _ => false,
+    });
+    let told = told.expect("the streams are told");
+    let gst::MessageView::StreamCollection(collection) = told.view() else {
+        panic!("{told:?}")
+    };
+    collection.stream_collection()
+}
+
+/// The ids of the picture and of the sound in this language, of the collection that the player tells.
+fn streams(collection: &gst::StreamCollection, language: &str) -> Vec<String> {
+    let ids = collection.iter().filter_map(|stream| stream.stream_id());
+    let ids = ids.filter(|id| id.contains("/video/") || id.ends_with(language));
+    let ids: Vec<String> = ids.map(Into::into).collect();
+    assert_eq!(ids.len(), 2, "{ids:?}");
+    ids
+}
+
+#[test]
+fn playbin3_changes_the_language_and_the_picture_does_not_flinch() {
+    init();
+    let relay = Relay::start().expect("the relay starts");
+    let broadcast = unique_broadcast("languages");
+    let publisher = publish_two_languages(&relay.url(), &broadcast);
+    let (player, source) = player(&relay, &broadcast);
     let sink = |name: &str| {
         player
             .property::<gst::Element>(name)
@@ -239,15 +267,7 @@ fn playbin3_changes_the_language_and_the_picture_does_not_flinch() {
     let source = source
         .recv_timeout(DEADLINE)
         .expect("playbin3 has a source");
-    let collection = wait_message_that(&player.bus(), DEADLINE, |message| match message.view() {
-        gst::MessageView::StreamCollection(told) => told.stream_collection().len() == 3,
-        _ => false,
-    });
-    let collection = collection.expect("the streams are told");
-    let gst::MessageView::StreamCollection(collection) = collection.view() else {
-        panic!("{collection:?}")
-    };
-    let collection = collection.stream_collection();
+    let collection = wait_collection(&player, 3);
     pictures.wait("pictures come", DEADLINE, |shown| shown.len() > 60);
     let begin = pictures.so_far().len();
     assert_eq!(
@@ -262,13 +282,15 @@ fn playbin3_changes_the_language_and_the_picture_does_not_flinch() {
             .iter()
             .all(|loud| *loud < 0.01)
     );
+    let moq = publisher.element("moq");
+    let subscribed = |pad: &str| {
+        moq.static_pad(pad)
+            .expect(pad)
+            .property::<bool>("subscribed")
+    };
     for (language, is_loud) in [("german", true), ("english", false), ("german", true)] {
-        let wanted = collection.iter().filter_map(|stream| stream.stream_id());
-        let wanted: Vec<_> = wanted
-            .filter(|id| id.contains("/video/") || id.ends_with(language))
-            .collect();
-        assert_eq!(wanted.len(), 2, "{wanted:?}");
-        let ids: Vec<&str> = wanted.iter().map(|id| id.as_str()).collect();
+        let ids = streams(&collection, language);
+        let ids = ids.iter().map(String::as_str);
         assert!(player.send_event(gst::event::SelectStreams::new(ids)));
         wait_until(&format!("{language} is heard"), DEADLINE, || {
             sound
@@ -278,12 +300,6 @@ fn playbin3_changes_the_language_and_the_picture_does_not_flinch() {
                 .is_some_and(|loud| (*loud > 0.1) == is_loud)
         });
         wait_until("nobody asks for the other one", DEADLINE, || {
-            let moq = publisher.element("moq");
-            let subscribed = |pad: &str| {
-                moq.static_pad(pad)
-                    .expect(pad)
-                    .property::<bool>("subscribed")
-            };
             (subscribed("sink_1"), subscribed("sink_2")) == (!is_loud, is_loud)
         });
     }
@@ -484,4 +500,61 @@ fn with_a_pad_for_each_rendition_nothing_is_selected() {
     let mut query = gst::query::Selectable::new();
     assert!(pads[0].query(&mut query) && !query.selectable());
     assert!(!pads[0].send_event(gst::event::SelectStreams::new(["any"])));
+}
+
+#[test]
+fn a_group_that_the_catalog_names_has_renditions_of_any_codec() {
+    init();
+    let relay = Relay::start().expect("the relay starts");
+    let broadcast = unique_broadcast("codecs");
+    let entry = |codec: &str, bitrate: u64| {
+        serde_json::json!({"codec": codec, "container": {"kind": "legacy"}, "bitrate": bitrate,
+            "codedWidth": 320, "codedHeight": 180})
+    };
+    let catalog = serde_json::json!({
+        "video": {"renditions": {"new": entry("vp09.00.10.08", 900_000), "old": entry("vp8", 800_000)}},
+        "gstGroup": {"new": "picture", "old": "picture"},
+    });
+    let publisher = Publisher::start(&relay.url(), &broadcast, &catalog.to_string());
+    let subscriber = Running::launch(&format!(
+        "{} rendition-policy=adaptive video-rendition=old latency=300 moq.video_0 ! fakesink sync=false async=false",
+        moqsrc(&relay.url(), &broadcast)
+    ));
+    let packets = Packets::of_pad(&subscriber.element("moq"), "video_0");
+    subscriber.start();
+    let mut writer = Writer::new(["new", "old"].map(|name| publisher.track(name)).to_vec());
+    let source = subscriber.element("moq");
+    let is_last = |name: &str| {
+        numbers(&packets)
+            .last()
+            .is_some_and(|(_, track)| track == name)
+    };
+    for name in ["old", "new", "old", "new"] {
+        source.set_property("video-rendition", name);
+        writer.write_until("it is given", || is_last(name));
+    }
+    for pair in numbers(&packets).windows(2) {
+        assert_eq!(pair[1].0, pair[0].0 + 1, "{pair:?}");
+    }
+    let formats = packets
+        .events()
+        .into_iter()
+        .filter_map(|event| match event.view() {
+            gst::EventView::Caps(caps) => Some(caps.caps().structure(0)?.name().to_string()),
+            _ => None,
+        });
+    // The first caps were there before the probe.
+    let formats: Vec<String> = formats.collect();
+    let changes = ["video/x-vp9", "video/x-vp8", "video/x-vp9"];
+    assert!(
+        formats.ends_with(&changes.map(str::to_owned)),
+        "{formats:?}"
+    );
+    let disconts = packets.so_far().into_iter().skip(1);
+    assert_eq!(
+        disconts
+            .filter(|packet| packet.flags.contains(gst::BufferFlags::DISCONT))
+            .count(),
+        0
+    );
 }

@@ -289,7 +289,7 @@ impl Adaptation {
         let most = rate.unwrap_or(u64::MAX).saturating_mul(RATE_PARTS.0) / RATE_PARTS.1;
         let Some(to) = worse()
             .find(|place| at.rates[*place] <= most)
-            .or_else(|| worse().last())
+            .or_else(|| worse().next_back())
         else {
             return Decision::Stay;
         };

@@ -97,7 +97,7 @@ enum Reading {
     Continuing,
     Running(RunningReader),
     /// Only the tail is still read, then the track that follows.
-    Retired(RunningReader, Option<Entry>),
+    Retired(RunningReader, Option<Box<Entry>>),
     /// The publisher finished the track: reading it again would repeat its last group.
     Finished,
 }
@@ -394,7 +394,7 @@ impl Subscription {
             // The tail of the old track comes first.
             self.retire();
             if let Reading::Retired(_, next) = &mut self.reading {
-                *next = Some(entry);
+                *next = Some(Box::new(entry));
             }
             self.relist();
             return;
@@ -558,18 +558,30 @@ impl Subscription {
                 self.name
             );
         }
+        self.carry_out(decision, source, tasks);
+    }
+
+    fn carry_out(
+        &mut self,
+        decision: Decision,
+        source: ReaderSource<'_>,
+        tasks: &mut JoinSet<ReaderEnd>,
+    ) {
+        let entry = |place| self.ladder.as_ref().map(|ladder| ladder.entry(place));
         match decision {
             Decision::Stay => {}
             Decision::Switch(place, reason) => {
-                let entry = ladder.entry(place);
-                // What still comes of the one before is of little use.
-                reader.state.set_urgency(Urgency::Trial);
+                let Some(entry) = entry(place) else { return };
                 self.drop_candidate();
+                if let Some(reader) = self.reading.reader() {
+                    // What still comes of the one before is of little use.
+                    reader.state.set_urgency(Urgency::Trial);
+                }
                 self.tell_target(&entry);
                 self.follow(entry, None, reason, false, source, tasks);
             }
             Decision::Try(place) => {
-                let entry = ladder.entry(place);
+                let Some(entry) = entry(place) else { return };
                 self.follow(entry, None, Reason::Room, true, source, tasks);
             }
             Decision::Promote => {
@@ -582,15 +594,8 @@ impl Subscription {
                 }
             }
             Decision::Abandon => {
-                let was_to_follow = self
-                    .candidate
-                    .as_ref()
-                    .is_some_and(|candidate| !candidate.trial);
                 self.drop_candidate();
-                if was_to_follow {
-                    let entry = self.entry.clone();
-                    self.tell_target(&entry);
-                }
+                self.tell_target(&self.entry);
             }
         }
     }
@@ -664,6 +669,9 @@ impl Subscription {
     fn drop_candidate(&mut self) {
         self.candidate = None;
         self.handover.abandon();
+        if let Some(reader) = self.reading.reader() {
+            reader.state.set_urgency(Urgency::Normal);
+        }
     }
 
     /// What was to follow the rendition that the pad gives is its own at once.
@@ -702,7 +710,7 @@ impl Subscription {
         } = ended;
         let of_candidate = |candidate: &Candidate| candidate.reader.generation == generation;
         if let Some(candidate) = self.candidate.take_if(|candidate| of_candidate(candidate)) {
-            self.handover.abandon();
+            self.drop_candidate();
             return self.on_candidate_end(&candidate, &end, warnings);
         }
         if !self.is_current(generation) {
@@ -740,7 +748,7 @@ impl Subscription {
         };
         if let Some(next) = next {
             let stage = self.stage;
-            self.switch(next, Reason::Catalog);
+            self.switch(*next, Reason::Catalog);
             // Of a broadcast that has ended, what there is of the track is still read.
             self.stage = stage;
             self.reading = Reading::Continuing;
@@ -879,7 +887,7 @@ impl Subscription {
         if let Reading::Retired(_, Some(next)) = reading
             && self.stage.is_listed()
         {
-            self.switch(next, Reason::Catalog);
+            self.switch(*next, Reason::Catalog);
         }
     }
 
@@ -925,7 +933,6 @@ impl Subscription {
         // With a ladder the streams are those of the catalog, whatever the pad gives.
         if (other_caps || other_tags) && self.ladder.is_none() {
             let stream = self.stream.clone();
-            let caps = caps.clone();
             let queue = &self.config.app_queue;
             // Whoever is notified of it is the application.
             queue.send_newest(format!("{} stream", self.name), move |_| {

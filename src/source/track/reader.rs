@@ -132,20 +132,7 @@ impl Reader {
         };
         let mut subscriber = subscriber?;
         self.silence.answered();
-        let mut normal = self.config.priority;
-        let wished = subscriber.info().priority;
-        if wished != self.config.priority && wished != track::Info::default().priority {
-            // Sessions send in the order that subscribers ask for, so the publisher's is asked for.
-            normal = wished;
-        }
-        let priority = self.config.state.urgency().priority(normal);
-        if priority != subscription.priority {
-            subscription = subscription.with_priority(priority);
-            let asked = subscriber.subscription().with_priority(priority);
-            // Refused only when the track is over.
-            let _ = subscriber.update(asked);
-        }
-        self.config.state.subscribed(normal, subscriber.control());
+        let subscription = self.set_priority(&mut subscriber, subscription);
         let mut groups = match self.config.from_start {
             true => {
                 let mut beginning = GroupReorderBuffer::new(subscriber, subscription);
@@ -181,6 +168,29 @@ impl Reader {
                 return Ok(end);
             }
         }
+    }
+
+    /// Sessions send in the order that subscribers ask for, so the publisher's is asked for; gives what is
+    /// asked for from now on.
+    fn set_priority(
+        &self,
+        subscriber: &mut track::Subscriber,
+        subscription: track::Subscription,
+    ) -> track::Subscription {
+        let wished = subscriber.info().priority;
+        let normal = match wished == track::Info::default().priority {
+            true => self.config.priority,
+            false => wished,
+        };
+        let state = &self.config.state;
+        let priority = state.urgency().priority(normal);
+        if priority != subscription.priority {
+            let asked = subscriber.subscription().with_priority(priority);
+            // Refused only when the track is over.
+            let _ = subscriber.update(asked);
+        }
+        state.subscribed(normal, subscriber.control());
+        subscription.with_priority(priority)
     }
 
     /// Reads the group that comes `next`; the end of the track, if it is there.
