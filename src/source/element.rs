@@ -15,6 +15,7 @@ use super::{
     message::{AppEvent, Control},
     pad::{stop_all, template_name},
     playback::LatencyAnswer,
+    selection::{RenditionPolicy, Wishes},
     subscriber,
 };
 use crate::{
@@ -71,6 +72,19 @@ struct Settings {
     video_max_age: u32,
     audio_max_age: u32,
     eos_timeout: u32,
+    /// As it was set; else a URI makes it adaptive, as players need it.
+    policy: Option<RenditionPolicy>,
+    is_of_uri: bool,
+    wishes: Wishes,
+}
+
+impl Settings {
+    fn policy(&self) -> RenditionPolicy {
+        self.policy.unwrap_or(match self.is_of_uri {
+            true => RenditionPolicy::Adaptive,
+            false => RenditionPolicy::All,
+        })
+    }
 }
 
 impl Default for Settings {
@@ -83,6 +97,9 @@ impl Default for Settings {
             video_max_age: DEFAULT_VIDEO_MAX_AGE,
             audio_max_age: DEFAULT_AUDIO_MAX_AGE,
             eos_timeout: 0,
+            policy: None,
+            is_of_uri: false,
+            wishes: Wishes::default(),
         }
     }
 }
@@ -143,6 +160,22 @@ pub struct MoqSrc {
     )]
     #[property(name = "eos-timeout", type = u32, get = |this: &Self| this.settings().eos_timeout, set = |this: &Self, ms| this.settings().eos_timeout = ms,
         nick = "EOS timeout", blurb = "Time in ms that the broadcast may be gone until every pad gets EOS (0 = wait for ever)", mutable_ready)]
+    #[property(name = "rendition-policy", type = RenditionPolicy, get = |this: &Self| this.settings().policy(), set = |this: &Self, policy| this.settings().policy = Some(policy),
+        nick = "Rendition policy", blurb = "What pads there are, and who chooses among renditions; adaptive if a URI made the element", mutable_ready, builder(RenditionPolicy::default()))]
+    #[property(name = "video-rendition", type = Option<String>, get = |this: &Self| this.settings().wishes.video.clone(), set = |this: &Self, name| this.wish(|wishes| wishes.video = name),
+        nick = "Video rendition", blurb = "Name or label of the video to give with rendition-policy best or adaptive (NULL = the policy decides)", mutable_playing)]
+    #[property(name = "audio-rendition", type = Option<String>, get = |this: &Self| this.settings().wishes.audio.clone(), set = |this: &Self, name| this.wish(|wishes| wishes.audio = name),
+        nick = "Audio rendition", blurb = "Name or label of the audio to give with rendition-policy best or adaptive (NULL = the policy decides)", mutable_playing)]
+    #[property(name = "text-rendition", type = Option<String>, get = |this: &Self| this.settings().wishes.text.clone(), set = |this: &Self, name| this.wish(|wishes| wishes.text = name),
+        nick = "Text rendition", blurb = "Name or label of the text to give with rendition-policy best or adaptive (NULL = the policy decides)", mutable_playing)]
+    #[property(name = "max-width", type = u32, get = |this: &Self| this.settings().wishes.max_width, set = |this: &Self, most| this.wish(|wishes| wishes.max_width = most),
+        nick = "Max. width", blurb = "Largest width in pixels of what rendition-policy best or adaptive chooses (0 = any)", mutable_playing)]
+    #[property(name = "max-height", type = u32, get = |this: &Self| this.settings().wishes.max_height, set = |this: &Self, most| this.wish(|wishes| wishes.max_height = most),
+        nick = "Max. height", blurb = "Largest height in pixels of what rendition-policy best or adaptive chooses (0 = any)", mutable_playing)]
+    #[property(name = "max-bitrate", type = u32, get = |this: &Self| this.settings().wishes.max_bitrate, set = |this: &Self, most| this.wish(|wishes| wishes.max_bitrate = most),
+        nick = "Max. bitrate", blurb = "Largest bit rate of one track in bits per second of what rendition-policy best or adaptive chooses (0 = any)", mutable_playing)]
+    #[property(name = "preferred-languages", type = Option<String>, get = |this: &Self| this.settings().wishes.languages.clone(), set = |this: &Self, names| this.wish(|wishes| wishes.languages = names),
+        nick = "Preferred languages", blurb = "Languages of audio and text with rendition-policy best or adaptive, separated by commas, such as de,en: the first that there is (NULL or empty = the first track)", mutable_playing)]
     settings: Mutex<Settings>,
     connection: Arc<ConnectionStatus>,
     answer: Arc<LatencyAnswer>,
@@ -155,6 +188,15 @@ impl MoqSrc {
     fn set_latency(&self, latency: u32) {
         self.settings().latency = latency;
         self.send(Control::Latency(ClockTime::from_mseconds(latency.into())));
+    }
+
+    /// Changes what is wished of renditions.
+    fn wish(&self, change: impl FnOnce(&mut Wishes)) {
+        let mut settings = self.settings();
+        change(&mut settings.wishes);
+        let wishes = settings.wishes.clone();
+        drop(settings);
+        self.send(Control::Wish(wishes));
     }
 
     /// Makes the run: nothing here waits for the network.
@@ -178,6 +220,8 @@ impl MoqSrc {
             },
             video_max_age: Duration::from_millis(settings.video_max_age.into()),
             audio_max_age: Duration::from_millis(settings.audio_max_age.into()),
+            policy: settings.policy(),
+            wishes: settings.wishes.clone(),
             eos_timeout: Some(Duration::from_millis(settings.eos_timeout.into()))
                 .filter(|timeout| !timeout.is_zero()),
             return_path: settings.session.return_path.then(Arc::default),
@@ -374,6 +418,10 @@ impl ElementImpl for MoqSrc {
     fn send_event(&self, event: gst::Event) -> bool {
         use gst::EventView::*;
         let control = match event.view() {
+            SelectStreams(select) if self.settings().policy() != RenditionPolicy::All => {
+                let ids = select.streams();
+                Control::SelectStreams(ids.iter().map(ToString::to_string).collect())
+            }
             Eos(eos) => Control::Eos(eos.seqnum()),
             FlushStart(_) | CustomDownstreamOob(_) | CustomBothOob(_) => {
                 return self.push_to_all(&event);
@@ -400,6 +448,10 @@ impl ElementImpl for MoqSrc {
                 query.set(true, self.answer.get(), ClockTime::NONE);
                 true
             }
+            gst::QueryViewMut::Selectable(query) => {
+                query.set_selectable(self.settings().policy() != RenditionPolicy::All);
+                true
+            }
             _ => ElementImplExt::parent_query(self, query),
         }
     }
@@ -421,7 +473,10 @@ impl URIHandlerImpl for MoqSrc {
             let text = "The URI of a running source cannot be changed";
             return Err(glib::Error::new(gst::URIError::BadState, text));
         }
-        let set = self.settings().session.set_uri(uri);
+        let mut settings = self.settings();
+        let set = settings.session.set_uri(uri);
+        settings.is_of_uri |= set.is_ok();
+        drop(settings);
         set.map_err(|reason| glib::Error::new(gst::URIError::BadUri, &reason))
     }
 }

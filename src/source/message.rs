@@ -12,6 +12,7 @@ use std::{
 use bytes::Bytes;
 use gst::ClockTime;
 
+use super::selection::Wishes;
 use crate::element::{budget::Charge, pipeline_clock::PipelineClock, sync::lock};
 
 /// How much time may wait in one pad's channel, beside the latency that sinks hold, before its reader
@@ -37,6 +38,12 @@ pub(crate) enum Control {
     Unwanted(PadIndex, u32),
     /// Downstream takes nothing more.
     Finished(PadIndex),
+    /// This reader of the pad gives its frames now.
+    Switched(PadIndex, u64),
+    /// Downstream wants these streams, by their ids.
+    SelectStreams(Vec<String>),
+    /// The application wants other renditions.
+    Wish(Wishes),
     /// Downstream of the pad wants a keyframe.
     Keyframe(PadIndex),
     Latency(ClockTime),
@@ -63,6 +70,8 @@ pub(crate) enum Message {
         caps: gst::Caps,
         revived: bool,
     },
+    /// Another track follows with the next frame, without a hole.
+    Opening(Opening),
     /// The catalog describes the track in other words.
     Tags(Arc<LatestSlot<gst::TagList>>),
     Frame(Frame),
@@ -86,6 +95,17 @@ impl Message {
     }
 }
 
+/// What is pushed before the first frame of a track that follows another one.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Opening {
+    /// The track is of another stream.
+    pub(crate) stream: Option<gst::Stream>,
+    pub(crate) caps: Option<gst::Caps>,
+    pub(crate) tags: Option<gst::TagList>,
+    /// What is before this running time is for the decoder alone.
+    pub(crate) start: Option<ClockTime>,
+}
+
 /// One frame, stamped.
 pub(crate) struct Frame {
     pub(crate) payload: Bytes,
@@ -94,6 +114,8 @@ pub(crate) struct Frame {
     pub(crate) duration: Option<ClockTime>,
     pub(crate) discont: bool,
     pub(crate) delta: bool,
+    /// It is only decoded: another track has shown what it shows.
+    pub(crate) unseen: bool,
     /// Text that is shown until something follows it.
     pub(crate) stays: bool,
     pub(crate) charge: Charge,

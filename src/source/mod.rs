@@ -31,6 +31,23 @@
  * other publishers their names decide. At most 512 entries of each section of a catalog are read, and none of
  * a catalog of more than 1 MiB.
  *
+ * ## Renditions
+ *
+ * With #GstMoqSrc:rendition-policy `all` there is a pad for each rendition. With `best` and `adaptive` there is one for
+ * each kind, and one for each track of data: the streams are chosen by #GstMoqSrc:video-rendition and its like, by
+ * #GstMoqSrc:preferred-languages, or by a SELECT_STREAMS event; and among renditions of one picture or one
+ * sound the best is given that #GstMoqSrc:max-width, #GstMoqSrc:max-height and #GstMoqSrc:max-bitrate
+ * allow, or with `adaptive` the best of these that the network carries. Which ones belong together the
+ * catalog says (`gstGroup`, or `altGroup` in MSF); else the codec, the aspect ratio and the names have to agree. The pad
+ * goes over to another rendition where a group of it begins: no frame is missing or given twice, CAPS come before the
+ * first, and nothing is DISCONT. A URI makes `adaptive` the default.
+ *
+ * |[
+ * gst-launch-1.0 moqsrc url=http://127.0.0.1:4443 broadcast=camera.hang rendition-policy=adaptive name=moq \
+ *     moq.video_0 ! queue ! decodebin ! autovideosink \
+ *     moq.audio_0 ! queue ! decodebin ! autoaudiosink
+ * ]|
+ *
  * ## Pads, events and removal
  *
  * A linked pad begins with frames, so that parsers have complete caps; only when nothing of a video or audio
@@ -61,7 +78,9 @@
  *   `moq-version`, `subject` and `fingerprint` of a client certificate, and `reason` of the end.
  * * `moq-broadcast-missing`, with `broadcast`: there has been a session for 5 s and nobody publishes the
  *   broadcast; once for each absence.
- * * `moq-rendition-changed`, with `pad`, `track` and `caps`: a pad goes on with another track or format.
+ * * `moq-rendition-changed`, with `pad`, `track`, `caps` and `reason`: a pad goes on with another track or format,
+ *   `selected` by the application, by the `catalog`, because the one before was `slow` or `silent`, or because there is
+ *   `room` for a better one.
  * * `moq-resync`: the network has become slower than #GstMoqSrc:latency hides, and all media are shown later.
  *
  * ## Statistics
@@ -161,6 +180,7 @@ mod keyframe_gate;
 mod message;
 mod pad;
 mod playback;
+mod selection;
 mod stats;
 mod subscriber;
 mod track;

@@ -5,8 +5,10 @@
 // Each test binary uses a part of these helpers.
 #![allow(dead_code, unused_imports)]
 
+pub(crate) mod barcode;
 pub(crate) mod cues;
 pub(crate) mod feeder;
+pub(crate) mod ladder;
 pub(crate) mod media;
 pub(crate) mod nal;
 pub(crate) mod packets;

@@ -31,6 +31,7 @@ mod rate_control;
 mod reconnect;
 mod recording;
 mod roundtrip;
+mod selection;
 mod simulcast;
 mod sink;
 mod sink_changes;

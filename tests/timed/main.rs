@@ -4,6 +4,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod adaptive;
 mod codecs_nal;
 mod helpers;
 mod hostile;

@@ -15,6 +15,8 @@ const CAPS: &str = "application/octet-stream";
 pub const END_MARK: &str = "gstEnd";
 /// The field of [`Sections::lineage`] in the catalog's JSON.
 pub const LINEAGE: &str = "gstLineage";
+/// The field of [`Sections::groups`] in the catalog's JSON.
+pub const GROUPS: &str = "gstGroup";
 
 /// The sections that this plugin adds to hang's catalog.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -30,7 +32,7 @@ pub struct Sections {
     /// that tracks that change at once are not taken for each other.
     #[serde(rename = "gstLineage", skip_serializing_if = "BTreeMap::is_empty")]
     pub lineage: BTreeMap<String, String>,
-    /// Of each track that is a rendition of a picture of which there are several: the name of that picture.
+    /// Of each track that is one of several qualities of one picture or sound: the name of that group.
     #[serde(rename = "gstGroup", skip_serializing_if = "BTreeMap::is_empty")]
     pub groups: BTreeMap<String, String>,
     /// The publisher takes the requests of [`super::return_path`].

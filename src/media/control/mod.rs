@@ -3,4 +3,5 @@
 
 pub(crate) mod path;
 pub(crate) mod rate;
+pub(crate) mod rendition;
 pub(crate) mod share;

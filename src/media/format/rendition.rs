@@ -235,6 +235,7 @@ impl Rendition {
         catalog.text.renditions.remove(name);
         catalog.ext.data.renditions.remove(name);
         catalog.ext.lineage.remove(name);
+        catalog.ext.groups.remove(name);
     }
 
     /// The delay that the catalog states for the track `name` of this kind.

@@ -206,6 +206,20 @@ impl Timeline {
         self.extra = self.extra.max(delay);
     }
 
+    /// The track goes on where another one of its pad, emitted up to running time `after`, has ended.
+    pub fn follow(&mut self, id: TrackId, after: ClockTime) {
+        if let Some(track) = self.track(id) {
+            track.last = Some(wide(after)).filter(|after| *after > 0);
+            track.after = track.last;
+            track.discont = false;
+        }
+    }
+
+    /// How long after its edge a frame may be held without being late at the sinks.
+    pub fn hold(&self) -> ClockTime {
+        self.min_latency().saturating_sub(nearest(self.latency / 2))
+    }
+
     /// How many frames `id` holds back to bring them into presentation order, where that is known.
     pub fn set_reorder_depth(&mut self, id: TrackId, depth: u32) {
         if let Some(track) = self.track(id) {

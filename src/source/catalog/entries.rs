@@ -13,7 +13,8 @@ use super::{
 use crate::{
     media::{
         catalog::{
-            data::LINEAGE,
+            alternatives::Traits,
+            data::{GROUPS, LINEAGE},
             description::{Description, Orientation},
             name::{self, Names},
             reconcile,
@@ -50,6 +51,8 @@ pub(crate) struct Entry {
     pub(crate) external: Option<PathOwned>,
     /// The name of the first of the tracks that it follows, if the publisher says so.
     pub(crate) lineage: Option<String>,
+    /// What tells it from its alternatives.
+    pub(crate) traits: Traits,
 }
 
 impl reconcile::Rendition for Entry {
@@ -72,6 +75,7 @@ impl reconcile::Rendition for Entry {
 pub(crate) fn read(track: Track, own: &Path<'_>, catalog: &Value) -> (Vec<Entry>, Vec<String>) {
     let mut list = EntryList {
         lineage: catalog[LINEAGE].as_object(),
+        groups: catalog[GROUPS].as_object(),
         orientation: Orientation::of_section(&catalog[Kind::Video.name()]),
         ..EntryList::default()
     };
@@ -96,6 +100,8 @@ pub(crate) fn read(track: Track, own: &Path<'_>, catalog: &Value) -> (Vec<Entry>
 struct EntryList<'c> {
     /// What the catalog says of tracks that follow others.
     lineage: Option<&'c serde_json::Map<String, Value>>,
+    /// Which tracks the catalog says are one picture or one sound.
+    groups: Option<&'c serde_json::Map<String, Value>>,
     /// What the catalog says of all its video.
     orientation: Orientation,
     entries: Vec<Entry>,
@@ -122,10 +128,15 @@ impl EntryList<'_> {
                 return;
             }
             let name = track.name;
-            match track
+            let (language, group) = (track.language, track.group);
+            let entry = track
                 .rendition
-                .and_then(|rendition| self.entry(own, name, rendition))
-            {
+                .and_then(|rendition| self.entry(own, name, rendition, language));
+            let entry = entry.map(|mut entry| {
+                entry.traits = self.traits(&entry, language, group);
+                entry
+            });
+            match entry {
                 Ok(entry) => self.entries.push(entry),
                 Err(reason) => self.problems.push(format!(
                     "The track \"{}\" is left out: {}",
@@ -141,6 +152,7 @@ impl EntryList<'_> {
         own: &Path<'_>,
         name: &str,
         mut rendition: Rendition,
+        language: Option<&str>,
     ) -> Result<Entry, String> {
         if let Some(reason) = Names::refuse(name) {
             return Err(format!("its name {reason}"));
@@ -156,7 +168,9 @@ impl EntryList<'_> {
         self.check_external(external.as_ref())?;
         let frames = FrameReader::open(&mut rendition).map_err(|err| err.to_string())?;
         let caps = caps::from_rendition(&rendition).map_err(|err| err.to_string())?;
-        let description = Description::of_rendition(&rendition, self.orientation);
+        let mut description = Description::of_rendition(&rendition, self.orientation);
+        // Of speech, too, for which hang has no field of its own.
+        description.language = description.language.or(language.map(str::to_owned));
         let lineage = self.lineage.and_then(|lineage| lineage.get(name)?.as_str());
         let entry = Entry {
             name: name.to_owned(),
@@ -166,9 +180,34 @@ impl EntryList<'_> {
             caps,
             external,
             lineage: lineage.map(str::to_owned),
+            traits: Traits::default(),
         };
         self.external.extend(entry.external.clone());
         Ok(entry)
+    }
+
+    /// What tells `entry` from its alternatives; `group` is what the entry itself says of them.
+    fn traits(&self, entry: &Entry, language: Option<&str>, group: Option<String>) -> Traits {
+        let rendition = &*entry.rendition;
+        let said = |name: &str| self.groups?.get(name)?.as_str().map(str::to_owned);
+        let (size, audio) = match rendition {
+            Rendition::Video(video) => (video.coded_width.zip(video.coded_height), None),
+            Rendition::Audio(audio) => (None, Some((audio.sample_rate, audio.channel_count))),
+            Rendition::Text(_) | Rendition::Data(_) => (None, None),
+        };
+        let codec = rendition.codec();
+        Traits {
+            name: entry.name.clone(),
+            label: rendition.label().map(str::to_owned),
+            group: said(&entry.name)
+                .or_else(|| said(entry.lineage.as_deref()?))
+                .or(group),
+            language: language.map(str::to_ascii_lowercase),
+            codec: codec.split('.').next().unwrap_or_default().to_owned(),
+            size,
+            audio,
+            bitrate: rendition.bitrate().filter(|rate| *rate > 0),
+        }
     }
 
     /// Refuses a track of one more other broadcast than are used.

@@ -69,6 +69,10 @@ pub(super) fn check_length(what: &str, text: &Value, max: usize) -> Result<(), S
 pub(super) struct ListedTrack<'a> {
     /// Name of the track.
     pub(super) name: &'a str,
+    /// The language of its speech or text, where the catalog says it.
+    pub(super) language: Option<&'a str>,
+    /// The group of its alternatives, where the entry itself says it.
+    pub(super) group: Option<String>,
     /// What the entry says, or why it cannot be read.
     pub(super) rendition: Result<Rendition, String>,
 }

@@ -20,6 +20,8 @@ pub(crate) fn renditions(catalog: &Value, most: usize) -> impl Iterator<Item = L
         let listed = listed.into_iter().flatten().take(most);
         listed.map(move |(name, value)| ListedTrack {
             name,
+            language: value["lang"].as_str(),
+            group: None,
             rendition: rendition(section, value),
         })
     })

@@ -326,7 +326,11 @@ async fn open(
 pub(crate) fn audio_entry(name: &str) -> Entry {
     let entry = serde_json::json!({"codec": "opus", "sampleRate": 48_000, "numberOfChannels": 2,
         "container": {"kind": "legacy"}});
-    let catalog = serde_json::json!({"audio": {"renditions": {name: entry}}});
-    let (mut entries, _) = entries::read(Track::Hang, &Path::new("room/camera"), &catalog);
-    entries.remove(0)
+    entries_of(&serde_json::json!({"audio": {"renditions": {name: entry}}})).remove(0)
+}
+
+/// The entries of a catalog of hang's.
+#[cfg(test)]
+pub(crate) fn entries_of(catalog: &Value) -> Vec<Entry> {
+    entries::read(Track::Hang, &Path::new("room/camera"), catalog).0
 }

@@ -26,6 +26,8 @@ pub(crate) fn renditions(catalog: &Value, most: usize) -> impl Iterator<Item = L
         .take(most)
         .map(move |track| ListedTrack {
             name: track["name"].as_str().unwrap_or_default(),
+            language: track["lang"].as_str(),
+            group: track["altGroup"].as_u64().map(|group| group.to_string()),
             rendition: rendition(track, &inits),
         })
 }

@@ -132,6 +132,52 @@ fn each_field_of_an_msf_track_has_its_place() {
 }
 
 #[test]
+fn either_catalog_says_which_tracks_are_alternatives() {
+    let mut msf = json!({"tracks": [msf_opus("a"), msf_opus("b"), msf_opus("c")]});
+    for (place, language) in [(0, "EN"), (1, "de")] {
+        msf["tracks"][place]["altGroup"] = 1.into();
+        msf["tracks"][place]["lang"] = language.into();
+    }
+    let mut speech = opus();
+    speech["lang"] = "de".into();
+    let mut hang = audio([
+        ("a".into(), opus()),
+        ("a-2".into(), opus()),
+        ("b".into(), speech),
+    ]);
+    hang["gstGroup"] = json!({"a": "sound", "b": 5});
+    hang["gstLineage"] = json!({"a-2": "a"});
+    let told = |track: Track, catalog: &Value| {
+        let (entries, problems) = of(track, catalog);
+        assert_eq!(problems, [""; 0]);
+        let traits = entries
+            .into_iter()
+            .map(|entry| (entry.traits.group, entry.traits.language));
+        traits.collect::<Vec<_>>()
+    };
+    let some = |text: &str| Some(text.to_owned());
+    assert_eq!(
+        told(Track::Msf, &msf),
+        [
+            (some("1"), some("en")),
+            (some("1"), some("de")),
+            (None, None)
+        ]
+    );
+    assert_eq!(
+        told(Track::Hang, &hang),
+        [
+            (some("sound"), None),
+            (some("sound"), None),
+            (None, some("de"))
+        ]
+    );
+    let (entries, _) = of(Track::Hang, &hang);
+    let tag = entries[2].tags.get::<gst::tags::LanguageCode>();
+    assert_eq!(tag.map(|tag| tag.get().to_owned()), some("de"));
+}
+
+#[test]
 fn a_bad_msf_track_harms_no_other() {
     let with = |field: &str, value: Value| {
         let mut track = msf_opus("bad");

@@ -63,6 +63,8 @@ pub(crate) struct Config {
     pub(crate) counters: Arc<Counters>,
     /// Says whether the publisher takes requests; `None` without a return path.
     pub(crate) return_path: Option<Arc<AtomicBool>>,
+    /// Just the selected streams have pads.
+    pub(crate) selects: bool,
 }
 
 /// See [`super::MoqSrcPad`].
@@ -78,6 +80,15 @@ pub struct MoqSrcPad {
         type = Option<String>
     )]
     track: Mutex<Option<String>>,
+    /// Name of the track that it gives or goes over to.
+    #[property(
+        name = "target-rendition",
+        nick = "Target rendition",
+        blurb = "Name of the track that the pad gives or is about to give, with a notification for each change",
+        get = |pad: &Self| lock(&pad.target).clone(),
+        type = Option<String>
+    )]
+    target: Mutex<Option<String>>,
     /// MIME type of the payloads.
     #[property(
         name = "mime",
@@ -109,6 +120,7 @@ struct Run {
     budget: Arc<Budget>,
     counters: Arc<Counters>,
     return_path: Option<Arc<AtomicBool>>,
+    selects: bool,
 }
 
 /// What becomes of the messages of a pad.
@@ -147,6 +159,7 @@ impl super::MoqSrcPad {
             })
             .build();
         pad.set_track(&config.track, config.mime);
+        pad.set_target(&config.track);
         let run = Run {
             kind: config.kind,
             subscriber: SubscriberHandle::new(config.index, config.control),
@@ -154,6 +167,7 @@ impl super::MoqSrcPad {
             budget: config.budget,
             counters: config.counters,
             return_path: config.return_path,
+            selects: config.selects,
         };
         // Set here alone, and the pad was just made.
         let _ = pad.imp().run.set(run);
@@ -197,6 +211,14 @@ impl super::MoqSrcPad {
         }
         if set(&imp.mime, mime) {
             self.notify("mime");
+        }
+    }
+
+    /// The pad gives this track, or goes over to it.
+    pub(crate) fn set_target(&self, track: &str) {
+        let before = lock(&self.imp().target).replace(track.to_owned());
+        if before.as_deref() != Some(track) {
+            self.notify("target-rendition");
         }
     }
 
@@ -248,6 +270,10 @@ impl MoqSrcPad {
                 query.set(true, run.latency.get(), ClockTime::NONE);
                 true
             }
+            gst::QueryViewMut::Selectable(query) => {
+                query.set_selectable(self.run.get().is_some_and(|run| run.selects));
+                true
+            }
             gst::QueryViewMut::Seeking(query) if query.format() == gst::Format::Time => {
                 query.set(false, ClockTime::NONE, ClockTime::NONE);
                 true
@@ -263,6 +289,14 @@ impl MoqSrcPad {
                 if let Some(run) = self.run.get() {
                     run.subscriber.send_wish(Control::Wanted);
                 }
+                true
+            }
+            gst::EventView::SelectStreams(select) => {
+                let Some(run) = self.run.get().filter(|run| run.selects) else {
+                    return false;
+                };
+                let ids = select.streams().iter().map(ToString::to_string).collect();
+                run.subscriber.send(|_| Control::SelectStreams(ids));
                 true
             }
             gst::EventView::Latency(_) => true,

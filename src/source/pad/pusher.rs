@@ -16,7 +16,7 @@ use crate::{
     source::{
         CAT,
         keyframe_gate::KeyframeGate,
-        message::{Control, Frame, MAX_POSITION_AHEAD, Message},
+        message::{Control, Frame, MAX_POSITION_AHEAD, Message, Opening},
         stats::Counters,
     },
 };
@@ -144,6 +144,7 @@ impl Pusher {
                     self.push_format(pad, revived);
                 }
             }
+            Message::Opening(opening) => self.open(pad, opening),
             Message::Tags(latest) => match latest.take() {
                 Some(tags) if self.is_open() => {
                     pad.push_event(gst::event::Tag::new(tags));
@@ -189,6 +190,9 @@ impl Pusher {
             }
             if frame.delta {
                 buffer.set_flags(gst::BufferFlags::DELTA_UNIT);
+            }
+            if frame.unseen {
+                buffer.set_flags(gst::BufferFlags::DECODE_ONLY);
             }
         }
         // The frame has left the channel, however long downstream takes.
@@ -291,6 +295,52 @@ impl Pusher {
         self.gate.mark_discont();
     }
 
+    /// Pushes what is before the first frame of another track, as far as it differs.
+    fn open(&mut self, pad: &gst::Pad, opening: Opening) {
+        let Opening {
+            stream,
+            caps,
+            tags,
+            start: first,
+        } = opening;
+        if !self.is_open() {
+            self.format = caps.or(self.format.take());
+            self.tags = tags.or(self.tags.take());
+            return;
+        }
+        self.format = None;
+        let start = pad.sticky_event::<gst::event::StreamStart>(0);
+        let is_other = |stream: &gst::Stream| {
+            let before = start.as_ref().map(|start| start.stream_id());
+            stream.stream_id().as_deref() != before
+        };
+        let stream = stream.filter(is_other);
+        if let Some(stream) = &stream {
+            let id = stream.stream_id().unwrap_or_default();
+            let event = gst::event::StreamStart::builder(&id)
+                .group_id_if_some(start.as_ref().and_then(|start| start.group_id()))
+                .flags(stream.stream_flags())
+                .stream(stream.clone());
+            pad.push_event(event.build());
+        }
+        if let Some(caps) = caps
+            && (stream.is_some() || pad.current_caps().as_ref() != Some(&caps))
+        {
+            pad.push_event(gst::event::Caps::new(&caps));
+        }
+        if stream.is_some() || first.is_some() {
+            let segment = segment_from(first.unwrap_or_default());
+            pad.push_event(gst::event::Segment::new(segment.as_ref()));
+        }
+        if let Some(tags) = tags {
+            let before = pad.sticky_event::<gst::event::Tag>(0);
+            if before.is_none_or(|before| before.tag_owned() != tags) {
+                pad.push_event(gst::event::Tag::new(tags));
+            }
+        }
+        self.text = TextOutput::default();
+    }
+
     /// Pushes an event of the application.
     fn push_event(&mut self, pad: &gst::Pad, event: gst::Event) {
         let gst::EventView::FlushStop(flush) = event.view() else {
@@ -337,5 +387,15 @@ fn copy(start: &gst::event::StreamStart) -> gst::Event {
 
 /// Buffers carry running time: the segment begins with it.
 pub(super) fn segment() -> gst::FormattedSegment<ClockTime> {
-    gst::FormattedSegment::new()
+    segment_from(ClockTime::ZERO)
+}
+
+/// The same, of which decoders show nothing before this running time.
+fn segment_from(start: ClockTime) -> gst::FormattedSegment<ClockTime> {
+    let mut segment = gst::FormattedSegment::new();
+    segment.set_start(start);
+    segment.set_base(start);
+    segment.set_time(start);
+    segment.set_position(start);
+    segment
 }

@@ -13,7 +13,12 @@ use crate::{
     element::{app_queue::AppQueue, status::ConnectionStatus},
     media::time::playout::Join,
     net::endpoint::EndpointConfig,
-    source::{catalog::CatalogFormat, message::Control, playback::LatencyAnswer},
+    source::{
+        catalog::CatalogFormat,
+        message::Control,
+        playback::LatencyAnswer,
+        selection::{RenditionPolicy, Wishes},
+    },
 };
 
 /// The element's settings for one run, and what the run shares with the element.
@@ -27,6 +32,9 @@ pub(crate) struct Config {
     /// How long a late group of video is waited for, and of any other kind.
     pub(crate) video_max_age: Duration,
     pub(crate) audio_max_age: Duration,
+    /// Which renditions are given.
+    pub(crate) policy: RenditionPolicy,
+    pub(crate) wishes: Wishes,
     /// How long the broadcast may be gone; `None` is for ever.
     pub(crate) eos_timeout: Option<Duration>,
     /// Where a return path says whether the publisher listens; `None` without one.
@@ -55,6 +63,8 @@ impl Config {
             join: Join::Live,
             video_max_age: Duration::ZERO,
             audio_max_age: Duration::ZERO,
+            policy: RenditionPolicy::All,
+            wishes: Wishes::default(),
             eos_timeout: None,
             return_path: None,
             answer: Arc::default(),

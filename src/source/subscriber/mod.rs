@@ -5,6 +5,7 @@
 mod broadcast;
 mod config;
 mod external;
+mod ladder;
 mod outbox;
 mod pads;
 mod return_path;
@@ -135,6 +136,15 @@ impl Subscriber {
             Control::Wanted(index, wish) => self.pads.get(index).want(wish),
             Control::Unwanted(index, wish) => self.pads.get(index).refuse(wish),
             Control::Finished(index) => self.pads.get(index).close(),
+            Control::Switched(index, number) => self.pads.get(index).on_switched(number),
+            Control::SelectStreams(ids) => {
+                let warnings = self.pads.select(&ids);
+                self.warnings.post_all(warnings);
+            }
+            Control::Wish(wishes) => {
+                let warnings = self.pads.wish(wishes);
+                self.warnings.post_all(warnings);
+            }
             Control::Keyframe(index) => {
                 let track = self.pads.get(index).own_track();
                 if let Some((return_path, track)) = self.return_path.as_ref().zip(track) {
@@ -187,7 +197,8 @@ impl Subscriber {
                 self.set_listening(returns);
                 self.warnings.post_all(warnings);
                 self.external.follow(&entries);
-                self.pads.reconcile(&entries);
+                let warnings = self.pads.reconcile(&entries);
+                self.warnings.post_all(warnings);
             }
             Event::Warnings(warnings) => self.warnings.post_all(warnings),
             Event::Lost => {

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: MIT
 //! The subscriber's pads: one for each rendition, with a reader while it is wanted.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use gst::{ClockTime, prelude::*};
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::Instant};
 
 use super::{
     broadcast::at,
     config::Config,
+    ladder::Ladder,
     subscription::{ReaderEnd, Subscription},
 };
 use crate::{
@@ -23,8 +24,12 @@ use crate::{
         message::PadIndex,
         pad::{self, stop_all, template_name},
         playback::{self, Playback},
+        selection::{Choice, RenditionPolicy, Selection, StreamKey, Wishes, key_of},
     },
 };
+
+/// How often it is judged whether another rendition fits the network.
+const ADAPT_INTERVAL: Duration = Duration::from_millis(50);
 
 /// All pads of a run, in the order in which they came.
 pub(super) struct Pads {
@@ -36,20 +41,39 @@ pub(super) struct Pads {
     latency: ClockTime,
     /// The last stream collection; none before the first catalog.
     streams: Option<Vec<gst::Stream>>,
+    collection: Option<gst::StreamCollection>,
+    /// What the pads give of them, where they are selected.
+    given: Option<Vec<gst::Stream>>,
     /// How many pads of each kind there are.
     counts: [usize; Kind::ALL.len()],
     group: gst::GroupId,
+    selection: Selection,
+    /// What there is to select from, where pads are not one for each rendition.
+    offered: BTreeMap<StreamKey, Offered>,
+    adapt_at: Instant,
+}
+
+/// A stream that may be selected, as the catalog described it last.
+struct Offered {
+    stream: gst::Stream,
+    caps: gst::Caps,
+    tags: gst::TagList,
 }
 
 impl Pads {
     pub(super) fn new(config: Arc<Config>) -> Self {
         Self {
             latency: config.latency,
+            selection: Selection::new(config.policy, config.wishes.clone()),
+            offered: BTreeMap::new(),
+            adapt_at: Instant::now(),
             config,
             list: Vec::new(),
             readers: JoinSet::new(),
             playback: None,
             streams: None,
+            collection: None,
+            given: None,
             counts: [0; Kind::ALL.len()],
             group: gst::GroupId::next(),
         }
@@ -79,6 +103,11 @@ impl Pads {
     /// The end of a reader; none when a track is to be read again, or a reader was given up. Cancel safe.
     pub(super) async fn next(&mut self) -> Option<ReaderEnd> {
         let retry_at = self.list.iter().filter_map(Subscription::retry_at).min();
+        let adapts = self.list.iter().any(Subscription::is_adaptive);
+        let retry_at = retry_at
+            .into_iter()
+            .chain(adapts.then_some(self.adapt_at))
+            .min();
         tokio::select! {
             biased;
             Some(ended) = self.readers.join_next() => ended.ok(),
@@ -130,13 +159,55 @@ impl Pads {
     /// Reads each track of `broadcast` that is wanted, and no other.
     pub(super) fn resume(&mut self, broadcast: Option<&Broadcast>) {
         let source = broadcast.zip(self.playback.as_ref());
+        let adapts = self.adapt_at <= Instant::now();
+        if adapts {
+            self.adapt_at = Instant::now() + ADAPT_INTERVAL;
+        }
         for pad in &mut self.list {
             pad.resume(source, &mut self.readers);
+            if adapts {
+                pad.adapt(source, &mut self.readers);
+            }
+        }
+    }
+
+    /// Downstream wants just the streams of these ids.
+    pub(super) fn select(&mut self, ids: &[String]) -> Vec<String> {
+        if self.selection.policy() == RenditionPolicy::All {
+            return Vec::new();
+        }
+        let wanted = |offered: &Offered| {
+            let id = offered.stream.stream_id();
+            id.is_some_and(|id| ids.iter().any(|wanted| *wanted == id))
+        };
+        let keys = self.offered.iter().filter(|(_, offered)| wanted(offered));
+        let keys: Vec<StreamKey> = keys.map(|(key, _)| key.clone()).collect();
+        if keys.is_empty() {
+            // They are of a collection that is over.
+            return Vec::new();
+        }
+        self.selection.select(keys);
+        self.apply()
+    }
+
+    /// The application wants other renditions.
+    pub(super) fn wish(&mut self, wishes: Wishes) -> Vec<String> {
+        self.selection.wish(wishes);
+        match self.selection.policy() {
+            RenditionPolicy::All => Vec::new(),
+            RenditionPolicy::Best | RenditionPolicy::Adaptive => self.apply(),
         }
     }
 
     /// Brings the pads in line with the catalog.
-    pub(super) fn reconcile(&mut self, entries: &[Entry]) {
+    ///
+    /// Gives what the application is to be warned of.
+    pub(super) fn reconcile(&mut self, entries: &[Entry]) -> Vec<String> {
+        if self.selection.policy() != RenditionPolicy::All {
+            self.selection.list(entries);
+            self.offer(entries);
+            return self.apply();
+        }
         let listed = self.list.iter().map(Subscription::listed_entry);
         let active: Vec<Entry> = listed.cloned().collect();
         let mut added = Vec::new();
@@ -145,43 +216,163 @@ impl Pads {
                 Step::Take { active, desired } => {
                     self.list[active].update(entries[desired].clone());
                 }
-                Step::Add { desired } => added.push(self.add(entries[desired].clone())),
+                Step::Add { desired } => {
+                    let (_, pad) = self.add(entries[desired].clone(), None);
+                    added.push(pad);
+                }
                 Step::End { active } => self.list[active].delist(),
             }
         }
         let listed = self.list.iter().filter_map(Subscription::listed_stream);
         let streams: Vec<gst::Stream> = listed.cloned().collect();
-        if self.streams.as_ref() == Some(&streams) {
+        self.announce(streams, added, None);
+        Vec::new()
+    }
+
+    /// Brings the pads in line with what is selected; gives what the application is to be warned of.
+    fn apply(&mut self) -> Vec<String> {
+        let (choices, warnings) = self.selection.choices();
+        let mut free = vec![true; self.list.len()];
+        let mut added = Vec::new();
+        let mut places: Vec<Option<usize>> = Vec::new();
+        // First the pads that give a rendition of the same, then any of the kind.
+        for choice in &choices {
+            let shares =
+                |pad: &mut Subscription| pad.ladder().is_some_and(|ladder| ladder.shares(choice));
+            let mut pads = self.list.iter_mut().zip(&free);
+            let place = pads.position(|(pad, free)| *free && shares(pad));
+            places.extend([place]);
+            if let Some(place) = place {
+                free[place] = false;
+            }
+        }
+        for (place, choice) in places.iter_mut().zip(&choices) {
+            let shared = place.is_some();
+            if !shared {
+                let kind = choice.entries[0].rendition.kind();
+                let mut pads = self.list.iter().zip(&free);
+                *place = pads.position(|(pad, free)| *free && pad.kind() == kind);
+                if let Some(place) = *place {
+                    free[place] = false;
+                }
+            }
+            match *place {
+                Some(place) => self.choose(place, choice.clone(), shared),
+                None => added.push(self.add_chosen(choice.clone())),
+            }
+        }
+        for (pad, free) in self.list.iter_mut().zip(free) {
+            if free && pad.listed_stream().is_some() {
+                pad.delist();
+            }
+        }
+        let listed = self.selection.entries().iter();
+        let listed = listed.filter_map(|entry| self.offered.get(&key_of(entry)));
+        let streams = listed.map(|offered| offered.stream.clone()).collect();
+        let given = self.list.iter().filter(|pad| pad.listed_stream().is_some());
+        let given = given.map(|pad| pad.stream().clone()).collect();
+        self.announce(streams, added, Some(given));
+        warnings
+    }
+
+    /// The pad at `place` gives one of the renditions of `choice`, which it gave before if they are `shared`.
+    fn choose(&mut self, place: usize, choice: Choice, shared: bool) {
+        let policy = self.selection.policy();
+        let pad = &mut self.list[place];
+        let ladder = match pad.take_ladder().filter(|_| shared) {
+            Some(mut ladder) => {
+                ladder.update(choice);
+                ladder
+            }
+            None => Ladder::new(policy, choice),
+        };
+        let offered = &self.offered;
+        pad.choose(ladder, |entry| {
+            let offered = offered.get(&key_of(entry)).filter(|_| !shared);
+            offered.map(|offered| offered.stream.clone())
+        });
+    }
+
+    fn add_chosen(&mut self, choice: Choice) -> pad::Config {
+        let mut ladder = Ladder::new(self.selection.policy(), choice);
+        let entry = ladder.target(None);
+        let stream = self.offered.get(&key_of(&entry));
+        let stream = stream.map(|offered| offered.stream.clone());
+        let (index, pad) = self.add(entry, stream);
+        self.list[index].choose(ladder, |_| None);
+        pad
+    }
+
+    /// Keeps the streams of which the application may select some.
+    fn offer(&mut self, entries: &[Entry]) {
+        let keys: Vec<StreamKey> = entries.iter().map(key_of).collect();
+        self.offered.retain(|key, _| keys.contains(key));
+        for (entry, key) in entries.iter().zip(keys) {
+            let (caps, tags) = (entry.caps.clone(), entry.tags.clone());
+            let Some(offered) = self.offered.get_mut(&key) else {
+                let stream = self.stream(entry, &format!("{}/{}", key.0.name(), key.1));
+                self.offered.insert(key, Offered { stream, caps, tags });
+                continue;
+            };
+            if offered.caps == caps && offered.tags == tags {
+                continue;
+            }
+            (offered.caps, offered.tags) = (caps.clone(), tags.clone());
+            let stream = offered.stream.clone();
+            let subject = format!("{} {} stream", key.0.name(), key.1);
+            // Whoever is notified of it is the application.
+            self.config.app_queue.send_newest(subject, move |_| {
+                stream.set_caps(Some(&caps));
+                stream.set_tags(Some(&tags));
+            });
+        }
+    }
+
+    /// Adds the pads, and announces `streams` if they are others than before, and those that are `given` of
+    /// them.
+    fn announce(
+        &mut self,
+        streams: Vec<gst::Stream>,
+        added: Vec<pad::Config>,
+        given: Option<Vec<gst::Stream>>,
+    ) {
+        let is_new = self.streams.as_ref() != Some(&streams);
+        let is_given = self.given == given;
+        if !is_new && added.is_empty() && is_given {
             return;
         }
+        self.given.clone_from(&given);
         let collection = gst::StreamCollection::builder(None)
             .streams(streams.iter().cloned())
             .build();
         let first = self.streams.replace(streams).is_none();
         let known = self.list.len() - added.len();
-        for pad in &mut self.list[..known] {
-            pad.send_collection(collection.clone());
-        }
+        let collection = match &self.collection {
+            Some(collection) if !is_new => collection.clone(),
+            _ => {
+                for pad in &mut self.list[..known] {
+                    pad.send_collection(collection.clone());
+                }
+                self.collection.insert(collection).clone()
+            }
+        };
         let queue = self.config.app_queue.clone();
-        self.config
-            .app_queue
-            .send(move |element| expose(element, added, &collection, first, &queue));
+        self.config.app_queue.send(move |element| {
+            expose(element, added, &collection, is_new, first, &queue);
+            if let Some(given) = given.filter(|_| !is_given && !queue.is_closed()) {
+                let message = gst::message::StreamsSelected::builder(&collection);
+                bus::post(element, message.streams(given).src(element).build());
+            }
+        });
     }
 
     /// Makes the subscriber's side of a new pad, and what its other side is made of.
-    fn add(&mut self, entry: Entry) -> pad::Config {
+    fn add(&mut self, entry: Entry, stream: Option<gst::Stream>) -> (PadIndex, pad::Config) {
         let kind = entry.rendition.kind();
         let count = &mut self.counts[kind as usize];
         let name = format!("{}_{count}", kind.name());
         *count += 1;
-        let endpoint = &self.config.endpoint;
-        let id = format!("{}/{}/{name}", endpoint.address(), endpoint.broadcast());
-        let flags = match kind.is_sparse() {
-            true => gst::StreamFlags::SPARSE,
-            false => gst::StreamFlags::empty(),
-        };
-        let stream = gst::Stream::new(Some(&id), Some(&entry.caps), stream_type(kind), flags);
-        stream.set_tags(Some(&entry.tags));
+        let stream = stream.unwrap_or_else(|| self.stream(&entry, &name));
         let (config, index) = (self.config.clone(), self.list.len());
         let (mut subscription, pad) =
             Subscription::new(config, index, name, entry, stream, self.group);
@@ -189,7 +380,21 @@ impl Pads {
             subscription.play(playback.clock.clone());
         }
         self.list.push(subscription);
-        pad
+        (index, pad)
+    }
+
+    /// A stream of the id that ends with `name`.
+    fn stream(&self, entry: &Entry, name: &str) -> gst::Stream {
+        let endpoint = &self.config.endpoint;
+        let id = format!("{}/{}/{name}", endpoint.address(), endpoint.broadcast());
+        let kind = entry.rendition.kind();
+        let flags = match kind.is_sparse() {
+            true => gst::StreamFlags::SPARSE,
+            false => gst::StreamFlags::empty(),
+        };
+        let stream = gst::Stream::new(Some(&id), Some(&entry.caps), stream_type(kind), flags);
+        stream.set_tags(Some(&entry.tags));
+        stream
     }
 }
 
@@ -208,6 +413,7 @@ fn expose(
     element: &gst::Element,
     added: Vec<pad::Config>,
     collection: &gst::StreamCollection,
+    is_new: bool,
     first: bool,
     queue: &AppQueue,
 ) {
@@ -231,8 +437,10 @@ fn expose(
     if queue.is_closed() {
         return;
     }
-    let message = gst::message::StreamCollection::builder(collection).src(element);
-    bus::post(element, message.build());
+    if is_new {
+        let message = gst::message::StreamCollection::builder(collection).src(element);
+        bus::post(element, message.build());
+    }
     if first {
         element.no_more_pads();
     }

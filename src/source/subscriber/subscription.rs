@@ -13,21 +13,29 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{config::Config, external, outbox::PadOutbox, warnings::Warnings};
+use super::{config::Config, external, ladder::Ladder, outbox::PadOutbox, warnings::Warnings};
 use crate::{
     element::{budget::Budget, pipeline_clock::PipelineClock, runtime::contained},
-    media::format::{codec::Kind, duration},
+    media::{
+        control::rendition::{Decision, Reason},
+        format::{codec::Kind, duration},
+    },
     net::backoff::Backoff,
     source::{
         CAT, MoqSrcPad,
         catalog::{Broadcast, Entry},
         message::{
-            AppEvent, MAX_POSITION_AHEAD, MAX_QUEUE_TIME, Message, PadIndex, TrackEnd, TrackProblem,
+            AppEvent, MAX_POSITION_AHEAD, MAX_QUEUE_TIME, Message, Opening, PadIndex, TrackEnd,
+            TrackProblem,
         },
         pad,
         playback::Playback,
+        selection::RenditionPolicy,
         stats::Counters,
-        track::{self, PadSender, Position, ProblemReporter, Reader, Tail},
+        track::{
+            self, Handover, PadSender, Position, ProblemReporter, Reader, ReadingState, Tail,
+            Urgency,
+        },
     },
 };
 
@@ -89,7 +97,7 @@ enum Reading {
     Continuing,
     Running(RunningReader),
     /// Only the tail is still read, then the track that follows.
-    Retired(RunningReader, Option<Entry>),
+    Retired(RunningReader, Option<Box<Entry>>),
     /// The publisher finished the track: reading it again would repeat its last group.
     Finished,
 }
@@ -114,12 +122,31 @@ struct RunningReader {
     started_at: Instant,
     task: AbortHandle,
     retired: CancellationToken,
+    state: Arc<ReadingState>,
 }
 
 impl Drop for RunningReader {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+/// A rendition that is read beside the one that the pad gives, and follows it.
+struct Candidate {
+    entry: Entry,
+    /// Of another picture or sound.
+    stream: Option<gst::Stream>,
+    reason: Reason,
+    /// It follows only if it comes in time.
+    trial: bool,
+    reader: RunningReader,
+}
+
+/// A rendition that is to be read.
+struct Wanted {
+    entry: Entry,
+    stream: Option<gst::Stream>,
+    reason: Reason,
 }
 
 /// What the readers read, and by which clock.
@@ -197,6 +224,13 @@ pub(super) struct Subscription {
     readers: u64,
     backoff: Backoff,
     health: Health,
+    /// What the pad may give instead; without one it gives what the catalog lists for it alone.
+    ladder: Option<Ladder>,
+    handover: Arc<Handover>,
+    candidate: Option<Candidate>,
+    wanted: Option<Wanted>,
+    /// Times of readings count from here.
+    epoch: Instant,
 }
 
 impl Subscription {
@@ -228,6 +262,11 @@ impl Subscription {
             readers: 0,
             backoff: Backoff::new(MIN_RETRY_INTERVAL, MAX_RETRY_INTERVAL),
             health: Health::default(),
+            ladder: None,
+            handover: Arc::default(),
+            candidate: None,
+            wanted: None,
+            epoch: Instant::now(),
             config,
         };
         let this = &subscription;
@@ -247,6 +286,7 @@ impl Subscription {
             budget: this.budget.clone(),
             counters: this.counters.clone(),
             return_path: this.config.return_path.clone(),
+            selects: this.config.policy != RenditionPolicy::All,
         };
         (subscription, pad)
     }
@@ -263,6 +303,10 @@ impl Subscription {
     /// The pad's stream, while the catalog lists it.
     pub(super) fn listed_stream(&self) -> Option<&gst::Stream> {
         self.stage.is_listed().then_some(&self.stream)
+    }
+
+    pub(super) fn kind(&self) -> Kind {
+        self.entry.rendition.kind()
     }
 
     /// When the track is read again after a pause.
@@ -331,6 +375,7 @@ impl Subscription {
 
     /// Another broadcast has come in the place of the one that was lost: its track is tried at once.
     pub(super) fn restart(&mut self) {
+        self.settle();
         self.reading = Reading::idle();
         self.backoff.reset();
         self.health.broken = 0;
@@ -349,7 +394,7 @@ impl Subscription {
             // The tail of the old track comes first.
             self.retire();
             if let Reading::Retired(_, next) = &mut self.reading {
-                *next = Some(entry);
+                *next = Some(Box::new(entry));
             }
             self.relist();
             return;
@@ -363,7 +408,7 @@ impl Subscription {
             }
             Reading::Idle(_) | Reading::Finished => {}
         }
-        self.switch(entry);
+        self.switch(entry, Reason::Catalog);
         if continues {
             self.reading = Reading::Continuing;
         }
@@ -379,6 +424,7 @@ impl Subscription {
 
     /// The broadcast has ended: what is under way is still read, and the track that was to follow.
     pub(super) fn finish(&mut self) {
+        self.settle();
         self.stage = self.stage.delisted();
         self.retire();
     }
@@ -406,16 +452,288 @@ impl Subscription {
         self.close();
     }
 
+    /// Of these renditions the pad gives one; `stream` is there if they are of another picture or sound.
+    pub(super) fn choose(
+        &mut self,
+        ladder: Ladder,
+        stream: impl FnOnce(&Entry) -> Option<gst::Stream>,
+    ) {
+        let ladder = self.ladder.insert(ladder);
+        let following = self.candidate.as_ref().filter(|candidate| !candidate.trial);
+        let wanted = self.wanted.as_ref().map(|wanted| &wanted.entry);
+        let shown = match (wanted, following, &self.reading) {
+            (Some(wanted), ..) => wanted,
+            (_, Some(following), _) => &following.entry,
+            (.., Reading::Retired(_, Some(next))) => next,
+            _ => &self.entry,
+        };
+        let entry = ladder.target(Some(shown));
+        let is_listed = ladder.place_of(shown).is_some();
+        if let Some(candidate) = &mut self.candidate {
+            if !candidate.trial && candidate.entry.name == entry.name {
+                candidate.entry = entry;
+                return;
+            }
+            let place = ladder.place_of(&candidate.entry);
+            if !candidate.trial || place.is_none() || !ladder.is_adaptive() {
+                self.drop_candidate();
+            }
+        }
+        self.wanted = None;
+        let listed = self.listed_entry();
+        if Ladder::is_same(listed, &entry) {
+            self.update(entry);
+            return;
+        }
+        let reason = match is_listed {
+            true => Reason::Selected,
+            false => Reason::Catalog,
+        };
+        let stream = stream(&entry);
+        self.tell_target(&entry);
+        self.wanted = Some(Wanted {
+            entry,
+            stream,
+            reason,
+        });
+    }
+
+    pub(super) fn ladder(&mut self) -> Option<&mut Ladder> {
+        self.ladder.as_mut()
+    }
+
+    /// The ladder, to be given back to [`Self::choose`].
+    pub(super) fn take_ladder(&mut self) -> Option<Ladder> {
+        self.ladder.take()
+    }
+
+    /// The stream that the pad gives.
+    pub(super) fn stream(&self) -> &gst::Stream {
+        let following = self.candidate.as_ref().filter(|candidate| !candidate.trial);
+        let of_candidate = following.and_then(|candidate| candidate.stream.as_ref());
+        let of_wanted = self
+            .wanted
+            .as_ref()
+            .and_then(|wanted| wanted.stream.as_ref());
+        of_wanted.or(of_candidate).unwrap_or(&self.stream)
+    }
+
+    /// Whether the network has a say in what the pad gives now.
+    pub(super) fn is_adaptive(&self) -> bool {
+        matches!(self.reading, Reading::Running(_))
+            && self.ladder.as_ref().is_some_and(Ladder::is_adaptive)
+    }
+
+    /// Goes over to another rendition if that is due.
+    pub(super) fn adapt(
+        &mut self,
+        source: Option<ReaderSource<'_>>,
+        tasks: &mut JoinSet<ReaderEnd>,
+    ) {
+        let (Some(source), Reading::Running(reader)) = (source, &self.reading) else {
+            return;
+        };
+        let Some(ladder) = self.ladder.as_mut().filter(|ladder| ladder.is_adaptive()) else {
+            return;
+        };
+        let Some(current) = ladder.place_of(&self.entry) else {
+            return;
+        };
+        let playback = source.1;
+        let current = (current, reader.state.progress(self.epoch, playback));
+        let other = self.candidate.as_ref().map(|candidate| {
+            let progress = candidate.reader.state.progress(self.epoch, playback);
+            Some((ladder.place_of(&candidate.entry)?, progress))
+        });
+        let latency = playback.latency().into();
+        if matches!(other, Some(None)) || self.wanted.is_some() {
+            return;
+        }
+        let decision = ladder.decide(self.epoch.elapsed(), latency, current, other.flatten());
+        if decision != Decision::Stay {
+            gst::debug!(
+                CAT,
+                id = &self.config.name,
+                "{}: {decision:?} at {current:?}, {other:?}",
+                self.name
+            );
+        }
+        self.carry_out(decision, source, tasks);
+    }
+
+    fn carry_out(
+        &mut self,
+        decision: Decision,
+        source: ReaderSource<'_>,
+        tasks: &mut JoinSet<ReaderEnd>,
+    ) {
+        let entry = |place| self.ladder.as_ref().map(|ladder| ladder.entry(place));
+        match decision {
+            Decision::Stay => {}
+            Decision::Switch(place, reason) => {
+                let Some(entry) = entry(place) else { return };
+                self.drop_candidate();
+                if let Some(reader) = self.reading.reader() {
+                    // What still comes of the one before is of little use.
+                    reader.state.set_urgency(Urgency::Trial);
+                }
+                self.tell_target(&entry);
+                self.follow(entry, None, reason, false, source, tasks);
+            }
+            Decision::Try(place) => {
+                let Some(entry) = entry(place) else { return };
+                self.follow(entry, None, Reason::Room, true, source, tasks);
+            }
+            Decision::Promote => {
+                self.handover.promote();
+                if let Some(candidate) = &mut self.candidate {
+                    candidate.trial = false;
+                    candidate.reader.state.set_urgency(Urgency::Normal);
+                    let entry = candidate.entry.clone();
+                    self.tell_target(&entry);
+                }
+            }
+            Decision::Abandon => {
+                self.drop_candidate();
+                self.tell_target(&self.entry);
+            }
+        }
+    }
+
+    /// The reader of this number gives the frames of the pad now.
+    pub(super) fn on_switched(&mut self, number: u64) {
+        let Some(candidate) = self
+            .candidate
+            .take_if(|candidate| candidate.reader.generation == number)
+        else {
+            return;
+        };
+        candidate.reader.state.set_urgency(Urgency::Normal);
+        let Candidate {
+            entry,
+            stream,
+            reason,
+            reader,
+            ..
+        } = candidate;
+        self.reading = Reading::Running(reader);
+        self.backoff.reset();
+        self.health = Health {
+            frames_before: self.counters.frames.get(),
+            ..Health::default()
+        };
+        if let Some(ladder) = &mut self.ladder {
+            ladder.switched();
+        }
+        if let Some(stream) = stream {
+            self.stream = stream;
+        }
+        self.entry = entry;
+        self.tell_track();
+        self.tell_change(reason);
+    }
+
+    /// Reads `entry` beside the rendition that the pad gives, to follow it.
+    fn follow(
+        &mut self,
+        entry: Entry,
+        stream: Option<gst::Stream>,
+        reason: Reason,
+        trial: bool,
+        source: ReaderSource<'_>,
+        tasks: &mut JoinSet<ReaderEnd>,
+    ) {
+        let opening = Opening {
+            stream: stream.clone(),
+            caps: Some(entry.caps.clone()),
+            tags: Some(entry.tags.clone()),
+            start: None,
+        };
+        let urgency = match (trial, reason) {
+            (true, _) => Urgency::Trial,
+            (false, Reason::Slow | Reason::Silent) => Urgency::Urgent,
+            (false, _) => Urgency::Normal,
+        };
+        let is_urgent = urgency == Urgency::Urgent && entry.rendition.kind() == Kind::Video;
+        self.handover.expect(self.readers + 1, trial, is_urgent);
+        let reader = self.spawn(&entry, opening, urgency, false, source, tasks);
+        self.candidate = Some(Candidate {
+            entry,
+            stream,
+            reason,
+            trial,
+            reader,
+        });
+    }
+
+    fn drop_candidate(&mut self) {
+        self.candidate = None;
+        self.handover.abandon();
+        if let Some(reader) = self.reading.reader() {
+            reader.state.set_urgency(Urgency::Normal);
+        }
+    }
+
+    /// What was to follow the rendition that the pad gives is its own at once.
+    fn settle(&mut self) {
+        let candidate = self.candidate.take().filter(|candidate| !candidate.trial);
+        self.handover.abandon();
+        let candidate = candidate.map(|candidate| Wanted {
+            entry: candidate.entry.clone(),
+            stream: candidate.stream.clone(),
+            reason: candidate.reason,
+        });
+        if let Some(wanted) = self.wanted.take().or(candidate) {
+            self.change(wanted);
+        }
+    }
+
+    /// Gives another rendition, which does not continue the one before.
+    fn change(&mut self, wanted: Wanted) {
+        self.reading = Reading::idle();
+        if let Some(stream) = wanted.stream {
+            self.stream = stream;
+        }
+        self.outbox.send(Message::Opening(Opening {
+            stream: Some(self.stream.clone()),
+            caps: Some(wanted.entry.caps.clone()),
+            tags: Some(wanted.entry.tags.clone()),
+            start: None,
+        }));
+        self.switch(wanted.entry, wanted.reason);
+    }
+
     /// A reader has ended; warns if that was no good end.
     pub(super) fn on_end(&mut self, ended: ReaderEnd, reachable: bool, warnings: &mut Warnings) {
         let ReaderEnd {
             generation, end, ..
         } = ended;
+        let of_candidate = |candidate: &Candidate| candidate.reader.generation == generation;
+        if let Some(candidate) = self.candidate.take_if(|candidate| of_candidate(candidate)) {
+            self.drop_candidate();
+            return self.on_candidate_end(&candidate, &end, warnings);
+        }
         if !self.is_current(generation) {
             return;
         }
-        let (log, track) = (&self.config.name, &self.entry.name);
-        gst::debug!(CAT, id = log, "Track {track} ended: {end}");
+        self.handover.vacate(generation);
+        gst::debug!(
+            CAT,
+            id = &self.config.name,
+            "Track {} ended: {end}",
+            self.entry.name
+        );
+        if self
+            .candidate
+            .as_ref()
+            .is_some_and(|candidate| !candidate.trial)
+        {
+            // It follows as soon as it can.
+            self.reading = Reading::Finished;
+            return;
+        }
+        self.drop_candidate();
+        let track = &self.entry.name;
         let frames = self.counters.frames.get();
         if self.health.is_problem(&end, frames, reachable) {
             let warning = format!("The track \"{track}\" is waited for: {end}");
@@ -430,7 +748,7 @@ impl Subscription {
         };
         if let Some(next) = next {
             let stage = self.stage;
-            self.switch(next);
+            self.switch(*next, Reason::Catalog);
             // Of a broadcast that has ended, what there is of the track is still read.
             self.stage = stage;
             self.reading = Reading::Continuing;
@@ -450,6 +768,30 @@ impl Subscription {
             }
         };
         self.reading = Reading::Idle(Instant::now() + pause);
+    }
+
+    /// A rendition that was to follow is not there: the pad goes on with what it has.
+    fn on_candidate_end(&mut self, candidate: &Candidate, end: &TrackEnd, warnings: &mut Warnings) {
+        let track = &candidate.entry.name;
+        gst::debug!(
+            CAT,
+            id = &self.config.name,
+            "Candidate {track} ended: {end}"
+        );
+        if candidate.trial {
+            return;
+        }
+        if self.reading.reader().is_none() {
+            self.reading = Reading::idle();
+        }
+        let entry = self.entry.clone();
+        self.tell_target(&entry);
+        let warning = format!("The rendition \"{track}\" cannot follow: {end}");
+        warnings.post(
+            &format!("{track} follows"),
+            gst::ResourceError::NotFound,
+            warning,
+        );
     }
 
     /// Warns of what a reader has noticed, unless it was given up meanwhile.
@@ -499,6 +841,25 @@ impl Subscription {
         if !self.is_wanted() {
             self.give_up();
         }
+        if let Some(wanted) = self.wanted.take() {
+            let splices = matches!(self.reading, Reading::Running(_))
+                && !self.entry.rendition.kind().is_sparse()
+                && self.counters.frames.get() > 0;
+            match source.filter(|_| splices) {
+                Some(source) => {
+                    let Wanted {
+                        entry,
+                        stream,
+                        reason,
+                    } = wanted;
+                    self.follow(entry, stream, reason, false, source, tasks);
+                }
+                None => self.change(wanted),
+            }
+        }
+        if self.candidate.is_some() && self.reading.reader().is_none() {
+            return;
+        }
         match (self.stage, &self.reading, source) {
             (_, Reading::Running(_) | Reading::Retired(..), _) => {}
             (Stage::Delisted, Reading::Continuing, Some(source)) => {
@@ -518,6 +879,7 @@ impl Subscription {
 
     /// Ends the reader at once; the track that was to follow is the pad's then.
     fn give_up(&mut self) {
+        self.settle();
         if matches!(self.reading, Reading::Idle(_) | Reading::Finished) {
             return;
         }
@@ -525,7 +887,7 @@ impl Subscription {
         if let Reading::Retired(_, Some(next)) = reading
             && self.stage.is_listed()
         {
-            self.switch(next);
+            self.switch(*next, Reason::Catalog);
         }
     }
 
@@ -544,7 +906,7 @@ impl Subscription {
     }
 
     /// The pad gives `entry` from here on.
-    fn switch(&mut self, entry: Entry) {
+    fn switch(&mut self, entry: Entry, reason: Reason) {
         let revived = self.relist();
         let before = std::mem::replace(&mut self.entry, entry);
         let entry = &self.entry;
@@ -568,42 +930,87 @@ impl Subscription {
         if other_tags {
             self.outbox.send_tags(tags.clone());
         }
-        let queue = &self.config.app_queue;
-        if other_caps || other_tags {
+        // With a ladder the streams are those of the catalog, whatever the pad gives.
+        if (other_caps || other_tags) && self.ladder.is_none() {
             let stream = self.stream.clone();
-            let caps = caps.clone();
+            let queue = &self.config.app_queue;
             // Whoever is notified of it is the application.
             queue.send_newest(format!("{} stream", self.name), move |_| {
                 stream.set_caps(Some(&caps));
                 stream.set_tags(Some(&tags));
             });
         }
-        if !same_track || entry.rendition.mime() != before.rendition.mime() {
-            let (pad, track) = (self.name.clone(), entry.name.clone());
-            let mime = entry.rendition.mime().map(str::to_owned);
-            queue.send_newest(format!("{pad} track"), move |element| {
-                let pad = element.static_pad(&pad).and_downcast::<MoqSrcPad>();
-                if let Some(pad) = pad {
-                    pad.set_track(&track, mime);
-                }
-            });
+        if !same_track || self.entry.rendition.mime() != before.rendition.mime() {
+            self.tell_track();
         }
         if !same_track || other_caps {
-            let (pad, track) = (self.name.clone(), entry.name.clone());
-            queue.post("moq-rendition-changed", move |s| {
-                s.field("pad", pad)
-                    .field("track", track)
-                    .field("caps", caps)
-            });
+            self.tell_change(reason);
         }
     }
 
-    fn start(&mut self, (broadcast, playback): ReaderSource<'_>, tasks: &mut JoinSet<ReaderEnd>) {
-        let (index, entry, config) = (self.index, &self.entry, &self.config);
-        let kind = entry.rendition.kind();
-        self.readers += 1;
-        let generation = self.readers;
+    /// Tells the application which track the pad gives.
+    fn tell_track(&self) {
+        let (pad, track) = (self.name.clone(), self.entry.name.clone());
+        let mime = self.entry.rendition.mime().map(str::to_owned);
+        let queue = &self.config.app_queue;
+        queue.send_newest(format!("{pad} track"), move |element| {
+            let pad = element.static_pad(&pad).and_downcast::<MoqSrcPad>();
+            if let Some(pad) = pad {
+                pad.set_track(&track, mime);
+            }
+        });
+        self.tell_target(&self.entry);
+    }
+
+    /// Tells it which one the pad gives or goes over to.
+    fn tell_target(&self, entry: &Entry) {
+        let (pad, track) = (self.name.clone(), entry.name.clone());
+        let queue = &self.config.app_queue;
+        queue.send_newest(format!("{pad} target"), move |element| {
+            let pad = element.static_pad(&pad).and_downcast::<MoqSrcPad>();
+            if let Some(pad) = pad {
+                pad.set_target(&track);
+            }
+        });
+    }
+
+    fn tell_change(&self, reason: Reason) {
+        let (pad, track) = (self.name.clone(), self.entry.name.clone());
+        let caps = self.entry.caps.clone();
+        self.config
+            .app_queue
+            .post("moq-rendition-changed", move |s| {
+                s.field("pad", pad)
+                    .field("track", track)
+                    .field("caps", caps)
+                    .field("reason", reason.name())
+            });
+    }
+
+    fn start(&mut self, source: ReaderSource<'_>, tasks: &mut JoinSet<ReaderEnd>) {
         self.health.frames_before = self.counters.frames.get();
+        let from_start = matches!(self.reading, Reading::Continuing);
+        let entry = self.entry.clone();
+        self.handover.begin(self.readers + 1);
+        let opening = Opening::default();
+        let reader = self.spawn(&entry, opening, Urgency::Normal, from_start, source, tasks);
+        self.reading = Reading::Running(reader);
+    }
+
+    /// Starts to read `entry`, with a number that is one greater than that of the last reader.
+    fn spawn(
+        &mut self,
+        entry: &Entry,
+        opening: Opening,
+        urgency: Urgency,
+        from_start: bool,
+        (broadcast, playback): ReaderSource<'_>,
+        tasks: &mut JoinSet<ReaderEnd>,
+    ) -> RunningReader {
+        self.readers += 1;
+        let (index, config, generation) = (self.index, &self.config, self.readers);
+        let kind = entry.rendition.kind();
+        let state = Arc::new(ReadingState::new(urgency));
         let retired = CancellationToken::new();
         let reader = track::Config {
             name: entry.name.clone(),
@@ -615,7 +1022,7 @@ impl Subscription {
                 Kind::Audio | Kind::Text | Kind::Data => config.audio_max_age,
             },
             priority: kind.priority(),
-            from_start: matches!(self.reading, Reading::Continuing),
+            from_start,
             pad: PadSender::new(
                 self.outbox.messages().clone(),
                 self.budget.clone(),
@@ -624,6 +1031,10 @@ impl Subscription {
             ),
             problems: ProblemReporter::new(config.control.clone(), index, generation),
             tail: Tail::of(retired.clone()),
+            handover: self.handover.clone(),
+            number: generation,
+            opening,
+            state: state.clone(),
         };
         let reader = Reader::new(reader, playback.clone());
         let (consumer, origin) = (broadcast.consumer().clone(), broadcast.origin().clone());
@@ -641,12 +1052,13 @@ impl Subscription {
                 end: reading.await.unwrap_or(TrackEnd::Panicked),
             }
         });
-        self.reading = Reading::Running(RunningReader {
+        RunningReader {
             generation,
             started_at: Instant::now(),
             task,
             retired,
-        });
+            state,
+        }
     }
 }
 

@@ -6,11 +6,14 @@ use std::{sync::Arc, time::Duration};
 use gst::glib;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::{frame_reader::FrameReader, pad_sender::PadSender, tail::Tail};
+use super::{
+    frame_reader::FrameReader, handover::Handover, pad_sender::PadSender, reading::ReadingState,
+    tail::Tail,
+};
 use crate::{
     element::sync::SendOrDrop,
     media::format::rendition::Rendition,
-    source::message::{Control, PadIndex, TrackProblem},
+    source::message::{Control, Opening, PadIndex, TrackProblem},
 };
 
 pub(crate) struct Config {
@@ -28,6 +31,12 @@ pub(crate) struct Config {
     pub(crate) pad: PadSender,
     pub(crate) problems: ProblemReporter,
     pub(crate) tail: Tail,
+    /// Who of the readers of the pad gives its frames, and the number of this one.
+    pub(crate) handover: Arc<Handover>,
+    pub(crate) number: u64,
+    /// What goes before the first frame if the track follows another one.
+    pub(crate) opening: Opening,
+    pub(crate) state: Arc<ReadingState>,
 }
 
 /// Reports to the subscriber what is wrong with a track.
@@ -46,6 +55,12 @@ impl ProblemReporter {
             index,
             generation,
         }
+    }
+
+    /// The reader's track gives the frames of the pad from now on.
+    pub(super) fn report_switched(&self) {
+        let control = Control::Switched(self.index, self.generation);
+        self.control.send_or_drop(control);
     }
 
     pub(super) fn report(&self, problem: TrackProblem) {

@@ -149,6 +149,7 @@ pub(super) async fn read(
             discont: std::mem::take(&mut first),
             delta: false,
             stays: false,
+            unseen: false,
             charge: charge.at(pts),
             payload,
         });

@@ -4,10 +4,12 @@
 mod config;
 mod drops;
 mod frame_reader;
+mod handover;
 mod json_tracks;
 mod pad_sender;
 mod playout;
 mod reader;
+mod reading;
 mod reorder;
 mod silence;
 mod tail;
@@ -16,7 +18,9 @@ mod text;
 pub(crate) use self::{
     config::{Config, ProblemReporter},
     frame_reader::FrameReader,
+    handover::Handover,
     pad_sender::{PadSender, Position},
     reader::Reader,
+    reading::{ReadingState, Urgency},
     tail::Tail,
 };

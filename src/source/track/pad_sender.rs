@@ -18,7 +18,7 @@ use crate::{
         sync::SendOrDrop,
     },
     source::{
-        message::{Frame, MAX_QUEUE_TIME, Message},
+        message::{Frame, MAX_QUEUE_TIME, Message, Opening},
         stats::Counters,
     },
 };
@@ -107,6 +107,11 @@ impl PadSender {
     pub(super) fn send(&self, frame: Frame) {
         self.position.advance(frame.dts.unwrap_or(frame.pts));
         self.messages.send_or_drop(Message::Frame(frame));
+    }
+
+    /// Says that another track follows.
+    pub(super) fn open(&self, opening: Opening) {
+        self.messages.send_or_drop(Message::Opening(opening));
     }
 
     /// Says that the text which is shown is over at `end`, if there is room.

@@ -11,7 +11,9 @@ use tokio::time::Instant;
 use super::{
     config::{Config, ProblemReporter},
     drops::Drops,
+    handover::{Candidate, Handover, Turn},
     pad_sender::PadSender,
+    reading::ReadingState,
     text::CueReader,
 };
 use crate::{
@@ -22,7 +24,7 @@ use crate::{
     },
     source::{
         keyframe_gate::KeyframeGate,
-        message::{DropCause, Frame, TrackProblem},
+        message::{DropCause, Frame, Opening, TrackProblem},
         playback::Playback,
     },
 };
@@ -51,12 +53,19 @@ pub(super) struct Playout {
     problems: ProblemReporter,
     /// The group under way at the join is left out by the user's wish.
     skips_first_group: bool,
+    handover: Arc<Handover>,
+    number: u64,
+    opening: Opening,
+    /// Until when the pending frames are held for another reader's sake.
+    held_until: ClockTime,
+    begins_group: bool,
 }
 
 /// A frame that waits for its running time.
 struct PendingFrame {
     timestamp: ClockTime,
     keyframe: bool,
+    begins_group: bool,
     /// Frames were lost before this one.
     follows_loss: bool,
     /// Its timestamp is on another base than those of the other tracks.
@@ -105,6 +114,11 @@ impl Playout {
             drops: Drops::default(),
             problems: config.problems.clone(),
             skips_first_group,
+            handover: config.handover.clone(),
+            number: config.number,
+            opening: config.opening.clone(),
+            held_until: ClockTime::ZERO,
+            begins_group: true,
         }
     }
 
@@ -119,13 +133,17 @@ impl Playout {
         let now = self.playback.clock.running_time();
         // Never without a pause.
         Some(settles_at.map_or(RELEASE_INTERVAL, |at| {
-            at.max(front.emit_at).saturating_sub(now).into()
+            at.max(front.emit_at)
+                .max(self.held_until)
+                .saturating_sub(now)
+                .into()
         }))
     }
 
     /// A group begins, `first` if it is the one that is under way at the join.
     pub(super) fn begin_group(&mut self, first: bool) {
         self.skips_first_group &= first;
+        self.begins_group = true;
     }
 
     /// Whether frames were lost before the next one to come.
@@ -152,6 +170,22 @@ impl Playout {
         edge.is_some_and(|edge| edge > self.playback.clock.running_time() + MAX_AHEAD)
     }
 
+    /// A frame is left out because the track is only tried.
+    pub(super) fn skip(&mut self) {
+        self.begins_group = false;
+    }
+
+    /// Notes that the frame has come, whatever becomes of it.
+    pub(super) fn note(&self, frame: &container::Frame, state: &ReadingState) {
+        if let Some(timestamp) = timestamp(frame) {
+            state.frame(
+                timestamp,
+                frame.payload.len(),
+                self.playback.clock.running_time(),
+            );
+        }
+    }
+
     /// Takes in a frame, whose arrival counts if it `arrives` only now.
     pub(super) fn push(
         &mut self,
@@ -165,6 +199,13 @@ impl Playout {
             self.follows_loss = true;
             return;
         };
+        if self.begins_group
+            && self.handover.shown(self.number).is_some()
+            && !self.pending.is_empty()
+        {
+            // To begin with the newest group means least to decode unseen.
+            self.pending.clear();
+        }
         let now = self.playback.clock.running_time();
         let is_outlier = self.playback.update(|timeline| {
             // The first frame anchors in any case.
@@ -183,6 +224,7 @@ impl Playout {
         self.pending.push_back(PendingFrame {
             timestamp,
             keyframe,
+            begins_group: std::mem::take(&mut self.begins_group),
             follows_loss: std::mem::take(&mut self.follows_loss),
             is_outlier,
             payload: frame.payload,
@@ -225,9 +267,39 @@ impl Playout {
             if waits_for_end || !placed {
                 return;
             }
-            let Some(frame) = self.pending.pop_front() else {
+            let turn = self.turn(&timeline, front, now);
+            if let Turn::Later(due) = turn {
+                self.held_until = due;
+                return;
+            }
+            let Some(mut frame) = self.pending.pop_front() else {
                 return;
             };
+            let is_shown = match turn {
+                Turn::Skip => continue,
+                Turn::Give { first: true, shown } => {
+                    // What was lost before it the other track has shown.
+                    frame.follows_loss = false;
+                    timeline.follow(self.track, self.pad.position());
+                    let start = shown.and_then(|shown| self.unshown_at(&timeline, shown));
+                    drop(timeline);
+                    self.open(start);
+                    timeline = playback.timeline();
+                    shown.is_some()
+                }
+                Turn::Give { shown, .. } => shown.is_some(),
+                Turn::Later(_) => false,
+            };
+            if is_shown {
+                let admitted = self.admit(&mut timeline, &frame);
+                let edge = timeline.edge(frame.timestamp);
+                drop(timeline);
+                if let (Ok(()), Some(edge)) = (admitted, edge) {
+                    // By a second, so that none lasts beyond the start.
+                    self.emit_unseen(frame, edge.saturating_sub(ClockTime::SECOND));
+                }
+                continue;
+            }
             let admitted = self.admit(&mut timeline, &frame);
             if let (Ok(()), Some(_)) = (admitted, &self.cues) {
                 drop(timeline);
@@ -241,6 +313,48 @@ impl Playout {
                 Err(cause) => self.drop_frame(cause),
             }
         }
+    }
+
+    /// Whether the frame is for this reader to give.
+    fn turn(&self, timeline: &Timeline, frame: &PendingFrame, now: ClockTime) -> Turn {
+        let due = |frame: &PendingFrame| {
+            let edge = timeline.edge(frame.timestamp).unwrap_or(now);
+            edge + timeline.hold()
+        };
+        let shown = self
+            .handover
+            .shown(self.number)
+            .filter(|_| frame.begins_group);
+        let unshown = shown.and_then(|shown| {
+            let mut pending = self.pending.iter();
+            pending.find(|frame| frame.timestamp > shown)
+        });
+        self.handover.turn(&Candidate {
+            reader: self.number,
+            timestamp: frame.timestamp,
+            begins_group: frame.begins_group,
+            due: due(frame),
+            unshown_due: unshown.map(due),
+            now,
+        })
+    }
+
+    /// When the first of the pending frames is due that are later than what was `shown`.
+    fn unshown_at(&self, timeline: &Timeline, shown: ClockTime) -> Option<ClockTime> {
+        let pending = self.pending.iter().map(|frame| frame.timestamp);
+        let first = pending.filter(|timestamp| *timestamp > shown).min();
+        let edge = timeline.edge(first.unwrap_or(shown))?;
+        // No earlier than what was given.
+        Some(edge.max(self.pad.position() + ClockTime::from_nseconds(1)))
+    }
+
+    /// Begins to give the frames of the pad, where another track has ended; with a `start` what is before
+    /// that is only decoded.
+    fn open(&mut self, start: Option<ClockTime>) {
+        self.gate.take_discont();
+        let opening = std::mem::take(&mut self.opening);
+        self.pad.open(Opening { start, ..opening });
+        self.problems.report_switched();
     }
 
     /// Whether the frame can be decoded, and belongs to what the others show.
@@ -282,7 +396,24 @@ impl Playout {
             discont: self.gate.take_discont() | stamp.discont,
             delta: self.rendition.kind() == Kind::Video && !frame.keyframe,
             stays: false,
+            unseen: false,
             charge: frame.charge.at(stamp.pts),
+            payload: frame.payload,
+        });
+    }
+
+    /// Emits a frame for the decoder alone, before the start of the segment.
+    fn emit_unseen(&mut self, frame: PendingFrame, pts: ClockTime) {
+        self.gate.take_discont();
+        self.pad.send(Frame {
+            pts,
+            dts: None,
+            duration: duration::of(&self.rendition, &frame.payload),
+            discont: false,
+            delta: self.rendition.kind() == Kind::Video && !frame.keyframe,
+            stays: false,
+            unseen: true,
+            charge: frame.charge.at(pts),
             payload: frame.payload,
         });
     }
@@ -306,6 +437,7 @@ impl Playout {
                 duration,
                 discont: self.gate.take_discont() | discont,
                 delta: false,
+                unseen: false,
                 stays: duration.is_none() && reader.is_plain(),
                 charge: self.pad.charge_part(cue.text.len(), pts),
                 payload: cue.text,

@@ -114,7 +114,7 @@ impl Reader {
     async fn read(&mut self, broadcast: &broadcast::Consumer) -> Result<TrackEnd, moq_net::Error> {
         let max_age = self.config.max_age;
         let mut subscription = track::Subscription::default()
-            .with_priority(self.config.priority)
+            .with_priority(self.config.state.urgency().priority(self.config.priority))
             .with_max_age(max_age);
         let mut first = subscription.clone();
         if self.config.from_start {
@@ -132,14 +132,7 @@ impl Reader {
         };
         let mut subscriber = subscriber?;
         self.silence.answered();
-        let wished = subscriber.info().priority;
-        if wished != self.config.priority && wished != track::Info::default().priority {
-            // Sessions send in the order that subscribers ask for, so the publisher's is asked for.
-            subscription = subscription.with_priority(wished);
-            let asked = subscriber.subscription().with_priority(wished);
-            // Refused only when the track is over.
-            let _ = subscriber.update(asked);
-        }
+        let subscription = self.set_priority(&mut subscriber, subscription);
         let mut groups = match self.config.from_start {
             true => {
                 let mut beginning = GroupReorderBuffer::new(subscriber, subscription);
@@ -177,6 +170,29 @@ impl Reader {
         }
     }
 
+    /// Sessions send in the order that subscribers ask for, so the publisher's is asked for; gives what is
+    /// asked for from now on.
+    fn set_priority(
+        &self,
+        subscriber: &mut track::Subscriber,
+        subscription: track::Subscription,
+    ) -> track::Subscription {
+        let wished = subscriber.info().priority;
+        let normal = match wished == track::Info::default().priority {
+            true => self.config.priority,
+            false => wished,
+        };
+        let state = &self.config.state;
+        let priority = state.urgency().priority(normal);
+        if priority != subscription.priority {
+            let asked = subscriber.subscription().with_priority(priority);
+            // Refused only when the track is over.
+            let _ = subscriber.update(asked);
+        }
+        state.subscribed(normal, subscriber.control());
+        subscription.with_priority(priority)
+    }
+
     /// Reads the group that comes `next`; the end of the track, if it is there.
     async fn read_next(
         &mut self,
@@ -191,8 +207,9 @@ impl Reader {
         };
         let expected = self.expected.replace(group.sequence.saturating_add(1));
         if let Some(expected) = expected.filter(|expected| *expected != group.sequence) {
-            self.playout
-                .lose_groups(group.sequence.saturating_sub(expected));
+            let lost = group.sequence.saturating_sub(expected);
+            self.config.state.lose(lost);
+            self.playout.lose_groups(lost);
         }
         self.config.pad.counters().groups.add(1);
         self.silence.group();
@@ -268,8 +285,13 @@ impl Reader {
 
     /// Hands a frame to the playout; `false` says that its group is too old to go on with.
     async fn play_out(&mut self, frame: container::Frame, keyframe: bool, arrives: bool) -> bool {
-        let (charge, waited) = self.charge(frame.payload.len()).await;
         self.config.pad.count(frame.payload.len());
+        self.playout.note(&frame, &self.config.state);
+        if self.config.handover.is_trial(self.config.number) {
+            self.playout.skip();
+            return true;
+        }
+        let (charge, waited) = self.charge(frame.payload.len()).await;
         if waited > self.config.max_age {
             self.playout.lose_rest(DropCause::Late);
             return false;
@@ -288,6 +310,7 @@ impl Reader {
     /// Logs once what is wrong with the content of the track; that a group broke off is no such thing.
     fn lose_rest(&mut self, err: &Error) {
         let broke_off = err.is_broken_off();
+        self.config.state.lose(1);
         self.silence.broken();
         self.playout.lose_rest(match broke_off {
             true => DropCause::BrokenOff,
@@ -347,13 +370,16 @@ impl Reader {
     /// gives nothing is reported.
     async fn wait<T>(&mut self, future: impl Future<Output = T>) -> T {
         let mut future = pin!(future);
+        let handover = self.config.handover.clone();
         loop {
+            let changed = handover.changed();
             let release = self.playout.next_release();
             let judgement = self.silence.due();
             tokio::select! {
                 biased;
                 result = &mut future => return result,
                 () = sleep(release.unwrap_or_default()), if release.is_some() => self.playout.release(),
+                () = changed, if release.is_some() => self.playout.release(),
                 () = sleep_until(judgement.unwrap_or_else(Instant::now)), if judgement.is_some() => {
                     self.judge_silence();
                 }
