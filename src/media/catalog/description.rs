@@ -3,6 +3,7 @@
 //!
 //! Colorimetry and HDR metadata have no field in the catalog; they stay in the bitstream.
 
+use gst::{Tag as _, glib};
 use serde_json::Value;
 
 use crate::media::format::rendition::{Catalog, Kind, Rendition};
@@ -27,21 +28,15 @@ pub struct Description {
 impl Description {
     /// What a list of tags says.
     fn of_tags(tags: &gst::TagListRef) -> Self {
-        let bitrate = tags
-            .get::<gst::tags::MaximumBitrate>()
-            .map(|tag| tag.get())
-            .or_else(|| tags.get::<gst::tags::NominalBitrate>().map(|tag| tag.get()))
-            .or_else(|| tags.get::<gst::tags::Bitrate>().map(|tag| tag.get()));
-        let orientation = tags.get::<gst::tags::ImageOrientation>();
+        let bitrate = number(tags, gst::tags::MaximumBitrate::TAG_NAME)
+            .or_else(|| number(tags, gst::tags::NominalBitrate::TAG_NAME))
+            .or_else(|| number(tags, gst::tags::Bitrate::TAG_NAME));
+        let orientation = text(tags, gst::tags::ImageOrientation::TAG_NAME);
         Self {
             bitrate: bitrate.filter(|rate| *rate > 0).map(u64::from),
-            label: tags
-                .get::<gst::tags::Title>()
-                .map(|tag| tag.get().to_owned()),
-            language: tags
-                .get::<gst::tags::LanguageCode>()
-                .map(|tag| tag.get().to_owned()),
-            orientation: orientation.and_then(|tag| Orientation::from_tag(tag.get())),
+            label: text(tags, gst::tags::Title::TAG_NAME),
+            language: text(tags, gst::tags::LanguageCode::TAG_NAME),
+            orientation: orientation.and_then(|tag| Orientation::from_tag(&tag)),
         }
     }
 
@@ -124,7 +119,7 @@ impl Description {
 fn codec<'a, T: gst_pbutils::functions::CodecTag<'a>>(
     tags: &mut gst::TagListRef,
     caps: &gst::CapsRef,
-) -> Result<(), gst::glib::BoolError> {
+) -> Result<(), glib::BoolError> {
     gst_pbutils::functions::pb_utils_add_codec_description_to_tag_list_for_tag::<T>(tags, caps)
 }
 
@@ -155,6 +150,17 @@ impl Tags {
         };
         medium.updated(self.stream.clone())
     }
+}
+
+/// The value of a tag, unless it has none or one of another type: nobody checks what elements and
+/// applications put in.
+fn number(tags: &gst::TagListRef, name: &glib::GStr) -> Option<u32> {
+    tags.generic(name)?.get().ok()
+}
+
+/// The same of a text.
+fn text(tags: &gst::TagListRef, name: &glib::GStr) -> Option<String> {
+    tags.generic(name)?.get().ok()
 }
 
 /// How video is to be turned for display: clockwise first, then mirrored, as the catalog says
@@ -244,6 +250,23 @@ mod tests {
 
     fn mirrored([a, b, c, d]: [u8; 4]) -> [u8; 4] {
         [b, a, d, c]
+    }
+
+    #[test]
+    fn tags_of_another_type_say_nothing() {
+        use gst::prelude::*;
+
+        gst::init().expect("GStreamer initializes");
+        let tags = "taglist, nominal-bitrate=(int)500000, title=(int)5, image-orientation=(int)1, \
+                    language-code=(int)7, bitrate=(uint)9000";
+        let tags = glib::Value::deserialize(tags, gst::TagList::static_type()).expect("tags");
+        let tags: gst::TagList = tags.get().expect("a list of tags");
+        let said = Description::of_tags(&tags);
+        let expected = Description {
+            bitrate: Some(9000),
+            ..Description::default()
+        };
+        assert_eq!(said, expected);
     }
 
     #[test]

@@ -206,13 +206,7 @@ impl Path {
             return None;
         }
         let given = counts.given.saturating_sub(first.counts.given) as f64 * 8.0 / time;
-        let sent = counts.net().saturating_sub(first.counts.net()) as f64 * 8.0 / time;
-        let packets = counts.packets.saturating_sub(first.counts.packets) as f64;
-        let headers = packets * PACKET_OVERHEAD as f64 * 8.0 / time;
-        let overhead = match sent > 0.0 {
-            true => (headers / sent).clamp(0.0, 0.3),
-            false => 0.0,
-        };
+        let overhead = counts.overhead_since(first.counts);
         Some(Condition {
             offered: given / (1.0 - overhead),
             carried,
@@ -377,6 +371,16 @@ impl Counts {
     /// What was sent without what has to be sent again.
     fn net(&self) -> u64 {
         self.sent.saturating_sub(self.lost)
+    }
+
+    /// What part of the bytes on the wire was no media, 0 to 1.
+    fn overhead_since(&self, before: Self) -> f64 {
+        let sent = self.net().saturating_sub(before.net()) as f64;
+        let packets = self.packets.saturating_sub(before.packets) as f64;
+        match sent > 0.0 {
+            true => (packets * PACKET_OVERHEAD as f64 / sent).clamp(0.0, 0.3),
+            false => 0.0,
+        }
     }
 
     fn surplus(&self) -> i64 {
