@@ -6,7 +6,7 @@
 # Expected: the encoder follows, and makes no keyframe for it; one that cannot
 #   says so.
 # Seen: x264enc and vp9enc do. x265enc and openh264enc begin anew with a
-#   keyframe each time. avenc_aac, voaacenc and lamemp3enc go on as before without
+#   keyframe when it is set up here. avenc_aac, voaacenc and lamemp3enc go on as before without
 #   a word. av1enc does too, and keeps to no bitrate from the start: its default
 #   max-quantizer=0 is the best quality; with 63 it follows.
 . "$(dirname "$(readlink -f "$0")")/common.bash"
