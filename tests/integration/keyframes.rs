@@ -344,7 +344,7 @@ fn an_encoder_that_never_answers_is_asked_rarely_and_warned_of_once() {
     encoder.add_probe(gst::PadProbeType::EVENT_UPSTREAM, |_, info| {
         let structure = info.event().and_then(|event| event.structure());
         match structure.is_some_and(|structure| structure.name() == "GstForceKeyUnit") {
-            true => gst::PadProbeReturn::Drop,
+            true => gst::PadProbeReturn::Handled,
             false => gst::PadProbeReturn::Ok,
         }
     });
