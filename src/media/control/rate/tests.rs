@@ -150,13 +150,7 @@ impl Simulation {
             return;
         }
         self.next_sample += SAMPLE;
-        let counts = Counts {
-            given: self.given as u64,
-            sent: self.sent as u64,
-            lost: self.lost as u64,
-            packets: self.packets as u64,
-            rtt: self.smoothed,
-        };
+        let counts = self.counts();
         if let Some(condition) = self.path.update(self.now, counts) {
             self.rate.update(self.now, &condition, self.trial);
         }
@@ -164,6 +158,16 @@ impl Simulation {
         let since = self.now.saturating_duration_since(self.begin);
         let delay = Duration::from_secs_f64(delay);
         self.log.push((since, self.rate.target() as f64, delay));
+    }
+
+    fn counts(&self) -> Counts {
+        Counts {
+            given: self.given as u64,
+            sent: self.sent as u64,
+            lost: self.lost as u64,
+            packets: self.packets as u64,
+            rtt: self.smoothed,
+        }
     }
 
     /// The mean of the rates from then on, and the bounds of nine tenths of them.
@@ -318,13 +322,7 @@ proptest! {
         let before = simulation.rate.target();
         // Nothing was counted meanwhile: neither time nor an old figure is a reason.
         simulation.now += Duration::from_millis(pause);
-        let counts = Counts {
-            given: simulation.given as u64,
-            sent: simulation.sent as u64,
-            lost: simulation.lost as u64,
-            packets: simulation.packets as u64,
-            rtt: simulation.smoothed,
-        };
+        let counts = simulation.counts();
         if let Some(condition) = simulation.path.update(simulation.now, counts) {
             simulation.rate.update(simulation.now, &condition, None);
         }
