@@ -469,6 +469,14 @@ impl MoqSink {
             return;
         };
         run.set_rate(rate);
+        if rate.control == RateControl::None {
+            // After the bit rates that wait there.
+            run.app_queue().send(|element| {
+                if let Some(sink) = element.downcast_ref::<super::MoqSink>() {
+                    sink.imp().forget_bitrates();
+                }
+            });
+        }
         self.check_rate(&rate);
     }
 
@@ -484,6 +492,10 @@ impl MoqSink {
 
     /// Gives the pads their bit rates, which the application may share out in another way.
     pub(crate) fn apply_bitrates(&self, bitrates: Bitrates) {
+        if self.settings().rate.control == RateControl::None {
+            // It was switched off meanwhile.
+            return;
+        }
         if bitrates.lacks_shares {
             self.warn_of_settings(
                 "The bitrate-share of all pads is 0: each gets as much as the others",
@@ -497,6 +509,15 @@ impl MoqSink {
         let shares = signals::emit_bitrates(self.obj().upcast_ref(), bitrates.total, shares);
         for (pad, (_, bits)) in std::iter::zip(pads, shares) {
             pad.imp().set_target_bitrate(bits, bitrates.drives);
+        }
+    }
+
+    /// The pads have no bit rates any more.
+    fn forget_bitrates(&self) {
+        if self.settings().rate.control == RateControl::None {
+            for pad in self.pads() {
+                pad.imp().set_target_bitrate(0, false);
+            }
         }
     }
 

@@ -100,8 +100,12 @@ fn without_rate_control_nothing_is_set() {
     wait_property(&pad, "active-track", DEADLINE, Option::<String>::is_some);
     assert_eq!(pad.property::<u32>("target-bitrate"), 0);
     let sink = publisher.element("moq");
-    sink.set_property_from_str("rate-control", "notify");
-    wait_rate(&publisher, "sink_0", |rate| rate > 0);
+    for _ in 0..2 {
+        sink.set_property_from_str("rate-control", "notify");
+        wait_rate(&publisher, "sink_0", |rate| rate > 0);
+        sink.set_property_from_str("rate-control", "none");
+        wait_rate(&publisher, "sink_0", |rate| rate == 0);
+    }
 }
 
 #[test]

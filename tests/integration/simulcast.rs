@@ -97,6 +97,17 @@ fn the_largest_rendition_rests_until_there_is_room_for_it() {
         dropped() > 0
     });
     assert_eq!(large.property::<u32>("target-bitrate"), 0);
+    // Without rate control none rests.
+    let published = || {
+        let stats: gst::Structure = large.property("stats");
+        stats.get("frames").unwrap_or(0u64)
+    };
+    sink.set_property_from_str("rate-control", "none");
+    let before = published();
+    wait_until("the large one is published", DEADLINE, || {
+        published() > before
+    });
+    sink.set_property_from_str("rate-control", "encoder");
     let viewer = Viewer::start(&relay.url(), &broadcast);
     rate(&large, |rate| *rate > 500_000);
     viewer.wait("frames of all renditions", GROWS, |seen| {

@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: MIT
 //! The network changes, and the picture follows: down before it stops, up as soon as there is room.
 
-use std::{
-    thread,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use gst::prelude::*;
 
@@ -69,14 +66,22 @@ fn follow(group: u32) {
         |width: u32| move |shown: &[Shown]| shown.last().is_some_and(|shown| shown.width == width);
     pictures.wait("the best is shown", DEADLINE, is_last(width_of(0)));
     eprintln!("the best after {:?}", begin.elapsed());
-    thread::sleep(Duration::from_secs(5));
+    let more = |count: usize| {
+        let end = pictures.so_far().len() + count;
+        pictures.wait("more pictures are shown", DEADLINE, |shown| {
+            shown.len() >= end
+        });
+    };
+    // Five seconds of it.
+    more(150);
     let before = pictures.so_far().len();
     let (_, bytes_before) = proxy.delivered();
     let narrow = Instant::now();
     proxy.set_path(path(500_000));
     pictures.wait("the least is shown", DEADLINE, is_last(width_of(2)));
     eprintln!("the least after {:?}", narrow.elapsed());
-    thread::sleep(Duration::from_secs(15));
+    // Fifteen.
+    more(450);
     let down = pictures.so_far();
     let (_, bytes) = proxy.delivered();
     let (gap, skipped) = gaps(&down[before..]);

@@ -35,7 +35,7 @@ fn wait_rate(pad: &gst::Pad, fits: impl Fn(u32) -> bool) {
 }
 
 #[test]
-fn an_encoder_follows_its_path_and_then_loses_no_frame() {
+fn an_encoder_follows_its_path_and_loses_no_frame() {
     init();
     let relay = Relay::start().expect("the relay starts");
     let proxy = Proxy::start(relay.addr(), path(4_000_000)).expect("the proxy starts");
@@ -69,22 +69,18 @@ fn an_encoder_follows_its_path_and_then_loses_no_frame() {
     wait_property(&encoder, "bitrate", DEADLINE, |kilobits: &u32| {
         (50..2_000).contains(kilobits)
     });
-    // What is late when the path becomes narrower may be taken back, and nothing after that.
-    let given_up = || {
-        let stats: gst::Structure = pad.property("stats");
-        stats.get::<u64>("groups-given-up").expect("a count")
-    };
+    // Ten seconds of it.
     let heard = sound.so_far().len();
-    sound.wait_count(heard + 3 * 48_000 / 1024, DEADLINE);
-    let before = given_up();
-    sound.wait_count(heard + 13 * 48_000 / 1024, DEADLINE);
-    assert_eq!(given_up(), before, "groups are given up");
+    sound.wait_count(heard + 10 * 48_000 / 1024, DEADLINE);
     let samples = delays.samples();
     let settled = &samples[narrow + 90..];
     proxy.set_path(path(8_000_000));
     wait_rate(&pad, |rate| rate > 3_000_000);
     let p99 = percentile(settled, 99);
     assert!(p99 < 800.0, "frames are {p99:.0} ms late");
+    let stats: gst::Structure = pad.property("stats");
+    let given_up: u64 = stats.get("groups-given-up").expect("a count");
+    assert_eq!(given_up, 0, "nothing was as late as max-age: {stats}");
 }
 
 #[test]

@@ -64,12 +64,12 @@ pub(crate) struct Rate {
     lowered: Option<Instant>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 enum Phase {
     /// Nothing stands in the way.
     Growing,
-    /// A queue stands, and is to be gone.
-    Draining,
+    /// A queue stands, and is to be gone; it began at this rate, which was too much.
+    Draining { from: f64 },
 }
 
 impl Limits {
@@ -128,26 +128,27 @@ impl Rate {
         let stands = path.standing >= MAX_STANDING
             || path.building >= MAX_BUILDING
             || path.delay >= MAX_DELAY;
-        if stands {
-            self.phase = Phase::Draining;
-        } else if path.building < DRAINED {
+        if stands && self.phase == Phase::Growing {
+            self.phase = Phase::Draining { from: self.target };
+        } else if !stands && path.building < DRAINED {
             self.phase = Phase::Growing;
         }
         match (self.phase, path.capacity) {
-            (Phase::Draining, Some(capacity)) => self.drain(now, path, capacity),
+            (Phase::Draining { from }, Some(capacity)) => self.drain(now, path, capacity, from),
             // Something waits, and nothing says yet for what.
-            (Phase::Draining, None) => {}
+            (Phase::Draining { .. }, None) => {}
             (Phase::Growing, _) => self.adapt(path, step, trial),
         }
         self.target = self.limits.clamp(self.target);
     }
 
-    fn drain(&mut self, now: Instant, path: &Condition, capacity: f64) {
+    fn drain(&mut self, now: Instant, path: &Condition, capacity: f64, from: f64) {
         let excess = path.delay.saturating_sub(GROWS);
         let waiting = capacity * excess.as_secs_f64();
         let fits = HEADROOM * capacity - waiting / DRAIN_TIME.as_secs_f64();
         let target = fits.max(0.0) * (1.0 - path.overhead) / self.excess;
-        // Up again only to what the queue that is left allows.
+        // The capacity may be one of the past: what was too much is too much still.
+        let target = target.min(from);
         if target < self.target {
             self.lowered = Some(now);
         }

@@ -173,6 +173,7 @@ impl Publisher {
                     batch.drain(..).try_for_each(|message| match message {
                         Message::Rate(settings) => {
                             self.rates.set(settings);
+                            broadcast.set_crowded_out(self.rates.crowded_out());
                             Ok(())
                         }
                         message => broadcast.apply(message),
@@ -196,7 +197,7 @@ impl Publisher {
             .status
             .with_sessions(|sessions| rates.update(now, sessions, pads));
         broadcast.set_crowded_out(self.rates.crowded_out());
-        if self.rates.take_cut(now) {
+        if self.rates.take_cut(now, self.settings.max_age) {
             broadcast.restart_video();
         }
         if let Some(bitrates) = changed {

@@ -46,6 +46,8 @@ pub(super) struct PublishedPad {
     settings: TrackSettings,
     /// None once the stream has failed.
     track: Option<PublishedTrack>,
+    /// Its newest frame came as it was captured.
+    is_live: bool,
     /// It had a track before in this run.
     was_published: bool,
     /// The name of the track before, while it is listed still.
@@ -116,6 +118,7 @@ impl PublishedPad {
             description: Description::default(),
             settings: TrackSettings::default(),
             track: None,
+            is_live: false,
             was_published: false,
             replaced: None,
             backlog: Backlog::WithinBudget,
@@ -245,6 +248,7 @@ impl PublishedPad {
             return FollowUp::Publish(frame);
         };
         let (bytes, transit) = (frame.payload.len(), frame.transit);
+        self.is_live = frame.live;
         match track.write(frame, tasks) {
             Ok(written) => self.written(bytes, &written),
             Err(Refused::Failed(error)) => {
@@ -392,9 +396,9 @@ impl PublishedPad {
         self.change_demand(|demand| demand.update(now));
     }
 
-    /// Takes back what waits of video for the network, which goes on with its next keyframe.
+    /// Takes back what waits of live video for the network, which goes on with its next keyframe.
     pub(super) fn restart_video(&mut self) {
-        if self.kind != Some(Kind::Video) {
+        if self.kind != Some(Kind::Video) || !self.is_live {
             return;
         }
         if let Some(track) = &mut self.track {

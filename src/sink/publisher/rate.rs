@@ -34,7 +34,8 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 const IDLE_INTERVAL: Duration = Duration::from_millis(50);
 /// What a pad of a fixed rate sends is averaged over about this time.
 const AVERAGE: Duration = Duration::from_secs(2);
-/// With more than this in the transport video begins anew: it would come when nobody wants it any more.
+/// With more than this in the transport, and than `max-age`, video begins anew: it would come when nobody
+/// wants it any more.
 const MAX_BACKLOG: Duration = Duration::from_millis(400);
 /// How soon after that it may again.
 const CUT_INTERVAL: Duration = Duration::from_secs(2);
@@ -139,7 +140,9 @@ impl Rates {
     pub(super) fn set(&mut self, settings: RateSettings) {
         self.settings = settings;
         if settings.control == RateControl::None {
-            self.crowded_out.clear();
+            // What was known is of the past when it is wanted again.
+            *self = Self::new(settings);
+            return;
         }
         for session in self.sessions.values_mut() {
             session.rate.set_limits(settings.limits());
@@ -255,16 +258,17 @@ impl Rates {
         (rates, crowded_out, need)
     }
 
-    /// Whether so much waits for the only session that video is to begin anew; then it counts as done.
+    /// Whether so much waits for the only session that live video is to begin anew, which may be late by
+    /// `max_age`, without a limit if that is zero; then it counts as done.
     ///
     /// Others would lose what they have no trouble with.
-    pub(super) fn take_cut(&mut self, now: Instant) -> bool {
+    pub(super) fn take_cut(&mut self, now: Instant, max_age: Duration) -> bool {
         let recent = |at: Instant| now.saturating_duration_since(at) < CUT_INTERVAL;
-        if self.sessions.len() != 1 || self.cut.is_some_and(recent) {
+        if max_age.is_zero() || self.sessions.len() != 1 || self.cut.is_some_and(recent) {
             return false;
         }
         let mut sessions = self.sessions.values_mut();
-        let cut = sessions.any(|session| session.take_back());
+        let cut = sessions.any(|session| session.take_back(max_age));
         self.cut = cut.then_some(now).or(self.cut);
         cut
     }
@@ -304,8 +308,8 @@ impl SessionRate {
     }
 
     /// Counts on what waits in the transport being taken back, if that is too much.
-    fn take_back(&mut self) -> bool {
-        let too_much = self.backlog >= MAX_BACKLOG;
+    fn take_back(&mut self, max_age: Duration) -> bool {
+        let too_much = self.backlog >= MAX_BACKLOG.max(max_age);
         if too_much {
             self.path.take_back();
             self.backlog = Duration::ZERO;

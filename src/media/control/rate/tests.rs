@@ -224,6 +224,27 @@ fn a_path_that_narrows_and_opens_is_followed_within_seconds() {
 }
 
 #[test]
+fn a_capacity_of_the_past_raises_no_rate_while_a_queue_stands() {
+    let mut rate = Rate::new(limits());
+    let mut now = Instant::now();
+    let path = Condition {
+        offered: 2e6,
+        carried: 1e6,
+        capacity: Some(8e6),
+        delay: Duration::from_millis(100),
+        backlog: Duration::ZERO,
+        standing: Duration::from_millis(90),
+        building: Duration::from_millis(90),
+        overhead: 0.0,
+    };
+    for _ in 0..20 {
+        now += SAMPLE;
+        rate.update(now, &path, None);
+        assert!(rate.target() <= 2_000_000, "{}", rate.target());
+    }
+}
+
+#[test]
 fn an_encoder_that_exceeds_its_rate_gets_less() {
     let mut simulation = Simulation::new(limits(), 2e6, Duration::from_millis(40));
     simulation.excess = 1.5;
