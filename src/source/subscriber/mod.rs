@@ -5,6 +5,7 @@
 mod broadcast;
 mod config;
 mod external;
+mod health;
 mod ladder;
 mod outbox;
 mod pads;

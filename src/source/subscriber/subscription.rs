@@ -13,7 +13,9 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{config::Config, external, ladder::Ladder, outbox::PadOutbox, warnings::Warnings};
+use super::{
+    config::Config, external, health::Health, ladder::Ladder, outbox::PadOutbox, warnings::Warnings,
+};
 use crate::{
     element::{budget::Budget, pipeline_clock::PipelineClock, runtime::contained},
     media::{
@@ -157,49 +159,6 @@ pub(super) struct ReaderEnd {
     pub(super) index: PadIndex,
     generation: u64,
     end: TrackEnd,
-}
-
-/// What was wrong with the readers of a track, so that each warning is given once until frames come.
-#[derive(Default)]
-struct Health {
-    /// How many frames had come when the reader began.
-    frames_before: u64,
-    /// Readers in a row that broke off without a frame.
-    broken: u32,
-    /// There was a warning that the track is waited for.
-    reported: bool,
-    /// How many frames had come when there was a warning that no more come.
-    silent_at: Option<u64>,
-}
-
-impl Health {
-    /// Whether there is to be a warning of this `end` of a reader, after so many `frames` of the track.
-    ///
-    /// One that breaks off once, or while the broadcast is not `reachable`, goes with the broadcast.
-    fn is_problem(&mut self, end: &TrackEnd, frames: u64, reachable: bool) -> bool {
-        if frames != self.frames_before {
-            self.forget();
-        }
-        let problem = match end {
-            TrackEnd::Lost(_) => {
-                self.broken += u32::from(reachable);
-                reachable && self.broken > 1
-            }
-            TrackEnd::Missing(_) | TrackEnd::Empty | TrackEnd::Panicked => true,
-            TrackEnd::Finished | TrackEnd::Retired => false,
-        };
-        problem && !self.reported
-    }
-
-    /// Whether there is to be a warning now that the track is silent.
-    fn is_newly_silent(&mut self, frames: u64) -> bool {
-        self.silent_at.replace(frames) != Some(frames)
-    }
-
-    fn forget(&mut self) {
-        self.broken = 0;
-        self.reported = false;
-    }
 }
 
 /// The subscriber's side of a pad.
@@ -378,7 +337,7 @@ impl Subscription {
         self.settle();
         self.reading = Reading::idle();
         self.backoff.reset();
-        self.health.broken = 0;
+        self.health.forget_breaks();
     }
 
     /// The name of the track that is read, if the broadcast has it itself.
@@ -618,10 +577,8 @@ impl Subscription {
         } = candidate;
         self.reading = Reading::Running(reader);
         self.backoff.reset();
-        self.health = Health {
-            frames_before: self.counters.frames.get(),
-            ..Health::default()
-        };
+        self.health = Health::default();
+        self.health.begin(self.counters.frames.get());
         if let Some(ladder) = &mut self.ladder {
             ladder.switched();
         }
@@ -738,8 +695,8 @@ impl Subscription {
         if self.health.is_problem(&end, frames, reachable) {
             let warning = format!("The track \"{track}\" is waited for: {end}");
             // Of tracks that share a cause, each gets its turn.
-            self.health.reported =
-                warnings.post(&end.to_string(), gst::ResourceError::NotFound, warning);
+            let given = warnings.post(&end.to_string(), gst::ResourceError::NotFound, warning);
+            self.health.set_reported(given);
         }
         let (started_at, next) = match std::mem::replace(&mut self.reading, Reading::idle()) {
             Reading::Running(reader) => (reader.started_at, None),
@@ -988,7 +945,7 @@ impl Subscription {
     }
 
     fn start(&mut self, source: ReaderSource<'_>, tasks: &mut JoinSet<ReaderEnd>) {
-        self.health.frames_before = self.counters.frames.get();
+        self.health.begin(self.counters.frames.get());
         let from_start = matches!(self.reading, Reading::Continuing);
         let entry = self.entry.clone();
         self.handover.begin(self.readers + 1);
@@ -1080,101 +1037,4 @@ fn is_same_stream(before: &Entry, after: &Entry) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::source::catalog;
-
-    /// A pad of an audio track, whose thread is the test.
-    fn audio_pad() -> (Subscription, mpsc::Receiver<Message>) {
-        gst::init().expect("GStreamer initializes");
-        let entry = catalog::audio_entry("audio");
-        let stream = gst::Stream::new(
-            None,
-            None,
-            gst::StreamType::AUDIO,
-            gst::StreamFlags::empty(),
-        );
-        let (config, group) = (Arc::new(Config::for_test()), gst::GroupId::next());
-        let name = "audio_0".to_owned();
-        let (mut pad, other) = Subscription::new(config, 0, name, entry, stream, group);
-        pad.link(1);
-        (pad, other.messages)
-    }
-
-    /// What the pad is sent, by first letters.
-    fn sent(pad: &mut Subscription, messages: &mpsc::Receiver<Message>) -> String {
-        pad.resume(None, &mut JoinSet::new());
-        let letter = |message| match message {
-            Message::Caps { revived: true, .. } => 'R',
-            Message::Caps { .. } => 'C',
-            Message::Eos(_) => 'E',
-            _ => '?',
-        };
-        messages.try_iter().map(letter).collect()
-    }
-
-    #[test]
-    fn a_refusal_of_an_older_wish_comes_too_late() {
-        let (mut pad, _messages) = audio_pad();
-        pad.want(2);
-        pad.refuse(1);
-        assert!(pad.is_wanted());
-        pad.refuse(2);
-        assert!(!pad.is_wanted());
-        pad.unlink();
-        pad.want(3);
-        assert!(!pad.is_wanted(), "nobody is linked");
-        pad.link(4);
-        assert!(pad.is_wanted());
-    }
-
-    #[test]
-    fn a_track_that_is_gone_is_eos_once_and_begins_anew_when_it_is_listed_again() {
-        let (mut pad, messages) = audio_pad();
-        assert_eq!(sent(&mut pad, &messages), "");
-        pad.delist();
-        assert!(pad.listed_stream().is_none());
-        assert_eq!(sent(&mut pad, &messages), "E");
-        pad.finish();
-        assert_eq!(sent(&mut pad, &messages), "");
-        pad.update(catalog::audio_entry("audio"));
-        assert!(pad.listed_stream().is_some() && pad.is_wanted());
-        assert_eq!(sent(&mut pad, &messages), "R");
-    }
-
-    #[test]
-    fn a_pad_whose_downstream_takes_nothing_more_stays_ended_while_its_track_is_listed() {
-        let (mut pad, messages) = audio_pad();
-        pad.close();
-        pad.update(catalog::audio_entry("audio"));
-        assert!(!pad.is_wanted());
-        pad.end(None);
-        assert_eq!(sent(&mut pad, &messages), "");
-        pad.delist();
-        pad.update(catalog::audio_entry("audio-2"));
-        assert_eq!(sent(&mut pad, &messages), "R");
-    }
-
-    #[test]
-    fn a_track_that_follows_one_that_was_finished_is_read_from_its_start() {
-        let (mut pad, _messages) = audio_pad();
-        pad.reading = Reading::Finished;
-        pad.update(catalog::audio_entry("audio"));
-        assert!(matches!(pad.reading, Reading::Finished), "the same track");
-        pad.update(catalog::audio_entry("audio-2"));
-        assert!(matches!(pad.reading, Reading::Continuing));
-        pad.unlink();
-        pad.resume(None, &mut JoinSet::new());
-        assert!(matches!(pad.reading, Reading::Idle(_)), "nobody takes it");
-    }
-
-    #[test]
-    fn it_is_so_though_a_catalog_between_the_two_has_neither() {
-        let (mut pad, messages) = audio_pad();
-        pad.reading = Reading::Finished;
-        pad.delist();
-        assert_eq!(sent(&mut pad, &messages), "E");
-        pad.update(catalog::audio_entry("audio-2"));
-        assert!(matches!(pad.reading, Reading::Continuing));
-    }
-}
+mod tests;
