@@ -218,10 +218,16 @@ impl Last {
     /// Where a frame is put whose time continues the ones before: as its time says, but for audio, whose
     /// durations say it better.
     fn align(self, sample: Sample) -> i64 {
-        if !sample.is_audio && sample.is_ordered {
-            return sample.order.max(self.placed.saturating_add(MIN_STEP));
+        let after = self.placed.saturating_add(MIN_STEP);
+        match (sample.is_audio, sample.is_ordered) {
+            (true, _) => self.align_audio(sample).max(after),
+            (false, true) => sample.order.max(after),
+            (false, false) => sample.order,
         }
-        let Some(duration) = self.duration.filter(|_| sample.is_audio) else {
+    }
+
+    fn align_audio(self, sample: Sample) -> i64 {
+        let Some(duration) = self.duration else {
             return sample.order;
         };
         let end = self.placed.saturating_add(duration);
@@ -334,6 +340,18 @@ mod tests {
         }
 
         #[test]
+        fn no_frame_is_put_before_the_one_before(
+            is_audio: bool,
+            times in prop::collection::vec((-3_000i64..3_000, 0i64..60), 1..200),
+        ) {
+            let times = times.into_iter().enumerate().map(|(at, (off, seldom))| {
+                at as i64 * 20 + if seldom < 20 { off / 30 } else if seldom < 25 { off } else { 0 }
+            });
+            let placed = run(is_audio, times);
+            prop_assert!(placed.is_sorted(), "{placed:?}");
+        }
+
+        #[test]
         fn jitter_of_audio_is_taken_out(jitter in prop::collection::vec(-12i64..12, 100)) {
             let times = regular(100).into_iter().zip(&jitter).map(|(time, by)| time + by);
             let placed = run(true, times);
@@ -399,6 +417,11 @@ mod tests {
             let judged = continuity.judge(video(order * MS, now * MS));
             assert_eq!(judged, Judgement::Move(0), "{order}");
         }
+    }
+
+    #[test]
+    fn an_audio_packet_earlier_than_the_first_follows_it() {
+        assert!(run(true, [0, -1, 40, 60]).is_sorted());
     }
 
     #[test]
