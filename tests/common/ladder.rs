@@ -16,7 +16,7 @@ pub(crate) const LADDER: [(&str, u32, u32, u32); 3] = [
     ("cam-sd", 160, 90, 150),
 ];
 /// Pictures a second, and from keyframe to keyframe.
-const FPS: u32 = 30;
+pub(crate) const FPS: u32 = 30;
 
 /// A live pipeline that publishes one numbered picture three times.
 pub(crate) fn publish(
@@ -26,11 +26,16 @@ pub(crate) fn publish(
     encoder: &str,
     options: &str,
 ) -> Running {
+    publish_to(&moqsink(url, broadcast), gops, encoder, options)
+}
+
+/// The same with this sink, named `moq`.
+pub(crate) fn publish_to(sink: &str, gops: [u32; 3], encoder: &str, options: &str) -> Running {
+    let mut sink = sink.to_owned();
     let mut line = format!(
         "videotestsrc is-live=true pattern=ball ! video/x-raw,format=I420,width=640,height=360,framerate={FPS}/1 ! \
          identity name=numbered ! tee name=all "
     );
-    let mut sink = moqsink(url, broadcast);
     for (place, ((name, width, height, bitrate), gop)) in LADDER.iter().zip(gops).enumerate() {
         line += &format!(
             "all. ! queue ! videoscale ! video/x-raw,width={width},height={height} ! \
@@ -54,10 +59,11 @@ pub(crate) fn publish(
 pub(crate) fn watch(url: &str, broadcast: &str, settings: &str) -> (Running, Pictures, Packets) {
     let watcher = Running::launch(&format!(
         "{} {settings} moq.video_0 ! avdec_h264 max-threads=1 output-corrupt=false ! \
-         fakesink name=out sync=true",
+         identity name=shown sync=true ! fakesink sync=false async=false",
         moqsrc(url, broadcast)
     ));
-    let pictures = Pictures::of(&watcher.element("out").static_pad("sink").expect("a pad"));
+    let shown = watcher.element("shown").static_pad("src").expect("a pad");
+    let pictures = Pictures::of(&shown);
     let packets = Packets::of_pad(&watcher.element("moq"), "video_0");
     watcher.start();
     (watcher, pictures, packets)

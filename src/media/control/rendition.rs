@@ -13,7 +13,7 @@ const MIN_LATE: Duration = Duration::from_millis(80);
 const LATE_INTERVAL: Duration = Duration::from_millis(100);
 /// They will be later than that soon if they are behind by this part of the latency, and get later by more than this
 /// part of the time for so long, while some still come.
-const SOON_PARTS: u32 = 2;
+const SOON_PARTS: u32 = 3;
 const GROWTH_PARTS: u32 = 2;
 const GROWTH_INTERVAL: Duration = Duration::from_millis(200);
 /// So many groups given up within that time are too many.
@@ -22,7 +22,7 @@ const LOST_INTERVAL: Duration = Duration::from_secs(2);
 /// Over which the rate is measured that media come in.
 const RATE_INTERVAL: Duration = Duration::from_millis(400);
 /// Which part of the measured rate a rendition may take.
-const RATE_PARTS: (u64, u64) = (1, 2);
+const RATE_PARTS: (u64, u64) = (2, 3);
 /// A rendition of which no frame comes for so long is left.
 const SILENCE: Duration = Duration::from_millis(800);
 /// How long it is not tried again, twice as long after each time.
@@ -33,13 +33,15 @@ const STEP_INTERVAL: Duration = Duration::from_millis(1500);
 const MAX_TRIAL: Duration = Duration::from_secs(3);
 const KEPT_UP: Duration = Duration::from_millis(400);
 const MIN_TRIAL: Duration = Duration::from_millis(500);
+/// A trial that falls back by so much, while what plays comes late for it, will not keep up.
+const FALLEN_BACK: Duration = Duration::from_millis(50);
 /// A trial that did not keep up has succeeded if so much of its rate came all the same, with what plays.
 const TRIAL_PARTS: (u64, u64) = (13, 10);
 /// The pause before the first trial and after a success, after a step down, and the longest: each failure
 /// doubles it.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const FAILED_PAUSE: Duration = Duration::from_secs(5);
-const MAX_PAUSE: Duration = Duration::from_secs(60);
+const MAX_PAUSE: Duration = Duration::from_secs(30);
 /// A step up that is taken back within that time was a failure.
 const PROBATION: Duration = Duration::from_secs(10);
 
@@ -120,7 +122,11 @@ pub(crate) enum Decision {
 /// A step that is under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
-    Trial { kept_up_since: Option<Duration> },
+    Trial {
+        kept_up_since: Option<Duration>,
+        /// How far behind it was at best.
+        least: Option<Duration>,
+    },
     Switch,
 }
 
@@ -177,10 +183,11 @@ impl Adaptation {
         }
         self.trial_at.get_or_insert(at.now + FIRST_PAUSE);
         let rate = self.rate(at);
-        let late = self.is_late(at) | self.has_lost(at);
+        let lost = self.has_lost(at);
+        let late = self.is_late(at) || lost;
         let decision = match (self.step, at.other) {
             (Some(Step::Trial { .. }), Some((to, trial))) => {
-                self.judge_trial(at, late, rate, to, &trial)
+                self.judge_trial(at, lost, rate, to, &trial)
             }
             (Some(Step::Switch), Some((to, progress))) => {
                 self.judge_switch(at, late, rate, to, &progress)
@@ -197,6 +204,7 @@ impl Adaptation {
             Decision::Try(_) => {
                 self.step = Some(Step::Trial {
                     kept_up_since: None,
+                    least: None,
                 })
             }
             Decision::Abandon => self.step = None,
@@ -208,7 +216,7 @@ impl Adaptation {
     fn judge_trial(
         &mut self,
         at: &Situation<'_>,
-        late: bool,
+        lost: bool,
         rate: Option<u64>,
         to: usize,
         trial: &Progress,
@@ -221,16 +229,26 @@ impl Adaptation {
             return Decision::Abandon;
         }
         let limit = late_limit(at.latency);
-        if late || at.progress.behind.is_some_and(|behind| behind > limit) {
+        let keeps_up = trial.behind.is_some_and(|behind| behind <= limit);
+        let Some(Step::Trial {
+            kept_up_since,
+            least,
+        }) = &mut self.step
+        else {
+            return Decision::Abandon;
+        };
+        *least = (*least).into_iter().chain(trial.behind).min();
+        let falls_back = trial.behind.zip(*least);
+        let falls_back = falls_back.is_some_and(|(behind, least)| behind > least + FALLEN_BACK);
+        let suffers = |limit| at.progress.behind.is_some_and(|behind| behind > limit);
+        // A trial that begins within a group has all of it to catch up with, which delays what plays for a while.
+        if lost || suffers(limit) || (falls_back && !keeps_up && suffers(MIN_LATE)) {
             self.fail(at.now);
             // What came of the trial is what the current one lacked.
             self.late_since = None;
+            self.delays.clear();
             return Decision::Abandon;
         }
-        let keeps_up = trial.behind.is_some_and(|behind| behind <= limit);
-        let Some(Step::Trial { kept_up_since }) = &mut self.step else {
-            return Decision::Abandon;
-        };
         match keeps_up {
             true => _ = kept_up_since.get_or_insert(at.now),
             false => *kept_up_since = None,
@@ -566,7 +584,31 @@ mod tests {
         let mut link = Link::new(&[2_000_000, 800_000], 1);
         link.run(1_200_000, Duration::from_secs(300));
         assert_eq!(link.played[0], Duration::ZERO);
-        assert!((3..=10).contains(&link.trials), "{} trials", link.trials);
+        assert!((3..=12).contains(&link.trials), "{} trials", link.trials);
+    }
+
+    #[test]
+    fn a_trial_that_falls_back_ends_soon_and_what_it_cost_is_no_reason_to_go_down() {
+        let mut link = Link::new(&[2_000_000, 500_000, 150_000], 1);
+        link.run(1_200_000, Duration::from_secs(3));
+        let tried = |link: &Link| link.readers.len() > 1;
+        while !tried(&link) {
+            link.run(1_200_000, TICK);
+        }
+        // The rest of its group comes first.
+        link.readers[1].3 = 1_000_000.0;
+        // And what plays has to wait for some of it.
+        link.readers[0].3 = 70_000.0;
+        let begin = link.now;
+        while tried(&link) {
+            link.run(500_000, TICK);
+        }
+        let took = link.now - begin;
+        assert!(took < Duration::from_millis(500), "{took:?}");
+        // Some of the trial is still on its way.
+        link.run(500_000, 3 * TICK);
+        link.run(1_200_000, Duration::from_secs(3));
+        assert_eq!(link.current, 1);
     }
 
     #[test]
