@@ -3,12 +3,14 @@
 //! pads.
 
 mod broadcast;
+mod change;
 mod config;
 mod external;
 mod health;
 mod ladder;
 mod outbox;
 mod pads;
+mod readers;
 mod return_path;
 mod subscription;
 mod warnings;

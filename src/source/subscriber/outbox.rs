@@ -28,11 +28,6 @@ impl PadOutbox {
         }
     }
 
-    /// The thread's channel.
-    pub(super) fn messages(&self) -> &mpsc::Sender<Message> {
-        &self.messages
-    }
-
     /// The pad was linked.
     pub(super) fn open(&mut self) {
         for message in self.unread.take().unwrap_or_default() {

@@ -7,10 +7,7 @@ use gst::{ClockTime, prelude::*};
 use tokio::{task::JoinSet, time::Instant};
 
 use super::{
-    broadcast::at,
-    config::Config,
-    ladder::Ladder,
-    subscription::{ReaderEnd, Subscription},
+    broadcast::at, config::Config, ladder::Ladder, readers::ReaderEnd, subscription::Subscription,
 };
 use crate::{
     element::{app_queue::AppQueue, bus, pipeline_clock::PipelineClock},

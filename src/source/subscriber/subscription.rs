@@ -7,37 +7,35 @@ use std::{
 };
 
 use gst::{glib, prelude::*};
-use tokio::{
-    task::{AbortHandle, JoinSet},
-    time::Instant,
-};
-use tokio_util::sync::CancellationToken;
+use tokio::{task::JoinSet, time::Instant};
 
 use super::{
-    config::Config, external, health::Health, ladder::Ladder, outbox::PadOutbox, warnings::Warnings,
+    change::{Candidate, Chosen, RenditionChange, Wanted},
+    config::Config,
+    health::Health,
+    ladder::Ladder,
+    outbox::PadOutbox,
+    readers::{Order, ReaderEnd, ReaderSource, Readers, RunningReader},
+    warnings::Warnings,
 };
 use crate::{
-    element::{budget::Budget, pipeline_clock::PipelineClock, runtime::contained},
+    element::{budget::Budget, pipeline_clock::PipelineClock},
     media::{
-        control::rendition::{Decision, Reason},
+        control::rendition::Reason,
         format::{codec::Kind, duration},
     },
     net::backoff::Backoff,
     source::{
         CAT, MoqSrcPad,
-        catalog::{Broadcast, Entry},
+        catalog::Entry,
         message::{
             AppEvent, MAX_POSITION_AHEAD, MAX_QUEUE_TIME, Message, Opening, PadIndex, TrackEnd,
             TrackProblem,
         },
         pad,
-        playback::Playback,
         selection::RenditionPolicy,
         stats::Counters,
-        track::{
-            self, Handover, PadSender, Position, ProblemReporter, Reader, ReadingState, Tail,
-            Urgency,
-        },
+        track::Urgency,
     },
 };
 
@@ -117,54 +115,9 @@ impl Reading {
     }
 }
 
-/// The task of a reader, which ends when this is dropped.
-struct RunningReader {
-    /// Tells its end from those of the pad's earlier readers.
-    generation: u64,
-    started_at: Instant,
-    task: AbortHandle,
-    retired: CancellationToken,
-    state: Arc<ReadingState>,
-}
-
-impl Drop for RunningReader {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-/// A rendition that is read beside the one that the pad gives, and follows it.
-struct Candidate {
-    entry: Entry,
-    /// Of another picture or sound.
-    stream: Option<gst::Stream>,
-    reason: Reason,
-    /// It follows only if it comes in time.
-    trial: bool,
-    reader: RunningReader,
-}
-
-/// A rendition that is to be read.
-struct Wanted {
-    entry: Entry,
-    stream: Option<gst::Stream>,
-    reason: Reason,
-}
-
-/// What the readers read, and by which clock.
-pub(super) type ReaderSource<'a> = (&'a Broadcast, &'a Arc<Playback>);
-
-/// What the task of a reader ends with.
-pub(super) struct ReaderEnd {
-    pub(super) index: PadIndex,
-    generation: u64,
-    end: TrackEnd,
-}
-
 /// The subscriber's side of a pad.
 pub(super) struct Subscription {
     config: Arc<Config>,
-    index: PadIndex,
     /// Name of the pad.
     name: String,
     entry: Entry,
@@ -172,24 +125,15 @@ pub(super) struct Subscription {
     outbox: PadOutbox,
     budget: Arc<Budget>,
     counters: Arc<Counters>,
-    /// Up to where frames were sent to the pad.
-    position: Arc<Position>,
     demand: Demand,
     /// The newest wish of downstream; a refusal of an older one came too late.
     wish: u32,
     stage: Stage,
     reading: Reading,
-    /// How many readers there were.
-    readers: u64,
+    readers: Readers,
     backoff: Backoff,
     health: Health,
-    /// What the pad may give instead; without one it gives what the catalog lists for it alone.
-    ladder: Option<Ladder>,
-    handover: Arc<Handover>,
-    candidate: Option<Candidate>,
-    wanted: Option<Wanted>,
-    /// Times of readings count from here.
-    epoch: Instant,
+    change: RenditionChange,
 }
 
 impl Subscription {
@@ -205,27 +149,32 @@ impl Subscription {
         let (messages, receiver) = mpsc::channel();
         // The other half is for what the library keeps.
         let max_bytes = (config.endpoint.cache().bytes / 2).max(1);
-        let subscription = Self {
+        let budget = Budget::new(max_bytes, MAX_QUEUE_TIME);
+        let counters = Arc::<Counters>::default();
+        let readers = Readers::new(
+            config.clone(),
             index,
+            name.clone(),
+            messages.clone(),
+            budget.clone(),
+            counters.clone(),
+        );
+        let change = RenditionChange::new(glib::gformat!("{}:{name}", config.name));
+        let subscription = Self {
             name,
             entry,
             stream,
             outbox: PadOutbox::new(messages),
-            budget: Budget::new(max_bytes, MAX_QUEUE_TIME),
-            counters: Arc::default(),
-            position: Arc::default(),
+            budget,
+            counters,
             demand: Demand::Unlinked,
             wish: 0,
             stage: Stage::Listed,
             reading: Reading::idle(),
-            readers: 0,
+            readers,
             backoff: Backoff::new(MIN_RETRY_INTERVAL, MAX_RETRY_INTERVAL),
             health: Health::default(),
-            ladder: None,
-            handover: Arc::default(),
-            candidate: None,
-            wanted: None,
-            epoch: Instant::now(),
+            change,
             config,
         };
         let this = &subscription;
@@ -315,7 +264,9 @@ impl Subscription {
 
     pub(super) fn play(&mut self, clock: PipelineClock) {
         let now = clock.running_time();
-        self.position.forget_beyond(now + MAX_POSITION_AHEAD);
+        self.readers
+            .position()
+            .forget_beyond(now + MAX_POSITION_AHEAD);
         self.outbox.send(Message::Play(clock));
     }
 
@@ -392,7 +343,7 @@ impl Subscription {
     pub(super) fn retire(&mut self) {
         self.reading = match std::mem::replace(&mut self.reading, Reading::Finished) {
             Reading::Running(reader) => {
-                reader.retired.cancel();
+                reader.retire();
                 Reading::Retired(reader, None)
             }
             reading => reading,
@@ -417,70 +368,40 @@ impl Subscription {
         ladder: Ladder,
         stream: impl FnOnce(&Entry) -> Option<gst::Stream>,
     ) {
-        let ladder = self.ladder.insert(ladder);
-        let following = self.candidate.as_ref().filter(|candidate| !candidate.trial);
-        let wanted = self.wanted.as_ref().map(|wanted| &wanted.entry);
-        let shown = match (wanted, following, &self.reading) {
-            (Some(wanted), ..) => wanted,
-            (_, Some(following), _) => &following.entry,
-            (.., Reading::Retired(_, Some(next))) => next,
-            _ => &self.entry,
-        };
-        let entry = ladder.target(Some(shown));
-        let is_listed = ladder.place_of(shown).is_some();
-        if let Some(candidate) = &mut self.candidate {
-            if !candidate.trial && candidate.entry.name == entry.name {
-                candidate.entry = entry;
-                return;
-            }
-            let place = ladder.place_of(&candidate.entry);
-            if !candidate.trial || place.is_none() || !ladder.is_adaptive() {
-                self.drop_candidate();
+        let listed = self.listed_entry().clone();
+        let current = self.reading.reader();
+        match self.change.choose(ladder, &listed, current, &self.readers) {
+            Chosen::Underway => {}
+            Chosen::Given(entry) => self.update(entry),
+            Chosen::Another(entry, reason) => {
+                let stream = stream(&entry);
+                self.tell_target(&entry);
+                self.change.want(Wanted {
+                    entry,
+                    stream,
+                    reason,
+                });
             }
         }
-        self.wanted = None;
-        let listed = self.listed_entry();
-        if Ladder::is_same(listed, &entry) {
-            self.update(entry);
-            return;
-        }
-        let reason = match is_listed {
-            true => Reason::Selected,
-            false => Reason::Catalog,
-        };
-        let stream = stream(&entry);
-        self.tell_target(&entry);
-        self.wanted = Some(Wanted {
-            entry,
-            stream,
-            reason,
-        });
     }
 
     pub(super) fn ladder(&mut self) -> Option<&mut Ladder> {
-        self.ladder.as_mut()
+        self.change.ladder()
     }
 
     /// The ladder, to be given back to [`Self::choose`].
     pub(super) fn take_ladder(&mut self) -> Option<Ladder> {
-        self.ladder.take()
+        self.change.take_ladder()
     }
 
     /// The stream that the pad gives.
     pub(super) fn stream(&self) -> &gst::Stream {
-        let following = self.candidate.as_ref().filter(|candidate| !candidate.trial);
-        let of_candidate = following.and_then(|candidate| candidate.stream.as_ref());
-        let of_wanted = self
-            .wanted
-            .as_ref()
-            .and_then(|wanted| wanted.stream.as_ref());
-        of_wanted.or(of_candidate).unwrap_or(&self.stream)
+        self.change.stream().unwrap_or(&self.stream)
     }
 
     /// Whether the network has a say in what the pad gives now.
     pub(super) fn is_adaptive(&self) -> bool {
-        matches!(self.reading, Reading::Running(_))
-            && self.ladder.as_ref().is_some_and(Ladder::is_adaptive)
+        matches!(self.reading, Reading::Running(_)) && self.change.is_adaptive()
     }
 
     /// Goes over to another rendition if that is due.
@@ -492,161 +413,47 @@ impl Subscription {
         let (Some(source), Reading::Running(reader)) = (source, &self.reading) else {
             return;
         };
-        let Some(ladder) = self.ladder.as_mut().filter(|ladder| ladder.is_adaptive()) else {
-            return;
-        };
-        let Some(current) = ladder.place_of(&self.entry) else {
-            return;
-        };
-        let playback = source.1;
-        let current = (current, reader.state.progress(self.epoch, playback));
-        let other = self.candidate.as_ref().map(|candidate| {
-            let progress = candidate.reader.state.progress(self.epoch, playback);
-            Some((ladder.place_of(&candidate.entry)?, progress))
-        });
-        let latency = playback.latency().into();
-        if matches!(other, Some(None)) || self.wanted.is_some() {
-            return;
-        }
-        let decision = ladder.decide(self.epoch.elapsed(), latency, current, other.flatten());
-        if decision != Decision::Stay {
-            gst::debug!(
-                CAT,
-                id = &self.config.name,
-                "{}: {decision:?} at {current:?}, {other:?}",
-                self.name
-            );
-        }
-        self.carry_out(decision, source, tasks);
-    }
-
-    fn carry_out(
-        &mut self,
-        decision: Decision,
-        source: ReaderSource<'_>,
-        tasks: &mut JoinSet<ReaderEnd>,
-    ) {
-        let entry = |place| self.ladder.as_ref().map(|ladder| ladder.entry(place));
-        match decision {
-            Decision::Stay => {}
-            Decision::Switch(place, reason) => {
-                let Some(entry) = entry(place) else { return };
-                self.drop_candidate();
-                if let Some(reader) = self.reading.reader() {
-                    // What still comes of the one before is of little use.
-                    reader.state.set_urgency(Urgency::Trial);
-                }
-                self.tell_target(&entry);
-                self.follow(entry, None, reason, false, source, tasks);
-            }
-            Decision::Try(place) => {
-                let Some(entry) = entry(place) else { return };
-                self.follow(entry, None, Reason::Room, true, source, tasks);
-            }
-            Decision::Promote => {
-                self.handover.promote();
-                if let Some(candidate) = &mut self.candidate {
-                    candidate.trial = false;
-                    candidate.reader.state.set_urgency(Urgency::Normal);
-                    let entry = candidate.entry.clone();
-                    self.tell_target(&entry);
-                }
-            }
-            Decision::Abandon => {
-                self.drop_candidate();
-                self.tell_target(&self.entry);
-            }
+        let decision = self.change.decide(&self.entry, reader, source.1);
+        let target = self.change.carry_out(
+            decision,
+            &self.entry,
+            Some(reader),
+            &mut self.readers,
+            source,
+            tasks,
+        );
+        if let Some(target) = target {
+            self.tell_target(&target);
         }
     }
 
     /// The reader of this number gives the frames of the pad now.
     pub(super) fn on_switched(&mut self, number: u64) {
-        let Some(candidate) = self
-            .candidate
-            .take_if(|candidate| candidate.reader.generation == number)
-        else {
+        let Some(candidate) = self.change.on_switched(number) else {
             return;
         };
-        candidate.reader.state.set_urgency(Urgency::Normal);
-        let Candidate {
-            entry,
-            stream,
-            reason,
-            reader,
-            ..
-        } = candidate;
+        let (wanted, reader) = candidate.into_current();
         self.reading = Reading::Running(reader);
         self.backoff.reset();
         self.health = Health::default();
         self.health.begin(self.counters.frames.get());
-        if let Some(ladder) = &mut self.ladder {
-            ladder.switched();
-        }
-        if let Some(stream) = stream {
+        if let Some(stream) = wanted.stream {
             self.stream = stream;
         }
-        self.entry = entry;
+        self.entry = wanted.entry;
         self.tell_track();
-        self.tell_change(reason);
-    }
-
-    /// Reads `entry` beside the rendition that the pad gives, to follow it.
-    fn follow(
-        &mut self,
-        entry: Entry,
-        stream: Option<gst::Stream>,
-        reason: Reason,
-        trial: bool,
-        source: ReaderSource<'_>,
-        tasks: &mut JoinSet<ReaderEnd>,
-    ) {
-        let opening = Opening {
-            stream: stream.clone(),
-            caps: Some(entry.caps.clone()),
-            tags: Some(entry.tags.clone()),
-            start: None,
-        };
-        let urgency = match (trial, reason) {
-            (true, _) => Urgency::Trial,
-            (false, Reason::Slow | Reason::Silent) => Urgency::Urgent,
-            (false, _) => Urgency::Normal,
-        };
-        let is_urgent = urgency == Urgency::Urgent && entry.rendition.kind() == Kind::Video;
-        self.handover.expect(self.readers + 1, trial, is_urgent);
-        let reader = self.spawn(&entry, opening, urgency, false, source, tasks);
-        self.candidate = Some(Candidate {
-            entry,
-            stream,
-            reason,
-            trial,
-            reader,
-        });
-    }
-
-    fn drop_candidate(&mut self) {
-        self.candidate = None;
-        self.handover.abandon();
-        if let Some(reader) = self.reading.reader() {
-            reader.state.set_urgency(Urgency::Normal);
-        }
+        self.tell_change(wanted.reason);
     }
 
     /// What was to follow the rendition that the pad gives is its own at once.
     fn settle(&mut self) {
-        let candidate = self.candidate.take().filter(|candidate| !candidate.trial);
-        self.handover.abandon();
-        let candidate = candidate.map(|candidate| Wanted {
-            entry: candidate.entry.clone(),
-            stream: candidate.stream.clone(),
-            reason: candidate.reason,
-        });
-        if let Some(wanted) = self.wanted.take().or(candidate) {
-            self.change(wanted);
+        if let Some(wanted) = self.change.settle(&self.readers) {
+            self.replace(wanted);
         }
     }
 
     /// Gives another rendition, which does not continue the one before.
-    fn change(&mut self, wanted: Wanted) {
+    fn replace(&mut self, wanted: Wanted) {
         self.reading = Reading::idle();
         if let Some(stream) = wanted.stream {
             self.stream = stream;
@@ -665,31 +472,26 @@ impl Subscription {
         let ReaderEnd {
             generation, end, ..
         } = ended;
-        let of_candidate = |candidate: &Candidate| candidate.reader.generation == generation;
-        if let Some(candidate) = self.candidate.take_if(|candidate| of_candidate(candidate)) {
-            self.drop_candidate();
+        let current = self.reading.reader();
+        if let Some(candidate) = self.change.on_end(generation, current, &self.readers) {
             return self.on_candidate_end(&candidate, &end, warnings);
         }
         if !self.is_current(generation) {
             return;
         }
-        self.handover.vacate(generation);
+        self.readers.handover().vacate(generation);
         gst::debug!(
             CAT,
             id = &self.config.name,
             "Track {} ended: {end}",
             self.entry.name
         );
-        if self
-            .candidate
-            .as_ref()
-            .is_some_and(|candidate| !candidate.trial)
-        {
+        if self.change.following().is_some() {
             // It follows as soon as it can.
             self.reading = Reading::Finished;
             return;
         }
-        self.drop_candidate();
+        self.change.abandon(self.reading.reader(), &self.readers);
         let track = &self.entry.name;
         let frames = self.counters.frames.get();
         if self.health.is_problem(&end, frames, reachable) {
@@ -699,8 +501,8 @@ impl Subscription {
             self.health.set_reported(given);
         }
         let (started_at, next) = match std::mem::replace(&mut self.reading, Reading::idle()) {
-            Reading::Running(reader) => (reader.started_at, None),
-            Reading::Retired(reader, next) => (reader.started_at, next),
+            Reading::Running(reader) => (reader.started_at(), None),
+            Reading::Retired(reader, next) => (reader.started_at(), next),
             Reading::Idle(_) | Reading::Continuing | Reading::Finished => return,
         };
         if let Some(next) = next {
@@ -729,13 +531,13 @@ impl Subscription {
 
     /// A rendition that was to follow is not there: the pad goes on with what it has.
     fn on_candidate_end(&mut self, candidate: &Candidate, end: &TrackEnd, warnings: &mut Warnings) {
-        let track = &candidate.entry.name;
+        let track = &candidate.entry().name;
         gst::debug!(
             CAT,
             id = &self.config.name,
             "Candidate {track} ended: {end}"
         );
-        if candidate.trial {
+        if candidate.is_trial() {
             return;
         }
         if self.reading.reader().is_none() {
@@ -798,23 +600,19 @@ impl Subscription {
         if !self.is_wanted() {
             self.give_up();
         }
-        if let Some(wanted) = self.wanted.take() {
+        if let Some(wanted) = self.change.take_wanted() {
             let splices = matches!(self.reading, Reading::Running(_))
                 && !self.entry.rendition.kind().is_sparse()
                 && self.counters.frames.get() > 0;
             match source.filter(|_| splices) {
                 Some(source) => {
-                    let Wanted {
-                        entry,
-                        stream,
-                        reason,
-                    } = wanted;
-                    self.follow(entry, stream, reason, false, source, tasks);
+                    let readers = &mut self.readers;
+                    self.change.follow(wanted, false, readers, source, tasks);
                 }
-                None => self.change(wanted),
+                None => self.replace(wanted),
             }
         }
-        if self.candidate.is_some() && self.reading.reader().is_none() {
+        if self.change.has_candidate() && self.reading.reader().is_none() {
             return;
         }
         match (self.stage, &self.reading, source) {
@@ -850,7 +648,7 @@ impl Subscription {
 
     fn is_current(&self, generation: u64) -> bool {
         let reader = self.reading.reader();
-        reader.is_some_and(|reader| reader.generation == generation)
+        reader.is_some_and(|reader| reader.generation() == generation)
     }
 
     /// The catalog lists the track again; whether its stream begins anew.
@@ -888,7 +686,7 @@ impl Subscription {
             self.outbox.send_tags(tags.clone());
         }
         // With a ladder the streams are those of the catalog, whatever the pad gives.
-        if (other_caps || other_tags) && self.ladder.is_none() {
+        if (other_caps || other_tags) && !self.change.has_ladder() {
             let stream = self.stream.clone();
             let queue = &self.config.app_queue;
             // Whoever is notified of it is the application.
@@ -947,75 +745,16 @@ impl Subscription {
     fn start(&mut self, source: ReaderSource<'_>, tasks: &mut JoinSet<ReaderEnd>) {
         self.health.begin(self.counters.frames.get());
         let from_start = matches!(self.reading, Reading::Continuing);
-        let entry = self.entry.clone();
-        self.handover.begin(self.readers + 1);
-        let opening = Opening::default();
-        let reader = self.spawn(&entry, opening, Urgency::Normal, from_start, source, tasks);
-        self.reading = Reading::Running(reader);
-    }
-
-    /// Starts to read `entry`, with a number that is one greater than that of the last reader.
-    fn spawn(
-        &mut self,
-        entry: &Entry,
-        opening: Opening,
-        urgency: Urgency,
-        from_start: bool,
-        (broadcast, playback): ReaderSource<'_>,
-        tasks: &mut JoinSet<ReaderEnd>,
-    ) -> RunningReader {
-        self.readers += 1;
-        let (index, config, generation) = (self.index, &self.config, self.readers);
-        let kind = entry.rendition.kind();
-        let state = Arc::new(ReadingState::new(urgency));
-        let retired = CancellationToken::new();
-        let reader = track::Config {
-            name: entry.name.clone(),
-            log: glib::gformat!("{}:{}", config.name, self.name),
-            rendition: entry.rendition.clone(),
-            frames: entry.frames.clone(),
-            max_age: match kind {
-                Kind::Video => config.video_max_age,
-                Kind::Audio | Kind::Text | Kind::Data => config.audio_max_age,
-            },
-            priority: kind.priority(),
+        let upcoming = self.readers.upcoming();
+        self.readers.handover().begin(upcoming);
+        let order = Order {
+            entry: &self.entry,
+            opening: Opening::default(),
+            urgency: Urgency::Normal,
             from_start,
-            pad: PadSender::new(
-                self.outbox.messages().clone(),
-                self.budget.clone(),
-                self.counters.clone(),
-                self.position.clone(),
-            ),
-            problems: ProblemReporter::new(config.control.clone(), index, generation),
-            tail: Tail::of(retired.clone()),
-            handover: self.handover.clone(),
-            number: generation,
-            opening,
-            state: state.clone(),
         };
-        let reader = Reader::new(reader, playback.clone());
-        let (consumer, origin) = (broadcast.consumer().clone(), broadcast.origin().clone());
-        let (path, token) = (entry.external.clone(), retired.clone());
-        let reading = contained(async move {
-            match path {
-                None => reader.run(consumer).await,
-                Some(path) => external::read(reader, origin, path, token).await,
-            }
-        });
-        let task = tasks.spawn(async move {
-            ReaderEnd {
-                index,
-                generation,
-                end: reading.await.unwrap_or(TrackEnd::Panicked),
-            }
-        });
-        RunningReader {
-            generation,
-            started_at: Instant::now(),
-            task,
-            retired,
-            state,
-        }
+        let reader = self.readers.start(order, source, tasks);
+        self.reading = Reading::Running(reader);
     }
 }
 
