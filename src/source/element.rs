@@ -15,6 +15,7 @@ use super::{
     message::{AppEvent, Control},
     pad::{stop_all, template_name},
     playback::LatencyAnswer,
+    rendition_request,
     selection::{RenditionPolicy, Wishes},
     subscriber,
 };
@@ -227,6 +228,7 @@ impl MoqSrc {
             return_path: settings.session.return_path.then(Arc::default),
             answer: self.answer.clone(),
             connection: self.connection.clone(),
+            ask_rendition: rendition_request::ask(&app_queue, &element),
             app_queue: app_queue.clone(),
             control: control.clone(),
         };
@@ -312,8 +314,8 @@ impl ObjectImpl for MoqSrc {
     }
 
     fn signals() -> &'static [glib::subclass::Signal] {
-        static SIGNALS: LazyLock<[glib::subclass::Signal; 1]> =
-            LazyLock::new(|| [session_request::signal()]);
+        static SIGNALS: LazyLock<[glib::subclass::Signal; 2]> =
+            LazyLock::new(|| [session_request::signal(), rendition_request::signal()]);
         &*SIGNALS
     }
 

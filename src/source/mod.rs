@@ -81,6 +81,7 @@
  * * `moq-rendition-changed`, with `pad`, `track`, `caps` and `reason`: a pad goes on with another track or format,
  *   `selected` by the application, by the `catalog`, because the one before was `slow` or `silent`, or because there is
  *   `room` for a better one.
+ *   #GstMoqSrc::choose-rendition asks before a change that the network suggests.
  * * `moq-resync`: the network has become slower than #GstMoqSrc:latency hides, and all media are shown later.
  *
  * ## Statistics
@@ -180,6 +181,7 @@ mod keyframe_gate;
 mod message;
 mod pad;
 mod playback;
+mod rendition_request;
 mod selection;
 mod stats;
 mod subscriber;

@@ -2,7 +2,11 @@
 //! One picture in several qualities, of which one is shown: chosen, changed without a seam, and counted.
 
 use std::{
-    sync::{Arc, Mutex, mpsc},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -91,12 +95,12 @@ fn change_at_random(gops: [u32; 3], encoder: &str, times: usize) {
 
 #[test]
 fn renditions_change_at_random_and_each_picture_is_shown_once() {
-    change_at_random([15, 15, 15], "tune=zerolatency", 20);
+    change_at_random([15, 15, 15], "tune=zerolatency", 40);
 }
 
 #[test]
 fn so_they_do_with_groups_that_are_not_aligned() {
-    change_at_random([13, 17, 11], "tune=zerolatency", 10);
+    change_at_random([13, 17, 11], "tune=zerolatency", 30);
 }
 
 #[test]
@@ -104,7 +108,7 @@ fn so_they_do_with_b_frames() {
     change_at_random(
         [15, 15, 15],
         "bframes=2 b-adapt=false rc-lookahead=0 sync-lookahead=0",
-        10,
+        30,
     );
 }
 
@@ -406,6 +410,75 @@ fn a_track_that_never_gives_a_frame_is_left_within_a_second() {
         (told.get("track"), told.get("reason")),
         (Ok("v-sd"), Ok("silent"))
     );
+}
+
+/// Has `choose` asked about each change; what it was asked.
+fn ask(
+    source: &gst::Element,
+    choose: impl Fn(usize) -> Option<&'static str> + Send + Sync + 'static,
+) -> mpsc::Receiver<gst::Structure> {
+    let (told, asked) = mpsc::channel();
+    let count = AtomicUsize::new(0);
+    source.connect("choose-rendition", false, move |values| {
+        let pad = values.get(1)?.get::<gst::Pad>().expect("the pad");
+        assert_eq!(pad.name(), "video_0");
+        told.send(values.get(2)?.get().expect("a structure"))
+            .expect("the test listens");
+        Some(choose(count.fetch_add(1, Ordering::Relaxed)).to_value())
+    });
+    asked
+}
+
+fn names(question: &gst::Structure) -> [&str; 3] {
+    ["current", "proposed", "reason"].map(|field| question.get(field).expect(field))
+}
+
+#[test]
+fn a_handler_names_another_rendition_than_the_proposed_one() {
+    let heights = [("v-hd", 720), ("v-md", 480), ("v-sd", 360)];
+    let (_relay, publisher, subscriber, packets) =
+        synthetic("named", &heights, "rendition-policy=adaptive");
+    let asked = ask(&subscriber.element("moq"), |_| Some("v-sd"));
+    let [hd, md, sd] = ["v-hd", "v-md", "v-sd"].map(|name| publisher.track(name));
+    publisher.wait_used(&hd);
+    let mut writer = Writer::new(vec![md, sd]);
+    writer.write_until("frames come", || packets.count() > 20);
+    assert!(numbers(&packets).iter().all(|(_, track)| track == "v-sd"));
+    let question = asked.recv().expect("it was asked");
+    assert_eq!(names(&question), ["v-hd", "v-md", "silent"]);
+}
+
+#[test]
+fn a_handler_keeps_the_rendition_until_it_agrees() {
+    let heights = [("v-hd", 1080), ("v-sd", 360)];
+    let (_relay, publisher, subscriber, packets) =
+        synthetic("kept", &heights, "rendition-policy=adaptive latency=300");
+    let asked = ask(&subscriber.element("moq"), |count| {
+        (count == 0).then_some("v-sd")
+    });
+    let mut writer = Writer::new(["v-hd", "v-sd"].map(|name| publisher.track(name)).to_vec());
+    let mut questions = Vec::new();
+    let mut is_asked = || {
+        questions.extend(asked.try_iter());
+        questions.len()
+    };
+    writer.write_until("it is asked", || is_asked() == 1);
+    let before = packets.count();
+    writer.write_until("frames come", || packets.count() > before + 50);
+    assert!(numbers(&packets).iter().all(|(_, track)| track == "v-sd"));
+    writer.write_until("it is asked again", || is_asked() == 2);
+    let is_last = |name: &str| {
+        numbers(&packets)
+            .last()
+            .is_some_and(|(_, track)| track == name)
+    };
+    writer.write_until("it is given", || is_last("v-hd"));
+    for question in &questions {
+        assert_eq!(names(question), ["v-sd", "v-hd", "room"]);
+    }
+    for pair in numbers(&packets).windows(2) {
+        assert_eq!(pair[1].0, pair[0].0 + 1, "{pair:?}");
+    }
 }
 
 #[test]

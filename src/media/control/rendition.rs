@@ -168,6 +168,13 @@ impl Adaptation {
         self.step = None;
     }
 
+    /// What was decided last is not done: it is not suggested again before a pause.
+    pub(crate) fn refuse(&mut self, now: Duration) {
+        self.step = None;
+        self.promoted_at = None;
+        self.fail(now);
+    }
+
     /// With which of these rates it begins: the best of those that most paths carry.
     pub(crate) fn first(rates: &[u64]) -> usize {
         const MOST_CARRY: u64 = 2_500_000;

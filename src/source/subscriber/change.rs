@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: MIT
 //! The change of a pad to another rendition: which one is to follow, and the reader that reads it meanwhile.
 
+use std::{sync::Arc, time::Duration};
+
 use gst::{ClockTime, glib};
-use tokio::{task::JoinSet, time::Instant};
+use tokio::{sync::oneshot, task::JoinSet, time::Instant};
 
 use super::{
+    config::{Config, SuggestedChange},
     ladder::Ladder,
     readers::{Order, ReaderEnd, ReaderSource, Readers, RunningReader},
 };
@@ -15,6 +18,9 @@ use crate::{
     },
     source::{CAT, catalog::Entry, message::Opening, playback::Playback, track::Urgency},
 };
+
+/// How long the application may think about a change: the picture waits for it.
+const MAX_THOUGHT: Duration = Duration::from_millis(200);
 
 /// A rendition that is to be given.
 pub(super) struct Wanted {
@@ -61,25 +67,43 @@ pub(super) enum Chosen {
 /// What of a change the application is told: the rendition that the pad is to give.
 pub(super) type Target = Option<Entry>;
 
+/// A change that the application is asked about.
+struct Question {
+    decision: Decision,
+    /// The places of the one that is given, and of the proposed one.
+    from: usize,
+    to: usize,
+    reason: Reason,
+    answer: oneshot::Receiver<Option<String>>,
+    until: Instant,
+}
+
 /// Which rendition the pad is to give instead of its own, and how far that is.
 pub(super) struct RenditionChange {
-    /// What the pad is called in the log.
+    config: Arc<Config>,
+    /// Name of the pad.
+    pad: String,
+    /// What it is called in the log.
     log: glib::GString,
     /// What the pad may give instead; without one it gives what the catalog lists for it alone.
     ladder: Option<Ladder>,
     candidate: Option<Candidate>,
     wanted: Option<Wanted>,
+    question: Option<Question>,
     /// Times of readings count from here.
     epoch: Instant,
 }
 
 impl RenditionChange {
-    pub(super) fn new(log: glib::GString) -> Self {
+    pub(super) fn new(config: Arc<Config>, pad: String) -> Self {
         Self {
-            log,
+            log: glib::gformat!("{}:{pad}", config.name),
+            config,
+            pad,
             ladder: None,
             candidate: None,
             wanted: None,
+            question: None,
             epoch: Instant::now(),
         }
     }
@@ -132,6 +156,7 @@ impl RenditionChange {
         let wanted = self.wanted.as_ref().map(|wanted| &wanted.entry);
         let shown = wanted.or_else(|| self.following().map(Candidate::entry));
         let shown = shown.unwrap_or(listed).clone();
+        self.question = None;
         let ladder = self.ladder.insert(ladder);
         let entry = ladder.target(Some(&shown));
         let is_listed = ladder.place_of(&shown).is_some();
@@ -189,6 +214,9 @@ impl RenditionChange {
         }
         let latency: ClockTime = playback.latency();
         let (now, other) = (self.epoch.elapsed(), other.flatten());
+        if let Some(question) = self.question.take() {
+            return self.hear(question, now);
+        }
         let decision = ladder.decide(now, latency.into(), current, other);
         if decision != Decision::Stay {
             gst::debug!(
@@ -197,7 +225,69 @@ impl RenditionChange {
                 "{decision:?} at {current:?}, {other:?}"
             );
         }
-        decision
+        let (to, reason) = match (decision, other) {
+            (Decision::Switch(to, reason), _) => (to, reason),
+            (Decision::Promote, Some((to, _))) => (to, Reason::Room),
+            _ => return decision,
+        };
+        let answer = (self.config.ask_rendition)(SuggestedChange {
+            pad: self.pad.clone(),
+            current: entry.name.clone(),
+            proposed: ladder.entry(to).name,
+            reason,
+        });
+        let Some(answer) = answer else {
+            return decision;
+        };
+        self.question = Some(Question {
+            decision,
+            from: place,
+            to,
+            reason,
+            answer,
+            until: Instant::now() + MAX_THOUGHT,
+        });
+        Decision::Stay
+    }
+
+    /// What becomes of a change that the application was asked about; without an answer in time it is made.
+    fn hear(&mut self, mut question: Question, now: Duration) -> Decision {
+        let name = match question.answer.try_recv() {
+            Err(oneshot::error::TryRecvError::Empty) if Instant::now() < question.until => {
+                self.question = Some(question);
+                return Decision::Stay;
+            }
+            answer => answer.ok().flatten(),
+        };
+        let Question {
+            decision,
+            from,
+            to,
+            reason,
+            ..
+        } = question;
+        let (Some(name), Some(ladder)) = (name, &mut self.ladder) else {
+            return decision;
+        };
+        match ladder.place_named(&name) {
+            Some(place) if place == from => {
+                ladder.refuse(now);
+                match self.candidate {
+                    Some(_) => Decision::Abandon,
+                    None => Decision::Stay,
+                }
+            }
+            Some(place) if place != to => Decision::Switch(place, reason),
+            Some(_) => decision,
+            None => {
+                gst::warning!(
+                    CAT,
+                    id = &self.log,
+                    "A handler of choose-rendition names \"{name}\", which is none of the pad's renditions"
+                );
+                decision
+            }
+        }
     }
 
     /// Does what was decided; what is told of it is the target of the pad, which gives `entry` by `current`.
@@ -314,6 +404,7 @@ impl RenditionChange {
     /// Nothing follows what `current` reads.
     pub(super) fn abandon(&mut self, current: Option<&RunningReader>, readers: &Readers) {
         self.candidate = None;
+        self.question = None;
         readers.handover().abandon();
         if let Some(reader) = current {
             reader.set_urgency(Urgency::Normal);
@@ -323,6 +414,7 @@ impl RenditionChange {
     /// What was to follow in any case, which it does no more.
     pub(super) fn settle(&mut self, readers: &Readers) -> Option<Wanted> {
         let candidate = self.candidate.take().filter(|candidate| !candidate.trial);
+        self.question = None;
         readers.handover().abandon();
         self.wanted
             .take()

@@ -7,11 +7,11 @@ use std::{
 };
 
 use gst::{ClockTime, glib};
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::{mpsc::UnboundedSender, oneshot};
 
 use crate::{
     element::{app_queue::AppQueue, status::ConnectionStatus},
-    media::time::playout::Join,
+    media::{control::rendition::Reason, time::playout::Join},
     net::endpoint::EndpointConfig,
     source::{
         catalog::CatalogFormat,
@@ -20,6 +20,18 @@ use crate::{
         selection::{RenditionPolicy, Wishes},
     },
 };
+
+/// A change to another rendition that the network suggests: the name of the pad, and those of tracks.
+pub(crate) struct SuggestedChange {
+    pub(crate) pad: String,
+    pub(crate) current: String,
+    pub(crate) proposed: String,
+    pub(crate) reason: Reason,
+}
+
+/// Asks the application for the track to give, where it has something to say: nothing is the proposed one.
+pub(crate) type AskRendition =
+    Arc<dyn Fn(SuggestedChange) -> Option<oneshot::Receiver<Option<String>>> + Send + Sync>;
 
 /// The element's settings for one run, and what the run shares with the element.
 pub(crate) struct Config {
@@ -41,6 +53,7 @@ pub(crate) struct Config {
     pub(crate) return_path: Option<Arc<AtomicBool>>,
     pub(crate) answer: Arc<LatencyAnswer>,
     pub(crate) connection: Arc<ConnectionStatus>,
+    pub(crate) ask_rendition: AskRendition,
     pub(crate) app_queue: Arc<AppQueue>,
     /// Where pads and readers send to.
     pub(crate) control: UnboundedSender<Control>,
@@ -69,6 +82,7 @@ impl Config {
             return_path: None,
             answer: Arc::default(),
             connection: Arc::default(),
+            ask_rendition: Arc::new(|_| None),
             app_queue: AppQueue::new(&gst::Bin::new().into()),
             control: tokio::sync::mpsc::unbounded_channel().0,
         }

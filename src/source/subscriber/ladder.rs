@@ -80,6 +80,17 @@ impl Ladder {
         self.choice.place_of(entry)
     }
 
+    /// The place of the track of this name.
+    pub(super) fn place_named(&self, name: &str) -> Option<usize> {
+        let mut entries = self.choice.entries.iter();
+        entries.position(|entry| entry.name == name)
+    }
+
+    /// What was decided last is not to be done.
+    pub(super) fn refuse(&mut self, now: Duration) {
+        self.adaptation.refuse(now);
+    }
+
     /// Whether the network has a say.
     pub(super) fn is_adaptive(&self) -> bool {
         self.policy == RenditionPolicy::Adaptive

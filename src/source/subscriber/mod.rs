@@ -36,7 +36,7 @@ use crate::net::{
     listen::Ask,
 };
 
-pub(crate) use self::config::Config;
+pub(crate) use self::config::{AskRendition, Config};
 
 /// Runs one session until `cancel` says that it ends, or until it fails for good.
 pub(crate) async fn run(

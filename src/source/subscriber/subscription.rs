@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use gst::{glib, prelude::*};
+use gst::prelude::*;
 use tokio::{task::JoinSet, time::Instant};
 
 use super::{
@@ -159,7 +159,7 @@ impl Subscription {
             budget.clone(),
             counters.clone(),
         );
-        let change = RenditionChange::new(glib::gformat!("{}:{name}", config.name));
+        let change = RenditionChange::new(config.clone(), name.clone());
         let subscription = Self {
             name,
             entry,

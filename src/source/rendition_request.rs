@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: MIT
+//! The signal `choose-rendition`, by which the application overrules what the network makes of renditions.
+
+use std::{ops::ControlFlow, sync::Arc};
+
+use gst::{
+    glib::{self, subclass::Signal},
+    prelude::*,
+};
+use tokio::sync::oneshot;
+
+use super::{MoqSrcPad, subscriber::AskRendition};
+use crate::element::app_queue::AppQueue;
+
+const SIGNAL: &str = "choose-rendition";
+
+/// The declaration of the signal: a handler gets the pad and the structure `moq-rendition-change`, with
+/// `current`, `proposed` (the names of tracks) and `reason`, and returns the name of the track to give, or NULL for
+/// the proposed one. The first handler that names one decides.
+pub(super) fn signal() -> Signal {
+    Signal::builder(SIGNAL)
+        .param_types([MoqSrcPad::static_type(), gst::Structure::static_type()])
+        .return_type::<Option<String>>()
+        .run_last()
+        .accumulator(
+            |_, _, returned| match returned.get::<Option<String>>().ok().flatten() {
+                Some(_) => ControlFlow::Break(returned.clone()),
+                None => ControlFlow::Continue(returned.clone()),
+            },
+        )
+        .build()
+}
+
+/// Asks the handlers of `element`, on the thread where its application is called; nobody is asked
+/// where there is none.
+pub(super) fn ask(queue: &Arc<AppQueue>, element: &gst::Element) -> AskRendition {
+    let (queue, element) = (queue.clone(), element.downgrade());
+    Arc::new(move |change| {
+        let element = element.upgrade()?;
+        let signal = glib::subclass::SignalId::lookup(SIGNAL, element.type_())?;
+        if !glib::signal::signal_has_handler_pending(&element, signal, None, false) {
+            return None;
+        }
+        let (answer, answered) = oneshot::channel();
+        queue.offer(move |element| {
+            // Whoever asked may have given up meanwhile.
+            let pad = element.static_pad(&change.pad);
+            if let Some(pad) = pad.filter(|_| !answer.is_closed()) {
+                let structure = gst::Structure::builder("moq-rendition-change")
+                    .field("current", change.current)
+                    .field("proposed", change.proposed)
+                    .field("reason", change.reason.name())
+                    .build();
+                let name = element.emit_by_name::<Option<String>>(SIGNAL, &[&pad, &structure]);
+                let _ = answer.send(name);
+            }
+        });
+        Some(answered)
+    })
+}
