@@ -13,7 +13,7 @@ const MIN_LATE: Duration = Duration::from_millis(80);
 const LATE_INTERVAL: Duration = Duration::from_millis(100);
 /// They will be later than that soon if they are behind by this part of the latency, and get later by more than this
 /// part of the time for so long, while some still come.
-const SOON_PARTS: u32 = 3;
+const SOON_PARTS: u32 = 2;
 const GROWTH_PARTS: u32 = 2;
 const GROWTH_INTERVAL: Duration = Duration::from_millis(200);
 /// So many groups given up within that time are too many.
@@ -34,14 +34,16 @@ const MAX_TRIAL: Duration = Duration::from_secs(3);
 const KEPT_UP: Duration = Duration::from_millis(400);
 const MIN_TRIAL: Duration = Duration::from_millis(500);
 /// A trial that falls back by so much, while what plays comes late for it, will not keep up.
-const FALLEN_BACK: Duration = Duration::from_millis(50);
+const FALLEN_BACK: Duration = Duration::from_millis(150);
+/// For so long after a trial what is still on its way of it delays what plays.
+const AFTERMATH: Duration = Duration::from_millis(500);
 /// A trial that did not keep up has succeeded if so much of its rate came all the same, with what plays.
 const TRIAL_PARTS: (u64, u64) = (13, 10);
 /// The pause before the first trial and after a success, after a step down, and the longest: each failure
-/// doubles it.
+/// makes it half as long again.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const FAILED_PAUSE: Duration = Duration::from_secs(5);
-const MAX_PAUSE: Duration = Duration::from_secs(30);
+const MAX_PAUSE: Duration = Duration::from_secs(20);
 /// A step up that is taken back within that time was a failure.
 const PROBATION: Duration = Duration::from_secs(10);
 
@@ -78,8 +80,8 @@ impl Reason {
 pub(crate) struct Progress {
     /// Since when it is read.
     pub(crate) since: Duration,
-    /// How far behind the live edge the newest frame is, beyond the time from frame to frame; none before
-    /// the first one.
+    /// How far behind the live edge the newest frame is, as far as frames have come at best, beyond the time from
+    /// frame to frame; none before the first one.
     pub(crate) behind: Option<Duration>,
     /// What has come, in bytes.
     pub(crate) bytes: u64,
@@ -92,7 +94,7 @@ pub(crate) struct Progress {
 pub(crate) struct Situation<'a> {
     /// The present.
     pub(crate) now: Duration,
-    /// How late media may come.
+    /// How late media may come, beside those that come at best.
     pub(crate) latency: Duration,
     /// The renditions in bits per second, the best first.
     pub(crate) rates: &'a [u64],
@@ -122,12 +124,14 @@ pub(crate) enum Decision {
 /// A step that is under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
+    Switch {
+        down: bool,
+    },
     Trial {
         kept_up_since: Option<Duration>,
         /// How far behind it was at best.
         least: Option<Duration>,
     },
-    Switch,
 }
 
 /// The choice among the renditions of one picture.
@@ -145,6 +149,8 @@ pub(crate) struct Adaptation {
     stepped_at: Option<Duration>,
     promoted_at: Option<Duration>,
     trial_at: Option<Duration>,
+    /// Until when what plays is late for a trial that has ended.
+    aftermath: Option<Duration>,
     pause: Option<Duration>,
     /// Until when a rendition is not tried, and how often that was.
     bans: Vec<(Duration, u32)>,
@@ -191,13 +197,14 @@ impl Adaptation {
         self.trial_at.get_or_insert(at.now + FIRST_PAUSE);
         let rate = self.rate(at);
         let lost = self.has_lost(at);
-        let late = self.is_late(at) || lost;
+        let excused = self.aftermath.is_some_and(|until| at.now < until);
+        let late = (self.is_late(at) && !excused) || lost;
         let decision = match (self.step, at.other) {
             (Some(Step::Trial { .. }), Some((to, trial))) => {
                 self.judge_trial(at, lost, rate, to, &trial)
             }
-            (Some(Step::Switch), Some((to, progress))) => {
-                self.judge_switch(at, late, rate, to, &progress)
+            (Some(Step::Switch { down }), Some((to, progress))) => {
+                self.judge_switch(at, late, rate, to, &progress, down)
             }
             _ if is_silent(at.now, &at.progress) => self.leave(at, at.current),
             _ if late => self.go_down(at, rate, at.current),
@@ -205,7 +212,8 @@ impl Adaptation {
         };
         match decision {
             Decision::Switch(..) | Decision::Promote => {
-                self.step = Some(Step::Switch);
+                let down = matches!(decision, Decision::Switch(_, Reason::Slow));
+                self.step = Some(Step::Switch { down });
                 self.stepped_at = Some(at.now);
             }
             Decision::Try(_) => {
@@ -251,12 +259,10 @@ impl Adaptation {
         // A trial that begins within a group has all of it to catch up with, which delays what plays for a while.
         if lost || suffers(limit) || (falls_back && !keeps_up && suffers(MIN_LATE)) {
             self.fail(at.now);
-            // What came of the trial is what the current one lacked.
-            self.late_since = None;
-            self.delays.clear();
+            self.aftermath = Some(at.now + AFTERMATH);
             return Decision::Abandon;
         }
-        match keeps_up {
+        match keeps_up && !falls_back {
             true => _ = kept_up_since.get_or_insert(at.now),
             false => *kept_up_since = None,
         }
@@ -283,14 +289,14 @@ impl Adaptation {
         rate: Option<u64>,
         to: usize,
         progress: &Progress,
+        down: bool,
     ) -> Decision {
-        let limit = late_limit(at.latency);
-        let is_full = at.progress.behind.is_some_and(|behind| behind > limit);
         // On a path that is full it waits for what was sent before.
         let age = at.now.saturating_sub(progress.since);
-        if is_silent(at.now, progress) && (!is_full || age >= MAX_TRIAL) {
+        if is_silent(at.now, progress) && (!down || age >= MAX_TRIAL) {
             return self.leave(at, to);
         }
+        let limit = late_limit(at.latency);
         let lags = progress.behind.is_some_and(|behind| behind > limit);
         if late && lags {
             return self.go_down(at, rate, to.max(at.current));
@@ -428,7 +434,7 @@ impl Adaptation {
     fn fail(&mut self, now: Duration) {
         let pause = self
             .pause
-            .map_or(FAILED_PAUSE, |pause| (pause * 2).min(MAX_PAUSE));
+            .map_or(FAILED_PAUSE, |pause| (pause * 3 / 2).min(MAX_PAUSE));
         self.pause = Some(pause);
         self.trial_at = Some(now + pause);
     }
@@ -591,7 +597,7 @@ mod tests {
         let mut link = Link::new(&[2_000_000, 800_000], 1);
         link.run(1_200_000, Duration::from_secs(300));
         assert_eq!(link.played[0], Duration::ZERO);
-        assert!((3..=12).contains(&link.trials), "{} trials", link.trials);
+        assert!((3..=18).contains(&link.trials), "{} trials", link.trials);
     }
 
     #[test]

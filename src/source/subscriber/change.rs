@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use gst::{ClockTime, glib};
+use gst::glib;
 use tokio::{sync::oneshot, task::JoinSet, time::Instant};
 
 use super::{
@@ -92,6 +92,8 @@ pub(super) struct RenditionChange {
     question: Option<Question>,
     /// Times of readings count from here.
     epoch: Instant,
+    /// See [`RunningReader::progress`].
+    least: i64,
 }
 
 impl RenditionChange {
@@ -105,6 +107,7 @@ impl RenditionChange {
             wanted: None,
             question: None,
             epoch: Instant::now(),
+            least: 0,
         }
     }
 
@@ -204,20 +207,27 @@ impl RenditionChange {
         let Some(place) = ladder.place_of(entry) else {
             return Decision::Stay;
         };
-        let current = (place, current.progress(self.epoch, playback));
+        let current = (
+            place,
+            current.progress(self.epoch, playback, &mut self.least),
+        );
         let other = self.candidate.as_ref().map(|candidate| {
-            let progress = candidate.reader.progress(self.epoch, playback);
+            let progress = candidate
+                .reader
+                .progress(self.epoch, playback, &mut self.least);
             Some((ladder.place_of(candidate.entry())?, progress))
         });
         if matches!(other, Some(None)) || self.wanted.is_some() {
             return Decision::Stay;
         }
-        let latency: ClockTime = playback.latency();
+        // What comes at best has this much time until it is shown.
+        let latency =
+            Duration::from(playback.latency()) + Duration::from_nanos(self.least.unsigned_abs());
         let (now, other) = (self.epoch.elapsed(), other.flatten());
         if let Some(question) = self.question.take() {
             return self.hear(question, now);
         }
-        let decision = ladder.decide(now, latency.into(), current, other);
+        let decision = ladder.decide(now, latency, current, other);
         if decision != Decision::Stay {
             gst::debug!(
                 CAT,

@@ -189,9 +189,14 @@ impl RunningReader {
         self.state.set_urgency(urgency);
     }
 
-    /// How it goes, with times since `epoch`.
-    pub(super) fn progress(&self, epoch: Instant, playback: &Playback) -> Progress {
-        self.state.progress(epoch, playback)
+    /// See [`ReadingState::progress`].
+    pub(super) fn progress(
+        &self,
+        epoch: Instant,
+        playback: &Playback,
+        least: &mut i64,
+    ) -> Progress {
+        self.state.progress(epoch, playback, least)
     }
 }
 

@@ -10,7 +10,11 @@ use gst::ClockTime;
 use moq_net::track;
 use tokio::time::Instant;
 
-use crate::{element::sync::lock, media::control::rendition::Progress, source::playback::Playback};
+use crate::{
+    element::sync::lock,
+    media::{control::rendition::Progress, time::nanos::nanos},
+    source::playback::Playback,
+};
 
 /// Frames that are further apart than this are none of video or audio that is live.
 const MAX_INTERVAL: Duration = Duration::from_millis(500);
@@ -65,8 +69,14 @@ impl ReadingState {
         }))
     }
 
-    /// How it goes, with times since `epoch`.
-    pub(crate) fn progress(&self, epoch: Instant, playback: &Playback) -> Progress {
+    /// How it goes, with times since `epoch`; `least` is by how much the frames of the pad came after the edge of
+    /// the timeline at best, in ns, and counts as in time.
+    pub(crate) fn progress(
+        &self,
+        epoch: Instant,
+        playback: &Playback,
+        least: &mut i64,
+    ) -> Progress {
         let state = self.state();
         let (since, bytes, lost) = (state.since - epoch, state.bytes, state.lost);
         let interval = state.interval();
@@ -77,7 +87,10 @@ impl ReadingState {
             // The next one is due an interval after the newest.
             let idle = playback.clock.running_time().saturating_sub(arrived);
             let idle = Duration::from(idle).saturating_sub(interval);
-            Duration::from(arrived.saturating_sub(due)) + idle
+            // The edge may be one of frames that came late, or of another track.
+            let offset = nanos(arrived).saturating_sub(nanos(due));
+            *least = offset.min(*least);
+            Duration::from_nanos(offset.abs_diff(*least)) + idle
         });
         Progress {
             since,
