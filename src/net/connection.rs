@@ -13,7 +13,7 @@ use url::Url;
 use super::{
     backoff::Backoff,
     config::Target,
-    dial::{CLOSE_TIMEOUT, Dialer},
+    dial::{CLOSE_TIMEOUT, Dial, Dialer},
     error::Error,
     failure::Cause,
     listen::{PeerSession, Reason},
@@ -87,10 +87,10 @@ enum State {
     /// Nothing until the next dial is due.
     Waiting(Instant),
     /// Finding out whether the next session would be sent away, too, before media move to it.
-    Probing(moq_tokio::Connection),
+    Probing(Dial),
     /// Until when such a session can be sent away.
     Watching(Live, Instant),
-    Dialing(moq_tokio::Connection),
+    Dialing(Dial),
     Live(Live),
 }
 
@@ -171,7 +171,8 @@ impl RelayConnection {
                 return Ok((!matches!(self.state, State::Live(_))).then(|| self.gone()));
             }
             Step::Due if self.draining.is_some() => {
-                self.state = State::Probing(self.dialer.probe(&self.url));
+                let fallback = self.target.fallback(&self.url);
+                self.state = State::Probing(self.dialer.probe(&self.url, fallback));
                 return Ok(None);
             }
             Step::Due => match self.dialer.renew(&self.target, self.backoff.upcoming()) {
@@ -200,6 +201,11 @@ impl RelayConnection {
                 Event::Connected { version, monitor }
             }
             Step::Dialed(Err(err)) | Step::Probed(Err(err)) => {
+                if let State::Dialing(dial) | State::Probing(dial) = &mut self.state
+                    && self.dialer.fall_back(dial, &err)
+                {
+                    return Ok(None);
+                }
                 let err = self.verdict(err)?;
                 // The place that a relay named may be gone: the configured one is the way back.
                 self.url = self.target.url.clone();
@@ -273,7 +279,8 @@ impl RelayConnection {
     }
 
     fn dial(&mut self) -> Event {
-        self.state = State::Dialing(self.dialer.dial(&self.url));
+        let fallback = self.target.fallback(&self.url);
+        self.state = State::Dialing(self.dialer.dial(&self.url, fallback));
         Event::Connecting {
             first: std::mem::take(&mut self.first),
             serving: self.draining.is_some(),
@@ -289,9 +296,11 @@ impl RelayConnection {
             IDLE_CLOSE_TIMEOUT
         };
         let close = async {
-            if let State::Dialing(connection) | State::Live(Live { connection, .. }) = self.state {
+            match self.state {
+                State::Dialing(dial) => dial.close().await,
                 // An error here says that there was nobody left to take leave of.
-                let _ = connection.close().await;
+                State::Live(live) => drop(live.connection.close().await),
+                State::Waiting(_) | State::Probing(_) | State::Watching(..) => (),
             }
             drop(self.draining);
             self.dialer.close().await;
@@ -371,7 +380,7 @@ async fn step(state: &State) -> Step {
             tokio::time::sleep_until(*due).await;
             Step::Due
         }
-        State::Probing(connection) => Step::Probed(connection.clone().established().await),
+        State::Probing(dial) => Step::Probed(dial.established().await),
         State::Watching(live, until) => {
             let asked = tokio::time::timeout_at(*until, goaway_received(live)).await;
             Step::Watched(match asked {
@@ -379,7 +388,7 @@ async fn step(state: &State) -> Step {
                 Ok(None) | Err(_) => Fate::Kept,
             })
         }
-        State::Dialing(connection) => Step::Dialed(connection.clone().established().await),
+        State::Dialing(dial) => Step::Dialed(dial.established().await),
         State::Live(live) => {
             let end = tokio::select! {
                 biased;

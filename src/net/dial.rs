@@ -4,11 +4,15 @@
 use std::{net::SocketAddr, time::Duration};
 
 use moq_tokio::{Client, Connection, Restart, connect};
-use tokio::{task::JoinSet, time::timeout};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, timeout, timeout_at},
+};
 use url::Url;
 
 use super::{
     config::Target,
+    failure::Cause,
     stats::{SessionCounters, SessionMonitor},
 };
 
@@ -20,6 +24,32 @@ const MAX_DIAL_TIMEOUT: Duration = Duration::from_secs(6);
 /// Bounds the close of a socket's sessions, so that a stop fits the state change's own bound.
 pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
+/// A dial that is under way.
+pub(super) struct Dial {
+    connection: Connection,
+    /// It is of a session that only finds out how it is received.
+    probes: bool,
+    /// Where it goes on if the relay refuses QUIC.
+    fallback: Option<Url>,
+    /// Bounds it, wherever it goes on.
+    bound: Duration,
+    until: Instant,
+}
+
+impl Dial {
+    /// The session, once it is up; cancel safe.
+    pub(super) async fn established(&self) -> moq_tokio::Result<Connection> {
+        let established = timeout_at(self.until, self.connection.clone().established()).await;
+        established.unwrap_or(Err(moq_tokio::Error::ConnectTimeout(self.bound)))
+    }
+
+    /// Gives it up so that the relay knows at once.
+    pub(super) async fn close(self) {
+        // An error here says that there was nobody to take leave of.
+        let _ = self.connection.close().await;
+    }
+}
+
 /// Dials sessions, all from one socket until it is renewed.
 pub(super) struct Dialer {
     attach: Box<dyn Fn(Client) -> Client + Send>,
@@ -27,6 +57,8 @@ pub(super) struct Dialer {
     counters: SessionCounters,
     /// Publishes and subscribes nothing.
     probe: Client,
+    /// Bounds each dial.
+    bound: Duration,
     /// Nothing was dialled from the socket yet.
     fresh: bool,
     /// Sockets that take leave of their sessions.
@@ -48,6 +80,7 @@ impl Dialer {
             counters,
             probe,
             attach: Box::new(attach),
+            bound: DIAL_TIMEOUT,
             fresh: true,
             retired: JoinSet::new(),
         })
@@ -63,7 +96,9 @@ impl Dialer {
         if self.fresh {
             return Ok(());
         }
-        let probe = bind(target, (DIAL_TIMEOUT + pause * 4).min(MAX_DIAL_TIMEOUT))?;
+        let bound = (DIAL_TIMEOUT + pause * 4).min(MAX_DIAL_TIMEOUT);
+        let probe = bind(target, bound)?;
+        self.bound = bound;
         self.client = media_client(&probe, &self.attach, &self.counters);
         let old = std::mem::replace(&mut self.probe, probe);
         self.fresh = true;
@@ -75,21 +110,49 @@ impl Dialer {
         Ok(())
     }
 
-    /// Dials a session for media.
-    pub(super) fn dial(&mut self, url: &Url) -> Connection {
+    /// Dials a session for media; the dial goes on at `fallback` if the relay refuses QUIC.
+    pub(super) fn dial(&mut self, url: &Url, fallback: Option<Url>) -> Dial {
+        self.begin(url, fallback, false)
+    }
+
+    /// Dials a session that only finds out how it is received.
+    pub(super) fn probe(&mut self, url: &Url, fallback: Option<Url>) -> Dial {
+        self.begin(url, fallback, true)
+    }
+
+    fn begin(&mut self, url: &Url, fallback: Option<Url>, probes: bool) -> Dial {
+        Dial {
+            connection: self.connect(url, probes),
+            probes,
+            fallback,
+            bound: self.bound,
+            until: Instant::now() + self.bound,
+        }
+    }
+
+    /// Has a dial that failed with `error` go on by WebTransport, if the relay speaks no MoQ over QUIC
+    /// itself; whether it does. The library offers the one or the other, never both in one handshake.
+    pub(super) fn fall_back(&mut self, dial: &mut Dial, error: &moq_tokio::Error) -> bool {
+        let refused = Cause::of(error) == Cause::Version;
+        let Some(url) = dial.fallback.take().filter(|_| refused) else {
+            return false;
+        };
+        dial.connection = self.connect(&url, dial.probes);
+        true
+    }
+
+    fn connect(&mut self, url: &Url, probes: bool) -> Connection {
         self.fresh = false;
-        self.client.connect(url.clone())
+        let client = match probes {
+            true => &self.probe,
+            false => &self.client,
+        };
+        client.connect(url.clone())
     }
 
     /// Reads what is counted of a session that was dialled for media.
     pub(super) fn monitor(&self, connection: &Connection) -> SessionMonitor {
         SessionMonitor::new(connection.monitor(), self.counters.clone())
-    }
-
-    /// Dials a session that only finds out how it is received.
-    pub(super) fn probe(&mut self, url: &Url) -> Connection {
-        self.fresh = false;
-        self.probe.connect(url.clone())
     }
 
     /// Ends all sessions so that their peers know at once; to be bounded by the caller.

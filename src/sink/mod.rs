@@ -227,7 +227,7 @@ glib::wrapper! {
     /// Publishes a broadcast.
     pub struct MoqSink(ObjectSubclass<element::MoqSink>)
         @extends gst::Element, gst::Object,
-        @implements gst::ChildProxy;
+        @implements gst::ChildProxy, gst::URIHandler;
 }
 
 glib::wrapper! {
