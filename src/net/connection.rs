@@ -179,7 +179,13 @@ impl RelayConnection {
                 Ok(()) => self.dial(),
                 Err(err) => self.lost(err)?,
             },
-            Step::Probed(Ok(connection)) => {
+            Step::Probed(Ok(None)) | Step::Dialed(Ok(None)) => {
+                if let State::Dialing(dial) | State::Probing(dial) = &mut self.state {
+                    self.dialer.fall_back(dial);
+                }
+                return Ok(None);
+            }
+            Step::Probed(Ok(Some(connection))) => {
                 let until = Instant::now() + PROBE_TIMEOUT;
                 self.state = State::Watching(Live::new(connection), until);
                 return Ok(None);
@@ -188,7 +194,7 @@ impl RelayConnection {
                 self.lost(moq_tokio::Error::Reconnect(SENT_AWAY_REASON.into()))?
             }
             Step::Watched(Fate::Kept) => self.dial(),
-            Step::Dialed(Ok(connection)) => {
+            Step::Dialed(Ok(Some(connection))) => {
                 let version = connection
                     .version()
                     .map(|version| version.to_string())
@@ -201,11 +207,6 @@ impl RelayConnection {
                 Event::Connected { version, monitor }
             }
             Step::Dialed(Err(err)) | Step::Probed(Err(err)) => {
-                if let State::Dialing(dial) | State::Probing(dial) = &mut self.state
-                    && self.dialer.fall_back(dial, &err)
-                {
-                    return Ok(None);
-                }
                 let err = self.verdict(err)?;
                 // The place that a relay named may be gone: the configured one is the way back.
                 self.url = self.target.url.clone();
@@ -360,9 +361,9 @@ enum Step {
     Left,
     /// It is time to dial.
     Due,
-    Probed(moq_tokio::Result<moq_tokio::Connection>),
+    Probed(moq_tokio::Result<Option<moq_tokio::Connection>>),
     Watched(Fate),
-    Dialed(moq_tokio::Result<moq_tokio::Connection>),
+    Dialed(moq_tokio::Result<Option<moq_tokio::Connection>>),
     /// A session that was up since then.
     Ended(Instant, End),
 }

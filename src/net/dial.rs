@@ -6,7 +6,7 @@ use std::{net::SocketAddr, time::Duration};
 use moq_tokio::{Client, Connection, Restart, connect};
 use tokio::{
     task::JoinSet,
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, sleep_until, timeout, timeout_at},
 };
 use url::Url;
 
@@ -24,23 +24,55 @@ const MAX_DIAL_TIMEOUT: Duration = Duration::from_secs(6);
 /// Bounds the close of a socket's sessions, so that a stop fits the state change's own bound.
 pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
+/// How long a relay may be silent to QUIC itself until WebTransport is tried beside it: the library's own
+/// server does not answer a handshake of another protocol.
+const SILENT_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// A dial that is under way.
 pub(super) struct Dial {
     connection: Connection,
+    /// The same by WebTransport, after QUIC was met with silence.
+    other: Option<Connection>,
     /// It is of a session that only finds out how it is received.
     probes: bool,
-    /// Where it goes on if the relay refuses QUIC.
+    /// Where WebTransport is tried if QUIC is of no avail.
     fallback: Option<Url>,
+    began: Instant,
     /// Bounds it, wherever it goes on.
     bound: Duration,
-    until: Instant,
 }
 
 impl Dial {
-    /// The session, once it is up; cancel safe.
-    pub(super) async fn established(&self) -> moq_tokio::Result<Connection> {
-        let established = timeout_at(self.until, self.connection.clone().established()).await;
-        established.unwrap_or(Err(moq_tokio::Error::ConnectTimeout(self.bound)))
+    /// The session, once it is up, or nothing when it is time for [`Dialer::fall_back`]; cancel safe.
+    pub(super) async fn established(&self) -> moq_tokio::Result<Option<Connection>> {
+        if let Some(other) = &self.other {
+            return self.first(other).await.map(Some);
+        }
+        if self.fallback.is_none() {
+            // The library bounds it.
+            return up(&self.connection).await.map(Some);
+        }
+        match timeout_at(self.began + SILENT_TIMEOUT, up(&self.connection)).await {
+            Ok(Err(error)) if Cause::of(&error) == Cause::Version => Ok(None),
+            Ok(result) => result.map(Some),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// The session that is up first; if none is, the more precise of both errors.
+    async fn first(&self, other: &Connection) -> moq_tokio::Result<Connection> {
+        let until = self.began + self.bound;
+        let (result, last) = tokio::select! {
+            result = up(&self.connection) => (result, other),
+            result = up(other) => (result, &self.connection),
+            () = sleep_until(until) => return Err(moq_tokio::Error::ConnectTimeout(self.bound)),
+        };
+        let Err(error) = result else { return result };
+        match timeout_at(until, up(last)).await {
+            Ok(Err(last)) => Err(std::cmp::min_by_key(last, error, Cause::of)),
+            Ok(up) => up,
+            Err(_) => Err(error),
+        }
     }
 
     /// Gives it up so that the relay knows at once.
@@ -48,6 +80,10 @@ impl Dial {
         // An error here says that there was nobody to take leave of.
         let _ = self.connection.close().await;
     }
+}
+
+async fn up(connection: &Connection) -> moq_tokio::Result<Connection> {
+    connection.clone().established().await
 }
 
 /// Dials sessions, all from one socket until it is renewed.
@@ -110,7 +146,7 @@ impl Dialer {
         Ok(())
     }
 
-    /// Dials a session for media; the dial goes on at `fallback` if the relay refuses QUIC.
+    /// Dials a session for media; WebTransport is tried at `fallback` if QUIC is of no avail.
     pub(super) fn dial(&mut self, url: &Url, fallback: Option<Url>) -> Dial {
         self.begin(url, fallback, false)
     }
@@ -123,22 +159,20 @@ impl Dialer {
     fn begin(&mut self, url: &Url, fallback: Option<Url>, probes: bool) -> Dial {
         Dial {
             connection: self.connect(url, probes),
+            other: None,
             probes,
             fallback,
+            began: Instant::now(),
             bound: self.bound,
-            until: Instant::now() + self.bound,
         }
     }
 
-    /// Has a dial that failed with `error` go on by WebTransport, if the relay speaks no MoQ over QUIC
-    /// itself; whether it does. The library offers the one or the other, never both in one handshake.
-    pub(super) fn fall_back(&mut self, dial: &mut Dial, error: &moq_tokio::Error) -> bool {
-        let refused = Cause::of(error) == Cause::Version;
-        let Some(url) = dial.fallback.take().filter(|_| refused) else {
-            return false;
-        };
-        dial.connection = self.connect(&url, dial.probes);
-        true
+    /// Tries WebTransport in `dial`, too: the library offers the one or the other, never both in one
+    /// handshake.
+    pub(super) fn fall_back(&mut self, dial: &mut Dial) {
+        if let Some(url) = dial.fallback.take() {
+            dial.other = Some(self.connect(&url, dial.probes));
+        }
     }
 
     fn connect(&mut self, url: &Url, probes: bool) -> Connection {
