@@ -18,9 +18,9 @@
  * (`catalog.json.z`), and MSF's (`catalog`). MSF has video and audio only: text and data need hang.
  *
  * Size, display aspect, frame rate, sample rate and channels go from caps into the catalog; bit rate, title
- * and image orientation from TAG events, and the language of text tracks. The catalog has one orientation
- * for all video: that of the first pad that has one. Colorimetry and HDR metadata have no field there; they
- * reach subscribers in the bitstream.
+ * and image orientation from TAG events, and the language of text and audio, the latter in a section of our own
+ * (`gstLang`). The catalog has one orientation for all video: that of the first pad that has one. Colorimetry
+ * and HDR metadata have no field there; they reach subscribers in the bitstream.
  *
  * Caps that change the format publish another track under a fresh name (`camera`, then `camera-2`), which
  * #GstMoqSinkPad:active-track reads back. Parameter sets that change in band without new caps only change
