@@ -180,9 +180,7 @@ impl RelayConnection {
                 Err(err) => self.lost(err)?,
             },
             Step::Probed(Ok(None)) | Step::Dialed(Ok(None)) => {
-                if let State::Dialing(dial) | State::Probing(dial) = &mut self.state {
-                    self.dialer.fall_back(dial);
-                }
+                self.try_web_transport();
                 return Ok(None);
             }
             Step::Probed(Ok(Some(connection))) => {
@@ -277,6 +275,13 @@ impl RelayConnection {
             self.url = self.target.url.clone();
         }
         Ok(error)
+    }
+
+    /// QUIC is of no avail in the dial that is under way.
+    fn try_web_transport(&mut self) {
+        if let State::Dialing(dial) | State::Probing(dial) = &mut self.state {
+            self.dialer.fall_back(dial);
+        }
     }
 
     fn dial(&mut self) -> Event {

@@ -130,6 +130,12 @@
  *     h264parse ! moqsink mode=listen broadcast=test.hang
  * ]|
  *
+ * ## Publish by URI
+ *
+ * `moqsink` is made for the same URIs as #GstMoqSrc, by `gst_element_make_from_uri` for example: the relay's URL, with
+ * `moq+` before a scheme of the web, and the broadcast as `#room/camera` or, with the fragment of the IETF's draft on
+ * MSF, `#msf:room-camera--catalog`. They set #GstMoqSink:url and #GstMoqSink:broadcast, before the element runs.
+ *
  * ## Publish a file
  *
  * |[
