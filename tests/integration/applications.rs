@@ -81,10 +81,20 @@ fn urisourcebin_gives_both_streams_without_buffering_them() {
     player.wait_eos();
 }
 
-#[test]
-fn fallbacksrc_shows_something_else_until_the_broadcast_is_back() {
+/// How a broadcast ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// Its publisher finishes it.
+    Eos,
+    /// Its publisher goes, and may come back; until then GAP events say that nothing of it is missing.
+    Loss,
+}
+
+/// `fallbacksrc` plays another picture and another sound after the end of a broadcast until it is back.
+fn is_bridged(end: End) {
     init();
-    gstfallbackswitch::plugin_register_static().expect("the plugin registers");
+    // Refused for the second time in a process.
+    let _ = gstfallbackswitch::plugin_register_static();
     let relay = relay();
     let broadcast = unique_broadcast("fallback");
     let publish = || Running::play(&publish_live(&relay.url(), &broadcast));
@@ -94,9 +104,8 @@ fn fallbacksrc_shows_something_else_until_the_broadcast_is_back() {
          source. ! videoconvert ! fakesink name=video source. ! audioconvert ! fakesink name=audio",
         uri(&relay, &broadcast)
     ));
-    // Until then the broadcast may come back, and GAP events say that nothing of it is missing.
-    player.connect_deep_element_added(|_, _, element| {
-        if element.has_property("eos-timeout") {
+    player.connect_deep_element_added(move |_, _, element| {
+        if end == End::Loss && element.has_property("eos-timeout") {
             element.set_property("eos-timeout", 500_u32);
         }
     });
@@ -107,18 +116,30 @@ fn fallbacksrc_shows_something_else_until_the_broadcast_is_back() {
         let status = source.property_value("status").serialize();
         status.expect("text") == wanted
     };
-    for packets in &streams {
-        packets.wait_count(ENOUGH, DEADLINE);
-    }
+    let more_comes = || {
+        for packets in &streams {
+            packets.wait_count(packets.count() + ENOUGH, DEADLINE);
+        }
+    };
+    more_comes();
     wait_until("the broadcast plays", DEADLINE, || status("running"));
+    if end == End::Eos {
+        publisher.end();
+    }
     drop(publisher);
     wait_until("it is looked for again", DEADLINE, || !status("running"));
-    for packets in &streams {
-        packets.wait_count(packets.count() + ENOUGH, DEADLINE);
-    }
+    more_comes();
     let _publisher = publish();
     wait_until("it plays again", DEADLINE, || status("running"));
-    for packets in &streams {
-        packets.wait_count(packets.count() + ENOUGH, DEADLINE);
-    }
+    more_comes();
+}
+
+#[test]
+fn fallbacksrc_bridges_the_time_until_a_finished_broadcast_begins_anew() {
+    is_bridged(End::Eos);
+}
+
+#[test]
+fn fallbacksrc_bridges_an_outage() {
+    is_bridged(End::Loss);
 }
