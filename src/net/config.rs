@@ -5,7 +5,6 @@ use std::{fmt, time::Duration};
 
 use moq_net::{Version, cache, origin};
 use moq_tokio::{quic, tls};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use tokio::sync::watch;
 use url::Url;
 
@@ -16,24 +15,12 @@ use super::{
     listen::ListenSettings,
     secrets,
     trust::{self, Trust},
+    uri::{self, BroadcastUri, Transports, UriError},
 };
 use crate::media::catalog::name;
 
 /// The URL schemes that a relay can be reached by, each with its transport.
 const SCHEMES: [&str; 6] = ["https", "http", "moqt", "moql", "wss", "ws"];
-
-/// The schemes of URIs that name a relay and a broadcast, for elements that find sources by them.
-pub(crate) const URI_SCHEMES: [&str; 6] =
-    ["moqt", "moql", "moq+https", "moq+http", "moq+wss", "moq+ws"];
-/// Marks such a URI where its scheme is one of the web.
-const URI_PREFIX: &str = "moq+";
-/// What is escaped in a fragment: all but unreserved characters and the slash (RFC 3986 section 3.5).
-const ESCAPED: AsciiSet = NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~')
-    .remove(b'/');
 
 /// The first pause between two tries in ms: a relay that only restarts is back soon.
 pub(crate) const DEFAULT_RECONNECT_MIN_DELAY_MS: u32 = 100;
@@ -54,6 +41,8 @@ pub(crate) struct Settings {
     pub(crate) listen: ListenSettings,
     pub(crate) url: Option<String>,
     pub(crate) broadcast: Option<String>,
+    /// That of the URI that set these two, if one did.
+    pub(crate) uri_form: uri::Form,
     /// A run follows its changes.
     pub(crate) token: watch::Sender<Option<String>>,
     pub(crate) tls_disable_verify: bool,
@@ -103,6 +92,7 @@ impl Settings {
             listen: ListenSettings::default(),
             url: None,
             broadcast: None,
+            uri_form: uri::Form::default(),
             token: watch::Sender::default(),
             tls_disable_verify: false,
             trust: Trust::default(),
@@ -136,29 +126,20 @@ impl Settings {
         });
     }
 
-    /// Takes relay and broadcast from a URI such as `moq+https://relay.example/demo#camera`.
-    pub(crate) fn set_uri(&mut self, uri: &str) -> Result<(), String> {
-        let (url, fragment) = uri
-            .split_once('#')
-            .filter(|(_, broadcast)| !broadcast.is_empty())
-            .ok_or("The URI has no broadcast: add its name as \"#name\"")?;
-        let broadcast = percent_decode_str(fragment)
-            .decode_utf8()
-            .map_err(|_| "The name of the broadcast in the URI is not UTF-8")?;
-        self.url = Some(url.strip_prefix(URI_PREFIX).unwrap_or(url).to_owned());
-        self.broadcast = Some(broadcast.into_owned());
+    /// Takes relay and broadcast from a URI; one that is wrong changes nothing.
+    pub(crate) fn set_uri(&mut self, uri: &str) -> Result<(), UriError> {
+        let (url, broadcast, form) = BroadcastUri::parse(uri)?.into_parts();
+        self.url = Some(url);
+        self.broadcast = Some(broadcast);
+        self.uri_form = form;
         Ok(())
     }
 
     /// The URI that [`Settings::set_uri`] takes, with what [`Settings::public_url`] leaves.
     pub(crate) fn public_uri(&self) -> Option<String> {
-        let (url, broadcast) = (self.public_url()?, self.broadcast.as_deref()?);
-        let prefix = match url.starts_with("moq") {
-            true => "",
-            false => URI_PREFIX,
-        };
-        let broadcast = utf8_percent_encode(broadcast, &ESCAPED);
-        Some(format!("{prefix}{url}#{broadcast}"))
+        let (url, broadcast) = (self.url.clone()?, self.broadcast.clone()?);
+        let uri = BroadcastUri::new(url, broadcast, self.uri_form);
+        Some(uri.public().to_string())
     }
 
     /// Checks the settings once, so that nothing after it has to.
@@ -184,7 +165,13 @@ impl Settings {
         if url.host_str().is_none_or(str::is_empty) {
             return Err(Error::settings("The property \"url\" has no host"));
         }
+        let transports = self.uri_form.transports();
+        let url = match transports {
+            Transports::WebTransport => uri::by_web_transport(&url).unwrap_or(url),
+            Transports::Any | Transports::Quic => url,
+        };
         let mut target = Target {
+            transports,
             tls: trust::checked(self, &url)?,
             allow_insecure_token: self.trust.allow_insecure_token,
             base: url.clone(),
@@ -298,6 +285,7 @@ pub(crate) struct Target {
     pub(crate) broadcast: String,
     /// As the property says.
     base: Url,
+    transports: Transports,
     token: watch::Receiver<Option<String>>,
     allow_insecure_token: bool,
     pub(super) tls: tls::Connect,
@@ -387,6 +375,12 @@ impl Target {
         Ok(())
     }
 
+    /// Where the dial to `url` goes on if the relay refuses QUIC there (draft-ietf-moq-transport-19
+    /// section 3.1.3).
+    pub(super) fn fallback(&self, url: &Url) -> Option<Url> {
+        uri::by_web_transport(url).filter(|_| self.transports == Transports::Any)
+    }
+
     fn may_dial(&self, url: &Url) -> bool {
         self.allow_insecure_token || !trust::exposes_secret(url, &self.tls)
     }
@@ -466,32 +460,51 @@ mod tests {
     }
 
     #[test]
-    fn a_uri_names_relay_and_broadcast() {
+    fn a_uri_sets_relay_and_broadcast_and_reads_back_without_its_token() {
         let mut settings = Settings::new(Role::Subscriber);
-        for (uri, url) in [
+        for (uri, public) in [
             (
-                "moq+https://relay.example/demo#room/my%20cam",
-                "https://relay.example/demo",
+                "moq+https://u:secret@relay.example/a?jwt=secret&x=1#room/my%20cam",
+                "moq+https://relay.example/a#room/my%20cam",
             ),
             (
-                "moqt://relay.example:4443#room/my%20cam",
-                "moqt://relay.example:4443",
+                "moqt://relay.example:4443/a?jwt=secret&x=1#msf:room-my.20cam--catalog",
+                "moqt://relay.example:4443/a#msf:room-my.20cam--catalog",
             ),
         ] {
             settings.set_uri(uri).expect(uri);
-            assert_eq!(settings.url.as_deref(), Some(url));
             assert_eq!(settings.broadcast.as_deref(), Some("room/my cam"));
-            assert_eq!(settings.public_uri().as_deref(), Some(uri));
+            assert_eq!(settings.public_uri().as_deref(), Some(public));
+            let target = settings.target().expect("valid settings");
+            assert_eq!(target.url.query(), Some("jwt=secret&x=1"));
+            assert_eq!(target.url.fragment(), None);
+            assert!(!target.redact(uri).contains("secret"));
+            settings
+                .set_uri("moqt://other.example#%ff")
+                .expect_err("a wrong escape");
+            assert_eq!(settings.public_uri().as_deref(), Some(public));
         }
-        settings
-            .set_uri("moq+https://relay.example/?jwt=secret#camera")
-            .expect("a URI with a token");
-        let target = settings.target().expect("valid settings");
-        assert_eq!(target.url.query(), Some("jwt=secret"));
-        let public = settings.public_uri().expect("a URI");
-        assert_eq!(public, "moq+https://relay.example/#camera");
-        for broken in ["moqt://relay.example", "moqt://relay#", "moqt://relay#%ff"] {
-            assert!(settings.set_uri(broken).is_err(), "{broken}");
+    }
+
+    #[test]
+    fn a_uri_may_say_how_the_relay_is_reached() {
+        let mut settings = Settings::new(Role::Subscriber);
+        for (parameter, url, fallback) in [
+            (
+                "",
+                "moqt://relay.example/a",
+                Some("https://relay.example/a"),
+            ),
+            ("&connection=q", "moqt://relay.example/a", None),
+            ("&connection=wt", "https://relay.example/a", None),
+        ] {
+            let uri = format!("moqt://relay.example/a#msf:room--catalog{parameter}");
+            settings.set_uri(&uri).expect("a URI");
+            let target = settings.target().expect("valid settings");
+            assert_eq!(target.url.as_str(), url);
+            let found = target.fallback(&target.url);
+            assert_eq!(found.as_ref().map(Url::as_str), fallback);
+            assert_eq!(settings.public_uri(), Some(uri));
         }
     }
 

@@ -13,7 +13,7 @@ use url::Url;
 use super::{
     backoff::Backoff,
     config::Target,
-    dial::{CLOSE_TIMEOUT, Dialer},
+    dial::{CLOSE_TIMEOUT, Dial, Dialer},
     error::Error,
     failure::Cause,
     listen::{PeerSession, Reason},
@@ -87,10 +87,10 @@ enum State {
     /// Nothing until the next dial is due.
     Waiting(Instant),
     /// Finding out whether the next session would be sent away, too, before media move to it.
-    Probing(moq_tokio::Connection),
+    Probing(Dial),
     /// Until when such a session can be sent away.
     Watching(Live, Instant),
-    Dialing(moq_tokio::Connection),
+    Dialing(Dial),
     Live(Live),
 }
 
@@ -171,14 +171,19 @@ impl RelayConnection {
                 return Ok((!matches!(self.state, State::Live(_))).then(|| self.gone()));
             }
             Step::Due if self.draining.is_some() => {
-                self.state = State::Probing(self.dialer.probe(&self.url));
+                let fallback = self.target.fallback(&self.url);
+                self.state = State::Probing(self.dialer.probe(&self.url, fallback));
                 return Ok(None);
             }
             Step::Due => match self.dialer.renew(&self.target, self.backoff.upcoming()) {
                 Ok(()) => self.dial(),
                 Err(err) => self.lost(err)?,
             },
-            Step::Probed(Ok(connection)) => {
+            Step::Probed(Ok(None)) | Step::Dialed(Ok(None)) => {
+                self.try_web_transport();
+                return Ok(None);
+            }
+            Step::Probed(Ok(Some(connection))) => {
                 let until = Instant::now() + PROBE_TIMEOUT;
                 self.state = State::Watching(Live::new(connection), until);
                 return Ok(None);
@@ -187,7 +192,7 @@ impl RelayConnection {
                 self.lost(moq_tokio::Error::Reconnect(SENT_AWAY_REASON.into()))?
             }
             Step::Watched(Fate::Kept) => self.dial(),
-            Step::Dialed(Ok(connection)) => {
+            Step::Dialed(Ok(Some(connection))) => {
                 let version = connection
                     .version()
                     .map(|version| version.to_string())
@@ -272,8 +277,16 @@ impl RelayConnection {
         Ok(error)
     }
 
+    /// QUIC is of no avail in the dial that is under way.
+    fn try_web_transport(&mut self) {
+        if let State::Dialing(dial) | State::Probing(dial) = &mut self.state {
+            self.dialer.fall_back(dial);
+        }
+    }
+
     fn dial(&mut self) -> Event {
-        self.state = State::Dialing(self.dialer.dial(&self.url));
+        let fallback = self.target.fallback(&self.url);
+        self.state = State::Dialing(self.dialer.dial(&self.url, fallback));
         Event::Connecting {
             first: std::mem::take(&mut self.first),
             serving: self.draining.is_some(),
@@ -289,9 +302,11 @@ impl RelayConnection {
             IDLE_CLOSE_TIMEOUT
         };
         let close = async {
-            if let State::Dialing(connection) | State::Live(Live { connection, .. }) = self.state {
+            match self.state {
+                State::Dialing(dial) => dial.close().await,
                 // An error here says that there was nobody left to take leave of.
-                let _ = connection.close().await;
+                State::Live(live) => drop(live.connection.close().await),
+                State::Waiting(_) | State::Probing(_) | State::Watching(..) => (),
             }
             drop(self.draining);
             self.dialer.close().await;
@@ -351,9 +366,9 @@ enum Step {
     Left,
     /// It is time to dial.
     Due,
-    Probed(moq_tokio::Result<moq_tokio::Connection>),
+    Probed(moq_tokio::Result<Option<moq_tokio::Connection>>),
     Watched(Fate),
-    Dialed(moq_tokio::Result<moq_tokio::Connection>),
+    Dialed(moq_tokio::Result<Option<moq_tokio::Connection>>),
     /// A session that was up since then.
     Ended(Instant, End),
 }
@@ -371,7 +386,7 @@ async fn step(state: &State) -> Step {
             tokio::time::sleep_until(*due).await;
             Step::Due
         }
-        State::Probing(connection) => Step::Probed(connection.clone().established().await),
+        State::Probing(dial) => Step::Probed(dial.established().await),
         State::Watching(live, until) => {
             let asked = tokio::time::timeout_at(*until, goaway_received(live)).await;
             Step::Watched(match asked {
@@ -379,7 +394,7 @@ async fn step(state: &State) -> Step {
                 Ok(None) | Err(_) => Fate::Kept,
             })
         }
-        State::Dialing(connection) => Step::Dialed(connection.clone().established().await),
+        State::Dialing(dial) => Step::Dialed(dial.established().await),
         State::Live(live) => {
             let end = tokio::select! {
                 biased;

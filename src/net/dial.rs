@@ -4,11 +4,15 @@
 use std::{net::SocketAddr, time::Duration};
 
 use moq_tokio::{Client, Connection, Restart, connect};
-use tokio::{task::JoinSet, time::timeout};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep_until, timeout, timeout_at},
+};
 use url::Url;
 
 use super::{
     config::Target,
+    failure::Cause,
     stats::{SessionCounters, SessionMonitor},
 };
 
@@ -20,6 +24,68 @@ const MAX_DIAL_TIMEOUT: Duration = Duration::from_secs(6);
 /// Bounds the close of a socket's sessions, so that a stop fits the state change's own bound.
 pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
+/// How long a relay may be silent to QUIC itself until WebTransport is tried beside it: the library's own
+/// server does not answer a handshake of another protocol.
+const SILENT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A dial that is under way.
+pub(super) struct Dial {
+    connection: Connection,
+    /// The same by WebTransport, after QUIC was met with silence.
+    other: Option<Connection>,
+    /// It is of a session that only finds out how it is received.
+    probes: bool,
+    /// Where WebTransport is tried if QUIC is of no avail.
+    fallback: Option<Url>,
+    began: Instant,
+    /// Bounds it, wherever it goes on.
+    bound: Duration,
+}
+
+impl Dial {
+    /// The session, once it is up, or nothing when it is time for [`Dialer::fall_back`]; cancel safe.
+    pub(super) async fn established(&self) -> moq_tokio::Result<Option<Connection>> {
+        if let Some(other) = &self.other {
+            return self.first(other).await.map(Some);
+        }
+        if self.fallback.is_none() {
+            // The library bounds it.
+            return up(&self.connection).await.map(Some);
+        }
+        match timeout_at(self.began + SILENT_TIMEOUT, up(&self.connection)).await {
+            Ok(Err(error)) if Cause::of(&error) == Cause::Version => Ok(None),
+            Ok(result) => result.map(Some),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// The session that is up first; if none is, the more precise of both errors.
+    async fn first(&self, other: &Connection) -> moq_tokio::Result<Connection> {
+        let until = self.began + self.bound;
+        let (result, last) = tokio::select! {
+            result = up(&self.connection) => (result, other),
+            result = up(other) => (result, &self.connection),
+            () = sleep_until(until) => return Err(moq_tokio::Error::ConnectTimeout(self.bound)),
+        };
+        let Err(error) = result else { return result };
+        match timeout_at(until, up(last)).await {
+            Ok(Err(last)) => Err(std::cmp::min_by_key(last, error, Cause::of)),
+            Ok(up) => up,
+            Err(_) => Err(error),
+        }
+    }
+
+    /// Gives it up so that the relay knows at once.
+    pub(super) async fn close(self) {
+        // An error here says that there was nobody to take leave of.
+        let _ = self.connection.close().await;
+    }
+}
+
+async fn up(connection: &Connection) -> moq_tokio::Result<Connection> {
+    connection.clone().established().await
+}
+
 /// Dials sessions, all from one socket until it is renewed.
 pub(super) struct Dialer {
     attach: Box<dyn Fn(Client) -> Client + Send>,
@@ -27,6 +93,8 @@ pub(super) struct Dialer {
     counters: SessionCounters,
     /// Publishes and subscribes nothing.
     probe: Client,
+    /// Bounds each dial.
+    bound: Duration,
     /// Nothing was dialled from the socket yet.
     fresh: bool,
     /// Sockets that take leave of their sessions.
@@ -48,6 +116,7 @@ impl Dialer {
             counters,
             probe,
             attach: Box::new(attach),
+            bound: DIAL_TIMEOUT,
             fresh: true,
             retired: JoinSet::new(),
         })
@@ -63,7 +132,9 @@ impl Dialer {
         if self.fresh {
             return Ok(());
         }
-        let probe = bind(target, (DIAL_TIMEOUT + pause * 4).min(MAX_DIAL_TIMEOUT))?;
+        let bound = (DIAL_TIMEOUT + pause * 4).min(MAX_DIAL_TIMEOUT);
+        let probe = bind(target, bound)?;
+        self.bound = bound;
         self.client = media_client(&probe, &self.attach, &self.counters);
         let old = std::mem::replace(&mut self.probe, probe);
         self.fresh = true;
@@ -75,21 +146,47 @@ impl Dialer {
         Ok(())
     }
 
-    /// Dials a session for media.
-    pub(super) fn dial(&mut self, url: &Url) -> Connection {
+    /// Dials a session for media; WebTransport is tried at `fallback` if QUIC is of no avail.
+    pub(super) fn dial(&mut self, url: &Url, fallback: Option<Url>) -> Dial {
+        self.begin(url, fallback, false)
+    }
+
+    /// Dials a session that only finds out how it is received.
+    pub(super) fn probe(&mut self, url: &Url, fallback: Option<Url>) -> Dial {
+        self.begin(url, fallback, true)
+    }
+
+    fn begin(&mut self, url: &Url, fallback: Option<Url>, probes: bool) -> Dial {
+        Dial {
+            connection: self.connect(url, probes),
+            other: None,
+            probes,
+            fallback,
+            began: Instant::now(),
+            bound: self.bound,
+        }
+    }
+
+    /// Tries WebTransport in `dial`, too: the library offers the one or the other, never both in one
+    /// handshake.
+    pub(super) fn fall_back(&mut self, dial: &mut Dial) {
+        if let Some(url) = dial.fallback.take() {
+            dial.other = Some(self.connect(&url, dial.probes));
+        }
+    }
+
+    fn connect(&mut self, url: &Url, probes: bool) -> Connection {
         self.fresh = false;
-        self.client.connect(url.clone())
+        let client = match probes {
+            true => &self.probe,
+            false => &self.client,
+        };
+        client.connect(url.clone())
     }
 
     /// Reads what is counted of a session that was dialled for media.
     pub(super) fn monitor(&self, connection: &Connection) -> SessionMonitor {
         SessionMonitor::new(connection.monitor(), self.counters.clone())
-    }
-
-    /// Dials a session that only finds out how it is received.
-    pub(super) fn probe(&mut self, url: &Url) -> Connection {
-        self.fresh = false;
-        self.probe.connect(url.clone())
     }
 
     /// Ends all sessions so that their peers know at once; to be bounded by the caller.

@@ -13,3 +13,4 @@ pub(crate) mod log;
 mod secrets;
 pub(crate) mod stats;
 mod trust;
+pub(crate) mod uri;

@@ -37,6 +37,7 @@ use crate::{
         config::{self, Role},
         endpoint::EndpointConfig,
         error::Error,
+        uri::URI_SCHEMES,
     },
 };
 
@@ -114,7 +115,7 @@ impl ObjectSubclass for MoqSink {
     const NAME: &'static str = "GstMoqSink";
     type Type = super::MoqSink;
     type ParentType = gst::Element;
-    type Interfaces = (gst::ChildProxy,);
+    type Interfaces = (gst::ChildProxy, gst::URIHandler);
 }
 
 impl ObjectImpl for MoqSink {
@@ -170,6 +171,27 @@ impl ChildProxyImpl for MoqSink {
 
     fn children_count(&self) -> u32 {
         u32::from(self.obj().num_sink_pads())
+    }
+}
+
+impl URIHandlerImpl for MoqSink {
+    const URI_TYPE: gst::URIType = gst::URIType::Sink;
+
+    fn protocols() -> &'static [&'static str] {
+        &URI_SCHEMES
+    }
+
+    fn uri(&self) -> Option<String> {
+        self.settings().session.public_uri()
+    }
+
+    fn set_uri(&self, uri: &str) -> Result<(), glib::Error> {
+        if self.run().is_some() {
+            let text = "The URI of a running sink cannot be changed";
+            return Err(glib::Error::new(gst::URIError::BadState, text));
+        }
+        self.settings().session.set_uri(uri)?;
+        Ok(())
     }
 }
 

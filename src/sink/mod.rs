@@ -18,9 +18,9 @@
  * (`catalog.json.z`), and MSF's (`catalog`). MSF has video and audio only: text and data need hang.
  *
  * Size, display aspect, frame rate, sample rate and channels go from caps into the catalog; bit rate, title
- * and image orientation from TAG events, and the language of text tracks. The catalog has one orientation
- * for all video: that of the first pad that has one. Colorimetry and HDR metadata have no field there; they
- * reach subscribers in the bitstream.
+ * and image orientation from TAG events, and the language of text and audio, the latter in a section of our own
+ * (`gstLang`). The catalog has one orientation for all video: that of the first pad that has one. Colorimetry
+ * and HDR metadata have no field there; they reach subscribers in the bitstream.
  *
  * Caps that change the format publish another track under a fresh name (`camera`, then `camera-2`), which
  * #GstMoqSinkPad:active-track reads back. Parameter sets that change in band without new caps only change
@@ -130,6 +130,12 @@
  *     h264parse ! moqsink mode=listen broadcast=test.hang
  * ]|
  *
+ * ## Publish by URI
+ *
+ * `moqsink` is made for the same URIs as #GstMoqSrc, by `gst_element_make_from_uri` for example: the relay's URL, with
+ * `moq+` before a scheme of the web, and the broadcast as `#room/camera` or, with the fragment of the IETF's draft on
+ * MSF, `#msf:room-camera--catalog`. They set #GstMoqSink:url and #GstMoqSink:broadcast, before the element runs.
+ *
  * ## Publish a file
  *
  * |[
@@ -227,7 +233,7 @@ glib::wrapper! {
     /// Publishes a broadcast.
     pub struct MoqSink(ObjectSubclass<element::MoqSink>)
         @extends gst::Element, gst::Object,
-        @implements gst::ChildProxy;
+        @implements gst::ChildProxy, gst::URIHandler;
 }
 
 glib::wrapper! {

@@ -38,6 +38,7 @@ use crate::{
         endpoint::EndpointConfig,
         error::Error,
         log,
+        uri::URI_SCHEMES,
     },
 };
 
@@ -67,7 +68,8 @@ pub enum Join {
 #[derive(Clone)]
 struct Settings {
     session: config::Settings,
-    catalog_format: CatalogFormat,
+    /// As it was set; else a URI may say it.
+    catalog_format: Option<CatalogFormat>,
     join: Join,
     latency: u32,
     video_max_age: u32,
@@ -80,6 +82,14 @@ struct Settings {
 }
 
 impl Settings {
+    fn catalog_format(&self) -> CatalogFormat {
+        self.catalog_format
+            .unwrap_or(match self.session.uri_form.names_msf() {
+                true => CatalogFormat::Msf,
+                false => CatalogFormat::default(),
+            })
+    }
+
     fn policy(&self) -> RenditionPolicy {
         self.policy.unwrap_or(match self.is_of_uri {
             true => RenditionPolicy::Adaptive,
@@ -92,7 +102,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             session: config::Settings::new(Role::Subscriber),
-            catalog_format: CatalogFormat::default(),
+            catalog_format: None,
             join: Join::default(),
             latency: DEFAULT_LATENCY,
             video_max_age: DEFAULT_VIDEO_MAX_AGE,
@@ -122,9 +132,9 @@ pub struct MoqSrc {
     #[property(
         name = "catalog-format",
         nick = "Catalog format",
-        blurb = "Catalog of the broadcast to read",
-        get = |this: &Self| this.settings().catalog_format,
-        set = |this: &Self, format| this.settings().catalog_format = format,
+        blurb = "Catalog of the broadcast to read; msf if a URI names it",
+        get = |this: &Self| this.settings().catalog_format(),
+        set = |this: &Self, format| this.settings().catalog_format = Some(format),
         type = CatalogFormat, mutable_ready, builder(CatalogFormat::default())
     )]
     #[property(
@@ -213,7 +223,7 @@ impl MoqSrc {
         let config = subscriber::Config {
             name: element.name(),
             endpoint: endpoint_config.clone(),
-            catalog_format: settings.catalog_format,
+            catalog_format: settings.catalog_format(),
             latency,
             join: match settings.join {
                 Join::Live => playout::Join::Live,
@@ -463,7 +473,7 @@ impl URIHandlerImpl for MoqSrc {
     const URI_TYPE: gst::URIType = gst::URIType::Src;
 
     fn protocols() -> &'static [&'static str] {
-        &config::URI_SCHEMES
+        &URI_SCHEMES
     }
 
     fn uri(&self) -> Option<String> {
@@ -476,9 +486,8 @@ impl URIHandlerImpl for MoqSrc {
             return Err(glib::Error::new(gst::URIError::BadState, text));
         }
         let mut settings = self.settings();
-        let set = settings.session.set_uri(uri);
-        settings.is_of_uri |= set.is_ok();
-        drop(settings);
-        set.map_err(|reason| glib::Error::new(gst::URIError::BadUri, &reason))
+        settings.session.set_uri(uri)?;
+        settings.is_of_uri = true;
+        Ok(())
     }
 }

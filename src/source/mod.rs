@@ -124,7 +124,9 @@
  * ## Play by URI
  *
  * A URI is the one of the relay, with `moq+` before a scheme of the web, and the name of the broadcast as its
- * fragment.
+ * fragment, or the fragment of the IETF's draft on MSF: with `moqt://relay.example/demo#msf:room-camera--catalog` the
+ * broadcast is `room/camera`, and the catalog MSF's unless #GstMoqSrc:catalog-format was set. `moqt:` is QUIC, or
+ * WebTransport where the relay refuses that. What is in the query goes to the relay as it is.
  *
  * |[
  * gst-launch-1.0 playbin3 uri=moq+http://127.0.0.1:4443/#camera.hang

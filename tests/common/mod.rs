@@ -23,6 +23,7 @@ pub(crate) mod resources;
 pub(crate) mod scene;
 pub(crate) mod stops;
 pub(crate) mod viewer;
+pub(crate) mod web_transport;
 
 pub(crate) use feeder::Feeder;
 pub(crate) use packets::{Packet, Packets, noise, payloads, same};
@@ -36,3 +37,4 @@ pub(crate) use relay::Relay;
 pub(crate) use resources::Resources;
 pub(crate) use scene::Scene;
 pub(crate) use viewer::Viewer;
+pub(crate) use web_transport::{Refusal, WebTransportRelay};

@@ -73,7 +73,7 @@ impl Relay {
     pub(crate) fn start_with_tokens(tokens: &[&str]) -> anyhow::Result<Self> {
         let tokens = tokens.iter().map(|token| (*token).to_owned()).collect();
         Self::launch(
-            0,
+            Self::free_port()?,
             Access::Tokens(tokens, everything()),
             Duration::ZERO,
             Box::new(|_| ()),

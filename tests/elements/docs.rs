@@ -95,6 +95,7 @@ const OPTIONS: [&str; 4] = ["-e", "-m", "-q", "-v"];
 #[test]
 fn every_documented_pipeline_parses() {
     init();
+    gstfallbackswitch::plugin_register_static().expect("the plugin registers");
     let pipelines = pipelines();
     for (path, least) in [
         ("README.md", 4),

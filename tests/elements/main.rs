@@ -17,3 +17,4 @@ mod fuzz;
 mod inspect;
 mod sink;
 mod source;
+mod uris;

@@ -182,31 +182,6 @@ fn a_dial_that_was_begun_is_ended_by_a_stop() {
 }
 
 #[test]
-fn a_uri_names_relay_and_broadcast_until_the_source_runs() {
-    init();
-    let source = Source::new("");
-    let handler = source
-        .element
-        .dynamic_cast_ref::<gst::URIHandler>()
-        .expect("a URI handler");
-    assert_eq!(handler.uri_type(), gst::URIType::Src);
-    handler
-        .set_uri("moql://relay.example/room#camera")
-        .expect("such a URI is taken");
-    assert_eq!(
-        source.element.property::<String>("url"),
-        "moql://relay.example/room"
-    );
-    assert_eq!(source.element.property::<String>("broadcast"), "camera");
-    assert!(handler.set_uri("moql://relay.example/room").is_err());
-    source.element.set_property("url", "http://127.0.0.1:9");
-    source.set(gst::State::Paused).expect("it pauses");
-    let error = handler.set_uri("moql://relay.example/room#other");
-    let error = error.expect_err("a running source keeps its URI");
-    assert!(error.matches(gst::URIError::BadState), "{error}");
-}
-
-#[test]
 fn wrong_settings_fail_the_state_change_with_one_clear_error() {
     init();
     for (properties, hint) in [

@@ -116,6 +116,42 @@ fn tags_come_out_as_tags_and_again_when_they_change() {
 }
 
 #[test]
+fn the_language_of_sound_is_in_both_catalogs() {
+    common::init();
+    let relay = Relay::start().expect("a relay");
+    let broadcast = unique_broadcast("speech");
+    let publisher = Running::launch(&format!(
+        "{} ! moq.sink_0 {}",
+        media::live_opus(),
+        moqsink(&relay.url(), &broadcast)
+    ));
+    let sink = wait_pad(&publisher.element("moq"), "sink_0", DEADLINE);
+    let speaks = |language: &str| {
+        tag(gst::TagScope::Stream, |tags| {
+            tags.add::<gst::tags::LanguageCode>(&language, gst::TagMergeMode::Append);
+        })
+    };
+    send(&sink, speaks("de"));
+    publisher.start();
+    let subscribers = ["hang", "msf"].map(|format| {
+        Running::play(&format!(
+            "{} catalog-format={format} moq.audio_0 ! fakesink",
+            moqsrc(&relay.url(), &broadcast)
+        ))
+    });
+    let pads = subscribers
+        .each_ref()
+        .map(|subscriber| wait_pad(&subscriber.element("moq"), "audio_0", DEADLINE));
+    let both = |language: &str| {
+        let mut said = pads.iter().map(|pad| text(pad, "language-code"));
+        said.all(|said| said.as_deref() == Some(language))
+    };
+    wait_until("the language comes", DEADLINE, || both("de"));
+    send(&sink, speaks("fr"));
+    wait_until("another one comes", DEADLINE, || both("fr"));
+}
+
+#[test]
 fn the_first_pad_says_how_pictures_are_turned() {
     common::init();
     let relay = Relay::start().expect("a relay");

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 use crate::common::{
     self, Packets, Relay, Running, Viewer,
-    media::{CLIP_FRAMES, Video, clip, moqsink},
+    media::{CLIP_FRAMES, Video, clip, moqsink, publish_live},
     unique_broadcast,
 };
 
@@ -301,6 +301,72 @@ fn a_parser_makes_what_fragments_have_room_for() {
     }
 }
 
+/// A relay whose certificate's fingerprint is on the same port, and a URI for a broadcast of it: these
+/// tools set no properties.
+fn by_uri(broadcast: &str) -> (Relay, String) {
+    let port = Relay::free_port().expect("a port");
+    let relay = Relay::start_at(port).expect("the relay starts");
+    let uri = format!("moq+http://{}/#{broadcast}", relay.addr());
+    (relay, uri)
+}
+
+#[test]
+fn gst_play_plays_a_uri_to_its_end() {
+    common::init();
+    let installed = Installed::new();
+    for playbin3 in ["", "--use-playbin3"] {
+        let broadcast = unique_broadcast("play");
+        let (relay, uri) = by_uri(&broadcast);
+        let publisher = Running::play(&publish_live(&relay.url(), &broadcast));
+        let line =
+            format!("--no-interactive --videosink=fakesink --audiosink=fakesink {playbin3} {uri}");
+        let mut tool = installed.start("gst-play-1.0", &line, &[]);
+        tool.wait_output("0:00:01.", 1);
+        publisher.end();
+        let (success, text) = tool.finish();
+        assert!(success, "{text}");
+        assert!(text.contains("Reached end of play list"), "{text}");
+        assert!(!text.contains("ERROR"), "{text}");
+    }
+}
+
+#[test]
+fn gst_discoverer_lists_the_streams_of_a_live_broadcast_and_ends() {
+    common::init();
+    let installed = Installed::new();
+    let broadcast = unique_broadcast("discover");
+    let (relay, uri) = by_uri(&broadcast);
+    let _publisher = Running::play(&publish_live(&relay.url(), &broadcast));
+    let line = format!("-v {uri}");
+    let (success, text) = installed.start("gst-discoverer-1.0", &line, &[]).finish();
+    assert!(success, "{text}");
+    for said in [
+        "Live: yes",
+        "video/x-h264",
+        "Width: 320",
+        "audio/mpeg",
+        "Sample rate: 48000",
+    ] {
+        assert!(text.contains(said), "{said}: {text}");
+    }
+    assert!(!text.contains("timed out"), "{text}");
+}
+
+#[test]
+fn gst_discoverer_ends_without_a_broadcast_too() {
+    let installed = Installed::new();
+    let (_relay, uri) = by_uri("nobody");
+    for (uri, said) in [
+        (uri.as_str(), "timed out"),
+        ("moqt://127.0.0.1:9/#%zz", "write a percent sign as \"%25\""),
+        ("moqt://127.0.0.1:9/#msf:room--video", "only the catalog"),
+    ] {
+        let line = format!("-t 2 {uri}");
+        let (_, text) = installed.start("gst-discoverer-1.0", &line, &[]).finish();
+        assert!(text.contains(said), "{uri}: {text}");
+    }
+}
+
 #[test]
 fn a_token_is_in_no_line_of_our_log() {
     const SECRET: &str = "eyJsecret.of-the.relay";
@@ -321,6 +387,10 @@ fn a_token_is_in_no_line_of_our_log() {
         format!(
             "fakesrc ! fakesink {}",
             moqsink(&format!("{url}?jwt={SECRET}"), "room")
+        ),
+        format!(
+            "urisourcebin uri={}?jwt={SECRET}#msf:room--catalog ! fakesink",
+            url.replace("https:", "moq+http:")
         ),
     ] {
         let (success, text) = installed.start("gst-launch-1.0", &line, &debug).finish();

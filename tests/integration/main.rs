@@ -5,6 +5,7 @@
 mod common;
 
 mod announcements;
+mod applications;
 mod catalogs;
 mod codecs_audio;
 mod codecs_audio_broken;
@@ -45,4 +46,5 @@ mod stop_source;
 mod text;
 mod text_players;
 mod trust;
+mod uris;
 mod video_sizes;

@@ -17,6 +17,8 @@ pub const END_MARK: &str = "gstEnd";
 pub const LINEAGE: &str = "gstLineage";
 /// The field of [`Sections::groups`] in the catalog's JSON.
 pub const GROUPS: &str = "gstGroup";
+/// The field of [`Sections::languages`] in the catalog's JSON.
+pub const LANGUAGES: &str = "gstLang";
 
 /// The sections that this plugin adds to hang's catalog.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -35,6 +37,10 @@ pub struct Sections {
     /// Of each track that is one of several qualities of one picture or sound: the name of that group.
     #[serde(rename = "gstGroup", skip_serializing_if = "BTreeMap::is_empty")]
     pub groups: BTreeMap<String, String>,
+    /// Of each track of speech whose language is known: that language. The library writes no `lang` of
+    /// audio into either catalog, and these sections into both.
+    #[serde(rename = "gstLang", skip_serializing_if = "BTreeMap::is_empty")]
+    pub languages: BTreeMap<String, String>,
     /// The publisher takes the requests of [`super::return_path`].
     #[serde(rename = "gstReturn", skip_serializing_if = "std::ops::Not::not")]
     pub returns: bool,

@@ -60,7 +60,7 @@ impl Description {
 
     /// Writes all but the orientation, which is not a track's own, into a catalog entry.
     ///
-    /// What is not known leaves the entry as it is. The language has a field of text alone.
+    /// What is not known leaves the entry as it is. The language has a field of text alone; that of audio is in a section of ours.
     pub fn describe(&self, rendition: &mut Rendition) {
         rendition.set_bitrate(self.bitrate.or(rendition.bitrate()));
         if self.label.is_some() {

@@ -236,6 +236,7 @@ impl Rendition {
         catalog.ext.data.renditions.remove(name);
         catalog.ext.lineage.remove(name);
         catalog.ext.groups.remove(name);
+        catalog.ext.languages.remove(name);
     }
 
     /// The delay that the catalog states for the track `name` of this kind.

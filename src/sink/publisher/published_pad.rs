@@ -563,6 +563,11 @@ impl PublishedPad {
         {
             catalog.ext.groups.insert(name.to_owned(), group);
         }
+        if self.kind == Some(Kind::Audio)
+            && let Some(language) = self.description.language.clone()
+        {
+            catalog.ext.languages.insert(name.to_owned(), language);
+        }
         if let Some(base) = self.base_name.as_ref().filter(|base| *base != name) {
             let lineage = &mut catalog.ext.lineage;
             lineage.insert(name.to_owned(), base.clone());

@@ -14,7 +14,7 @@ use crate::{
     media::{
         catalog::{
             alternatives::Traits,
-            data::{GROUPS, LINEAGE},
+            data::{GROUPS, LANGUAGES, LINEAGE},
             description::{Description, Orientation},
             name::{self, Names},
             reconcile,
@@ -76,6 +76,7 @@ pub(crate) fn read(track: Track, own: &Path<'_>, catalog: &Value) -> (Vec<Entry>
     let mut list = EntryList {
         lineage: catalog[LINEAGE].as_object(),
         groups: catalog[GROUPS].as_object(),
+        languages: catalog[LANGUAGES].as_object(),
         orientation: Orientation::of_section(&catalog[Kind::Video.name()]),
         ..EntryList::default()
     };
@@ -102,6 +103,8 @@ struct EntryList<'c> {
     lineage: Option<&'c serde_json::Map<String, Value>>,
     /// Which tracks the catalog says are one picture or one sound.
     groups: Option<&'c serde_json::Map<String, Value>>,
+    /// The languages that the catalog says beside its entries.
+    languages: Option<&'c serde_json::Map<String, Value>>,
     /// What the catalog says of all its video.
     orientation: Orientation,
     entries: Vec<Entry>,
@@ -128,7 +131,8 @@ impl EntryList<'_> {
                 return;
             }
             let name = track.name;
-            let (language, group) = (track.language, track.group);
+            let said = || self.languages?.get(name)?.as_str();
+            let (language, group) = (track.language.or_else(said), track.group);
             let entry = track
                 .rendition
                 .and_then(|rendition| self.entry(own, name, rendition, language));

@@ -146,6 +146,8 @@ fn either_catalog_says_which_tracks_are_alternatives() {
         ("b".into(), speech),
     ]);
     hang["gstGroup"] = json!({"a": "sound", "b": 5});
+    // What an entry says itself counts first.
+    hang["gstLang"] = json!({"a": "fr", "a-2": 7, "b": "en"});
     hang["gstLineage"] = json!({"a-2": "a"});
     let told = |track: Track, catalog: &Value| {
         let (entries, problems) = of(track, catalog);
@@ -167,7 +169,7 @@ fn either_catalog_says_which_tracks_are_alternatives() {
     assert_eq!(
         told(Track::Hang, &hang),
         [
-            (some("sound"), None),
+            (some("sound"), some("fr")),
             (some("sound"), None),
             (None, some("de"))
         ]
