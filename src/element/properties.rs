@@ -40,7 +40,7 @@ pub(crate) struct CommonProperties(Vec<Property>);
 
 impl CommonProperties {
     pub(crate) fn new(role: Role) -> Self {
-        let mut properties = relay();
+        let mut properties = relay(role);
         properties.extend(trust());
         properties.extend(listening());
         properties.extend(timeouts());
@@ -99,7 +99,7 @@ macro_rules! status {
 }
 
 /// Where the relay is and how it is reached.
-fn relay() -> Vec<Property> {
+fn relay(role: Role) -> Vec<Property> {
     let token = ParamSpecString::builder("token")
         .nick("Token")
         .blurb("Token (JWT) for the relay in place of the one in the URL; a new one opens a new session; cannot be read back")
@@ -115,7 +115,10 @@ fn relay() -> Vec<Property> {
         },
         setting! {
             ParamSpecString::builder("broadcast"), "Broadcast",
-            "Name of the broadcast",
+            match role {
+                Role::Publisher => "Name of the broadcast",
+                Role::Subscriber => "Name of the broadcast, or a prefix such as room/* for any whose name begins with room/",
+            },
             |settings| settings.broadcast.clone(), |settings, name| settings.broadcast = name
         },
         Property { get: None, ..token },

@@ -175,6 +175,7 @@ use std::sync::LazyLock;
 use gst::{glib, prelude::*};
 
 mod catalog;
+mod discovery;
 mod element;
 mod keyframe_gate;
 mod message;

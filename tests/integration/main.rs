@@ -14,6 +14,7 @@ mod containers_of_others;
 mod data;
 mod demand;
 mod describe;
+mod discovery;
 mod errors;
 mod faults;
 mod following_tracks;

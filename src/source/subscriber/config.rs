@@ -15,6 +15,7 @@ use crate::{
     net::endpoint::EndpointConfig,
     source::{
         catalog::CatalogFormat,
+        discovery::Discovery,
         message::Control,
         playback::LatencyAnswer,
         selection::{RenditionPolicy, Wishes},
@@ -40,6 +41,8 @@ pub(crate) struct Config {
     /// Where a return path says whether the publisher listens; `None` without one.
     pub(crate) return_path: Option<Arc<AtomicBool>>,
     pub(crate) answer: Arc<LatencyAnswer>,
+    /// What the application is told of broadcasts.
+    pub(crate) discovery: Arc<Discovery>,
     pub(crate) connection: Arc<ConnectionStatus>,
     pub(crate) app_queue: Arc<AppQueue>,
     /// Where pads and readers send to.
@@ -68,6 +71,7 @@ impl Config {
             eos_timeout: None,
             return_path: None,
             answer: Arc::default(),
+            discovery: Arc::default(),
             connection: Arc::default(),
             app_queue: AppQueue::new(&gst::Bin::new().into()),
             control: tokio::sync::mpsc::unbounded_channel().0,
