@@ -43,6 +43,7 @@ impl CommonProperties {
         let mut properties = relay(role);
         properties.extend(trust());
         properties.extend(listening());
+        properties.extend(advertising(role));
         properties.extend(timeouts());
         properties.extend(cache(role));
         properties.extend(connection());
@@ -218,6 +219,19 @@ fn listening() -> Vec<Property> {
             |settings, list| settings.listen.client_fingerprints = list
         },
     ]
+}
+
+/// What of a listener the local network is told.
+fn advertising(role: Role) -> Vec<Property> {
+    let advertise = setting! {
+        ParamSpecBoolean::builder("advertise"), "Advertise",
+        "Advertise the broadcast on the local network by multicast DNS in listen mode, for moqdeviceprovider to find",
+        |settings| settings.listen.advertise, |settings, advertise| settings.listen.advertise = advertise
+    };
+    match role {
+        Role::Publisher => vec![advertise],
+        Role::Subscriber => Vec::new(),
+    }
 }
 
 /// How soon a relay is given up and dialled again.
