@@ -21,9 +21,9 @@ use crate::{
 };
 
 /// How long a probe waits for answers, and a start for those of the senders that are there already: programs ask
-/// for the list right after it. An answer may take 120 ms (RFC 6762), and a question that is lost is asked again only
-/// after a second.
-const PROBE_TIME: Duration = Duration::from_millis(600);
+/// for the list right after it. An answer may take 120 ms, and is left out if another one like it was given within
+/// the last second; the question is asked again after a second (RFC 6762).
+const PROBE_TIME: Duration = Duration::from_millis(1300);
 
 /// See [`super::MoqDeviceProvider`].
 #[derive(Default)]

@@ -3,7 +3,7 @@
 //! advertised, and those of others are found.
 //!
 //! The wire is that of moq-tokio's own discovery where it fits: the service type, TXT `fp` and `n`. The subtype
-//! is another one, so that relays that look for each other do not find senders, nor senders relays.
+//! is another one, so that relays that look for each other do not find senders.
 //!
 //! Anyone can advertise anything: what a record says is a hint, and TLS with its fingerprint shows no more than that
 //! the listener is the one of the record.
@@ -11,29 +11,36 @@
 use std::{
     collections::{HashMap, hash_map::Entry},
     net::{IpAddr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use mdns_sd::{
-    DaemonEvent, IfKind, Receiver, RecvTimeoutError, ResolvedService, ServiceDaemon, ServiceEvent,
-    ServiceInfo, TxtProperty,
+    DaemonEvent, IfKind, IfPredicate, Receiver, RecvTimeoutError, ResolvedService, ScopedIp,
+    ServiceDaemon, ServiceEvent, ServiceInfo, TxtProperty,
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::time::{timeout, timeout_at};
 
 use crate::media::catalog::name;
 
-/// The subtype of the service `_moq._udp` under which senders are advertised and looked for.
-const SERVICE: &str = "_gstreamer._sub._moq._udp.local.";
+/// The subtype of the service under which senders are advertised.
+const SUBTYPE: &str = "_gstreamer._sub._moq._udp.local.";
+/// The service that is looked for; those of it that are no senders lack the name of a broadcast. The library
+/// answers a question for a subtype by the service alone, and takes no such answer for one to a subtype.
+const SERVICE: &str = "_moq._udp.local.";
 
 /// The keys of the TXT record: SHA-256 of the certificate, a random number, how the listener is reached, its host,
-/// and the name of the broadcast, which goes on in `name2` and so on.
+/// and the name of the broadcast, which goes on in `broadcast2` and so on.
 const FINGERPRINT: &str = "fp";
 const NONCE: &str = "n";
 const SCHEME: &str = "scheme";
 const PATH: &str = "path";
 const HOST: &str = "host";
-const NAME: &str = "name";
+const BROADCAST: &str = "broadcast";
 
 /// A string of a TXT record has 255 bytes with its key.
 const MAX_VALUE_BYTES: usize = 240;
@@ -120,15 +127,18 @@ impl Advertisement {
         let (ip, port) = (self.address.ip(), self.address.port());
         let any = ip.is_unspecified();
         let addresses: &[IpAddr] = if any { &[] } else { &[ip] };
-        let mut service = ServiceInfo::new(SERVICE, &self.instance, &server, addresses, port, txt)?;
+        let mut service = ServiceInfo::new(SUBTYPE, &self.instance, &server, addresses, port, txt)?;
         if any {
             service = service.enable_addr_auto();
         }
-        service.set_interfaces(vec![match ip {
-            IpAddr::V4(_) if any => IfKind::IPv4,
-            // Such a port takes IPv4, too.
-            IpAddr::V6(_) if any => IfKind::All,
-            ip => IfKind::Addr(ip),
+        // Other programs of this host hear it by the network, too.
+        service.set_interfaces(vec![if any {
+            let only_v4 = ip.is_ipv4();
+            IfKind::Predicate(IfPredicate::new(move |interface| {
+                !interface.is_loopback() && (interface.ip().is_ipv4() || !only_v4)
+            }))
+        } else {
+            IfKind::Addr(ip)
         }]);
         Ok(service)
     }
@@ -181,6 +191,7 @@ impl Drop for Advertisement {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Sender {
     id: String,
+    address: IpAddr,
     url: String,
     broadcast: String,
     fingerprint: String,
@@ -188,8 +199,8 @@ pub(crate) struct Sender {
 }
 
 impl Sender {
-    /// Reads a record, in which anything may stand.
-    fn read(service: &ResolvedService) -> Option<Self> {
+    /// Reads a record, in which anything may stand; the address of `before` is kept while it has that.
+    fn read(service: &ResolvedService, before: Option<&Self>) -> Option<Self> {
         let text = |key: &str| {
             service
                 .get_property_val(key)
@@ -220,16 +231,20 @@ impl Sender {
         if !SCHEMES.contains(&scheme) || !is_path || service.port == 0 {
             return None;
         }
-        let addresses = service.addresses.iter().take(MAX_ADDRESSES);
-        let address = best(addresses.map(mdns_sd::ScopedIp::to_ip_addr))?;
-        let address = SocketAddr::new(address, service.port);
+        let mut addresses = service.addresses.iter().map(ScopedIp::to_ip_addr);
+        // The addresses come one network after another.
+        let known = before.map(|before| before.address);
+        let known = known.filter(|known| addresses.clone().any(|one| one == *known));
+        let ip = known.or_else(|| best(addresses.by_ref().take(MAX_ADDRESSES)))?;
+        let address = SocketAddr::new(ip, service.port);
         let host = text(HOST).filter(|host| is_presentable(host));
         Some(Self {
             id: service.fullname.to_lowercase(),
+            address: ip,
             url: format!("{scheme}://{address}{path}"),
             broadcast,
             fingerprint,
-            hostname: host.map_or_else(|| address.ip().to_string(), str::to_owned),
+            hostname: host.map_or_else(|| ip.to_string(), str::to_owned),
         })
     }
 
@@ -280,6 +295,7 @@ pub(crate) enum Change {
 /// Looks for senders.
 pub(crate) struct Browser {
     daemon: ServiceDaemon,
+    stopped: Arc<AtomicBool>,
     events: Receiver<ServiceEvent>,
     known: HashMap<String, Sender>,
     /// Those that are lost because records came too fast.
@@ -287,12 +303,16 @@ pub(crate) struct Browser {
 }
 
 /// Ends a search from elsewhere.
-pub(crate) struct Stopper(ServiceDaemon);
+pub(crate) struct Stopper {
+    daemon: ServiceDaemon,
+    stopped: Arc<AtomicBool>,
+}
 
 impl Stopper {
     pub(crate) fn stop(&self) {
+        self.stopped.store(true, Ordering::SeqCst);
         // Fails only where it has ended already.
-        let _ = self.0.shutdown();
+        let _ = self.daemon.shutdown();
     }
 }
 
@@ -303,6 +323,7 @@ impl Browser {
         let events = daemon.browse(SERVICE)?;
         Ok(Self {
             daemon,
+            stopped: Arc::default(),
             events,
             known: HashMap::new(),
             lost: Vec::new(),
@@ -310,7 +331,10 @@ impl Browser {
     }
 
     pub(crate) fn stopper(&self) -> Stopper {
-        Stopper(self.daemon.clone())
+        Stopper {
+            daemon: self.daemon.clone(),
+            stopped: self.stopped.clone(),
+        }
     }
 
     /// Waits for the next change, until `deadline` if there is one; none also once it was stopped.
@@ -334,19 +358,30 @@ impl Browser {
                 }
                 Err(RecvTimeoutError::Timeout) => return None,
                 Err(RecvTimeoutError::Disconnected) => {
-                    // Stopped, or so many records have come that the library has given up.
-                    self.events = self.daemon.browse(SERVICE).ok()?;
-                    self.lost = self.known.drain().map(|(id, _)| id).collect();
-                    std::thread::sleep(OVERFLOW_PAUSE);
+                    if !self.is_stopped() {
+                        // So many records have come that the library has given up.
+                        std::thread::sleep(OVERFLOW_PAUSE);
+                        self.events = self.daemon.browse(SERVICE).ok()?;
+                        self.lost = self.known.drain().map(|(id, _)| id).collect();
+                    }
+                    // A question to a daemon that is just ending is never answered.
+                    if self.is_stopped() {
+                        return None;
+                    }
                 }
             }
         }
     }
 
+    fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::SeqCst)
+    }
+
     fn take(&mut self, event: ServiceEvent) -> Option<Change> {
         match event {
             ServiceEvent::ServiceResolved(service) => {
-                let Some(sender) = Sender::read(&service) else {
+                let before = self.known.get(&service.fullname.to_lowercase());
+                let Some(sender) = Sender::read(&service, before) else {
                     // A record that can be used no more.
                     return self.lose(&service.fullname);
                 };
@@ -399,8 +434,8 @@ fn parts(mut name: &str) -> Result<Vec<&str>, mdns_sd::Error> {
 /// The key of a piece of the name, counted from 0.
 fn part_key(number: usize) -> String {
     match number {
-        0 => NAME.to_owned(),
-        number => format!("{NAME}{}", number + 1),
+        0 => BROADCAST.to_owned(),
+        number => format!("{BROADCAST}{}", number + 1),
     }
 }
 
@@ -431,15 +466,19 @@ mod tests {
 
     fn record(txt: &[(&str, &str)], addresses: &str, port: u16) -> ResolvedService {
         let txt: Vec<TxtProperty> = txt.iter().map(|pair| TxtProperty::from(*pair)).collect();
-        let service = ServiceInfo::new(SERVICE, "Some", "some.local.", addresses, port, txt);
+        let service = ServiceInfo::new(SUBTYPE, "Some", "some.local.", addresses, port, txt);
         service.expect("a record").as_resolved_service()
     }
 
     #[test]
     fn a_record_is_read() {
-        let txt = [("fp", FP), ("name", "room/a b#é.hang"), ("host", "studio")];
+        let txt = [
+            ("fp", FP),
+            ("broadcast", "room/a b#é.hang"),
+            ("host", "studio"),
+        ];
         let service = record(&txt, "127.0.0.1,fe80::1,fd00::1,10.0.0.7", 4443);
-        let sender = Sender::read(&service).expect("a sender");
+        let sender = Sender::read(&service, None).expect("a sender");
         assert_eq!(sender.url(), "https://10.0.0.7:4443/");
         assert_eq!(
             sender.uri(),
@@ -448,14 +487,18 @@ mod tests {
         assert_eq!(sender.fingerprint(), FP.to_lowercase());
         assert_eq!(sender.hostname(), "studio");
         assert_eq!(sender.broadcast(), "room/a b#é.hang");
+        let more = record(&txt, "10.0.0.1,10.0.0.7", 4443);
+        assert_eq!(Sender::read(&more, Some(&sender)).as_ref(), Some(&sender));
+        let other = Sender::read(&record(&txt, "10.0.0.1", 4443), Some(&sender));
+        assert_eq!(other.expect("a sender").url(), "https://10.0.0.1:4443/");
         let txt = [
             ("fp", FP),
-            ("name", "a"),
+            ("broadcast", "a"),
             ("scheme", "moqt"),
             ("path", "/x"),
             ("host", "a\nb"),
         ];
-        let sender = Sender::read(&record(&txt, "fd00::1", 1)).expect("a sender");
+        let sender = Sender::read(&record(&txt, "fd00::1", 1), None).expect("a sender");
         assert_eq!(sender.uri(), "moqt://[fd00::1]:1/x#a");
         assert_eq!(sender.hostname(), "fd00::1");
     }
@@ -465,22 +508,26 @@ mod tests {
         let cases: [&[(&str, &str)]; 12] = [
             &[],
             &[("fp", FP)],
-            &[("name", "a")],
-            &[("name", "a"), ("fp", "abc")],
-            &[("name", "a"), ("fp", &FP.replace('0', "g"))],
-            &[("name", ""), ("fp", FP)],
-            &[("name", "a\nb"), ("fp", FP)],
-            &[("name", "a/*"), ("fp", FP)],
-            &[("name", "a"), ("fp", FP), ("scheme", "ws")],
-            &[("name", "a"), ("fp", FP), ("scheme", "file")],
-            &[("name", "a"), ("fp", FP), ("path", "@other/")],
-            &[("name", "a"), ("fp", FP), ("path", "/?jwt=x#b")],
+            &[("broadcast", "a")],
+            &[("broadcast", "a"), ("fp", "abc")],
+            &[("broadcast", "a"), ("fp", &FP.replace('0', "g"))],
+            &[("broadcast", ""), ("fp", FP)],
+            &[("broadcast", "a\nb"), ("fp", FP)],
+            &[("broadcast", "a/*"), ("fp", FP)],
+            &[("broadcast", "a"), ("fp", FP), ("scheme", "ws")],
+            &[("broadcast", "a"), ("fp", FP), ("scheme", "file")],
+            &[("broadcast", "a"), ("fp", FP), ("path", "@other/")],
+            &[("broadcast", "a"), ("fp", FP), ("path", "/?jwt=x#b")],
         ];
         for txt in cases {
-            assert_eq!(Sender::read(&record(txt, "10.0.0.7", 1)), None, "{txt:?}");
+            assert_eq!(
+                Sender::read(&record(txt, "10.0.0.7", 1), None),
+                None,
+                "{txt:?}"
+            );
         }
-        let good = [("name", "a"), ("fp", FP)];
-        assert!(Sender::read(&record(&good, "10.0.0.7", 1)).is_some());
+        let good = [("broadcast", "a"), ("fp", FP)];
+        assert!(Sender::read(&record(&good, "10.0.0.7", 1), None).is_some());
         for (addresses, port) in [
             ("10.0.0.7", 0),
             ("0.0.0.0", 1),
@@ -488,16 +535,16 @@ mod tests {
             ("224.0.0.1", 1),
         ] {
             assert_eq!(
-                Sender::read(&record(&good, addresses, port)),
+                Sender::read(&record(&good, addresses, port), None),
                 None,
                 "{addresses}"
             );
         }
-        let bytes = TxtProperty::from(("name", [0xff, 0xfe]));
+        let bytes = TxtProperty::from(("broadcast", [0xff, 0xfe]));
         let txt = vec![bytes, ("fp", FP).into()];
-        let service = ServiceInfo::new(SERVICE, "Some", "some.local.", "10.0.0.7", 1, txt);
+        let service = ServiceInfo::new(SUBTYPE, "Some", "some.local.", "10.0.0.7", 1, txt);
         let service = service.expect("a record").as_resolved_service();
-        assert_eq!(Sender::read(&service), None);
+        assert_eq!(Sender::read(&service, None), None);
     }
 
     #[test]
@@ -509,7 +556,7 @@ mod tests {
             let keys: Vec<_> = (0..parts.len()).map(part_key).collect();
             let mut txt: Vec<_> = keys.iter().map(String::as_str).zip(parts).collect();
             txt.push(("fp", FP));
-            let sender = Sender::read(&record(&txt, "10.0.0.7", 1)).expect("a sender");
+            let sender = Sender::read(&record(&txt, "10.0.0.7", 1), None).expect("a sender");
             assert_eq!(sender.broadcast(), name);
         }
         assert!(parts(&"a".repeat(MAX_VALUE_BYTES * MAX_NAME_PARTS)).is_ok());

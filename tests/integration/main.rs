@@ -25,6 +25,7 @@ mod launch;
 mod leaks;
 mod listen;
 mod long_groups;
+mod mdns;
 mod network;
 mod outages;
 mod playback;
