@@ -107,7 +107,7 @@ impl Watch {
         let stopped = Arc::new(AtomicBool::new(false));
         let (alive, ended) = mpsc::channel::<()>();
         let (provider, until) = (provider.downgrade(), stopped.clone());
-        let thread = thread::Builder::new().name("moq-devices".to_owned());
+        let thread = thread::Builder::new().name("moqdevices".to_owned());
         let thread = thread.spawn(move || {
             let _alive = alive;
             let mut devices = HashMap::new();

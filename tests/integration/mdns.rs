@@ -165,7 +165,7 @@ fn threads() -> Vec<String> {
         .flat_map(|task| fs::read_to_string(task.path().join("comm")));
     let names = names.map(|name| name.trim().to_owned());
     names
-        .filter(|name| ["mDNS_daemon", "moq-devices"].contains(&name.as_str()))
+        .filter(|name| ["mDNS_daemon", "moqdevices"].contains(&name.as_str()))
         .collect()
 }
 
