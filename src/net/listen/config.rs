@@ -256,6 +256,14 @@ mod tests {
     }
 
     #[test]
+    fn who_dials_is_not_advertised() {
+        let error = refuse_listening(&settings(|settings| settings.listen.advertise = true));
+        let error = error.err().expect("it has no effect").to_string();
+        assert!(error.contains("\"advertise\""), "{error}");
+        assert!(refuse_listening(&settings(|_| {})).is_ok());
+    }
+
+    #[test]
     fn fingerprints_come_with_colons_too() {
         let plain = "ab".repeat(32);
         let colons = vec!["AB"; 32].join(":");

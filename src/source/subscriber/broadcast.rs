@@ -48,7 +48,8 @@ pub(super) enum Event {
     Missing,
 }
 
-type Search = Pin<Box<dyn Future<Output = Result<Broadcast, String>> + Send>>;
+type SearchResult = Result<Box<Broadcast>, String>;
+type Search = Pin<Box<dyn Future<Output = SearchResult> + Send>>;
 
 enum State {
     /// One of those that are announced is to be taken, after a `pause` if it is the one before, or could not
@@ -277,7 +278,7 @@ impl BroadcastFollower {
         self.look_for(candidate.name, Instant::now(), over_at);
     }
 
-    fn on_search(&mut self, found: Result<Broadcast, String>) -> Event {
+    fn on_search(&mut self, found: SearchResult) -> Event {
         let over_at = match self.state {
             State::Searching { over_at, .. } => over_at,
             _ => None,
@@ -287,7 +288,7 @@ impl BroadcastFollower {
                 self.catalog = Some(broadcast.track());
                 self.watchdog.end();
                 self.warnings.reset();
-                self.state = State::Found(Box::new(broadcast));
+                self.state = State::Found(broadcast);
                 return Event::Found;
             }
             Err(reason) => reason,
@@ -369,7 +370,12 @@ impl BroadcastFollower {
         let mut since = now;
         if let State::Found(broadcast) | State::Listed(broadcast) = &self.state {
             // A catalog that breaks off as soon as it is read is not read without a growing pause.
-            self.backoff.reset_if_lasted(now - broadcast.found_at());
+            let lasted = self.backoff.reset_if_lasted(now - broadcast.found_at());
+            if let (Some(announcements), Some(name), false) =
+                (&mut self.announcements, &self.name, lasted)
+            {
+                announcements.candidates().fail(name, now);
+            }
             since = broadcast.gone_since().unwrap_or(now);
         }
         self.watchdog.begin(now);
@@ -406,7 +412,8 @@ impl BroadcastFollower {
         let timeout = CATALOG_TIMEOUT + 4 * interval;
         let search = Box::pin(async move {
             sleep_until(begin).await;
-            Broadcast::find(origin, name, format, only, timeout).await
+            let found = Broadcast::find(origin, name, format, only, timeout).await;
+            found.map(Box::new)
         });
         self.state = State::Searching { search, over_at };
     }
@@ -418,7 +425,7 @@ enum Step {
     Announced,
     /// One of them is to be taken.
     Choose,
-    Searched(Result<Broadcast, String>),
+    Searched(SearchResult),
     Updated(Update),
     /// It has been gone for too long.
     Over,
