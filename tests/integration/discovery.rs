@@ -150,10 +150,11 @@ fn of_broadcasts_that_are_there_the_first_by_name_is_taken() {
     let prefix = unique_broadcast("names");
     let names = ["c.hang", "a.hang", "b.hang"].map(|name| format!("{prefix}/{name}"));
     let _publishers = names.each_ref().map(|name| publish(&relay, name));
-    for version in moq_net::Version::names() {
+    // The relay does not speak what is still being worked on.
+    for version in moq_net::Version::names().filter(|name| !name.ends_with("wip")) {
         let subscriber = listen(&relay, &prefix, &format!("moq-versions={version}"));
         let told = wait_told(&subscriber.bus(), "moq-broadcast-selected", |_| true);
-        assert_eq!(told.get("broadcast"), Ok(names[1].as_str()));
+        assert_eq!(told.get("broadcast"), Ok(names[1].as_str()), "{version}");
     }
 }
 
