@@ -23,6 +23,8 @@ const MAX_RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
 /// As long as the pauses are no longer, only the catalog that was read before is waited for.
 const SAME_CATALOG_INTERVAL: Duration = Duration::from_secs(1);
+/// How long no other broadcast is taken after an outage of the connection: publishers need time to come back, too.
+const RETURN_TIMEOUT: Duration = Duration::from_secs(2);
 /// How many announcements are taken in at once.
 const MAX_BATCH: usize = 64;
 /// How long a catalog may be silent before another one is tried.
@@ -80,6 +82,10 @@ pub(super) struct BroadcastFollower {
     name: Option<String>,
     /// What is announced beneath the prefix, if the element has one.
     announcements: Option<Announcements>,
+    /// The connection was lost since a broadcast was taken.
+    had_outage: bool,
+    /// Until when the broadcast that was taken before may come back.
+    returns_by: Option<Instant>,
     state: State,
     backoff: Backoff,
     /// The catalog that was read last: another one may list fewer tracks.
@@ -99,6 +105,8 @@ impl BroadcastFollower {
         let mut follower = Self {
             name: announcements.is_none().then(|| name.to_owned()),
             announcements,
+            had_outage: false,
+            returns_by: None,
             config,
             origin: origin.consume(),
             state: State::Ended(None),
@@ -134,7 +142,15 @@ impl BroadcastFollower {
 
     /// The connection has changed.
     pub(super) fn on_connection(&mut self, event: &connection::Event) {
-        self.watchdog.follow(event, Instant::now());
+        let now = Instant::now();
+        self.watchdog.follow(event, now);
+        match event {
+            connection::Event::Lost { serving: false, .. } => self.had_outage = true,
+            connection::Event::Connected { .. } if std::mem::take(&mut self.had_outage) => {
+                self.returns_by = self.name.as_ref().map(|_| now + RETURN_TIMEOUT);
+            }
+            _ => {}
+        }
     }
 
     /// The application ends the stream, or the broadcast has ended: what is listed is read to its end.
@@ -175,14 +191,15 @@ impl BroadcastFollower {
                     announcements.candidates().first(self.name.as_deref())
                 });
                 candidate.map(|candidate| {
-                    let again = candidate.failed || self.name.as_ref() == Some(&candidate.name);
+                    let is_before = self.name.as_ref() == Some(&candidate.name);
                     // Those that could not be read are tried one after another without growing pauses.
-                    let pause = if again {
-                        *pause
-                    } else {
-                        (*pause).min(MIN_RETRY_INTERVAL)
+                    let pause = match is_before || candidate.failed {
+                        true => *pause,
+                        false => (*pause).min(MIN_RETRY_INTERVAL),
                     };
-                    candidate.settled_at.max(*since + pause)
+                    let at = candidate.settled_at.max(*since + pause);
+                    let returns_by = self.returns_by.filter(|_| !is_before);
+                    returns_by.map_or(at, |by| by.max(at))
                 })
             }
             _ => None,
@@ -338,6 +355,7 @@ impl BroadcastFollower {
                 if let (Some(announcements), Some(name)) = (&mut self.announcements, &self.name) {
                     announcements.candidates().end(name);
                 }
+                self.returns_by = None;
                 self.lose("it has ended")
             }
             Update::Ended if has_pads => {
