@@ -258,7 +258,7 @@ mod tests {
     #[test]
     fn who_dials_is_not_advertised() {
         let error = refuse_listening(&settings(|settings| settings.listen.advertise = true));
-        let error = error.err().expect("it has no effect").to_string();
+        let error = error.expect_err("it has no effect").to_string();
         assert!(error.contains("\"advertise\""), "{error}");
         assert!(refuse_listening(&settings(|_| {})).is_ok());
     }
