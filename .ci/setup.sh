@@ -18,6 +18,8 @@ PACKAGES=(
     # Pango's text overlay, and letters for it.
     gstreamer1.0-x
     fonts-dejavu-core
+    # A network of its own for some tests.
+    iproute2
     pkg-config
     cmake
     clang

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
 //! GStreamer plugin to send and receive live media over QUIC with MoQ (Media over QUIC).
 //!
-//! `moqsink` publishes a broadcast to a MoQ relay, `moqsrc` subscribes to one.
+//! `moqsink` publishes a broadcast to a MoQ relay, `moqsrc` subscribes to one, and `moqdeviceprovider` lists the
+//! senders on the local network.
 
 use gst::glib;
 
+mod device;
 mod element;
 #[cfg(feature = "testing")]
 pub mod media;
@@ -21,7 +23,8 @@ pub use source::fuzzing;
 
 fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     sink::register(plugin)?;
-    source::register(plugin)
+    source::register(plugin)?;
+    device::register(plugin)
 }
 
 gst::plugin_define!(

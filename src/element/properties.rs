@@ -40,9 +40,10 @@ pub(crate) struct CommonProperties(Vec<Property>);
 
 impl CommonProperties {
     pub(crate) fn new(role: Role) -> Self {
-        let mut properties = relay();
+        let mut properties = relay(role);
         properties.extend(trust());
         properties.extend(listening());
+        properties.extend(advertising(role));
         properties.extend(timeouts());
         properties.extend(cache(role));
         properties.extend(connection());
@@ -99,7 +100,7 @@ macro_rules! status {
 }
 
 /// Where the relay is and how it is reached.
-fn relay() -> Vec<Property> {
+fn relay(role: Role) -> Vec<Property> {
     let token = ParamSpecString::builder("token")
         .nick("Token")
         .blurb("Token (JWT) for the relay in place of the one in the URL; a new one opens a new session; cannot be read back")
@@ -115,7 +116,10 @@ fn relay() -> Vec<Property> {
         },
         setting! {
             ParamSpecString::builder("broadcast"), "Broadcast",
-            "Name of the broadcast",
+            match role {
+                Role::Publisher => "Name of the broadcast",
+                Role::Subscriber => "Name of the broadcast, or a prefix such as room/* for any whose name begins with room/",
+            },
             |settings| settings.broadcast.clone(), |settings, name| settings.broadcast = name
         },
         Property { get: None, ..token },
@@ -215,6 +219,19 @@ fn listening() -> Vec<Property> {
             |settings, list| settings.listen.client_fingerprints = list
         },
     ]
+}
+
+/// What of a listener the local network is told.
+fn advertising(role: Role) -> Vec<Property> {
+    let advertise = setting! {
+        ParamSpecBoolean::builder("advertise"), "Advertise",
+        "Advertise the broadcast on the local network by multicast DNS in listen mode, for moqdeviceprovider to find",
+        |settings| settings.listen.advertise, |settings, advertise| settings.listen.advertise = advertise
+    };
+    match role {
+        Role::Publisher => vec![advertise],
+        Role::Subscriber => Vec::new(),
+    }
 }
 
 /// How soon a relay is given up and dialled again.

@@ -151,6 +151,13 @@ impl ConnectionStatus {
                 });
             }
             Event::Certificate { fingerprint } => self.set_fingerprint(&fingerprint, queue),
+            Event::NotAdvertised { reason } => queue.send(move |element| {
+                gst::element_warning!(
+                    element,
+                    gst::ResourceError::Failed,
+                    ("The broadcast is not advertised on the local network: {reason}")
+                );
+            }),
             Event::SessionAdded(peer) => {
                 let version = peer.version().to_string();
                 let message = peer.describe(gst::Structure::builder("moq-session-added"));

@@ -37,6 +37,7 @@ pub(crate) const DEFAULT_CACHE_TIME_NS: u64 = 5_000_000_000;
 /// Where to connect, how, and what to call the broadcast, as the user set it.
 #[derive(Clone)]
 pub(crate) struct Settings {
+    pub(super) role: Role,
     pub(crate) mode: Mode,
     pub(crate) listen: ListenSettings,
     pub(crate) url: Option<String>,
@@ -88,6 +89,7 @@ impl Role {
 impl Settings {
     pub(crate) fn new(role: Role) -> Self {
         Self {
+            role,
             mode: Mode::default(),
             listen: ListenSettings::default(),
             url: None,
@@ -191,11 +193,26 @@ impl Settings {
         let name = name
             .filter(|name| !name.is_empty())
             .ok_or_else(|| Error::settings("No broadcast name: set the property \"broadcast\""))?;
-        match name::fault(name) {
-            Some(fault) => Err(Error::settings(format!(
-                "The name of the broadcast, {name:?}, {fault}"
-            ))),
-            None => Ok(name.to_owned()),
+        let faulty = |fault| {
+            let text = format!("The name of the broadcast, {name:?}, {fault}");
+            Err(Error::settings(text))
+        };
+        if let Some(fault) = name::fault(name) {
+            return faulty(fault);
+        }
+        let literal = match self.role {
+            Role::Subscriber => name::prefix(name).unwrap_or(name),
+            Role::Publisher => name,
+        };
+        match (literal.contains('*'), self.role) {
+            (false, _) => Ok(name.to_owned()),
+            (true, Role::Subscriber) => faulty(
+                "has an asterisk that is not its last part: \"room/*\" stands for every broadcast whose \
+                 name begins with \"room/\", and \"*\" for every one",
+            ),
+            (true, Role::Publisher) => {
+                faulty("has an asterisk, by which receivers name a prefix: choose another name")
+            }
         }
     }
 
@@ -442,6 +459,27 @@ mod tests {
             let mut settings = settings("https://relay.example", None);
             settings.broadcast = Some(name.into());
             assert_eq!(settings.target().is_ok(), fine, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn an_asterisk_stands_for_what_is_beneath_a_prefix() {
+        for (name, receives) in [
+            ("room/*", true),
+            ("*", true),
+            ("/*", true),
+            ("room/*/camera", false),
+            ("room*", false),
+            ("*/*", false),
+            ("room/**", false),
+        ] {
+            let mut settings = settings("https://relay.example", None);
+            settings.broadcast = Some(name.into());
+            let error = settings.target().err().map(|error| error.to_string());
+            assert_eq!(error.is_none(), receives, "{name}: {error:?}");
+            settings.role = Role::Publisher;
+            let error = settings.target().expect_err(name).to_string();
+            assert!(error.contains("asterisk"), "{name}: {error}");
         }
     }
 

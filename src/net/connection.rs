@@ -62,6 +62,8 @@ pub(crate) enum Event {
     },
     /// Another certificate is served.
     Certificate { fingerprint: String },
+    /// The local network cannot be told of the listener.
+    NotAdvertised { reason: String },
     /// A peer has opened a session.
     SessionAdded(Box<PeerSession>),
     /// It has ended.

@@ -10,6 +10,7 @@ pub(crate) mod error;
 pub(crate) mod failure;
 pub(crate) mod listen;
 pub(crate) mod log;
+pub(crate) mod mdns;
 mod secrets;
 pub(crate) mod stats;
 mod trust;

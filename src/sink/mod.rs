@@ -122,7 +122,8 @@
  * ## Serve a test video without a relay
  *
  * With `mode=listen` the element lets in browsers, #GstMoqSrc and other MoQ programs at #GstMoqSink:bind.
- * #GstMoqSink::session-request decides on each of them, as far as the properties leave it open.
+ * #GstMoqSink::session-request decides on each of them, as far as the properties leave it open. With
+ * #GstMoqSink:advertise the local network is told of it, where moqdeviceprovider lists it.
  *
  * |[
  * gst-launch-1.0 -e \

@@ -12,6 +12,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use super::{
     CAT, MoqSrcPad,
     catalog::CatalogFormat,
+    discovery::{self, Discovery},
     message::{AppEvent, Control},
     pad::{stop_all, template_name},
     playback::LatencyAnswer,
@@ -189,6 +190,9 @@ pub struct MoqSrc {
         nick = "Preferred languages", blurb = "Languages of audio and text with rendition-policy best or adaptive, separated by commas, such as de,en: the first that there is (NULL or empty = the first track)", mutable_playing)]
     settings: Mutex<Settings>,
     connection: Arc<ConnectionStatus>,
+    #[property(name = "active-broadcast", type = Option<String>, get = |this: &Self| this.discovery.active(),
+        nick = "Active broadcast", blurb = "Name of the broadcast whose tracks the pads give or gave last, which with a prefix is one of many (NULL = none yet)")]
+    discovery: Arc<Discovery>,
     answer: Arc<LatencyAnswer>,
     run: Mutex<Option<Run>>,
     /// Shared by the events of the application that wait for pads.
@@ -237,6 +241,7 @@ impl MoqSrc {
                 .filter(|timeout| !timeout.is_zero()),
             return_path: settings.session.return_path.then(Arc::default),
             answer: self.answer.clone(),
+            discovery: self.discovery.clone(),
             connection: self.connection.clone(),
             ask_rendition: rendition_request::ask(&app_queue, &element),
             app_queue: app_queue.clone(),
@@ -268,6 +273,7 @@ impl MoqSrc {
             // Only a pad that was removed by somebody else is not there any more.
             let _ = self.obj().remove_pad(&pad);
         }
+        self.discovery.reset(self.obj().upcast_ref());
         self.connection.reset(self.obj().upcast_ref());
     }
 
@@ -324,8 +330,15 @@ impl ObjectImpl for MoqSrc {
     }
 
     fn signals() -> &'static [glib::subclass::Signal] {
-        static SIGNALS: LazyLock<[glib::subclass::Signal; 2]> =
-            LazyLock::new(|| [session_request::signal(), rendition_request::signal()]);
+        static SIGNALS: LazyLock<[glib::subclass::Signal; 4]> = LazyLock::new(|| {
+            let [added, removed] = discovery::signals();
+            [
+                session_request::signal(),
+                rendition_request::signal(),
+                added,
+                removed,
+            ]
+        });
         &*SIGNALS
     }
 

@@ -67,6 +67,15 @@
  * (`gstEnd`). A broadcast that goes without an end, by itself or with the connection, is waited for, and goes
  * on with the same pads; with #GstMoqSrc:eos-timeout it becomes EOS after a while.
  *
+ * ## Any of several broadcasts
+ *
+ * #GstMoqSrc:broadcast may be a prefix: `room/` with an asterisk behind it stands for every broadcast whose name
+ * begins so, and an asterisk alone for every one. The first one to be announced is taken, of those that are announced
+ * at once the first by name; when it ends or goes away the next one, on the same pads. #GstMoqSrc:active-broadcast names
+ * it. The signals #GstMoqSrc::broadcast-added and #GstMoqSrc::broadcast-removed, and the messages
+ * `moq-broadcast-added` and `moq-broadcast-removed`, tell of all that are there, also while no pad is linked and no media are
+ * received.
+ *
  * ## Messages
  *
  * * `moq-connected`, with `version`: a session is up.
@@ -78,6 +87,8 @@
  *   `moq-version`, `subject` and `fingerprint` of a client certificate, and `reason` of the end.
  * * `moq-broadcast-missing`, with `broadcast`: there has been a session for 5 s and nobody publishes the
  *   broadcast; once for each absence.
+ * * `moq-broadcast-selected`, with `broadcast`: another broadcast beneath the prefix is taken.
+ * * `moq-broadcast-added` and `moq-broadcast-removed`, with `broadcast`: one beneath the prefix has appeared, or has gone.
  * * `moq-rendition-changed`, with `pad`, `track`, `caps` and `reason`: a pad goes on with another track or format,
  *   `selected` by the application, by the `catalog`, because the one before was `slow` or `silent`, or because there is
  *   `room` for a better one.
@@ -178,6 +189,7 @@ use std::sync::LazyLock;
 use gst::{glib, prelude::*};
 
 mod catalog;
+mod discovery;
 mod element;
 mod keyframe_gate;
 mod message;

@@ -403,7 +403,8 @@ fn a_receiver_gets_a_keyframe_that_it_asks_for() {
 fn a_keyframe_is_asked_for_through_a_relay() {
     init();
     let relay = Relay::start().expect("the relay starts");
-    let broadcast = unique_broadcast("return");
+    let prefix = unique_broadcast("return");
+    let broadcast = format!("{prefix}/cam.hang");
     let video = Video {
         gop: LONG_GOP,
         ..Video::default()
@@ -415,23 +416,25 @@ fn a_keyframe_is_asked_for_through_a_relay() {
     ));
     let pad = wait_pad(&publisher.element("moq"), "sink_0", DEADLINE);
     let requests = Upstream::of(&pad.peer().expect("it is linked"), "GstForceKeyUnit");
-    let view = |properties: &str| {
+    let view = |name: &str, properties: &str| {
         Running::play(&format!(
             "{} {properties} moq.video_0 ! fakesink sync=false async=false",
-            moqsrc(&relay.url(), &broadcast)
+            moqsrc(&relay.url(), name)
         ))
     };
-    let mute = view("");
+    let mute = view(&broadcast, "");
     Packets::of_pad(&mute.element("moq"), "video_0").wait_count(10, DEADLINE);
     assert!(!ask(&mute.element("moq")), "it has no return path");
-    let viewer = view("return-path=true");
-    let source = viewer.element("moq");
-    let got = Packets::of_pad(&source, "video_0");
-    got.wait_count(10, DEADLINE);
-    let before = requests.seen().len();
-    wait_until("the request is taken", DEADLINE, || ask(&source));
-    wait_next_key(&got);
-    assert_eq!(requests.seen().len(), before + 1);
+    for name in [&broadcast, &format!("{prefix}/*")] {
+        let viewer = view(name, "return-path=true");
+        let source = viewer.element("moq");
+        let got = Packets::of_pad(&source, "video_0");
+        got.wait_count(10, DEADLINE);
+        let before = requests.seen().len();
+        wait_until("the request is taken", DEADLINE, || ask(&source));
+        wait_next_key(&got);
+        assert_eq!(requests.seen().len(), before + 1);
+    }
 }
 
 #[test]

@@ -27,10 +27,10 @@ const BOUND: Duration = Duration::from_secs(60);
 const CHAIN: &str = "chain   ******* (identity0:sink)";
 
 /// A folder with the plugin alone, and the registry of those who use it.
-struct Installed(TempDir);
+pub(super) struct Installed(TempDir);
 
 impl Installed {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let test = env::current_exe().expect("the test is a file");
         let built = test.parent().expect("in a folder").join("libgstmoq.so");
@@ -46,7 +46,7 @@ impl Installed {
     }
 
     /// Starts a tool of GStreamer that finds the plugin.
-    fn start(&self, tool: &str, line: &str, env: &[(&str, &str)]) -> Tool {
+    pub(super) fn start(&self, tool: &str, line: &str, env: &[(&str, &str)]) -> Tool {
         let mut command = Command::new(tool);
         command
             .args(words(line))
@@ -71,7 +71,7 @@ fn words(line: &str) -> Vec<String> {
 }
 
 /// A running tool, killed when it is dropped.
-struct Tool {
+pub(super) struct Tool {
     child: Child,
     output: mpsc::Receiver<String>,
     readers: Vec<JoinHandle<()>>,
@@ -114,7 +114,7 @@ impl Tool {
     }
 
     /// Waits for the end: whether it was a success, and all that was said.
-    fn finish(mut self) -> (bool, String) {
+    pub(super) fn finish(mut self) -> (bool, String) {
         let end = Instant::now() + BOUND;
         // The outputs end with the tool.
         loop {
@@ -171,12 +171,16 @@ fn source(url: &str, broadcast: &str) -> String {
 }
 
 #[test]
-fn gst_inspect_lists_both_elements() {
+fn gst_inspect_lists_what_the_plugin_has() {
     let installed = Installed::new();
     let (success, text) = installed.start("gst-inspect-1.0", "moq", &[]).finish();
     assert!(success, "{text}");
-    for element in ["moqsink: MoQ sink", "moqsrc: MoQ source"] {
-        assert!(text.contains(element), "{element}: {text}");
+    for feature in [
+        "moqsink: MoQ sink",
+        "moqsrc: MoQ source",
+        "moqdeviceprovider: MoQ device provider",
+    ] {
+        assert!(text.contains(feature), "{feature}: {text}");
     }
     assert!(text.contains("MIT/X11"), "{text}");
 }

@@ -12,6 +12,13 @@ pub fn fault(name: &str) -> Option<&'static str> {
     (name.chars().any(char::is_control)).then_some("has control characters")
 }
 
+/// The prefix for which a receiver's `name` stands, if it does: `room` for `room/*`, which is every broadcast
+/// beneath it, and nothing for `*`, which is every one.
+pub fn prefix(name: &str) -> Option<&str> {
+    let prefix = name.strip_suffix('*')?;
+    (prefix.is_empty() || prefix.ends_with('/')).then(|| prefix.trim_end_matches('/'))
+}
+
 /// What [`Names::take`] made a name of, if it looks so: `camera` for `camera-2`, else the name itself.
 pub fn stem(name: &str) -> &str {
     numbered(name).map_or(name, |(base, _)| base)
@@ -116,6 +123,21 @@ mod tests {
         }
         for name in ["camera", "a b", "ca/me-ra", "\u{1f3a5}", "\"", "caf\u{e9}"] {
             assert_eq!(fault(name), None, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn an_asterisk_for_a_last_part_stands_for_all_beneath() {
+        for (name, expected) in [
+            ("room/*", Some("room")),
+            ("a/b//*", Some("a/b")),
+            ("*", Some("")),
+            ("room", None),
+            ("room*", None),
+            ("*/room", None),
+            ("", None),
+        ] {
+            assert_eq!(prefix(name), expected, "{name}");
         }
     }
 

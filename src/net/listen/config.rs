@@ -29,6 +29,7 @@ pub(crate) struct ListenSettings {
     /// `None` is the default.
     pub(crate) bind: Option<String>,
     pub(crate) web_root: Option<String>,
+    pub(crate) advertise: bool,
     pub(crate) max_sessions: u32,
     pub(crate) token: Option<String>,
     pub(crate) client_ca: Option<String>,
@@ -41,6 +42,7 @@ impl Default for ListenSettings {
         Self {
             bind: None,
             web_root: None,
+            advertise: false,
             max_sessions: DEFAULT_MAX_SESSIONS,
             token: None,
             client_ca: None,
@@ -60,6 +62,8 @@ pub(crate) struct ListenConfig {
     pub(crate) timeouts: Timeouts,
     pub(crate) cache: Cache,
     pub(crate) web_root: Option<PathBuf>,
+    /// Whether the local network is told of it.
+    pub(crate) advertise: bool,
     /// Files of certificate and key; made by ourselves if there are none.
     pub(crate) certificate: Option<(PathBuf, PathBuf)>,
     pub(crate) max_sessions: usize,
@@ -97,6 +101,7 @@ impl ListenConfig {
             timeouts: settings.timeouts()?,
             cache: settings.cache(),
             web_root: set(&listen.web_root).map(web_root).transpose()?,
+            advertise: listen.advertise,
             certificate: certificate.map(|(file, key)| (file.into(), key.into())),
             max_sessions: listen.max_sessions as usize,
             token: set(&listen.token).map(str::to_owned),
@@ -159,13 +164,17 @@ fn refuse_dialling(settings: &Settings) -> Result<(), Error> {
 pub(crate) fn refuse_listening(settings: &Settings) -> Result<(), Error> {
     let listen = &settings.listen;
     let used = [
-        ("bind", &listen.bind),
-        ("web-root", &listen.web_root),
-        ("listen-token", &listen.token),
-        (CLIENT_CA, &listen.client_ca),
-        (CLIENT_FINGERPRINT, &listen.client_fingerprints),
+        ("advertise", listen.advertise),
+        ("bind", set(&listen.bind).is_some()),
+        ("web-root", set(&listen.web_root).is_some()),
+        ("listen-token", set(&listen.token).is_some()),
+        (CLIENT_CA, set(&listen.client_ca).is_some()),
+        (
+            CLIENT_FINGERPRINT,
+            set(&listen.client_fingerprints).is_some(),
+        ),
     ];
-    match used.into_iter().find(|(_, value)| set(value).is_some()) {
+    match used.into_iter().find(|(_, used)| *used) {
         Some((name, _)) => Err(Error::settings(format!(
             "The property \"{name}\" has no effect with mode=connect: set mode=listen, or unset it"
         ))),
@@ -244,6 +253,14 @@ mod tests {
             let error = ListenConfig::new(&settings(change)).err().expect(hint);
             assert!(error.to_string().contains(hint), "{hint}: {error}");
         }
+    }
+
+    #[test]
+    fn who_dials_is_not_advertised() {
+        let error = refuse_listening(&settings(|settings| settings.listen.advertise = true));
+        let error = error.expect_err("it has no effect").to_string();
+        assert!(error.contains("\"advertise\""), "{error}");
+        assert!(refuse_listening(&settings(|_| {})).is_ok());
     }
 
     #[test]

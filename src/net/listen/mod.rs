@@ -41,6 +41,7 @@ use super::{
     endpoint::Attachment,
     error::Error,
     failure::{UNAVAILABLE, chain},
+    mdns::Advertisement,
 };
 
 pub(crate) use self::{
@@ -166,6 +167,8 @@ impl Bound {
             address: self.address,
             certificates,
             generated: self.generated,
+            advertises: self.config.advertise.then_some(self.config.broadcast),
+            advertisement: None,
         };
         Ok(Listener {
             events: receiver,
@@ -324,6 +327,9 @@ struct Acceptor {
     address: SocketAddr,
     certificates: Certificates,
     generated: Option<GeneratedCertificate>,
+    /// The name of the broadcast of which the local network is told.
+    advertises: Option<String>,
+    advertisement: Option<Advertisement>,
 }
 
 impl Acceptor {
@@ -334,9 +340,14 @@ impl Acceptor {
             () = cancel.cancelled() => {}
             () = self.accept() => {}
         }
+        let withdrawn = async {
+            if let Some(advertisement) = self.advertisement {
+                advertisement.withdraw().await;
+            }
+        };
         // Each ends its own session.
         let ended = async { while self.sessions.join_next().await.is_some() {} };
-        let _ = timeout(CLOSE_TIMEOUT, ended).await;
+        let (_, ()) = tokio::join!(timeout(CLOSE_TIMEOUT, ended), withdrawn);
         self.quic.close().await;
     }
 
@@ -348,6 +359,7 @@ impl Acceptor {
         };
         // Nobody hears it where the run has ended.
         let _ = self.shared.events.send(listening).await;
+        self.advertise(&fingerprint).await;
         let mut ticks = interval(CERTIFICATE_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -364,6 +376,7 @@ impl Acceptor {
                     self.sessions.spawn(async move { shared.serve_web(id, session).await });
                 }
                 Some(_) = self.sessions.join_next() => {}
+                reason = not_advertised(&mut self.advertisement) => self.report_unadvertised(reason).await,
                 _ = ticks.tick() => {
                     let renewed = self.generated.as_mut().map(|made| made.renew(SystemTime::now()));
                     if let Some(Err(err)) = renewed {
@@ -374,10 +387,32 @@ impl Acceptor {
                         fingerprint = now;
                         let event = Event::Certificate { fingerprint: fingerprint.clone() };
                         let _ = self.shared.events.send(event).await;
+                        self.advertise(&fingerprint).await;
                     }
                 }
             }
         }
+    }
+
+    /// Tells the local network of the listener and of its certificate, if it shall be told.
+    async fn advertise(&mut self, fingerprint: &str) {
+        let Some(broadcast) = &self.advertises else {
+            return;
+        };
+        let advertised = match &self.advertisement {
+            Some(advertisement) => advertisement.set_fingerprint(fingerprint),
+            None => Advertisement::new(self.address, broadcast, fingerprint)
+                .map(|advertisement| self.advertisement = Some(advertisement)),
+        };
+        if let Err(err) = advertised {
+            self.report_unadvertised(err.to_string()).await;
+        }
+    }
+
+    async fn report_unadvertised(&mut self, reason: String) {
+        let event = Event::NotAdvertised { reason };
+        // Nobody hears it where the run has ended.
+        let _ = self.shared.events.send(event).await;
     }
 
     fn id(&mut self) -> u64 {
@@ -388,6 +423,14 @@ impl Acceptor {
     fn fingerprint(&self) -> String {
         let fingerprints = self.certificates.fingerprints();
         fingerprints.into_iter().next().unwrap_or_default()
+    }
+}
+
+/// Why the local network could not be told of the listener, once that is known; cancel safe.
+async fn not_advertised(advertisement: &mut Option<Advertisement>) -> String {
+    match advertisement {
+        Some(advertisement) => advertisement.failure().await,
+        None => std::future::pending().await,
     }
 }
 

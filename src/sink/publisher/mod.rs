@@ -225,7 +225,10 @@ impl Publisher {
                     cuts_off: version.is_ok_and(|version| version.is_ietf()),
                 };
             }
-            Event::Connecting { .. } | Event::Goaway | Event::Lost { serving: true, .. } => {}
+            Event::Connecting { .. }
+            | Event::Goaway
+            | Event::NotAdvertised { .. }
+            | Event::Lost { serving: true, .. } => {}
             Event::Lost { serving: false, .. } => {
                 broadcast.redeliver();
                 self.session = SessionState::Lost;

@@ -15,6 +15,7 @@ use crate::{
     net::endpoint::EndpointConfig,
     source::{
         catalog::CatalogFormat,
+        discovery::Discovery,
         message::Control,
         playback::LatencyAnswer,
         selection::{RenditionPolicy, Wishes},
@@ -52,6 +53,8 @@ pub(crate) struct Config {
     /// Where a return path says whether the publisher listens; `None` without one.
     pub(crate) return_path: Option<Arc<AtomicBool>>,
     pub(crate) answer: Arc<LatencyAnswer>,
+    /// What the application is told of broadcasts.
+    pub(crate) discovery: Arc<Discovery>,
     pub(crate) connection: Arc<ConnectionStatus>,
     pub(crate) ask_rendition: AskRendition,
     pub(crate) app_queue: Arc<AppQueue>,
@@ -81,6 +84,7 @@ impl Config {
             eos_timeout: None,
             return_path: None,
             answer: Arc::default(),
+            discovery: Arc::default(),
             connection: Arc::default(),
             ask_rendition: Arc::new(|_| None),
             app_queue: AppQueue::new(&gst::Bin::new().into()),

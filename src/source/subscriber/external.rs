@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::config::Config;
 use crate::{
+    media::catalog::name,
     net::{connection::RelayConnection, error::Error},
     source::{CAT, catalog::Entry, message::TrackEnd, track::Reader},
 };
@@ -24,7 +25,7 @@ pub(super) fn scope<'a>(
     names: impl IntoIterator<Item = &'a str>,
 ) -> origin::Producer {
     let patterns: Result<Patterns, _> = names.into_iter().map(Pattern::subtree).collect();
-    // A name with an asterisk is no pattern: it is found among all.
+    // A name with an asterisk, which a catalog may have, is no pattern: it is found among all.
     let scoped = patterns
         .ok()
         .and_then(|names| origin.scope("", &names).ok());
@@ -57,7 +58,8 @@ impl ExternalBroadcasts {
             // Only what a publisher brings of its own broadcast is let in.
             return;
         };
-        let own = Path::new(&relay.broadcast);
+        let own = name::prefix(&relay.broadcast).unwrap_or(&relay.broadcast);
+        let own = Path::new(own);
         let names = entries.iter().filter_map(|entry| entry.external.clone());
         let names: BTreeSet<_> = names.filter(|path| !path.has_prefix(&own)).collect();
         if names.is_subset(&self.names) {

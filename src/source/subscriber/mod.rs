@@ -2,6 +2,7 @@
 //! The subscriber, which is the session task of `moqsrc`: connection, broadcast, and the tracks of its
 //! pads.
 
+mod announcements;
 mod broadcast;
 mod change;
 mod config;
@@ -30,10 +31,13 @@ use self::{
     warnings::Warnings,
 };
 use super::{message::Control, playback};
-use crate::net::{
-    endpoint::{Attachment, Endpoint, Prepared},
-    error::Error,
-    listen::Ask,
+use crate::{
+    media::catalog::name,
+    net::{
+        endpoint::{Attachment, Endpoint, Prepared},
+        error::Error,
+        listen::Ask,
+    },
 };
 
 pub(crate) use self::config::{AskRendition, Config};
@@ -78,11 +82,10 @@ impl Subscriber {
     ) -> Result<Self, Error> {
         let config = Arc::new(config);
         let origin = config.endpoint.cache().origin();
-        let own = external::scope(&origin, [config.endpoint.broadcast()]);
-        let return_path = config.return_path.as_ref().map(|listens| {
-            let broadcast = config.endpoint.broadcast();
-            ReturnPath::new(broadcast, listens.clone())
-        });
+        let name = config.endpoint.broadcast();
+        let own = external::scope(&origin, [name::prefix(name).unwrap_or(name)]);
+        let listens = config.return_path.clone();
+        let return_path = listens.map(ReturnPath::new);
         let attachment = Attachment {
             publishes: return_path.as_ref().map(ReturnPath::consume),
             subscribes: Some(own),
@@ -91,7 +94,7 @@ impl Subscriber {
         Ok(Self {
             commands,
             endpoint,
-            broadcast: BroadcastFollower::new(config.clone(), origin.consume()),
+            broadcast: BroadcastFollower::new(config.clone(), &origin),
             external: ExternalBroadcasts::new(config.clone(), origin),
             pads: Pads::new(config.clone()),
             warnings: Warnings::new(config.app_queue.clone()),
@@ -185,13 +188,21 @@ impl Subscriber {
     /// Whether the publisher takes requests has become known.
     fn set_listening(&mut self, listens: bool) {
         if let Some(return_path) = &mut self.return_path {
-            return_path.set_listening(listens);
+            let broadcast = self.broadcast.name();
+            return_path.set_publisher(broadcast.filter(|_| listens));
         }
     }
 
     fn on_broadcast(&mut self, event: Event) {
         match event {
-            Event::Found => self.pads.restart(),
+            Event::Found => {
+                if let Some(name) = self.broadcast.name() {
+                    let (discovery, queue) = (&self.config.discovery, &self.config.app_queue);
+                    let is_choice = name != self.config.endpoint.broadcast();
+                    discovery.set_active(name, is_choice, queue);
+                }
+                self.pads.restart();
+            }
             Event::Renditions {
                 entries,
                 warnings,

@@ -20,7 +20,7 @@ const PRIORITY: u8 = 200;
 /// The way back to a publisher that listens.
 pub(super) struct ReturnPath {
     origin: origin::Producer,
-    path: String,
+    id: u64,
     begun: Instant,
     /// While the publisher listens.
     open: Option<Open>,
@@ -29,16 +29,17 @@ pub(super) struct ReturnPath {
 }
 
 struct Open {
+    path: String,
     track: track::Producer,
     broadcast: broadcast::Producer,
 }
 
 impl ReturnPath {
-    /// To the publisher of `broadcast`; `listens` is kept up to date. Needs the runtime's context.
-    pub(super) fn new(broadcast: &str, listens: Arc<AtomicBool>) -> Self {
+    /// To nobody yet; `listens` is kept up to date. Needs the runtime's context.
+    pub(super) fn new(listens: Arc<AtomicBool>) -> Self {
         Self {
             origin: Cache::REQUESTS.origin(),
-            path: path(broadcast, fastrand::u64(..)),
+            id: fastrand::u64(..),
             begun: Instant::now(),
             open: None,
             listens,
@@ -51,15 +52,17 @@ impl ReturnPath {
         self.origin.consume().with_hidden(true)
     }
 
-    /// Whether the publisher listens has become known.
-    pub(super) fn set_listening(&mut self, listens: bool) {
-        if listens && self.open.is_none() {
+    /// The publisher of this broadcast listens, or nobody does.
+    pub(super) fn set_publisher(&mut self, broadcast: Option<&str>) {
+        let path = broadcast.map(|broadcast| path(broadcast, self.id));
+        if self.open.as_ref().map(|open| &open.path) != path.as_ref() {
+            if let Some(open) = self.open.take() {
+                // Refused only when it is over anyway.
+                let _ = open.track.finish();
+                open.broadcast.close();
+            }
             // Refused only where the name of the broadcast is out of bounds.
-            self.open = self.open().ok();
-        } else if !listens && let Some(open) = self.open.take() {
-            // Refused only when it is over anyway.
-            let _ = open.track.finish();
-            open.broadcast.close();
+            self.open = path.and_then(|path| self.open(path).ok());
         }
         self.listens.store(self.open.is_some(), Ordering::Relaxed);
     }
@@ -78,12 +81,16 @@ impl ReturnPath {
         let _ = write(&open.track, now, json);
     }
 
-    fn open(&self) -> Result<Open, moq_net::Error> {
-        let broadcast = self.origin.create_broadcast(self.path.as_str())?;
+    fn open(&self, path: String) -> Result<Open, moq_net::Error> {
+        let broadcast = self.origin.create_broadcast(path.as_str())?;
         let info = track::Info::default().with_priority(PRIORITY);
         let track = broadcast.create_track(TRACK, info)?;
         broadcast.announce(origin::Route::default())?;
-        Ok(Open { track, broadcast })
+        Ok(Open {
+            path,
+            track,
+            broadcast,
+        })
     }
 }
 

@@ -33,6 +33,7 @@ impl BroadcastWatchdog {
             | Event::Goaway
             | Event::Lost { .. }
             | Event::Certificate { .. }
+            | Event::NotAdvertised { .. }
             | Event::SessionAdded(_)
             | Event::SessionRemoved { .. } => return,
         }
