@@ -93,6 +93,8 @@ enum End {
 /// `fallbacksrc` plays another picture and another sound after the end of a broadcast until it is back.
 fn is_bridged(end: End) {
     init();
+    // It drops upstream events in probes, at which GStreamer 1.22 tells of a critical.
+    gst::glib::log_set_always_fatal(gst::glib::LogLevels::LEVEL_ERROR);
     // Refused for the second time in a process.
     let _ = gstfallbackswitch::plugin_register_static();
     let relay = relay();
