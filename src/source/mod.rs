@@ -180,6 +180,7 @@ mod keyframe_gate;
 mod message;
 mod pad;
 mod playback;
+mod reach;
 mod selection;
 mod stats;
 mod subscriber;

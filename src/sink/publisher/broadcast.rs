@@ -373,17 +373,22 @@ impl PublishedBroadcast {
             return Ok(());
         };
         let priority = pad.wanted_priority().unwrap_or_else(|| kind.priority());
-        let mut max_age = self.track_max_age(kind, live);
+        let mut max_late = self.track_max_age(kind, live);
         if pad.is_replacing() {
-            max_age = max_age.max(FOLLOWING_MAX_AGE.min(self.cache.time));
+            max_late = max_late.max(FOLLOWING_MAX_AGE.min(self.cache.time));
         }
         let base = match self.base_name(id, kind) {
             Ok(base) => base,
             Err(reason) => return self.fail(id, reason),
         };
+        let cache = self.cache;
         let open = self.open()?;
         let name = open.catalog.take_name(&base);
-        let info = track_info(priority).with_max_age(max_age);
+        // It is also how long the library keeps what was delivered.
+        let info = track_info(priority).with_max_age(match cache.is_for_rewind() {
+            true => cache.time,
+            false => max_late,
+        });
         let producer = match open.producer.create_track(name.as_str(), info) {
             Ok(producer) => producer,
             Err(err) => return self.fail(id, format!("The track \"{name}\" is refused: {err}")),
@@ -396,7 +401,7 @@ impl PublishedBroadcast {
         };
         let subscribers = self.demand_tasks.watch(producer.clone());
         if let Some(pad) = self.pads.get_mut(&id) {
-            pad.publish(base, producer, subscribers, max_stuck);
+            pad.publish(base, producer, subscribers, max_late, max_stuck);
         }
         self.list(id, None)
     }

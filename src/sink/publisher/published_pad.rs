@@ -331,12 +331,13 @@ impl PublishedPad {
         base_name: String,
         producer: track::Producer,
         subscribers: Subscribers,
+        max_late: Duration,
         max_stuck: Option<usize>,
     ) {
         let Some(rendition) = &self.rendition else {
             return;
         };
-        let mut track = PublishedTrack::new(producer, rendition, max_stuck);
+        let mut track = PublishedTrack::new(producer, rendition, max_late, max_stuck);
         track.set_audio_group(self.settings.audio_group);
         self.report(Report::Published(track.name().to_owned()));
         self.track = Some(track);

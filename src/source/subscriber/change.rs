@@ -262,6 +262,7 @@ impl RenditionChange {
             caps: Some(entry.caps.clone()),
             tags: Some(entry.tags.clone()),
             start: None,
+            offset: None,
         };
         let urgency = match (trial, wanted.reason) {
             (true, _) => Urgency::Trial,

@@ -17,6 +17,7 @@ use crate::{
         catalog::CatalogFormat,
         message::Control,
         playback::LatencyAnswer,
+        reach::Reach,
         selection::{RenditionPolicy, Wishes},
     },
 };
@@ -29,6 +30,8 @@ pub(crate) struct Config {
     pub(crate) catalog_format: CatalogFormat,
     pub(crate) latency: ClockTime,
     pub(crate) join: Join,
+    /// How much before the live edge it begins.
+    pub(crate) start_offset: ClockTime,
     /// How long a late group of video is waited for, and of any other kind.
     pub(crate) video_max_age: Duration,
     pub(crate) audio_max_age: Duration,
@@ -40,6 +43,7 @@ pub(crate) struct Config {
     /// Where a return path says whether the publisher listens; `None` without one.
     pub(crate) return_path: Option<Arc<AtomicBool>>,
     pub(crate) answer: Arc<LatencyAnswer>,
+    pub(crate) reach: Arc<Reach>,
     pub(crate) connection: Arc<ConnectionStatus>,
     pub(crate) app_queue: Arc<AppQueue>,
     /// Where pads and readers send to.
@@ -61,6 +65,7 @@ impl Config {
             catalog_format: CatalogFormat::default(),
             latency: ClockTime::ZERO,
             join: Join::Live,
+            start_offset: ClockTime::ZERO,
             video_max_age: Duration::ZERO,
             audio_max_age: Duration::ZERO,
             policy: RenditionPolicy::All,
@@ -68,6 +73,7 @@ impl Config {
             eos_timeout: None,
             return_path: None,
             answer: Arc::default(),
+            reach: Arc::default(),
             connection: Arc::default(),
             app_queue: AppQueue::new(&gst::Bin::new().into()),
             control: tokio::sync::mpsc::unbounded_channel().0,

@@ -12,6 +12,7 @@ mod outbox;
 mod pads;
 mod readers;
 mod return_path;
+mod rewind;
 mod subscription;
 mod warnings;
 mod watchdog;
@@ -113,8 +114,8 @@ impl Subscriber {
                 never = self.external.run() => match never {},
                 Some(control) = self.commands.recv() => self.on_control(control),
                 event = self.broadcast.next(has_pads) => self.on_broadcast(event),
-                ended = self.pads.next() => {
-                    if let Some(ended) = ended {
+                happened = self.pads.next() => {
+                    if let Some(ended) = happened {
                         let reachable = self.is_reachable();
                         let pad = self.pads.get(ended.index);
                         pad.on_end(ended, reachable, &mut self.warnings);
@@ -154,8 +155,13 @@ impl Subscriber {
                     return_path.request_keyframe(track);
                 }
             }
+            Control::Seek(seqnum, position) => self.pads.seek(seqnum, position),
+            Control::Measure => self.pads.measure(),
             Control::Latency(latency) => self.pads.set_latency(latency),
-            Control::Flowing => playback::post_latency(&self.config.app_queue),
+            Control::Flowing => {
+                playback::post_latency(&self.config.app_queue);
+                self.pads.on_flowing();
+            }
             Control::Eos(seqnum) => self.on_eos(seqnum),
             Control::Problem(index, generation, problem) => {
                 let (reachable, live) = (self.is_reachable(), self.pads.is_live());

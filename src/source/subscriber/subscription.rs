@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use gst::{glib, prelude::*};
+use gst::{ClockTime, glib, prelude::*};
 use tokio::{task::JoinSet, time::Instant};
 
 use super::{
@@ -29,8 +29,8 @@ use crate::{
         CAT, MoqSrcPad,
         catalog::Entry,
         message::{
-            AppEvent, MAX_POSITION_AHEAD, MAX_QUEUE_TIME, Message, Opening, PadIndex, TrackEnd,
-            TrackProblem,
+            AppEvent, Flush, MAX_POSITION_AHEAD, MAX_QUEUE_TIME, Message, Opening, PadIndex,
+            TrackEnd, TrackProblem,
         },
         pad,
         selection::RenditionPolicy,
@@ -191,6 +191,7 @@ impl Subscription {
             messages: receiver,
             control: this.config.control.clone(),
             latency: this.config.answer.clone(),
+            reach: this.config.reach.clone(),
             budget: this.budget.clone(),
             counters: this.counters.clone(),
             return_path: this.config.return_path.clone(),
@@ -273,6 +274,24 @@ impl Subscription {
     pub(super) fn pause(&mut self) {
         self.give_up();
         self.outbox.send(Message::Pause);
+    }
+
+    /// The track that downstream wants, if the broadcast has it itself.
+    pub(super) fn wanted_entry(&self) -> Option<&Entry> {
+        (self.is_wanted() && self.entry.external.is_none()).then_some(&self.entry)
+    }
+
+    /// Playing goes on elsewhere: nothing of what was read is given any more.
+    pub(super) fn flush(&mut self, flush: Flush) {
+        self.give_up();
+        self.reading = Reading::idle();
+        self.backoff.reset();
+        self.readers.position().forget_beyond(ClockTime::ZERO);
+        if self.stage == Stage::Closed {
+            // Whoever took nothing more, or had all of it, is given what is played again.
+            self.stage = Stage::Listed;
+        }
+        self.outbox.send(Message::Flush(flush));
     }
 
     pub(super) fn send_event(&mut self, event: AppEvent) {
@@ -463,6 +482,7 @@ impl Subscription {
             caps: Some(wanted.entry.caps.clone()),
             tags: Some(wanted.entry.tags.clone()),
             start: None,
+            offset: None,
         }));
         self.switch(wanted.entry, wanted.reason);
     }

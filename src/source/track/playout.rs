@@ -59,6 +59,10 @@ pub(super) struct Playout {
     /// Until when the pending frames are held for another reader's sake.
     held_until: ClockTime,
     begins_group: bool,
+    /// What is before this timestamp is for the decoder alone: playing begins in the middle of a group.
+    begin: Option<ClockTime>,
+    /// That was told downstream.
+    begun: bool,
 }
 
 /// A frame that waits for its running time.
@@ -79,7 +83,7 @@ struct PendingFrame {
 }
 
 /// The frame's timestamp, unless it is absurd: 2^63 ns are 292 years.
-fn timestamp(frame: &container::Frame) -> Option<ClockTime> {
+pub(super) fn timestamp(frame: &container::Frame) -> Option<ClockTime> {
     let nanos = u64::try_from(frame.timestamp.as_nanos()).ok()?;
     (nanos < 1 << 63).then(|| ClockTime::from_nseconds(nanos))
 }
@@ -99,6 +103,7 @@ impl Playout {
             }
             track
         });
+        let begin = playback.begin();
         let skips_first_group = playback.timeline().joins_next_group();
         let mut gate = KeyframeGate::new(kind);
         gate.interrupt();
@@ -119,7 +124,19 @@ impl Playout {
             opening: config.opening.clone(),
             held_until: ClockTime::ZERO,
             begins_group: true,
+            begin,
+            begun: false,
         }
+    }
+
+    /// The timestamp with which playing begins, if that is in the past.
+    pub(super) fn begin(&self) -> Option<ClockTime> {
+        self.begin
+    }
+
+    /// How long the frame is to wait, which nothing paces but this.
+    pub(super) fn early(&self, frame: &container::Frame) -> Option<Duration> {
+        self.playback.early(timestamp(frame)?)
     }
 
     pub(super) fn playback(&self) -> &Playback {
@@ -275,15 +292,40 @@ impl Playout {
             let Some(mut frame) = self.pending.pop_front() else {
                 return;
             };
+            let precedes = self.begin.filter(|begin| frame.timestamp < *begin);
             let is_shown = match turn {
                 Turn::Skip => continue,
+                Turn::Give { shown: None, .. } if precedes.is_some() => {
+                    match self.rendition.kind() {
+                        Kind::Video => {}
+                        // What lasts on beyond the beginning is given from there on.
+                        Kind::Text if self.cues.is_some() => {}
+                        Kind::Audio | Kind::Text | Kind::Data => continue,
+                    }
+                    if self.rendition.kind() == Kind::Video
+                        && !std::mem::replace(&mut self.begun, true)
+                    {
+                        let start = precedes.and_then(|begin| timeline.edge(begin));
+                        let offset = timeline.offset();
+                        drop(timeline);
+                        self.gate.mark_discont();
+                        self.pad.open(Opening {
+                            start,
+                            offset,
+                            ..Opening::default()
+                        });
+                        timeline = playback.timeline();
+                    }
+                    self.rendition.kind() == Kind::Video
+                }
                 Turn::Give { first: true, shown } => {
                     // What was lost before it the other track has shown.
                     frame.follows_loss = false;
                     timeline.follow(self.track, self.pad.position());
                     let start = shown.and_then(|shown| self.unshown_at(&timeline, shown));
+                    let offset = timeline.offset();
                     drop(timeline);
-                    self.open(start);
+                    self.open(start, offset);
                     timeline = playback.timeline();
                     shown.is_some()
                 }
@@ -292,11 +334,12 @@ impl Playout {
             };
             if is_shown {
                 let admitted = self.admit(&mut timeline, &frame);
-                let edge = timeline.edge(frame.timestamp);
+                let (edge, offset) = (timeline.edge(frame.timestamp), timeline.offset());
                 drop(timeline);
                 if let (Ok(()), Some(edge)) = (admitted, edge) {
                     // By a second, so that none lasts beyond the start.
-                    self.emit_unseen(frame, edge.saturating_sub(ClockTime::SECOND));
+                    let pts = edge.saturating_sub(ClockTime::SECOND);
+                    self.emit_unseen(frame, pts, offset);
                 }
                 continue;
             }
@@ -307,9 +350,10 @@ impl Playout {
                 continue;
             }
             let stamp = admitted.and_then(|()| self.stamp(&mut timeline, &frame));
+            let offset = timeline.offset();
             drop(timeline);
             match stamp {
-                Ok(stamp) => self.emit(frame, stamp),
+                Ok(stamp) => self.emit(frame, stamp, offset),
                 Err(cause) => self.drop_frame(cause),
             }
         }
@@ -350,10 +394,14 @@ impl Playout {
 
     /// Begins to give the frames of the pad, where another track has ended; with a `start` what is before
     /// that is only decoded.
-    fn open(&mut self, start: Option<ClockTime>) {
+    fn open(&mut self, start: Option<ClockTime>, offset: Option<i64>) {
         self.gate.take_discont();
         let opening = std::mem::take(&mut self.opening);
-        self.pad.open(Opening { start, ..opening });
+        self.pad.open(Opening {
+            start,
+            offset,
+            ..opening
+        });
         self.problems.report_switched();
     }
 
@@ -387,7 +435,7 @@ impl Playout {
         }
     }
 
-    fn emit(&mut self, frame: PendingFrame, stamp: Stamp) {
+    fn emit(&mut self, frame: PendingFrame, stamp: Stamp, offset: Option<i64>) {
         self.drops.end();
         self.pad.send(Frame {
             pts: stamp.pts,
@@ -397,22 +445,24 @@ impl Playout {
             delta: self.rendition.kind() == Kind::Video && !frame.keyframe,
             stays: false,
             unseen: false,
+            offset,
             charge: frame.charge.at(stamp.pts),
             payload: frame.payload,
         });
     }
 
     /// Emits a frame for the decoder alone, before the start of the segment.
-    fn emit_unseen(&mut self, frame: PendingFrame, pts: ClockTime) {
-        self.gate.take_discont();
+    fn emit_unseen(&mut self, frame: PendingFrame, pts: ClockTime, offset: Option<i64>) {
+        let discont = self.gate.take_discont();
         self.pad.send(Frame {
             pts,
             dts: None,
             duration: duration::of(&self.rendition, &frame.payload),
-            discont: false,
+            discont,
             delta: self.rendition.kind() == Kind::Video && !frame.keyframe,
             stays: false,
             unseen: true,
+            offset,
             charge: frame.charge.at(pts),
             payload: frame.payload,
         });
@@ -423,6 +473,7 @@ impl Playout {
         for cue in reader.cues(frame.timestamp, &frame.payload, frame.end) {
             let mut timeline = self.playback.timeline();
             let stamped = timeline.stamp_span(self.track, cue.begin, cue.end);
+            let offset = timeline.offset();
             drop(timeline);
             let Some((Stamp { pts, discont, .. }, duration)) = stamped else {
                 // Nothing is wrong with a cue that was over before the start.
@@ -438,6 +489,7 @@ impl Playout {
                 discont: self.gate.take_discont() | discont,
                 delta: false,
                 unseen: false,
+                offset,
                 stays: duration.is_none() && reader.is_plain(),
                 charge: self.pad.charge_part(cue.text.len(), pts),
                 payload: cue.text,

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: MIT
+//! What a peer keeps of a track: where it begins and ends, and its groups one by one.
+//!
+//! Groups are fetched when they are due, so that no more of the past is held here than is played soon.
+
+use std::{collections::VecDeque, future::Future, pin::Pin, time::Duration};
+
+use gst::ClockTime;
+use moq_net::{
+    group,
+    track::{self, Subscription},
+};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::{frame_reader::FrameReader, playout::timestamp};
+use crate::media::time::rewind::{GroupSearch, Step, Wish};
+
+/// How long the answer to one FETCH, and the newest group of a track, may take.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(3);
+/// After so long without a frame those of the newest group that were there already have come.
+const NEWEST_SILENCE: Duration = Duration::from_millis(15);
+const NEWEST_TIMEOUT: Duration = Duration::from_millis(300);
+/// How much of a track is asked for ahead of what is played, and in how many groups.
+const AHEAD: Duration = Duration::from_millis(1200);
+const MAX_AHEAD: usize = 32;
+/// Where a group is missing, how many later ones are looked at.
+const MAX_HOLE: u64 = 3;
+/// How soon a group that is not there yet is asked for again, and how long it is waited for.
+const RETRY_INTERVAL: Duration = Duration::from_millis(50);
+const MAX_WAIT: Duration = Duration::from_secs(5);
+
+/// What there is of a broadcast, by the timestamps of one of its tracks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Located {
+    /// The newest timestamp, and when it was that.
+    pub(crate) newest: ClockTime,
+    pub(crate) at: Instant,
+    /// With which timestamp playing begins; `None` is the live edge.
+    pub(crate) begin: Option<ClockTime>,
+    /// It is the oldest that there is, which is newer than what was wished.
+    pub(crate) is_oldest: bool,
+}
+
+/// Finds what `wish` means for a track; without one it finds the oldest that there is.
+pub(crate) async fn locate(
+    track: &track::Consumer,
+    frames: &FrameReader,
+    wish: Option<Wish>,
+) -> Result<Located, moq_net::Error> {
+    let newest = Newest::of(track, frames).await?;
+    let mut located = Located {
+        newest: newest.timestamp,
+        at: newest.at,
+        begin: None,
+        is_oldest: false,
+    };
+    let target = match wish.map(|wish| wish.begin(newest.timestamp)) {
+        Some(None) => return Ok(located),
+        Some(target) => target,
+        None => None,
+    };
+    let search = search(track, frames, target, newest.first).await;
+    let oldest = search.begin();
+    located.is_oldest = target.is_none_or(|target| oldest > target);
+    located.begin = Some(target.map_or(oldest, |target| target.max(oldest)));
+    Ok(located)
+}
+
+/// The newest group of a track.
+struct Newest {
+    /// Its number and its first timestamp.
+    first: (u64, ClockTime),
+    /// The newest timestamp in it, and when that came.
+    timestamp: ClockTime,
+    at: Instant,
+}
+
+impl Newest {
+    async fn of(track: &track::Consumer, frames: &FrameReader) -> Result<Self, moq_net::Error> {
+        let newest = async {
+            let mut subscriber = track.subscribe(Subscription::default()).await?;
+            let group = subscriber.recv_group().await?;
+            let mut group = group.ok_or(moq_net::Error::NotFound)?;
+            let sequence = group.sequence;
+            let first = first_timestamp(&mut group, frames).await;
+            let first = first.ok_or(moq_net::Error::NotFound)?;
+            let mut newest = Self {
+                first: (sequence, first),
+                timestamp: first,
+                at: Instant::now(),
+            };
+            let begun = newest.at;
+            // What is there already comes at once.
+            while begun.elapsed() < NEWEST_TIMEOUT
+                && let Ok(Ok(Some(frames))) = timeout(NEWEST_SILENCE, frames.read(&mut group)).await
+            {
+                let timestamps = frames.iter().filter_map(timestamp);
+                if let Some(latest) = timestamps.max().filter(|latest| *latest > newest.timestamp) {
+                    (newest.timestamp, newest.at) = (latest, Instant::now());
+                }
+            }
+            Ok(newest)
+        };
+        let newest = timeout(FETCH_TIMEOUT, newest).await;
+        newest.unwrap_or(Err(moq_net::Error::NotFound))
+    }
+}
+
+/// Looks for the group with the timestamp `target`, or for the oldest one.
+async fn search(
+    track: &track::Consumer,
+    frames: &FrameReader,
+    target: Option<ClockTime>,
+    newest: (u64, ClockTime),
+) -> GroupSearch {
+    let mut search = GroupSearch::new(target, newest);
+    while let Step::Look(sequence) = search.next() {
+        let looking = async {
+            let mut group = track.fetch_group(sequence, None).await.ok()?;
+            first_timestamp(&mut group, frames).await
+        };
+        let begin = timeout(FETCH_TIMEOUT, looking).await;
+        search.saw(sequence, begin.ok().flatten());
+    }
+    search
+}
+
+async fn first_timestamp(group: &mut group::Consumer, frames: &FrameReader) -> Option<ClockTime> {
+    let frames = frames.read(group).await.ok()??;
+    frames.first().and_then(timestamp)
+}
+
+type Fetching = Pin<Box<dyn Future<Output = Result<group::Consumer, moq_net::Error>> + Send>>;
+
+/// The groups of a track from one of the past on, in their order.
+pub(super) struct PastGroups {
+    track: track::Consumer,
+    priority: u8,
+    /// The number of the next group to ask for.
+    upcoming: u64,
+    /// What was asked for, the oldest first.
+    ahead: VecDeque<(u64, Fetching)>,
+    depth: usize,
+}
+
+impl PastGroups {
+    /// Begins with the group of timestamp `begin`, or the oldest after it.
+    pub(super) async fn find(
+        track: track::Consumer,
+        frames: &FrameReader,
+        begin: ClockTime,
+        priority: u8,
+    ) -> Result<Self, moq_net::Error> {
+        let newest = Newest::of(&track, frames).await?;
+        let mut search = search(&track, frames, Some(begin), newest.first).await;
+        let (Step::Begin(upcoming) | Step::Look(upcoming)) = search.next();
+        let interval = search.interval().map(Duration::from);
+        let groups = interval.map_or(1, |interval| AHEAD.as_nanos() / interval.as_nanos().max(1));
+        Ok(Self {
+            track,
+            priority,
+            upcoming,
+            ahead: VecDeque::new(),
+            depth: usize::try_from(groups)
+                .unwrap_or(MAX_AHEAD)
+                .clamp(1, MAX_AHEAD)
+                + 1,
+        })
+    }
+
+    /// The next group that is there; none where the track ends, which `is_over` says once no more is
+    /// published. Cancel safe.
+    pub(super) async fn next(
+        &mut self,
+        is_over: impl Fn() -> bool,
+    ) -> Result<Option<group::Consumer>, moq_net::Error> {
+        let give_up_at = Instant::now() + MAX_WAIT;
+        loop {
+            while self.ahead.len() < self.depth {
+                let fetching = self.fetch(self.upcoming);
+                self.ahead.push_back((self.upcoming, fetching));
+                self.upcoming = self.upcoming.saturating_add(1);
+            }
+            let Some((sequence, fetching)) = self.ahead.front_mut() else {
+                return Ok(None);
+            };
+            let sequence = *sequence;
+            if let Ok(Ok(group)) = timeout(FETCH_TIMEOUT, fetching).await {
+                self.ahead.pop_front();
+                return Ok(Some(group));
+            }
+            // It was not there when it was asked for, which is no more true of it or of those behind it.
+            self.ahead.clear();
+            self.upcoming = sequence;
+            let over = is_over();
+            for candidate in sequence..=sequence.saturating_add(MAX_HOLE) {
+                if let Ok(Ok(group)) = timeout(FETCH_TIMEOUT, self.fetch(candidate)).await {
+                    self.upcoming = candidate.saturating_add(1);
+                    return Ok(Some(group));
+                }
+            }
+            if over {
+                return Ok(None);
+            }
+            if Instant::now() >= give_up_at {
+                return Err(moq_net::Error::NotFound);
+            }
+            sleep(RETRY_INTERVAL).await;
+        }
+    }
+
+    fn fetch(&self, sequence: u64) -> Fetching {
+        let options = group::Fetch::default().with_priority(self.priority);
+        Box::pin(self.track.fetch_group(sequence, options))
+    }
+}

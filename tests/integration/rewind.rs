@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: MIT
+//! Playing behind the live edge: `start-offset`, seeks, and how the pads keep step.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use gst::{ClockTime, prelude::*};
+
+use crate::common::{
+    Delays, Relay, Running, Sample, init,
+    media::{live_aac, moqsink, moqsrc},
+    median,
+    pipeline::{DEADLINE, wait_pad, wait_told, wait_until},
+    unique_broadcast,
+};
+
+const MEDIA: [&str; 2] = ["video", "audio"];
+
+/// Live H.264 of noise, of which no two frames are the same, with a keyframe each second.
+fn live_video() -> &'static str {
+    "videotestsrc is-live=true pattern=snow ! video/x-raw,width=160,height=120,framerate=25/1 ! \
+     x264enc speed-preset=ultrafast tune=zerolatency key-int-max=25 option-string=scenecut=0 \
+     bitrate=400 ! video/x-h264,profile=main ! h264parse"
+}
+
+/// A live broadcast, of which `moqsink` keeps what `properties` say.
+struct Broadcast {
+    publisher: Running,
+    name: String,
+    delays: [Delays; 2],
+}
+
+impl Broadcast {
+    fn start(relay: &Relay, properties: &str) -> Self {
+        init();
+        let name = unique_broadcast("rewind");
+        let publisher = Running::launch(&format!(
+            "{} ! moq.sink_0 {} ! moq.sink_1 {} {properties}",
+            live_video(),
+            live_aac(),
+            moqsink(&relay.url(), &name),
+        ));
+        let delays = [Delays::new(), Delays::new()];
+        for (delays, pad) in delays.iter().zip(["sink_0", "sink_1"]) {
+            delays.capture(&wait_pad(&publisher.element("moq"), pad, DEADLINE));
+        }
+        publisher.start();
+        Self {
+            publisher,
+            name,
+            delays,
+        }
+    }
+
+    /// Waits until it is this old.
+    fn wait_age(&self, age: Duration) {
+        wait_until("the broadcast has become so old", DEADLINE, || {
+            let position = self.publisher.element("moq").static_pad("sink_0");
+            let segment = position.and_then(|_| self.publisher.current_running_time());
+            segment.is_some_and(|running| running > ClockTime::try_from(age).expect("a time"))
+        });
+    }
+
+    /// A player of its video and audio.
+    fn player(&self, relay: &Relay, properties: &str) -> Player {
+        let pipeline = Running::launch(&format!(
+            "{} {properties} \
+             moq.video_0 ! queue ! fakesink name=video sync=true signal-handoffs=true \
+             moq.audio_0 ! queue ! fakesink name=audio sync=true signal-handoffs=true",
+            moqsrc(&relay.url(), &self.name)
+        ));
+        let jumps = Arc::new(Mutex::new(Vec::new()));
+        for (delays, media) in self.delays.iter().zip(MEDIA) {
+            delays.render(&pipeline.element(media));
+        }
+        let (delays, seen) = (self.delays.clone(), jumps.clone());
+        pipeline.element("moq").connect_pad_added(move |_, pad| {
+            let place = usize::from(pad.name().starts_with("audio"));
+            delays[place].receive(pad);
+            let seen = seen.clone();
+            pad.add_probe(
+                gst::PadProbeType::EVENT_DOWNSTREAM | gst::PadProbeType::EVENT_FLUSH,
+                move |pad, info| {
+                    if let Some(event) = info.event() {
+                        let jump = (pad.name().to_string(), event.type_(), event.seqnum());
+                        seen.lock().expect("no panic").push(jump);
+                    }
+                    gst::PadProbeReturn::Ok
+                },
+            );
+        });
+        pipeline.start();
+        Player {
+            pipeline,
+            delays: self.delays.clone(),
+            events: jumps,
+        }
+    }
+}
+
+struct Player {
+    pipeline: Running,
+    delays: [Delays; 2],
+    events: Arc<Mutex<Vec<(String, gst::EventType, gst::Seqnum)>>>,
+}
+
+impl Player {
+    /// How much is shown after it was captured, in ms: video and audio.
+    fn wait_delays(&self, claim: &str, least: usize) -> [f64; 2] {
+        for delays in &self.delays {
+            delays.take_samples();
+        }
+        let mut samples: [Vec<Sample>; 2] = [Vec::new(), Vec::new()];
+        wait_until(claim, DEADLINE, || {
+            for (samples, delays) in samples.iter_mut().zip(&self.delays) {
+                samples.extend(delays.take_samples());
+            }
+            samples.iter().all(|samples| samples.len() >= least)
+        });
+        samples.map(|samples| {
+            let delays = samples.iter().skip(least / 4).map(Sample::mapped_delay);
+            median(delays).expect("samples")
+        })
+    }
+
+    /// The answer to a SEEKING query.
+    fn seekable(&self) -> Option<(ClockTime, ClockTime)> {
+        let mut query = gst::query::Seeking::new(gst::Format::Time);
+        assert!(self.pipeline.element("moq").query(&mut query));
+        let (seekable, start, end) = query.result();
+        let time = |value| match value {
+            gst::GenericFormattedValue::Time(time) => time,
+            other => panic!("{other:?}"),
+        };
+        seekable.then(|| (time(start).expect("a start"), time(end).expect("an end")))
+    }
+
+    fn position(&self) -> ClockTime {
+        let position = self.pipeline.element("video").query_position::<ClockTime>();
+        position.expect("the sink has a position")
+    }
+
+    /// Sends a SEEK into the pipeline, as applications do, and waits for what it makes the pads push.
+    fn seek(&self, position: ClockTime) {
+        self.events.lock().expect("no panic").clear();
+        let event = gst::event::Seek::builder(
+            1.0,
+            gst::SeekFlags::FLUSH,
+            gst::SeekType::Set,
+            position,
+            gst::SeekType::None,
+            ClockTime::NONE,
+        );
+        let seqnum = gst::Seqnum::next();
+        assert!(self.pipeline.send_event(event.seqnum(seqnum).build()));
+        wait_until(
+            "each pad is flushed and has a new segment",
+            DEADLINE,
+            || {
+                let events = self.events.lock().expect("no panic");
+                ["video_0", "audio_0"].iter().all(|pad| {
+                    let of_pad = events
+                        .iter()
+                        .filter(|(name, _, number)| name == pad && *number == seqnum);
+                    let types: Vec<_> = of_pad.map(|(_, event, _)| *event).collect();
+                    types.starts_with(&[
+                        gst::EventType::FlushStart,
+                        gst::EventType::FlushStop,
+                        gst::EventType::Segment,
+                    ])
+                })
+            },
+        );
+    }
+}
+
+fn assert_behind(delays: [f64; 2], expected: f64, claim: &str) {
+    let [video, audio] = delays;
+    assert!((video - expected).abs() < 250.0, "{claim}: {delays:?}");
+    assert!((video - audio).abs() < 20.0, "in step, {claim}: {delays:?}");
+}
+
+#[test]
+fn eight_seconds_behind_in_step_on_both_pads() {
+    let relay = Relay::start().expect("the relay starts");
+    let broadcast = Broadcast::start(&relay, "cache-time=20000000000");
+    broadcast.wait_age(Duration::from_secs(10));
+    let player = broadcast.player(&relay, "start-offset=8000");
+    let told = wait_told(&player.pipeline.bus(), "moq-rewound", |_| true);
+    assert_eq!(told.get("limited"), Ok(false), "{told}");
+    let delays = player.wait_delays("it plays", 100);
+    assert_behind(delays, 8000.0, "at the start");
+    let latency = crate::common::pipeline::latency(&player.pipeline);
+    assert_eq!(
+        latency.1,
+        ClockTime::from_mseconds(100),
+        "the distance is no latency"
+    );
+    let (oldest, newest) = player.seekable().expect("it is seekable");
+    let position = player.position();
+    assert!(oldest < position && position + ClockTime::from_seconds(7) < newest);
+}
+
+#[test]
+fn what_is_not_kept_any_more_begins_with_the_oldest_that_there_is() {
+    let relay = Relay::start().expect("the relay starts");
+    let broadcast = Broadcast::start(&relay, "cache-time=20000000000");
+    broadcast.wait_age(Duration::from_secs(4));
+    // A day is the most that can be asked for.
+    let player = broadcast.player(&relay, "start-offset=86400000");
+    let told = wait_told(&player.pipeline.bus(), "moq-rewound", |_| true);
+    assert_eq!(told.get("limited"), Ok(true), "{told}");
+    let [video, audio] = player.wait_delays("it plays", 50);
+    assert!(
+        video > 3000.0 && (video - audio).abs() < 20.0,
+        "{video} {audio}"
+    );
+}
+
+#[test]
+fn a_seek_goes_back_three_times_and_to_the_live_edge_again() {
+    let relay = Relay::start().expect("the relay starts");
+    let broadcast = Broadcast::start(&relay, "cache-time=20000000000");
+    broadcast.wait_age(Duration::from_secs(8));
+    let player = broadcast.player(&relay, "");
+    let live = player.wait_delays("it plays live", 30);
+    assert_behind(live, 0.0, "live");
+    wait_until("it is seekable", DEADLINE, || player.seekable().is_some());
+    for distance in [2000, 5000, 3000] {
+        let (oldest, newest) = player.seekable().expect("it is seekable");
+        let target = newest.saturating_sub(ClockTime::from_mseconds(distance));
+        assert!(oldest < target, "{oldest} {target}");
+        player.seek(target);
+        let delays = player.wait_delays("it goes on", 40);
+        assert_behind(delays, distance as f64, "after a seek");
+    }
+    player.seek(player.seekable().expect("it is seekable").1);
+    let delays = player.wait_delays("it is live again", 40);
+    assert_behind(delays, 0.0, "live again");
+}
