@@ -318,10 +318,14 @@ impl MoqSrc {
             return false;
         }
         *lock(&self.sought) = Some(seqnum);
-        for pad in self.pads() {
+        let (pads, begun) = (self.pads(), Instant::now());
+        for pad in &pads {
             pad.flush_start(seqnum);
         }
         self.send(Control::Seek(seqnum, position));
+        for pad in &pads {
+            pad.wait_flushed(begun);
+        }
         true
     }
 

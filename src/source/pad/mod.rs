@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //! The source pad of one rendition.
 
+mod flush;
 mod gaps;
 mod pusher;
 mod subscriber_handle;
@@ -20,6 +21,7 @@ use gst::{ClockTime, glib, prelude::*, subclass::prelude::*};
 use tokio::sync::mpsc::UnboundedSender;
 
 use self::{
+    flush::PendingFlush,
     gaps::GapTimer,
     pusher::Pusher,
     subscriber_handle::SubscriberHandle,
@@ -120,8 +122,7 @@ struct Run {
     subscriber: SubscriberHandle,
     latency: Arc<LatencyAnswer>,
     reach: Arc<Reach>,
-    /// The seqnum of a FLUSH_START whose FLUSH_STOP is due.
-    flushing: Arc<Mutex<Option<gst::Seqnum>>>,
+    flushing: Arc<PendingFlush>,
     budget: Arc<Budget>,
     counters: Arc<Counters>,
     return_path: Option<Arc<AtomicBool>>,
@@ -234,8 +235,15 @@ impl super::MoqSrcPad {
         let Some(run) = self.imp().run.get().filter(|_| self.is_streaming()) else {
             return;
         };
-        *lock(&run.flushing) = Some(seqnum);
+        run.flushing.begin(seqnum);
         self.push_event(gst::event::FlushStart::builder().seqnum(seqnum).build());
+    }
+
+    /// Waits until the pad's thread has ended the flush that was begun at this time, for a while.
+    pub(crate) fn wait_flushed(&self, begun: Instant) {
+        if let Some(run) = self.imp().run.get() {
+            run.flushing.wait(begun);
+        }
     }
 
     /// Whether it was linked once: its streaming task takes messages.

@@ -4,14 +4,16 @@
 use std::{
     ops::ControlFlow,
     panic::{self, AssertUnwindSafe},
-    sync::{Arc, Mutex, mpsc},
+    sync::{Arc, mpsc},
 };
 
 use gst::{ClockTime, prelude::*};
 
-use super::{gaps::GapTimer, subscriber_handle::SubscriberHandle, text::TextOutput};
+use super::{
+    flush::PendingFlush, gaps::GapTimer, subscriber_handle::SubscriberHandle, text::TextOutput,
+};
 use crate::{
-    element::{pipeline_clock::PipelineClock, sync::lock},
+    element::pipeline_clock::PipelineClock,
     media::format::codec::Kind,
     source::{
         CAT,
@@ -47,8 +49,7 @@ pub(super) struct Pusher {
     /// Came after the end.
     tags: Option<gst::TagList>,
     text: TextOutput,
-    /// The seqnum of a FLUSH_START whose FLUSH_STOP is due.
-    flushing: Arc<Mutex<Option<gst::Seqnum>>>,
+    flushing: Arc<PendingFlush>,
     segment: SegmentState,
 }
 
@@ -80,7 +81,7 @@ impl Pusher {
         subscriber: SubscriberHandle,
         counters: Arc<Counters>,
         gaps: GapTimer,
-        flushing: Arc<Mutex<Option<gst::Seqnum>>>,
+        flushing: Arc<PendingFlush>,
     ) -> Self {
         Self {
             pad: pad.downgrade(),
@@ -186,7 +187,7 @@ impl Pusher {
 
     /// Pushes where playing goes on after a seek.
     fn end_flush(&mut self, pad: &gst::Pad, flush: Flush) {
-        let begun = *lock(&self.flushing);
+        let begun = self.flushing.seqnum();
         if begun.is_some_and(|seqnum| seqnum != flush.seqnum) {
             // Another seek is under way already.
             return;
@@ -195,7 +196,6 @@ impl Pusher {
             // A live source plays on: its running time is not reset.
             let stop = gst::event::FlushStop::builder(false).seqnum(flush.seqnum);
             pad.push_event(stop.build());
-            *lock(&self.flushing) = None;
         }
         if self.stream != StreamState::Failed {
             self.stream = StreamState::Open;
@@ -209,6 +209,7 @@ impl Pusher {
             seqnum: Some(flush.seqnum),
         };
         self.push_segment(pad);
+        self.flushing.end(flush.seqnum);
         // The exact one is known with the first frame.
         self.segment.offset = None;
         self.position = None;
@@ -245,7 +246,7 @@ impl Pusher {
     }
 
     fn push_frame(&mut self, pad: &gst::Pad, mut frame: Frame) {
-        if !self.is_open() || lock(&self.flushing).is_some() {
+        if !self.is_open() || self.flushing.seqnum().is_some() {
             return;
         }
         if !self.gate.admits(!frame.delta, frame.pts) {

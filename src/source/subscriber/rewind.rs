@@ -24,6 +24,8 @@ use crate::{
 
 /// How long a search may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// So much may the newest timestamp differ from what was expected of it.
+const MAX_LIVE_ERROR: ClockTime = ClockTime::SECOND;
 /// What is played on a short way is found by this time.
 const MIN_LEAD: Duration = Duration::from_millis(50);
 
@@ -149,10 +151,12 @@ impl Rewind {
         let (number, frames) = (self.number, entry.frames.clone());
         let track = broadcast.track(&entry.name);
         let log = self.config.name.clone();
+        let expected = self.config.reach.live();
+        let expected = expected.map(|live| live.saturating_sub(MAX_LIVE_ERROR));
         self.searches.spawn(async move {
             let begun = Instant::now();
             let located = match track {
-                Ok(track) => timeout(TIMEOUT, locate(&track, &frames, wish)).await,
+                Ok(track) => timeout(TIMEOUT, locate(&track, &frames, wish, expected)).await,
                 Err(err) => Ok(Err(err)),
             };
             gst::debug!(CAT, id = &log, "Looked for {wish:?}: {located:?}");

@@ -42,12 +42,15 @@ pub(crate) struct Located {
 }
 
 /// Finds what `wish` means for a track; without one it finds the oldest that there is.
+///
+/// The newest timestamp is `expected` to be no less than this.
 pub(crate) async fn locate(
     track: &track::Consumer,
     frames: &FrameReader,
     wish: Option<Wish>,
+    expected: Option<ClockTime>,
 ) -> Result<Located, moq_net::Error> {
-    let newest = Newest::of(track, frames).await?;
+    let newest = Newest::of(track, frames, expected).await?;
     let mut located = Located {
         newest: newest.timestamp,
         at: newest.at,
@@ -76,33 +79,55 @@ struct Newest {
 }
 
 impl Newest {
-    async fn of(track: &track::Consumer, frames: &FrameReader) -> Result<Self, moq_net::Error> {
-        let newest = async {
+    /// Asks for it, and waits for a while until it is one of the time that is `expected`: what was received
+    /// before is there at once.
+    async fn of(
+        track: &track::Consumer,
+        frames: &FrameReader,
+        expected: Option<ClockTime>,
+    ) -> Result<Self, moq_net::Error> {
+        let mut newest = None;
+        let asking = async {
             let mut subscriber = track.subscribe(Subscription::default()).await?;
-            let group = subscriber.recv_group().await?;
-            let mut group = group.ok_or(moq_net::Error::NotFound)?;
-            let sequence = group.sequence;
-            let first = first_timestamp(&mut group, frames).await;
-            let first = first.ok_or(moq_net::Error::NotFound)?;
-            let mut newest = Self {
-                first: (sequence, first),
-                timestamp: first,
-                at: Instant::now(),
-            };
-            let begun = newest.at;
-            // What is there already comes at once.
-            while begun.elapsed() < NEWEST_TIMEOUT
-                && let Ok(Ok(Some(frames))) = timeout(NEWEST_SILENCE, frames.read(&mut group)).await
-            {
-                let timestamps = frames.iter().filter_map(timestamp);
-                if let Some(latest) = timestamps.max().filter(|latest| *latest > newest.timestamp) {
-                    (newest.timestamp, newest.at) = (latest, Instant::now());
+            while let Some(group) = subscriber.recv_group().await? {
+                if let Some(read) = Self::read(group, frames).await {
+                    let is_enough = expected.is_none_or(|expected| read.timestamp >= expected);
+                    newest = Some(read);
+                    if is_enough {
+                        break;
+                    }
                 }
             }
-            Ok(newest)
+            Ok(())
         };
-        let newest = timeout(FETCH_TIMEOUT, newest).await;
-        newest.unwrap_or(Err(moq_net::Error::NotFound))
+        let asked = timeout(FETCH_TIMEOUT, asking).await;
+        match (newest, asked) {
+            (Some(newest), _) => Ok(newest),
+            (None, Ok(Err(err))) => Err(err),
+            (None, _) => Err(moq_net::Error::NotFound),
+        }
+    }
+
+    async fn read(mut group: group::Consumer, frames: &FrameReader) -> Option<Self> {
+        let sequence = group.sequence;
+        let first = timeout(NEWEST_TIMEOUT, first_timestamp(&mut group, frames)).await;
+        let first = first.ok()??;
+        let begun = Instant::now();
+        let mut newest = Self {
+            first: (sequence, first),
+            timestamp: first,
+            at: begun,
+        };
+        // What is there already comes at once.
+        while begun.elapsed() < NEWEST_TIMEOUT
+            && let Ok(Ok(Some(frames))) = timeout(NEWEST_SILENCE, frames.read(&mut group)).await
+        {
+            let timestamps = frames.iter().filter_map(timestamp);
+            if let Some(latest) = timestamps.max().filter(|latest| *latest > newest.timestamp) {
+                (newest.timestamp, newest.at) = (latest, Instant::now());
+            }
+        }
+        Some(newest)
     }
 }
 
@@ -151,7 +176,7 @@ impl PastGroups {
         begin: ClockTime,
         priority: u8,
     ) -> Result<Self, moq_net::Error> {
-        let newest = Newest::of(&track, frames).await?;
+        let newest = Newest::of(&track, frames, Some(begin)).await?;
         let mut search = search(&track, frames, Some(begin), newest.first).await;
         let (Step::Begin(upcoming) | Step::Look(upcoming)) = search.next();
         let interval = search.interval().map(Duration::from);
