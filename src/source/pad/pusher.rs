@@ -26,6 +26,9 @@ use crate::{
 /// So many ns may the stream time of a segment be wrong, as the edge follows the publisher's clock.
 const MAX_OFFSET_ERROR: u64 = 200_000_000;
 
+/// So much may the edge move back after the first frame of a broadcast that has just begun.
+const MAX_STEP_BACK: ClockTime = ClockTime::SECOND;
+
 /// Pushes the messages of one pad downstream.
 pub(super) struct Pusher {
     pad: gst::glib::WeakRef<gst::Pad>,
@@ -241,6 +244,16 @@ impl Pusher {
         if before.is_some_and(|before| before.abs_diff(offset) <= MAX_OFFSET_ERROR) {
             return;
         }
+        // No stream time is negative, and nothing that still comes may be before the start.
+        let earliest = ClockTime::from_nseconds(u64::try_from(offset).unwrap_or_default());
+        let possible = earliest.min(frame.pts.saturating_sub(MAX_STEP_BACK));
+        if before.is_some() && possible < earliest {
+            // It will be soon.
+            return;
+        }
+        self.segment.start = self.segment.start.max(possible);
+        let first = i64::try_from(self.segment.start.nseconds()).unwrap_or(i64::MAX);
+        let offset = offset.min(first);
         self.segment.offset = Some(offset);
         self.push_segment(pad);
     }
@@ -477,10 +490,6 @@ pub(super) fn segment() -> gst::FormattedSegment<ClockTime> {
 /// The same, of which decoders show nothing before this running time; stream time is less by `offset`.
 fn segment_from(start: ClockTime, offset: Option<i64>) -> gst::FormattedSegment<ClockTime> {
     let offset = i128::from(offset.unwrap_or_default());
-    // No stream time is negative.
-    let start = start.max(ClockTime::from_nseconds(
-        u64::try_from(offset).unwrap_or_default(),
-    ));
     let time = i128::from(start.nseconds()) - offset;
     let time = ClockTime::from_nseconds(u64::try_from(time).unwrap_or_default());
     let mut segment = gst::FormattedSegment::new();
