@@ -70,12 +70,12 @@ impl Reach {
     }
 
     /// At this moment this is what there is.
-    pub(crate) fn set(&self, oldest: ClockTime, newest: ClockTime, at: Instant) {
+    pub(crate) fn set(&self, oldest: ClockTime, newest: ClockTime, at: Instant, ended: bool) {
         *self.known() = Some(Known {
             oldest,
             newest,
             at,
-            ended: false,
+            ended,
         });
     }
 

@@ -9,8 +9,8 @@ use std::{
 use gst::{ClockTime, prelude::*};
 
 use crate::common::{
-    Delays, Relay, Running, Sample, init,
-    media::{live_aac, moqsink, moqsrc},
+    Delays, Packets, Relay, Running, Sample, init,
+    media::{finite_aac, live_aac, moqsink, moqsrc},
     median,
     pipeline::{DEADLINE, latency, wait_pad, wait_told, wait_until},
     unique_broadcast,
@@ -245,4 +245,147 @@ fn a_seek_goes_back_three_times_and_to_the_live_edge_again() {
     player.wait_delays("it goes on", 30);
     let delays = player.wait_delays("it is live again", 40);
     assert_behind(delays, 0.0, "live again");
+}
+
+/// Plays what has ended from its beginning to its end, and once more from a seek.
+fn plays_as_a_file(source: &str) {
+    let player = Running::launch(&format!(
+        "{source} moq.video_0 ! queue ! fakesink name=video sync=true \
+         moq.audio_0 ! queue ! fakesink name=audio sync=true"
+    ));
+    let moq = player.element("moq");
+    let video = Packets::of_pad(&moq, "video_0");
+    let audio = Packets::of_pad(&moq, "audio_0");
+    player.start();
+    player.wait_eos();
+    let video = video.so_far();
+    assert_eq!(video.len(), FILE_FRAMES as usize, "each frame once");
+    assert!(audio.so_far().len() >= 140, "{}", audio.so_far().len());
+    let times: Vec<_> = video
+        .iter()
+        .filter_map(|packet| packet.running_time)
+        .collect();
+    let last = ClockTime::from_mseconds(40 * u64::from(FILE_FRAMES - 1));
+    let span = *times.last().expect("frames") - times[0];
+    assert!(span.absdiff(last) < ClockTime::from_mseconds(5), "{span}");
+    let duration = moq.query_duration::<ClockTime>().expect("a duration");
+    assert!(
+        duration.absdiff(last) < ClockTime::from_mseconds(100),
+        "{duration}"
+    );
+}
+
+/// What the broadcast that ends has: 4 s.
+const FILE_FRAMES: u32 = 100;
+
+fn publish_file(target: &str) -> Running {
+    let publisher = Running::play(&format!(
+        "videotestsrc num-buffers={FILE_FRAMES} ! video/x-raw,width=160,height=120,framerate=25/1 ! \
+         x264enc speed-preset=ultrafast tune=zerolatency key-int-max=25 option-string=scenecut=0 ! \
+         video/x-h264,profile=main ! h264parse ! moq.sink_0 {} ! moq.sink_1 \
+         {target} sync=false cache-time=60000000000",
+        finite_aac(187),
+    ));
+    publisher.wait_eos();
+    publisher
+}
+
+#[test]
+fn a_broadcast_that_has_ended_plays_as_a_file_from_a_relay() {
+    let relay = Relay::start().expect("the relay starts");
+    let broadcast = unique_broadcast("file");
+    let _publisher = publish_file(&moqsink(&relay.url(), &broadcast));
+    plays_as_a_file(&moqsrc(&relay.url(), &broadcast));
+}
+
+#[test]
+fn a_broadcast_that_has_ended_plays_as_a_file_from_a_listener() {
+    let port = Relay::free_port().expect("a port");
+    let broadcast = unique_broadcast("file");
+    let _publisher = publish_file(&format!(
+        "moqsink name=moq mode=listen bind=127.0.0.1:{port} broadcast={broadcast}"
+    ));
+    plays_as_a_file(&moqsrc(&Relay::url_at(port), &broadcast));
+}
+
+#[test]
+fn what_is_behind_plays_on_to_the_end_of_the_broadcast() {
+    let relay = Relay::start().expect("the relay starts");
+    let broadcast = Broadcast::start(&relay, "cache-time=20000000000");
+    broadcast.wait_age(Duration::from_secs(5));
+    let player = broadcast.player(&relay, "start-offset=4000");
+    player.wait_delays("it plays", 20);
+    let source = Packets::of(
+        &broadcast
+            .publisher
+            .element("moq")
+            .static_pad("sink_0")
+            .expect("a pad"),
+    );
+    let shown = Packets::of(
+        &player
+            .pipeline
+            .element("moq")
+            .static_pad("video_0")
+            .expect("a pad"),
+    );
+    broadcast.publisher.end();
+    let last = source.so_far().pop().expect("frames").bytes;
+    player.pipeline.wait_eos();
+    let shown = shown.so_far().pop().expect("frames").bytes;
+    assert!(shown == last, "the last frame is shown");
+}
+
+#[test]
+fn a_seek_while_paused_and_one_before_the_first_frame_are_done_in_playing() {
+    let relay = Relay::start().expect("the relay starts");
+    let broadcast = Broadcast::start(&relay, "cache-time=20000000000");
+    broadcast.wait_age(Duration::from_secs(6));
+    let player = broadcast.player(&relay, "");
+    assert!(player.seekable().is_none(), "nothing is known yet");
+    let early = gst::event::Seek::new(
+        1.0,
+        gst::SeekFlags::FLUSH,
+        gst::SeekType::Set,
+        ClockTime::SECOND,
+        gst::SeekType::None,
+        ClockTime::NONE,
+    );
+    assert!(!player.pipeline.element("moq").send_event(early));
+    player.wait_delays("it plays", 30);
+    wait_until("it is seekable", DEADLINE, || player.seekable().is_some());
+    player
+        .pipeline
+        .set_state(gst::State::Paused)
+        .expect("it pauses");
+    let (_, newest) = player.seekable().expect("it is seekable");
+    player.seek(newest - ClockTime::from_seconds(4));
+    player.pipeline.start();
+    let [video, audio] = player.wait_delays("it goes on", 40);
+    assert!(
+        video > 3900.0 && (video - audio).abs() < 20.0,
+        "{video} {audio}"
+    );
+    // Behind the live edge a pause adds to the distance.
+    player
+        .pipeline
+        .set_state(gst::State::Paused)
+        .expect("it pauses");
+    let before = player.position();
+    player.pipeline.start();
+    player.wait_delays("it goes on", 40);
+    let gone_on = player.position() - before;
+    assert!(gone_on < ClockTime::from_seconds(6), "{gone_on}");
+    for flags in [
+        gst::SeekFlags::empty(),
+        gst::SeekFlags::FLUSH | gst::SeekFlags::SEGMENT,
+    ] {
+        assert!(
+            player
+                .pipeline
+                .element("moq")
+                .seek_simple(flags, newest)
+                .is_err()
+        );
+    }
 }

@@ -27,7 +27,14 @@ pub enum Wish {
 impl Wish {
     /// The timestamp to begin with, now that `live` is the newest; `None` is the live edge.
     pub fn begin(self, live: ClockTime) -> Option<ClockTime> {
-        let begin = match self {
+        let begin = self.target(live);
+        (begin.saturating_add(MIN_DISTANCE) <= live).then_some(begin)
+    }
+
+    /// The timestamp to begin with, where `newest` is the newest of what there is.
+    pub fn target(self, newest: ClockTime) -> ClockTime {
+        let live = newest;
+        match self {
             Self::Behind(distance) => live.saturating_sub(distance),
             Self::At(timestamp) => timestamp,
             Self::Resume(timestamp, distance) => {
@@ -36,8 +43,7 @@ impl Wish {
                 let is_same = timestamp <= kept + MAX_RESUME_ERROR && timestamp < live;
                 if is_same { timestamp } else { kept }
             }
-        };
-        (begin.saturating_add(MIN_DISTANCE) <= live).then_some(begin)
+        }
     }
 }
 

@@ -63,6 +63,8 @@ pub(super) struct PublishedBroadcast {
     pads: BTreeMap<PadId, PublishedPad>,
     /// From the first frame to the end of all streams.
     open: Option<Open>,
+    /// A broadcast that has ended, and is served on with its tracks until the next one or the end of the run.
+    ended: Option<(Open, Vec<PublishedTrack>)>,
     /// Tracks that go on only until they are delivered, the oldest first.
     retired: Vec<PublishedTrack>,
     tasks: DeliveryTasks,
@@ -99,6 +101,7 @@ impl PublishedBroadcast {
             clock: None,
             pads: BTreeMap::new(),
             open: None,
+            ended: None,
             retired: Vec::new(),
             tasks: DeliveryTasks::default(),
             demand_tasks: DemandTasks::default(),
@@ -325,13 +328,22 @@ impl PublishedBroadcast {
         if let Some(open) = &mut self.open {
             open.catalog.mark_end();
         }
-        for mut track in self.retired.drain(..) {
+        let mut tracks: Vec<PublishedTrack> = self.retired.drain(..).collect();
+        for track in &mut tracks {
             track.finish();
         }
-        for pad in self.pads.values_mut() {
-            pad.finish();
+        tracks.extend(self.pads.values_mut().filter_map(PublishedPad::finish));
+        if let Some(open) = self.open.take() {
+            self.ended = Some((open, tracks));
         }
-        if let Some(mut open) = self.open.take() {
+        if !self.cache.is_for_rewind() {
+            self.close_ended();
+        }
+    }
+
+    /// What has ended is served no more.
+    fn close_ended(&mut self) {
+        if let Some((mut open, _)) = self.ended.take() {
             open.catalog.finish();
             open.producer.close();
         }
@@ -339,6 +351,7 @@ impl PublishedBroadcast {
 
     /// Goes away without an end, as a stop without EOS does: subscribers wait for what comes back.
     pub(super) fn abort(&mut self) {
+        self.close_ended();
         let tracks = self.pads.values_mut().filter_map(PublishedPad::take_track);
         for track in tracks.chain(self.retired.drain(..)) {
             track.abort();
@@ -485,6 +498,7 @@ impl PublishedBroadcast {
         let open = match self.open.take() {
             Some(open) => open,
             None => {
+                self.close_ended();
                 let created = self.origin.create_broadcast(self.name.as_str());
                 let mut producer = created.map_err(Error::Publish)?;
                 let clock = self.clock.unwrap_or_default();

@@ -380,9 +380,10 @@ impl PublishedPad {
         }
     }
 
-    /// Finishes the track with the broadcast; another broadcast may follow.
-    pub(super) fn finish(&mut self) {
-        if let Some(mut track) = self.take_track() {
+    /// Finishes the track with the broadcast, and gives it; another broadcast may follow.
+    pub(super) fn finish(&mut self) -> Option<PublishedTrack> {
+        let mut track = self.take_track();
+        if let Some(track) = &mut track {
             if self.stream == StreamState::Ended && !track.is_finished() {
                 self.report(Report::Ended);
             }
@@ -390,6 +391,7 @@ impl PublishedPad {
         }
         self.change_demand(Demand::end);
         (self.base_name, self.replaced) = (None, None);
+        track
     }
 
     /// Takes in who subscribes to the track at `now`.

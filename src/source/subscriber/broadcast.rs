@@ -34,6 +34,8 @@ pub(super) enum Event {
         entries: Vec<Entry>,
         warnings: Vec<String>,
         returns: bool,
+        /// Its publisher has ended it, and what is kept of it is still served.
+        ended: bool,
     },
     /// Something is wrong with its catalog.
     Warnings(Vec<String>),
@@ -176,9 +178,11 @@ impl BroadcastFollower {
                 entries,
                 warnings,
                 returns,
+                ended,
             } => {
                 let state = std::mem::replace(&mut self.state, State::Ended(None));
                 self.state = match state {
+                    State::Found(broadcast) if ended => State::Ended(Some(broadcast)),
                     State::Found(broadcast) => State::Listed(broadcast),
                     state => state,
                 };
@@ -186,6 +190,7 @@ impl BroadcastFollower {
                     entries,
                     warnings,
                     returns,
+                    ended,
                 }
             }
             Update::Unreadable { warnings } => Event::Warnings(warnings),

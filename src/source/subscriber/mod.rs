@@ -174,7 +174,7 @@ impl Subscriber {
 
     fn on_eos(&mut self, seqnum: gst::Seqnum) {
         self.broadcast.end();
-        self.pads.for_each(|pad| pad.end(Some(seqnum)));
+        self.pads.close_all(seqnum);
         if self.pads.is_any_linked() {
             return;
         }
@@ -202,12 +202,16 @@ impl Subscriber {
                 entries,
                 warnings,
                 returns,
+                ended,
             } => {
-                self.set_listening(returns);
+                self.set_listening(returns && !ended);
                 self.warnings.post_all(warnings);
                 self.external.follow(&entries);
                 let warnings = self.pads.reconcile(&entries);
                 self.warnings.post_all(warnings);
+                if ended {
+                    self.pads.record();
+                }
             }
             Event::Warnings(warnings) => self.warnings.post_all(warnings),
             Event::Lost => {
@@ -216,7 +220,9 @@ impl Subscriber {
             }
             Event::Ended => {
                 self.set_listening(false);
-                self.pads.for_each(Subscription::finish);
+                let served = self.broadcast.listed();
+                let served = served.is_some_and(|served| !served.consumer().is_closed());
+                self.pads.end(served);
             }
             Event::Missing => {
                 let broadcast = self.config.endpoint.broadcast().to_owned();

@@ -155,13 +155,35 @@ impl Pads {
             let live = rewind::playback(&Start::Live, &self.config, &clock, self.latency);
             self.playback = Some(live);
         }
-        self.for_each(|pad| {
-            pad.flush(Flush {
-                seqnum,
-                start,
-                position,
-            });
-        });
+        let ended = self.rewind.has_ended();
+        let flush = Flush {
+            seqnum,
+            start,
+            position,
+        };
+        self.for_each(|pad| pad.flush(flush, ended));
+    }
+
+    /// The broadcast had ended before it was found: it is played as a file.
+    pub(super) fn record(&mut self) {
+        self.rewind.record();
+        self.for_each(Subscription::record);
+    }
+
+    /// The broadcast has ended; what is kept of it may still be `served`.
+    pub(super) fn end(&mut self, served: bool) {
+        match self.rewind.is_past() {
+            // What is behind the live edge is still to be played.
+            true => self.for_each(Subscription::record),
+            false => self.for_each(Subscription::finish),
+        }
+        self.rewind.end(served);
+    }
+
+    /// The application has ended the stream.
+    pub(super) fn close_all(&mut self, seqnum: gst::Seqnum) {
+        self.for_each(|pad| pad.end(Some(seqnum)));
+        self.rewind.end(false);
     }
 
     /// The first frames of a pad have come: what is kept is known as soon as that costs little.
@@ -200,7 +222,7 @@ impl Pads {
     /// Another broadcast has come, which may have other timestamps, and other tracks of the same names.
     pub(super) fn restart(&mut self) {
         self.for_each(Subscription::restart);
-        self.config.reach.forget();
+        self.rewind.begin_anew();
         if let Some(playback) = &self.playback {
             self.rewind.interrupt(playback);
             playback.update(|timeline| timeline.restart());

@@ -66,6 +66,8 @@ pub(super) struct Rewind {
     measures: Option<u64>,
     /// It is to be found out when there is a track for it.
     is_asked: bool,
+    /// The broadcast has ended: nothing of it is live.
+    ended: bool,
 }
 
 impl Rewind {
@@ -81,6 +83,7 @@ impl Rewind {
             number: 0,
             measures: None,
             is_asked: false,
+            ended: false,
         }
     }
 
@@ -97,11 +100,42 @@ impl Rewind {
     pub(super) fn seek(&mut self, position: ClockTime) {
         self.number += 1;
         let live = self.config.reach.live();
-        let is_live = live.is_some_and(|live| position.saturating_add(MIN_DISTANCE) > live);
+        let is_live =
+            !self.ended && live.is_some_and(|live| position.saturating_add(MIN_DISTANCE) > live);
         self.place = match is_live {
             true => Place::Live,
             false => Place::Wanted(Wish::At(position)),
         };
+    }
+
+    /// The broadcast had ended before: it is played from its beginning, or from so much before its end.
+    pub(super) fn record(&mut self) {
+        self.number += 1;
+        self.ended = true;
+        let offset = self.config.start_offset;
+        self.place = Place::Wanted(match offset.is_zero() {
+            true => Wish::At(ClockTime::ZERO),
+            false => Wish::Behind(offset),
+        });
+    }
+
+    /// The broadcast has ended, and is still `served` or not.
+    pub(super) fn end(&mut self, served: bool) {
+        self.ended = true;
+        match served {
+            true => self.config.reach.end(),
+            false => self.config.reach.forget(),
+        }
+    }
+
+    /// The broadcast has come again.
+    pub(super) fn begin_anew(&mut self) {
+        self.ended = false;
+        self.config.reach.forget();
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended
     }
 
     /// What `playback` plays of the past goes on where it is now, once it is known what there is.
@@ -148,7 +182,7 @@ impl Rewind {
     fn search(&mut self, wish: Option<Wish>, broadcast: &broadcast::Consumer, entry: &Entry) {
         self.number += 1;
         self.measures = None;
-        let (number, frames) = (self.number, entry.frames.clone());
+        let (number, frames, ended) = (self.number, entry.frames.clone(), self.ended);
         let track = broadcast.track(&entry.name);
         let log = self.config.name.clone();
         let expected = self.config.reach.live();
@@ -156,7 +190,7 @@ impl Rewind {
         self.searches.spawn(async move {
             let begun = Instant::now();
             let located = match track {
-                Ok(track) => timeout(TIMEOUT, locate(&track, &frames, wish, expected)).await,
+                Ok(track) => timeout(TIMEOUT, locate(&track, &frames, wish, expected, ended)).await,
                 Err(err) => Ok(Err(err)),
             };
             gst::debug!(CAT, id = &log, "Looked for {wish:?}: {located:?}");
@@ -197,11 +231,11 @@ impl Rewind {
         let at = located.at.into_std();
         let reach = &self.config.reach;
         match located.begin {
-            Some(begin) if measures => reach.set(begin, located.newest, at),
+            Some(begin) if measures => reach.set(begin, located.newest, at, self.ended),
             _ if measures => {}
             Some(begin) => {
                 // More may be kept than what was looked for.
-                reach.set(begin, located.newest, at);
+                reach.set(begin, located.newest, at, self.ended);
                 self.is_asked = !located.is_oldest;
             }
             None => {}

@@ -131,6 +131,8 @@ pub(super) struct Subscription {
     stage: Stage,
     reading: Reading,
     readers: Readers,
+    /// The broadcast has ended: the pad does with the end of the track.
+    recorded: bool,
     backoff: Backoff,
     health: Health,
     change: RenditionChange,
@@ -172,6 +174,7 @@ impl Subscription {
             stage: Stage::Listed,
             reading: Reading::idle(),
             readers,
+            recorded: false,
             backoff: Backoff::new(MIN_RETRY_INTERVAL, MAX_RETRY_INTERVAL),
             health: Health::default(),
             change,
@@ -281,13 +284,24 @@ impl Subscription {
         (self.is_wanted() && self.entry.external.is_none()).then_some(&self.entry)
     }
 
+    /// The broadcast has ended, and what is kept of the track is played to its end.
+    pub(super) fn record(&mut self) {
+        self.recorded = true;
+        if let Some(reader) = self.reading.reader() {
+            reader.retire();
+        }
+    }
+
     /// Playing goes on elsewhere: nothing of what was read is given any more.
-    pub(super) fn flush(&mut self, flush: Flush) {
+    pub(super) fn flush(&mut self, flush: Flush, ended: bool) {
         self.give_up();
         self.reading = Reading::idle();
         self.backoff.reset();
         self.readers.position().forget_beyond(ClockTime::ZERO);
-        if self.stage == Stage::Closed {
+        if ended {
+            self.stage = Stage::Listed;
+            self.recorded = true;
+        } else if self.stage == Stage::Closed {
             // Whoever took nothing more, or had all of it, is given what is played again.
             self.stage = Stage::Listed;
         }
@@ -304,6 +318,7 @@ impl Subscription {
 
     /// Another broadcast has come in the place of the one that was lost: its track is tried at once.
     pub(super) fn restart(&mut self) {
+        self.recorded = false;
         self.settle();
         self.reading = Reading::idle();
         self.backoff.reset();
@@ -531,6 +546,11 @@ impl Subscription {
             // Of a broadcast that has ended, what there is of the track is still read.
             self.stage = stage;
             self.reading = Reading::Continuing;
+            return;
+        }
+        if self.recorded {
+            self.reading = Reading::Finished;
+            self.stage = self.stage.delisted();
             return;
         }
         let pause = match end {
@@ -774,6 +794,9 @@ impl Subscription {
             from_start,
         };
         let reader = self.readers.start(order, source, tasks);
+        if self.recorded {
+            reader.retire();
+        }
         self.reading = Reading::Running(reader);
     }
 }

@@ -43,12 +43,13 @@ pub(crate) struct Located {
 
 /// Finds what `wish` means for a track; without one it finds the oldest that there is.
 ///
-/// The newest timestamp is `expected` to be no less than this.
+/// The newest timestamp is `expected` to be no less than this; of a broadcast that has `ended` nothing is live.
 pub(crate) async fn locate(
     track: &track::Consumer,
     frames: &FrameReader,
     wish: Option<Wish>,
     expected: Option<ClockTime>,
+    ended: bool,
 ) -> Result<Located, moq_net::Error> {
     let newest = Newest::of(track, frames, expected).await?;
     let mut located = Located {
@@ -57,7 +58,10 @@ pub(crate) async fn locate(
         begin: None,
         is_oldest: false,
     };
-    let target = match wish.map(|wish| wish.begin(newest.timestamp)) {
+    let target = match wish.map(|wish| match ended {
+        true => Some(wish.target(newest.timestamp)),
+        false => wish.begin(newest.timestamp),
+    }) {
         Some(None) => return Ok(located),
         Some(target) => target,
         None => None,
