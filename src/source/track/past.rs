@@ -51,7 +51,7 @@ pub(crate) async fn locate(
     expected: Option<ClockTime>,
     ended: bool,
 ) -> Result<Located, moq_net::Error> {
-    let newest = Newest::of(track, frames, expected).await?;
+    let newest = Newest::of(track, frames, expected, ended).await?;
     let mut located = Located {
         newest: newest.timestamp,
         at: newest.at,
@@ -89,10 +89,20 @@ impl Newest {
         track: &track::Consumer,
         frames: &FrameReader,
         expected: Option<ClockTime>,
+        ended: bool,
     ) -> Result<Self, moq_net::Error> {
         let mut newest = None;
         let asking = async {
             let mut subscriber = track.subscribe(Subscription::default()).await?;
+            // Of a track that has ended a subscription may give nothing, but the number of its last group.
+            if ended
+                && let Ok(end) = subscriber.finished().await
+                && let Some(last) = end.checked_sub(1)
+            {
+                let group = track.fetch_group(last, None).await?;
+                newest = Self::read(group, frames).await;
+                return Ok(());
+            }
             while let Some(group) = subscriber.recv_group().await? {
                 if let Some(read) = Self::read(group, frames).await {
                     let is_enough = expected.is_none_or(|expected| read.timestamp >= expected);
@@ -179,8 +189,9 @@ impl PastGroups {
         frames: &FrameReader,
         begin: ClockTime,
         priority: u8,
+        ended: bool,
     ) -> Result<Self, moq_net::Error> {
-        let newest = Newest::of(&track, frames, Some(begin)).await?;
+        let newest = Newest::of(&track, frames, Some(begin), ended).await?;
         let mut search = search(&track, frames, Some(begin), newest.first).await;
         let (Step::Begin(upcoming) | Step::Look(upcoming)) = search.next();
         let interval = search.interval().map(Duration::from);

@@ -198,8 +198,9 @@ impl Reader {
         let track = broadcast.track(&self.config.name)?;
         let priority = self.config.state.urgency().priority(self.config.priority);
         let frames = self.config.frames.clone();
-        let mut groups = PastGroups::find(track, &frames, begin, priority).await?;
         let tail = self.config.tail.clone();
+        let ended = tail.has_begun();
+        let mut groups = PastGroups::find(track, &frames, begin, priority, ended).await?;
         loop {
             let next = groups.next(|| tail.has_begun());
             let next = self.wait(next).await;
