@@ -9,7 +9,7 @@ use std::{
 use gst::{ClockTime, prelude::*};
 
 use crate::common::{
-    Delays, Packets, Relay, Running, Sample, init,
+    Delays, Packets, Path, Proxy, Relay, Running, Sample, init, ladder,
     media::{finite_aac, live_aac, moqsink, moqsrc},
     median,
     pipeline::{DEADLINE, latency, wait_pad, wait_told, wait_until},
@@ -65,11 +65,15 @@ impl Broadcast {
 
     /// A player of its video and audio.
     fn player(&self, relay: &Relay, properties: &str) -> Player {
+        self.player_at(&relay.url(), properties)
+    }
+
+    fn player_at(&self, url: &str, properties: &str) -> Player {
         let pipeline = Running::launch(&format!(
             "{} {properties} \
              moq.video_0 ! queue ! fakesink name=video sync=true signal-handoffs=true \
              moq.audio_0 ! queue ! fakesink name=audio sync=true signal-handoffs=true",
-            moqsrc(&relay.url(), &self.name)
+            moqsrc(url, &self.name)
         ));
         let jumps = Arc::new(Mutex::new(Vec::new()));
         for (delays, media) in self.delays.iter().zip(MEDIA) {
@@ -389,5 +393,110 @@ fn a_seek_while_paused_and_one_before_the_first_frame_are_done_in_playing() {
                 .seek_simple(flags, newest)
                 .is_err()
         );
+    }
+}
+
+#[test]
+fn a_version_without_fetch_plays_live() {
+    let relay = Relay::start().expect("the relay starts");
+    let broadcast = Broadcast::start(&relay, "cache-time=20000000000");
+    broadcast.wait_age(Duration::from_secs(4));
+    let player = broadcast.player(&relay, "start-offset=3000 moq-versions=moq-lite-04");
+    let told = wait_told(&player.pipeline.bus(), "moq-rewound", |_| true);
+    assert_eq!(told.get("limited"), Ok(true), "{told}");
+    player.wait_delays("it plays", 30);
+    let delays = player.wait_delays("it plays live", 30);
+    assert_behind(delays, 0.0, "live");
+}
+
+#[test]
+fn versions_of_the_ietf_rewind_too() {
+    let relay = Relay::start().expect("the relay starts");
+    let broadcast = Broadcast::start(&relay, "cache-time=20000000000");
+    broadcast.wait_age(Duration::from_secs(5));
+    for version in ["moq-transport-14", "moq-transport-17"] {
+        let versions = format!("start-offset=3000 moq-versions={version}");
+        let player = broadcast.player(&relay, &versions);
+        let delays = player.wait_delays("it plays", 50);
+        assert_behind(delays, 3000.0, version);
+    }
+}
+
+#[test]
+fn it_goes_on_at_the_same_distance_after_the_connection_was_lost() {
+    let relay = Relay::start().expect("the relay starts");
+    let proxy = Proxy::start(relay.addr(), Path::default()).expect("the proxy starts");
+    let broadcast = Broadcast::start(&relay, "cache-time=30000000000");
+    broadcast.wait_age(Duration::from_secs(4));
+    let player = broadcast.player_at(
+        &proxy.url(),
+        "start-offset=3000 quic-idle-timeout=1000 quic-keep-alive=200",
+    );
+    let before = player.wait_delays("it plays", 40);
+    assert_behind(before, 3000.0, "before");
+    proxy.cut();
+    let bus = player.pipeline.bus();
+    wait_told(&bus, "moq-disconnected", |_| true);
+    proxy.restore();
+    wait_told(&bus, "moq-connected", |_| true);
+    wait_told(&bus, "moq-rewound", |_| true);
+    let after = player.wait_delays("it goes on", 60);
+    assert!(after[0] > 2800.0 && after[0] < 3700.0, "{before:?} {after:?}");
+    assert!((after[0] - after[1]).abs() < 20.0, "in step: {after:?}");
+}
+
+#[test]
+fn a_pad_that_is_linked_later_is_in_step() {
+    let relay = Relay::start().expect("the relay starts");
+    let broadcast = Broadcast::start(&relay, "cache-time=20000000000");
+    broadcast.wait_age(Duration::from_secs(4));
+    let player = broadcast.player(&relay, "start-offset=3000");
+    let audio = wait_pad(&player.pipeline.element("moq"), "audio_0", DEADLINE);
+    player.wait_delays("both play", 20);
+    let peer = audio.peer().expect("it is linked");
+    audio.unlink(&peer).expect("it is unlinked");
+    let alone = player.pipeline.element("video");
+    let count = Packets::into_sink(&alone);
+    count.wait_count(25, DEADLINE);
+    audio.link(&peer).expect("it is linked again");
+    let delays = player.wait_delays("both play again", 40);
+    assert_behind(delays, 3000.0, "linked again");
+}
+
+#[test]
+fn renditions_change_behind_the_live_edge_without_a_seam() {
+    init();
+    let relay = Relay::start().expect("the relay starts");
+    let broadcast = unique_broadcast("rewind-ladder");
+    let kept = format!("{broadcast} cache-time=20000000000");
+    let encoder = "tune=zerolatency";
+    let _publisher = ladder::publish(&relay.url(), &kept, [15; 3], encoder, "");
+    let live = ladder::watch(&relay.url(), &broadcast, "rendition-policy=best");
+    live.1.wait("six seconds are published", DEADLINE, |shown| {
+        shown.last().is_some_and(|shown| shown.number > 180)
+    });
+    let (watcher, pictures, _packets) = ladder::watch(
+        &relay.url(),
+        &broadcast,
+        "rendition-policy=adaptive latency=300 start-offset=5000",
+    );
+    let shown = pictures.wait("it plays", DEADLINE, |shown| shown.len() >= 45);
+    let ahead = live.1.so_far().last().expect("a picture").number - shown[44].number;
+    assert!((145..=190).contains(&ahead), "{ahead} pictures behind");
+    drop(live);
+    let moq = watcher.element("moq");
+    for (name, width) in [("cam-sd", 160), ("cam-md", 320), ("cam-hd", 640)] {
+        moq.set_property("video-rendition", name);
+        let count = pictures.so_far().len();
+        pictures.wait("the rendition is shown", DEADLINE, |shown| {
+            shown.len() > count && shown.last().is_some_and(|shown| shown.width == width)
+        });
+    }
+    moq.set_property("video-rendition", None::<String>);
+    let count = pictures.so_far().len();
+    let shown = pictures.wait("it plays on", DEADLINE, |shown| shown.len() > count + 60);
+    assert_eq!(shown.last().map(|shown| shown.width), Some(640), "nothing came late");
+    for pair in shown.windows(2) {
+        assert_eq!(pair[1].number, pair[0].number + 1, "each picture once, in order");
     }
 }

@@ -69,6 +69,10 @@ pub(crate) async fn locate(
     let search = search(track, frames, target, newest.first).await;
     let oldest = search.begin();
     located.is_oldest = target.is_none_or(|target| oldest > target);
+    if !ended && located.is_oldest && oldest == newest.first.1 {
+        // Nothing but what is live: no more is kept, or this version of MoQ cannot ask for it.
+        return Ok(located);
+    }
     located.begin = Some(target.map_or(oldest, |target| target.max(oldest)));
     Ok(located)
 }
