@@ -441,7 +441,10 @@ fn it_goes_on_at_the_same_distance_after_the_connection_was_lost() {
     wait_told(&bus, "moq-connected", |_| true);
     wait_told(&bus, "moq-rewound", |_| true);
     let after = player.wait_delays("it goes on", 60);
-    assert!(after[0] > 2800.0 && after[0] < 3700.0, "{before:?} {after:?}");
+    assert!(
+        after[0] > 2800.0 && after[0] < 3700.0,
+        "{before:?} {after:?}"
+    );
     assert!((after[0] - after[1]).abs() < 20.0, "in step: {after:?}");
 }
 
@@ -495,8 +498,16 @@ fn renditions_change_behind_the_live_edge_without_a_seam() {
     moq.set_property("video-rendition", None::<String>);
     let count = pictures.so_far().len();
     let shown = pictures.wait("it plays on", DEADLINE, |shown| shown.len() > count + 60);
-    assert_eq!(shown.last().map(|shown| shown.width), Some(640), "nothing came late");
+    assert_eq!(
+        shown.last().map(|shown| shown.width),
+        Some(640),
+        "nothing came late"
+    );
     for pair in shown.windows(2) {
-        assert_eq!(pair[1].number, pair[0].number + 1, "each picture once, in order");
+        assert_eq!(
+            pair[1].number,
+            pair[0].number + 1,
+            "each picture once, in order"
+        );
     }
 }

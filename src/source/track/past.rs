@@ -28,6 +28,13 @@ const MAX_HOLE: u64 = 3;
 /// How soon a group that is not there yet is asked for again, and how long it is waited for.
 const RETRY_INTERVAL: Duration = Duration::from_millis(50);
 const MAX_WAIT: Duration = Duration::from_secs(5);
+/// How often a group is asked for that may be there all the same, and how soon again: of a track that has
+/// ended, a session that closes the subscription refuses each FETCH for a moment.
+const ENDED_TRIES: u32 = 8;
+const LOST_TRIES: u32 = 2;
+const TRY_INTERVAL: Duration = Duration::from_millis(30);
+/// No track has so many groups.
+const NEVER: u64 = 1 << 60;
 
 /// What there is of a broadcast, by the timestamps of one of its tracks.
 #[derive(Debug, Clone, Copy)]
@@ -66,7 +73,7 @@ pub(crate) async fn locate(
         Some(target) => target,
         None => None,
     };
-    let search = search(track, frames, target, newest.first).await;
+    let search = search(track, frames, target, newest.first, ended).await;
     let oldest = search.begin();
     located.is_oldest = target.is_none_or(|target| oldest > target);
     if !ended && located.is_oldest && oldest == newest.first.1 {
@@ -84,6 +91,7 @@ struct Newest {
     /// The newest timestamp in it, and when that came.
     timestamp: ClockTime,
     at: Instant,
+    standby: Option<Standby>,
 }
 
 impl Newest {
@@ -95,20 +103,14 @@ impl Newest {
         expected: Option<ClockTime>,
         ended: bool,
     ) -> Result<Self, moq_net::Error> {
+        if ended {
+            return Self::of_ended(track, frames).await;
+        }
         let mut newest = None;
         let asking = async {
             let mut subscriber = track.subscribe(Subscription::default()).await?;
-            // Of a track that has ended a subscription may give nothing, but the number of its last group.
-            if ended
-                && let Ok(end) = subscriber.finished().await
-                && let Some(last) = end.checked_sub(1)
-            {
-                let group = track.fetch_group(last, None).await?;
-                newest = Self::read(group, frames).await;
-                return Ok(());
-            }
             while let Some(group) = subscriber.recv_group().await? {
-                if let Some(read) = Self::read(group, frames).await {
+                if let Some(read) = Self::read(group, frames, NEWEST_SILENCE).await {
                     let is_enough = expected.is_none_or(|expected| read.timestamp >= expected);
                     newest = Some(read);
                     if is_enough {
@@ -116,29 +118,56 @@ impl Newest {
                     }
                 }
             }
-            Ok(())
+            Ok::<_, moq_net::Error>(subscriber)
         };
         let asked = timeout(FETCH_TIMEOUT, asking).await;
-        match (newest, asked) {
-            (Some(newest), _) => Ok(newest),
-            (None, Ok(Err(err))) => Err(err),
-            (None, _) => Err(moq_net::Error::NotFound),
-        }
+        let subscriber = match (asked, &newest) {
+            (Ok(Ok(subscriber)), _) => Some(subscriber),
+            (Ok(Err(err)), None) => return Err(err),
+            (Ok(Err(_)), Some(_)) | (Err(_), _) => None,
+        };
+        let mut newest = newest.ok_or(moq_net::Error::NotFound)?;
+        newest.standby = subscriber.map(Standby::new);
+        Ok(newest)
     }
 
-    async fn read(mut group: group::Consumer, frames: &FrameReader) -> Option<Self> {
+    /// Of a track that has ended a subscription may give nothing, but the number of its last group.
+    async fn of_ended(
+        track: &track::Consumer,
+        frames: &FrameReader,
+    ) -> Result<Self, moq_net::Error> {
+        let asking = async {
+            let mut subscriber = track.subscribe(Subscription::default()).await?;
+            subscriber.finished().await
+        };
+        let asked = timeout(FETCH_TIMEOUT, asking).await;
+        let end = asked.unwrap_or(Err(moq_net::Error::NotFound))?;
+        let last = end.checked_sub(1).ok_or(moq_net::Error::NotFound)?;
+        let group = fetch(track, last, 0, ENDED_TRIES).await?;
+        let newest = Self::read(group, frames, FETCH_TIMEOUT).await;
+        newest.ok_or(moq_net::Error::NotFound)
+    }
+
+    /// Reads a group as far as its frames come within so much `silence`.
+    async fn read(
+        mut group: group::Consumer,
+        frames: &FrameReader,
+        silence: Duration,
+    ) -> Option<Self> {
         let sequence = group.sequence;
-        let first = timeout(NEWEST_TIMEOUT, first_timestamp(&mut group, frames)).await;
+        let longest = silence.max(NEWEST_TIMEOUT);
+        let first = timeout(longest, first_timestamp(&mut group, frames)).await;
         let first = first.ok()??;
         let begun = Instant::now();
         let mut newest = Self {
             first: (sequence, first),
             timestamp: first,
             at: begun,
+            standby: None,
         };
         // What is there already comes at once.
-        while begun.elapsed() < NEWEST_TIMEOUT
-            && let Ok(Ok(Some(frames))) = timeout(NEWEST_SILENCE, frames.read(&mut group)).await
+        while begun.elapsed() < longest
+            && let Ok(Ok(Some(frames))) = timeout(silence, frames.read(&mut group)).await
         {
             let timestamps = frames.iter().filter_map(timestamp);
             if let Some(latest) = timestamps.max().filter(|latest| *latest > newest.timestamp) {
@@ -149,17 +178,51 @@ impl Newest {
     }
 }
 
+/// A subscription that gives nothing, and keeps the session from closing the track between two fetches.
+struct Standby(#[allow(dead_code, reason = "held until it is dropped")] track::Subscriber);
+
+impl Standby {
+    fn new(mut subscriber: track::Subscriber) -> Self {
+        // Refused only when the track is over.
+        let _ = subscriber.update(Subscription::default().with_groups(NEVER..));
+        Self(subscriber)
+    }
+}
+
+/// Fetches a group; where there may be one that is refused for a moment only, with more than one try.
+async fn fetch(
+    track: &track::Consumer,
+    sequence: u64,
+    priority: u8,
+    tries: u32,
+) -> Result<group::Consumer, moq_net::Error> {
+    let mut left = tries;
+    loop {
+        let options = group::Fetch::default().with_priority(priority);
+        let fetched = timeout(FETCH_TIMEOUT, track.fetch_group(sequence, options)).await;
+        left = left.saturating_sub(1);
+        match fetched {
+            Ok(Ok(group)) => return Ok(group),
+            Ok(Err(_)) if left > 0 => sleep(TRY_INTERVAL).await,
+            Ok(Err(err)) => return Err(err),
+            Err(_) => return Err(moq_net::Error::NotFound),
+        }
+    }
+}
+
 /// Looks for the group with the timestamp `target`, or for the oldest one.
 async fn search(
     track: &track::Consumer,
     frames: &FrameReader,
     target: Option<ClockTime>,
     newest: (u64, ClockTime),
+    ended: bool,
 ) -> GroupSearch {
+    let tries = if ended { ENDED_TRIES } else { 1 };
     let mut search = GroupSearch::new(target, newest);
     while let Step::Look(sequence) = search.next() {
         let looking = async {
-            let mut group = track.fetch_group(sequence, None).await.ok()?;
+            let mut group = fetch(track, sequence, 0, tries).await.ok()?;
             first_timestamp(&mut group, frames).await
         };
         let begin = timeout(FETCH_TIMEOUT, looking).await;
@@ -179,6 +242,8 @@ type Fetching = Pin<Box<dyn Future<Output = Result<group::Consumer, moq_net::Err
 pub(super) struct PastGroups {
     track: track::Consumer,
     priority: u8,
+    ended: bool,
+    standby: Option<Standby>,
     /// The number of the next group to ask for.
     upcoming: u64,
     /// What was asked for, the oldest first.
@@ -196,13 +261,15 @@ impl PastGroups {
         ended: bool,
     ) -> Result<Self, moq_net::Error> {
         let newest = Newest::of(&track, frames, Some(begin), ended).await?;
-        let mut search = search(&track, frames, Some(begin), newest.first).await;
+        let mut search = search(&track, frames, Some(begin), newest.first, ended).await;
         let (Step::Begin(upcoming) | Step::Look(upcoming)) = search.next();
         let interval = search.interval().map(Duration::from);
         let groups = interval.map_or(1, |interval| AHEAD.as_nanos() / interval.as_nanos().max(1));
         Ok(Self {
             track,
             priority,
+            ended,
+            standby: newest.standby,
             upcoming,
             ahead: VecDeque::new(),
             depth: usize::try_from(groups)
@@ -237,8 +304,15 @@ impl PastGroups {
             self.ahead.clear();
             self.upcoming = sequence;
             let over = is_over();
+            let tries = if over || self.ended {
+                ENDED_TRIES
+            } else {
+                LOST_TRIES
+            };
             for candidate in sequence..=sequence.saturating_add(MAX_HOLE) {
-                if let Ok(Ok(group)) = timeout(FETCH_TIMEOUT, self.fetch(candidate)).await {
+                let tries = if candidate == sequence { tries } else { 1 };
+                let fetched = fetch(&self.track, candidate, self.priority, tries).await;
+                if let Ok(group) = fetched {
                     self.upcoming = candidate.saturating_add(1);
                     return Ok(Some(group));
                 }
