@@ -31,6 +31,7 @@ const MAX_WAIT: Duration = Duration::from_secs(5);
 /// How often a group is asked for that may be there all the same, and how soon again: of a track that has
 /// ended, a session that closes the subscription refuses each FETCH for a moment.
 const ENDED_TRIES: u32 = 8;
+const FEW_TRIES: u32 = 3;
 const LOST_TRIES: u32 = 2;
 const TRY_INTERVAL: Duration = Duration::from_millis(30);
 /// No track has so many groups.
@@ -131,11 +132,30 @@ impl Newest {
         Ok(newest)
     }
 
-    /// Of a track that has ended a subscription may give nothing, but the number of its last group.
+    /// Of a track that has ended a subscription may give nothing, and while a session closes it no FETCH is
+    /// answered: where all is kept its last group is found by fetches alone.
     async fn of_ended(
         track: &track::Consumer,
         frames: &FrameReader,
     ) -> Result<Self, moq_net::Error> {
+        let exists = async |sequence| fetch(track, sequence, 0, FEW_TRIES).await.is_ok();
+        if fetch(track, 0, 0, ENDED_TRIES).await.is_ok() {
+            let (mut last, mut beyond) = (0, 1);
+            while beyond < NEVER && exists(beyond).await {
+                (last, beyond) = (beyond, beyond * 2 + 1);
+            }
+            while last + 1 < beyond {
+                let middle = last + (beyond - last) / 2;
+                match exists(middle).await {
+                    true => last = middle,
+                    false => beyond = middle,
+                }
+            }
+            let group = fetch(track, last, 0, ENDED_TRIES).await?;
+            let newest = Self::read(group, frames, FETCH_TIMEOUT).await;
+            return newest.ok_or(moq_net::Error::NotFound);
+        }
+        // What is left are the last ones, of which a subscription knows at least the number.
         let asking = async {
             let mut subscriber = track.subscribe(Subscription::default()).await?;
             subscriber.finished().await
@@ -243,7 +263,8 @@ pub(super) struct PastGroups {
     track: track::Consumer,
     priority: u8,
     ended: bool,
-    standby: Option<Standby>,
+    /// Held as long as this is.
+    _standby: Option<Standby>,
     /// The number of the next group to ask for.
     upcoming: u64,
     /// What was asked for, the oldest first.
@@ -269,7 +290,7 @@ impl PastGroups {
             track,
             priority,
             ended,
-            standby: newest.standby,
+            _standby: newest.standby,
             upcoming,
             ahead: VecDeque::new(),
             depth: usize::try_from(groups)
