@@ -87,7 +87,8 @@ impl GroupSearch {
         }
     }
 
-    pub fn next(&mut self) -> Step {
+    /// What is to be done next.
+    pub fn step(&mut self) -> Step {
         if self.is_before(self.newest.1) {
             return Step::Begin(self.newest.0);
         }
@@ -187,7 +188,7 @@ mod tests {
         let first = ms(begin(newest).expect("the newest is there"));
         let mut search = GroupSearch::new(target.map(ms), (newest, first));
         for looks in 0.. {
-            match search.next() {
+            match search.step() {
                 Step::Begin(group) => {
                     assert_eq!(Some(search.begin()), begin(group).map(ms));
                     return (group, looks);
@@ -240,7 +241,7 @@ mod tests {
     fn a_search_ends_whatever_the_timestamps_are() {
         let mut wild = GroupSearch::new(Some(ms(5)), (u64::MAX, ms(u64::MAX / 1_000_000)));
         let mut looks = 0;
-        while let Step::Look(group) = wild.next() {
+        while let Step::Look(group) = wild.step() {
             wild.saw(group, (group % 3 > 0).then(|| ms(group % 7)));
             looks += 1;
         }

@@ -243,9 +243,8 @@ impl Rewind {
         if measures {
             return None;
         }
-        let wish = match self.place {
-            Place::Sought(wish) => wish,
-            _ => return None,
+        let Place::Sought(wish) = self.place else {
+            return None;
         };
         self.post(wish, &located);
         Some(match located.begin {

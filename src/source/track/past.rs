@@ -240,7 +240,7 @@ async fn search(
 ) -> GroupSearch {
     let tries = if ended { ENDED_TRIES } else { 1 };
     let mut search = GroupSearch::new(target, newest);
-    while let Step::Look(sequence) = search.next() {
+    while let Step::Look(sequence) = search.step() {
         let looking = async {
             let mut group = fetch(track, sequence, 0, tries).await.ok()?;
             first_timestamp(&mut group, frames).await
@@ -263,8 +263,7 @@ pub(super) struct PastGroups {
     track: track::Consumer,
     priority: u8,
     ended: bool,
-    /// Held as long as this is.
-    _standby: Option<Standby>,
+    standby: Option<Standby>,
     /// The number of the next group to ask for.
     upcoming: u64,
     /// What was asked for, the oldest first.
@@ -283,14 +282,14 @@ impl PastGroups {
     ) -> Result<Self, moq_net::Error> {
         let newest = Newest::of(&track, frames, Some(begin), ended).await?;
         let mut search = search(&track, frames, Some(begin), newest.first, ended).await;
-        let (Step::Begin(upcoming) | Step::Look(upcoming)) = search.next();
+        let (Step::Begin(upcoming) | Step::Look(upcoming)) = search.step();
         let interval = search.interval().map(Duration::from);
         let groups = interval.map_or(1, |interval| AHEAD.as_nanos() / interval.as_nanos().max(1));
         Ok(Self {
             track,
             priority,
             ended,
-            _standby: newest.standby,
+            standby: newest.standby,
             upcoming,
             ahead: VecDeque::new(),
             depth: usize::try_from(groups)
@@ -324,11 +323,12 @@ impl PastGroups {
             // It was not there when it was asked for, which is no more true of it or of those behind it.
             self.ahead.clear();
             self.upcoming = sequence;
+            // Once the track has ended the subscription would keep it closed.
+            let was_open = self.standby.take().is_some();
             let over = is_over();
-            let tries = if over || self.ended {
-                ENDED_TRIES
-            } else {
-                LOST_TRIES
+            let tries = match over || self.ended || was_open {
+                true => ENDED_TRIES,
+                false => LOST_TRIES,
             };
             for candidate in sequence..=sequence.saturating_add(MAX_HOLE) {
                 let tries = if candidate == sequence { tries } else { 1 };

@@ -183,7 +183,9 @@ impl Playout {
     /// Whether a frame that comes now, behind a loss, is ahead of all that came, as no lost group makes
     /// it: it is of another publisher's clock.
     pub(super) fn is_ahead(&self, frame: &container::Frame) -> bool {
-        let edge = timestamp(frame).and_then(|ts| self.playback.timeline().edge(ts));
+        // What is kept of the past may be read early.
+        let live = timestamp(frame).filter(|_| self.begin.is_none());
+        let edge = live.and_then(|ts| self.playback.timeline().edge(ts));
         edge.is_some_and(|edge| edge > self.playback.clock.running_time() + MAX_AHEAD)
     }
 
@@ -295,28 +297,20 @@ impl Playout {
             let precedes = self.begin.filter(|begin| frame.timestamp < *begin);
             let is_shown = match turn {
                 Turn::Skip => continue,
-                Turn::Give { shown: None, .. } if precedes.is_some() => {
-                    match self.rendition.kind() {
-                        Kind::Video => {}
-                        // What lasts on beyond the beginning is given from there on.
-                        Kind::Text if self.cues.is_some() => {}
-                        Kind::Audio | Kind::Text | Kind::Data => continue,
-                    }
-                    if self.rendition.kind() == Kind::Video
-                        && !std::mem::replace(&mut self.begun, true)
-                    {
-                        let start = precedes.and_then(|begin| timeline.edge(begin));
-                        let offset = timeline.offset();
-                        drop(timeline);
-                        self.gate.mark_discont();
-                        self.pad.open(Opening {
-                            start,
-                            offset,
-                            ..Opening::default()
-                        });
-                        timeline = playback.timeline();
-                    }
-                    self.rendition.kind() == Kind::Video
+                Turn::Give {
+                    first: false,
+                    shown: None,
+                } if precedes.is_some() && self.rendition.kind() == Kind::Video => {
+                    let start = precedes.and_then(|begin| timeline.edge(begin));
+                    let offset = timeline.offset();
+                    drop(timeline);
+                    self.open_before(start, offset);
+                    timeline = playback.timeline();
+                    true
+                }
+                // What of text lasts on beyond the beginning is given from there on.
+                Turn::Give { first: false, .. } if precedes.is_some() && self.cues.is_none() => {
+                    continue;
                 }
                 Turn::Give { first: true, shown } => {
                     // What was lost before it the other track has shown.
@@ -332,30 +326,44 @@ impl Playout {
                 Turn::Give { shown, .. } => shown.is_some(),
                 Turn::Later(_) => false,
             };
-            if is_shown {
-                let admitted = self.admit(&mut timeline, &frame);
-                let (edge, offset) = (timeline.edge(frame.timestamp), timeline.offset());
-                drop(timeline);
-                if let (Ok(()), Some(edge)) = (admitted, edge) {
-                    // By a second, so that none lasts beyond the start.
-                    let pts = edge.saturating_sub(ClockTime::SECOND);
-                    self.emit_unseen(frame, pts, offset);
-                }
-                continue;
-            }
-            let admitted = self.admit(&mut timeline, &frame);
-            if let (Ok(()), Some(_)) = (admitted, &self.cues) {
-                drop(timeline);
-                self.emit_cues(&frame);
-                continue;
-            }
-            let stamp = admitted.and_then(|()| self.stamp(&mut timeline, &frame));
-            let offset = timeline.offset();
             drop(timeline);
-            match stamp {
-                Ok(stamp) => self.emit(frame, stamp, offset),
-                Err(cause) => self.drop_frame(cause),
+            match is_shown {
+                true => self.give_unseen(frame),
+                false => self.give(frame),
             }
+        }
+    }
+
+    /// Emits a frame whose turn it is, unless it cannot be decoded or shown.
+    fn give(&mut self, frame: PendingFrame) {
+        let playback = self.playback.clone();
+        let mut timeline = playback.timeline();
+        let admitted = self.admit(&mut timeline, &frame);
+        if let (Ok(()), Some(_)) = (admitted, &self.cues) {
+            drop(timeline);
+            self.emit_cues(&frame);
+            return;
+        }
+        let stamp = admitted.and_then(|()| self.stamp(&mut timeline, &frame));
+        let offset = timeline.offset();
+        drop(timeline);
+        match stamp {
+            Ok(stamp) => self.emit(frame, stamp, offset),
+            Err(cause) => self.drop_frame(cause),
+        }
+    }
+
+    /// Emits a frame whose turn it is for the decoder alone.
+    fn give_unseen(&mut self, frame: PendingFrame) {
+        let playback = self.playback.clone();
+        let mut timeline = playback.timeline();
+        let admitted = self.admit(&mut timeline, &frame);
+        let (edge, offset) = (timeline.edge(frame.timestamp), timeline.offset());
+        drop(timeline);
+        if let (Ok(()), Some(edge)) = (admitted, edge) {
+            // By a second, so that none lasts beyond the start.
+            let pts = edge.saturating_sub(ClockTime::SECOND);
+            self.emit_unseen(frame, pts, offset);
         }
     }
 
@@ -390,6 +398,19 @@ impl Playout {
         let edge = timeline.edge(first.unwrap_or(shown))?;
         // No earlier than what was given.
         Some(edge.max(self.pad.position() + ClockTime::from_nseconds(1)))
+    }
+
+    /// Begins with frames that are only decoded: what is shown begins at `start`.
+    fn open_before(&mut self, start: Option<ClockTime>, offset: Option<i64>) {
+        if std::mem::replace(&mut self.begun, true) {
+            return;
+        }
+        self.gate.mark_discont();
+        self.pad.open(Opening {
+            start,
+            offset,
+            ..Opening::default()
+        });
     }
 
     /// Begins to give the frames of the pad, where another track has ended; with a `start` what is before

@@ -124,14 +124,13 @@ impl Reader {
     }
 
     async fn read(&mut self, broadcast: &broadcast::Consumer) -> Result<TrackEnd, moq_net::Error> {
-        let mut max_age = self.config.max_age;
-        if let Some(begin) = self.playout.begin() {
-            if !self.config.rendition.kind().is_sparse() {
-                return self.read_past(broadcast, begin).await;
-            }
+        let is_sparse = self.config.rendition.kind().is_sparse();
+        let max_age = match self.playout.begin() {
+            Some(begin) if !is_sparse => return self.read_past(broadcast, begin).await,
             // Of what comes now and then, all is taken at once: it is little, and paced all the same.
-            max_age = SPARSE_MAX_AGE;
-        }
+            Some(_) => SPARSE_MAX_AGE,
+            None => self.config.max_age,
+        };
         let mut subscription = track::Subscription::default()
             .with_priority(self.config.state.urgency().priority(self.config.priority))
             .with_max_age(max_age);
@@ -143,7 +142,7 @@ impl Reader {
         let track = broadcast.track(&self.config.name)?;
         let subscribing = track.subscribe(first);
         // Whoever publishes a cue or a record now and then may be silent for as long as it likes.
-        if !self.config.rendition.kind().is_sparse() {
+        if !is_sparse {
             self.silence = SilenceWatch::over(track);
         }
         let Some(subscriber) = self.wait_in_tail(subscribing).await else {
