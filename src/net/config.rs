@@ -326,6 +326,11 @@ impl Cache {
         bytes: 256 << 10,
         time: Duration::from_secs(5),
     };
+
+    /// Whether more is kept than those need who join or rejoin.
+    pub(crate) fn is_for_rewind(self) -> bool {
+        self.time > Duration::from_nanos(DEFAULT_CACHE_TIME_NS)
+    }
 }
 
 /// The least and the most that one end sends ahead of the other, in bytes; the most is the library's

@@ -38,7 +38,8 @@
  * When the network cannot carry all tracks, audio goes before video and newer groups go before older ones. A
  * group of video that is late is given up once newer media are as late after it as the least of
  * #GstMoqSink:max-age, which is for live input only and after a change of format at least 5 s, of
- * #GstMoqSink:cache-time, and of what the most patient subscriber waits for; while it is stuck in the
+ * #GstMoqSink:cache-time, and of what the most patient subscriber waits for; what was delivered is kept no longer unless
+ * #GstMoqSink:cache-time is more than 5 s: then it is kept for that long, also after the end of the broadcast. While it is stuck in the
  * network, the rest of each later group goes as soon as a newer one begins. Within a group nothing can be
  * dropped: the shorter the GOPs, the less late is their video. Each pad counts what is dropped in its
  * `stats`, and posts a QOS message, at most one a second.

@@ -16,6 +16,7 @@ use super::{
     message::{AppEvent, Control},
     pad::{stop_all, template_name},
     playback::LatencyAnswer,
+    reach::Reach,
     rendition_request,
     selection::{RenditionPolicy, Wishes},
     subscriber,
@@ -49,6 +50,9 @@ const DEFAULT_LATENCY: u32 = 100;
 const DEFAULT_VIDEO_MAX_AGE: u32 = 100;
 const DEFAULT_AUDIO_MAX_AGE: u32 = 500;
 
+/// A day: no cache is larger.
+const MAX_START_OFFSET: u32 = 24 * 3600 * 1000;
+
 /// Where a subscription starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, glib::Enum)]
 #[repr(u32)]
@@ -76,6 +80,7 @@ struct Settings {
     video_max_age: u32,
     audio_max_age: u32,
     eos_timeout: u32,
+    start_offset: u32,
     /// As it was set; else a URI makes it adaptive, as players need it.
     policy: Option<RenditionPolicy>,
     is_of_uri: bool,
@@ -109,6 +114,7 @@ impl Default for Settings {
             video_max_age: DEFAULT_VIDEO_MAX_AGE,
             audio_max_age: DEFAULT_AUDIO_MAX_AGE,
             eos_timeout: 0,
+            start_offset: 0,
             policy: None,
             is_of_uri: false,
             wishes: Wishes::default(),
@@ -172,6 +178,8 @@ pub struct MoqSrc {
     )]
     #[property(name = "eos-timeout", type = u32, get = |this: &Self| this.settings().eos_timeout, set = |this: &Self, ms| this.settings().eos_timeout = ms,
         nick = "EOS timeout", blurb = "Time in ms that the broadcast may be gone until every pad gets EOS (0 = wait for ever)", mutable_ready)]
+    #[property(name = "start-offset", type = u32, maximum = MAX_START_OFFSET, get = |this: &Self| this.settings().start_offset, set = |this: &Self, ms| this.settings().start_offset = ms,
+        nick = "Start offset", blurb = "Time in ms before the live edge at which playing begins and stays, as far as the peer has kept it (less than 500 = live)", mutable_ready)]
     #[property(name = "rendition-policy", type = RenditionPolicy, get = |this: &Self| this.settings().policy(), set = |this: &Self, policy| this.settings().policy = Some(policy),
         nick = "Rendition policy", blurb = "What pads there are, and who chooses among renditions; adaptive if a URI made the element", mutable_ready, builder(RenditionPolicy::default()))]
     #[property(name = "video-rendition", type = Option<String>, get = |this: &Self| this.settings().wishes.video.clone(), set = |this: &Self, name| this.wish(|wishes| wishes.video = name),
@@ -194,9 +202,12 @@ pub struct MoqSrc {
         nick = "Active broadcast", blurb = "Name of the broadcast whose tracks the pads give or gave last, which with a prefix is one of many (NULL = none yet)")]
     discovery: Arc<Discovery>,
     answer: Arc<LatencyAnswer>,
+    reach: Arc<Reach>,
     run: Mutex<Option<Run>>,
     /// Shared by the events of the application that wait for pads.
     waiting_events: Arc<()>,
+    /// Of the last SEEK, which each sink sends upstream.
+    sought: Mutex<Option<gst::Seqnum>>,
 }
 
 impl MoqSrc {
@@ -233,6 +244,7 @@ impl MoqSrc {
                 Join::Live => playout::Join::Live,
                 Join::NextGroup => playout::Join::NextGroup,
             },
+            start_offset: ClockTime::from_mseconds(settings.start_offset.into()),
             video_max_age: Duration::from_millis(settings.video_max_age.into()),
             audio_max_age: Duration::from_millis(settings.audio_max_age.into()),
             policy: settings.policy(),
@@ -242,11 +254,13 @@ impl MoqSrc {
             return_path: settings.session.return_path.then(Arc::default),
             answer: self.answer.clone(),
             discovery: self.discovery.clone(),
+            reach: self.reach.clone(),
             connection: self.connection.clone(),
             ask_rendition: rendition_request::ask(&app_queue, &element),
             app_queue: app_queue.clone(),
             control: control.clone(),
         };
+        self.reach.forget();
         let ask = session_request::ask(&app_queue, &element);
         let (connection, reporter) = (self.connection.clone(), app_queue.clone());
         let task = Task::spawn(
@@ -274,6 +288,7 @@ impl MoqSrc {
             let _ = self.obj().remove_pad(&pad);
         }
         self.discovery.reset(self.obj().upcast_ref());
+        self.reach.forget();
         self.connection.reset(self.obj().upcast_ref());
     }
 
@@ -284,6 +299,13 @@ impl MoqSrc {
             return;
         }
         self.send(Control::Play(clock));
+    }
+
+    /// What there is to seek is found out again if it may be another by now.
+    fn measure(&self) {
+        if self.reach.is_stale() {
+            self.send(Control::Measure);
+        }
     }
 
     fn send(&self, control: Control) {
@@ -298,6 +320,57 @@ impl MoqSrc {
         let pads = self.pads().into_iter();
         let pushed = pads.filter(|pad| pad.is_streaming() && pad.push_event(event.clone()));
         pushed.count() > 0
+    }
+
+    /// Goes on at another time of what the peer has; whether that can be done.
+    fn seek(&self, seek: &gst::event::Seek) -> bool {
+        let seqnum = seek.seqnum();
+        if *lock(&self.sought) == Some(seqnum) {
+            return true;
+        }
+        let Some(position) = self.position_of(seek) else {
+            gst::info!(CAT, imp = self, "A seek is refused: {seek:?}");
+            return false;
+        };
+        if self.run().is_none() {
+            return false;
+        }
+        *lock(&self.sought) = Some(seqnum);
+        let (pads, begun) = (self.pads(), Instant::now());
+        for pad in &pads {
+            pad.flush_start(seqnum);
+        }
+        self.send(Control::Seek(seqnum, position));
+        for pad in &pads {
+            pad.wait_flushed(begun);
+        }
+        true
+    }
+
+    /// The stream time that a SEEK wants, if it is one that a live source can do.
+    fn position_of(&self, seek: &gst::event::Seek) -> Option<ClockTime> {
+        let (rate, flags, start_type, start, stop_type, stop) = seek.get();
+        let (_, newest) = self.reach.seekable()?;
+        let is_done = rate == 1.0
+            && flags.contains(gst::SeekFlags::FLUSH)
+            && !flags.contains(gst::SeekFlags::SEGMENT)
+            && (stop_type == gst::SeekType::None || !stop.is_some());
+        if !is_done {
+            return None;
+        }
+        let gst::GenericFormattedValue::Time(Some(start)) = start else {
+            return None;
+        };
+        match start_type {
+            gst::SeekType::Set => Some(start),
+            // From the end it is negative, which this type does not know.
+            gst::SeekType::End => {
+                let before = start.nseconds().wrapping_neg();
+                let before = ClockTime::from_nseconds(if before >> 63 == 0 { before } else { 0 });
+                Some(newest.saturating_sub(before))
+            }
+            _ => None,
+        }
     }
 
     fn pads(&self) -> Vec<MoqSrcPad> {
@@ -447,6 +520,7 @@ impl ElementImpl for MoqSrc {
                 let ids = select.streams();
                 Control::SelectStreams(ids.iter().map(ToString::to_string).collect())
             }
+            Seek(seek) => return self.seek(seek),
             Eos(eos) => Control::Eos(eos.seqnum()),
             FlushStart(_) | CustomDownstreamOob(_) | CustomBothOob(_) => {
                 return self.push_to_all(&event);
@@ -476,6 +550,16 @@ impl ElementImpl for MoqSrc {
             gst::QueryViewMut::Selectable(query) => {
                 query.set_selectable(self.settings().policy() != RenditionPolicy::All);
                 true
+            }
+            gst::QueryViewMut::Seeking(query) if query.format() == gst::Format::Time => {
+                self.reach.answer_seeking(query);
+                self.measure();
+                true
+            }
+            gst::QueryViewMut::Duration(query) if query.format() == gst::Format::Time => {
+                let duration = self.reach.duration();
+                query.set(duration);
+                duration.is_some()
             }
             _ => ElementImplExt::parent_query(self, query),
         }

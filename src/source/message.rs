@@ -55,6 +55,10 @@ pub(crate) enum Control {
     Problem(PadIndex, u64, TrackProblem),
     /// The application has an event for every pad.
     Event(AppEvent),
+    /// Playing goes on at this stream time; all pads have got FLUSH_START of this seqnum.
+    Seek(gst::Seqnum, ClockTime),
+    /// What can be played of the past is to be found out again.
+    Measure,
 }
 
 /// What a pad has to do, in this order.
@@ -77,6 +81,8 @@ pub(crate) enum Message {
     Frame(Frame),
     /// An event of the application.
     Event(AppEvent),
+    /// What was sent before is of no use any more.
+    Flush(Flush),
     /// Text that stays is over at this time.
     Clear(ClockTime, Charge),
     /// The stream has ended; `None` takes a new seqnum.
@@ -104,6 +110,18 @@ pub(crate) struct Opening {
     pub(crate) tags: Option<gst::TagList>,
     /// What is before this running time is for the decoder alone.
     pub(crate) start: Option<ClockTime>,
+    /// Running time less stream time from there on.
+    pub(crate) offset: Option<i64>,
+}
+
+/// What is pushed where playing jumps.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Flush {
+    /// Of the SEEK.
+    pub(crate) seqnum: gst::Seqnum,
+    /// The running time at which it goes on, and the stream time that this is.
+    pub(crate) start: ClockTime,
+    pub(crate) position: ClockTime,
 }
 
 /// One frame, stamped.
@@ -118,6 +136,8 @@ pub(crate) struct Frame {
     pub(crate) unseen: bool,
     /// Text that is shown until something follows it.
     pub(crate) stays: bool,
+    /// Its running time less its stream time, which is its timestamp, if it has one.
+    pub(crate) offset: Option<i64>,
     pub(crate) charge: Charge,
 }
 

@@ -48,6 +48,19 @@
  *     moq.audio_0 ! queue ! decodebin ! autoaudiosink
  * ]|
  *
+ * ## Rewind
+ *
+ * With #GstMoqSrc:start-offset everything is shown so much later, and a SEEK in TIME (flushing, of rate 1.0) goes to what
+ * the peer still has: `moqsink` keeps live media for #GstMoqSink:cache-time if that is more than 5 s. Stream time is the
+ * broadcast's own time, running time goes on. SEEKING queries are answered with what is kept; a seek to its end is live
+ * again. A broadcast that has ended and is still served plays as a file.
+ *
+ * |[
+ * gst-launch-1.0 moqsrc url=http://127.0.0.1:4443 broadcast=camera.hang start-offset=8000 name=moq \
+ *     moq.video_0 ! queue ! decodebin ! autovideosink \
+ *     moq.audio_0 ! queue ! decodebin ! autoaudiosink
+ * ]|
+ *
  * ## Pads, events and removal
  *
  * A linked pad begins with frames, so that parsers have complete caps; only when nothing of a video or audio
@@ -93,6 +106,8 @@
  *   `selected` by the application, by the `catalog`, because the one before was `slow` or `silent`, or because there is
  *   `room` for a better one.
  *   #GstMoqSrc::choose-rendition asks before a change that the network suggests.
+ * * `moq-rewound`, with `position` (the stream time), `distance` (ms before the live edge) and `limited` (no more is
+ *   kept): where #GstMoqSrc:start-offset or a seek has led.
  * * `moq-resync`: the network has become slower than #GstMoqSrc:latency hides, and all media are shown later.
  *
  * ## Statistics
@@ -195,6 +210,7 @@ mod keyframe_gate;
 mod message;
 mod pad;
 mod playback;
+mod reach;
 mod rendition_request;
 mod selection;
 mod stats;

@@ -33,6 +33,7 @@ mod playback;
 mod rate_control;
 mod reconnect;
 mod recording;
+mod rewind;
 mod roundtrip;
 mod selection;
 mod simulcast;

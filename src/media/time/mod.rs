@@ -5,4 +5,5 @@ pub mod decode_order;
 pub mod nanos;
 pub mod playout;
 pub mod publish;
+pub mod rewind;
 pub mod segment;

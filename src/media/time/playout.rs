@@ -105,6 +105,8 @@ pub struct Timeline {
     unneeded: Option<(Nanos, Nanos)>,
     resyncs: u64,
     drift: Drift,
+    /// It plays what is kept of the past: arrivals say nothing.
+    is_past: bool,
 }
 
 /// What the first frame of a subscription, or of its resumption, fixed.
@@ -160,7 +162,45 @@ impl Timeline {
             unneeded: None,
             resyncs: 0,
             drift: Drift::default(),
+            is_past: false,
         }
+    }
+
+    /// A timeline on which the past is played: timestamp `begin` at running time `at`, and all others at their
+    /// distance from it.
+    ///
+    /// LATENCY queries are answered as those of the timeline before it, with `least`.
+    pub fn of_past(latency: ClockTime, least: ClockTime, begin: ClockTime, at: ClockTime) -> Self {
+        let start = wide(at);
+        let anchor = Anchor {
+            start,
+            first_video: None,
+            improved: start,
+            offset: start - wide(begin),
+            slewed: start,
+            settled: true,
+            live: Some(start),
+            by_sparse: false,
+            extra: 0,
+        };
+        Self {
+            anchor: Some(anchor),
+            extra: (wide(least) - wide(latency)).max(0),
+            is_past: true,
+            ..Self::new(latency, Join::NextGroup)
+        }
+    }
+
+    /// Running time less timestamp of what is on the edge; `None` before the first arrival.
+    pub fn offset(&self) -> Option<i64> {
+        let offset = self.anchor.as_ref()?.offset;
+        i64::try_from(offset).ok()
+    }
+
+    /// The timestamp that is on the edge at this running time.
+    pub fn timestamp(&self, now: ClockTime) -> Option<ClockTime> {
+        let offset = self.anchor.as_ref()?.offset;
+        Some(nearest(wide(now) - offset))
     }
 
     /// Changes the buffering downstream while running.
@@ -238,7 +278,9 @@ impl Timeline {
 
     /// Anchors the edge anew: after a pause, or when a broadcast comes back with other timestamps.
     pub fn restart(&mut self) {
-        self.anchor = None;
+        if !self.is_past {
+            self.anchor = None;
+        }
         self.drift = Drift::default();
         for track in self.tracks.iter_mut().flatten() {
             track.transits = Transits::default();
@@ -253,6 +295,9 @@ impl Timeline {
 
     /// Takes in that the frame of timestamp `ts` arrived now; comes before its [`Timeline::stamp`].
     pub fn arrive(&mut self, id: TrackId, ts: ClockTime, now: ClockTime) {
+        if self.is_past {
+            return;
+        }
         let (ts, now) = (wide(ts), wide(now));
         let (sparse, follows) = (self.is_sparse(id), self.follows(id));
         if !sparse && self.anchor.as_ref().is_some_and(|old| old.by_sparse) {
@@ -459,8 +504,11 @@ impl Timeline {
         nearest(self.latency + self.extra.max(delay.unwrap_or(0)))
     }
 
-    /// Whether the frames of any track arrive live at this time.
+    /// Whether the frames of any track arrive live at this time, or are played as they did.
     pub fn is_live(&self, now: ClockTime) -> bool {
+        if self.is_past {
+            return true;
+        }
         let since = wide(now) - LIVE_TIMEOUT;
         let tracks = self.tracks.iter().flatten();
         let mut live = tracks.filter(|track| track.pace.is_live());
@@ -469,7 +517,7 @@ impl Timeline {
 
     /// Whether nothing is emitted before a group begins.
     pub fn joins_next_group(&self) -> bool {
-        self.join == Join::NextGroup
+        self.join == Join::NextGroup && !self.is_past
     }
 
     /// How often the edge was resynced to a longer route.

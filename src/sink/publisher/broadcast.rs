@@ -63,6 +63,8 @@ pub(super) struct PublishedBroadcast {
     pads: BTreeMap<PadId, PublishedPad>,
     /// From the first frame to the end of all streams.
     open: Option<Open>,
+    /// A broadcast that has ended, and is served on with its tracks until the next one or the end of the run.
+    ended: Option<(Open, Vec<PublishedTrack>)>,
     /// Tracks that go on only until they are delivered, the oldest first.
     retired: Vec<PublishedTrack>,
     tasks: DeliveryTasks,
@@ -99,6 +101,7 @@ impl PublishedBroadcast {
             clock: None,
             pads: BTreeMap::new(),
             open: None,
+            ended: None,
             retired: Vec::new(),
             tasks: DeliveryTasks::default(),
             demand_tasks: DemandTasks::default(),
@@ -325,13 +328,22 @@ impl PublishedBroadcast {
         if let Some(open) = &mut self.open {
             open.catalog.mark_end();
         }
-        for mut track in self.retired.drain(..) {
+        let mut tracks: Vec<PublishedTrack> = self.retired.drain(..).collect();
+        for track in &mut tracks {
             track.finish();
         }
-        for pad in self.pads.values_mut() {
-            pad.finish();
+        tracks.extend(self.pads.values_mut().filter_map(PublishedPad::finish));
+        if let Some(open) = self.open.take() {
+            self.ended = Some((open, tracks));
         }
-        if let Some(mut open) = self.open.take() {
+        if !self.cache.is_for_rewind() {
+            self.close_ended();
+        }
+    }
+
+    /// What has ended is served no more.
+    fn close_ended(&mut self) {
+        if let Some((mut open, _)) = self.ended.take() {
             open.catalog.finish();
             open.producer.close();
         }
@@ -339,6 +351,7 @@ impl PublishedBroadcast {
 
     /// Goes away without an end, as a stop without EOS does: subscribers wait for what comes back.
     pub(super) fn abort(&mut self) {
+        self.close_ended();
         let tracks = self.pads.values_mut().filter_map(PublishedPad::take_track);
         for track in tracks.chain(self.retired.drain(..)) {
             track.abort();
@@ -373,17 +386,22 @@ impl PublishedBroadcast {
             return Ok(());
         };
         let priority = pad.wanted_priority().unwrap_or_else(|| kind.priority());
-        let mut max_age = self.track_max_age(kind, live);
+        let mut max_late = self.track_max_age(kind, live);
         if pad.is_replacing() {
-            max_age = max_age.max(FOLLOWING_MAX_AGE.min(self.cache.time));
+            max_late = max_late.max(FOLLOWING_MAX_AGE.min(self.cache.time));
         }
         let base = match self.base_name(id, kind) {
             Ok(base) => base,
             Err(reason) => return self.fail(id, reason),
         };
+        let cache = self.cache;
         let open = self.open()?;
         let name = open.catalog.take_name(&base);
-        let info = track_info(priority).with_max_age(max_age);
+        // It is also how long the library keeps what was delivered.
+        let info = track_info(priority).with_max_age(match cache.is_for_rewind() {
+            true => cache.time,
+            false => max_late,
+        });
         let producer = match open.producer.create_track(name.as_str(), info) {
             Ok(producer) => producer,
             Err(err) => return self.fail(id, format!("The track \"{name}\" is refused: {err}")),
@@ -396,7 +414,7 @@ impl PublishedBroadcast {
         };
         let subscribers = self.demand_tasks.watch(producer.clone());
         if let Some(pad) = self.pads.get_mut(&id) {
-            pad.publish(base, producer, subscribers, max_stuck);
+            pad.publish(base, producer, subscribers, max_late, max_stuck);
         }
         self.list(id, None)
     }
@@ -480,6 +498,7 @@ impl PublishedBroadcast {
         let open = match self.open.take() {
             Some(open) => open,
             None => {
+                self.close_ended();
                 let created = self.origin.create_broadcast(self.name.as_str());
                 let mut producer = created.map_err(Error::Publish)?;
                 let clock = self.clock.unwrap_or_default();

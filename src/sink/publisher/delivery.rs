@@ -21,6 +21,8 @@ use crate::media::format::codec::Kind;
 /// nothing takes it back from QUIC's send window.
 pub(super) struct Delivery {
     kind: Kind,
+    /// How much newer media may come until a group counts as late.
+    max_late: Duration,
     /// The newest group of the track, delivered or not.
     newest: Option<group::Producer>,
     /// The oldest first.
@@ -65,10 +67,11 @@ struct Progress {
 pub(super) struct DeliveryTasks(JoinSet<()>);
 
 impl Delivery {
-    /// For groups of `kind`; `max_stuck` is in bytes.
-    pub(super) fn new(kind: Kind, max_stuck: Option<usize>) -> Self {
+    /// For groups of `kind`, which may be late by `max_late`; `max_stuck` is in bytes.
+    pub(super) fn new(kind: Kind, max_late: Duration, max_stuck: Option<usize>) -> Self {
         Self {
             kind,
+            max_late,
             newest: None,
             pending: Vec::new(),
             stuck: Vec::new(),
@@ -136,15 +139,20 @@ impl Delivery {
     /// given up since the last call.
     ///
     /// A group has until the newest frame is later than its end by the `max_age` of the most patient
-    /// subscriber, which the track's own limits.
+    /// subscriber, which the track's own limits. One that nobody has taken by then is no more on its way:
+    /// whoever fetches it later wants it as old as it is.
     pub(super) fn give_up(&mut self, timestamp: u64, track: &track::Producer) -> GivenUp {
+        let max_late = self.max_late;
+        let age = |pending: &Pending| {
+            let age = pending.end.map(|end| timestamp.saturating_sub(end));
+            age.map(Duration::from_micros)
+        };
+        (self.pending).retain(|pending| pending.is_taken() || age(pending) < Some(max_late));
         if self.pending.iter().any(Pending::is_outdated)
             && let Some(subscription) = track.subscription()
         {
             let late = |pending: &mut Pending| {
-                let age = pending.end.map(|end| timestamp.saturating_sub(end));
-                let age = age.map(Duration::from_micros);
-                pending.is_outdated() && age >= Some(subscription.max_age)
+                pending.is_outdated() && age(pending) >= Some(subscription.max_age.min(max_late))
             };
             let late = self.pending.extract_if(.., late);
             // What one of many was too slow for has reached the others.
@@ -200,9 +208,13 @@ impl Pending {
         self.end.is_none()
     }
 
+    fn is_taken(&self) -> bool {
+        self.progress.taken.load(Ordering::Acquire)
+    }
+
     /// Whether it was taken and has not got through.
     fn is_moving(&self) -> bool {
-        self.progress.taken.load(Ordering::Acquire) && !self.is_done()
+        self.is_taken() && !self.is_done()
     }
 
     /// Whether it is under way still after a newer one has begun.

@@ -331,12 +331,13 @@ impl PublishedPad {
         base_name: String,
         producer: track::Producer,
         subscribers: Subscribers,
+        max_late: Duration,
         max_stuck: Option<usize>,
     ) {
         let Some(rendition) = &self.rendition else {
             return;
         };
-        let mut track = PublishedTrack::new(producer, rendition, max_stuck);
+        let mut track = PublishedTrack::new(producer, rendition, max_late, max_stuck);
         track.set_audio_group(self.settings.audio_group);
         self.report(Report::Published(track.name().to_owned()));
         self.track = Some(track);
@@ -379,9 +380,10 @@ impl PublishedPad {
         }
     }
 
-    /// Finishes the track with the broadcast; another broadcast may follow.
-    pub(super) fn finish(&mut self) {
-        if let Some(mut track) = self.take_track() {
+    /// Finishes the track with the broadcast, and gives it; another broadcast may follow.
+    pub(super) fn finish(&mut self) -> Option<PublishedTrack> {
+        let mut track = self.take_track();
+        if let Some(track) = &mut track {
             if self.stream == StreamState::Ended && !track.is_finished() {
                 self.report(Report::Ended);
             }
@@ -389,6 +391,7 @@ impl PublishedPad {
         }
         self.change_demand(Demand::end);
         (self.base_name, self.replaced) = (None, None);
+        track
     }
 
     /// Takes in who subscribes to the track at `now`.

@@ -75,11 +75,12 @@ pub(super) enum Refused {
 }
 
 impl PublishedTrack {
-    /// Publishes frames of `rendition`; `max_stuck` bytes of late groups may be in the network before
-    /// no other begins.
+    /// Publishes frames of `rendition`; groups may be late by `max_late`, and `max_stuck` bytes of late
+    /// groups may be in the network before no other begins.
     pub(super) fn new(
         producer: track::Producer,
         rendition: &Rendition,
+        max_late: Duration,
         max_stuck: Option<usize>,
     ) -> Self {
         let kind = rendition.kind();
@@ -89,7 +90,7 @@ impl PublishedTrack {
             writer: FrameWriter::new(rendition),
             open: None,
             newest_begin: 0,
-            delivery: Delivery::new(kind, max_stuck),
+            delivery: Delivery::new(kind, max_late, max_stuck),
             group_duration: GROUP_DURATION,
             finished: false,
         }

@@ -51,6 +51,8 @@ pub(crate) enum Update {
         warnings: Vec<String>,
         /// The publisher takes requests.
         returns: bool,
+        /// Its publisher has ended it before it was found.
+        ended: bool,
     },
     /// The catalog cannot be understood: what it said before stands.
     Unreadable { warnings: Vec<String> },
@@ -78,6 +80,8 @@ pub(crate) struct Broadcast {
     /// What the catalog said when it was found.
     first: Option<CatalogResult>,
     phase: Phase,
+    /// Its tracks were given.
+    is_listed: bool,
     found_at: Instant,
     /// When the catalog is read again, and the pauses between its updates.
     read_at: Instant,
@@ -132,6 +136,7 @@ impl Broadcast {
                         catalog,
                         first: Some(first),
                         phase: Phase::Live,
+                        is_listed: false,
                         found_at: Instant::now(),
                         read_at: Instant::now(),
                         backoff: Backoff::new(MIN_UPDATE_INTERVAL, MAX_UPDATE_INTERVAL),
@@ -227,15 +232,25 @@ impl Broadcast {
     /// Reads the catalog; an end counts once nobody else serves the broadcast.
     async fn take(&mut self, catalog: CatalogResult) -> Update {
         match catalog {
-            Ok(Some(value)) if is_ended(self.track, &value) => self.finish().await,
+            Ok(Some(value))
+                if is_ended(self.track, &value) && (self.is_listed || !value.is_object()) =>
+            {
+                self.finish().await
+            }
             Ok(None) => self.finish().await,
             Ok(Some(value)) if value.is_object() => {
                 let (entries, problems) = entries::read(self.track, &self.path, &value);
                 let warnings = self.new_warnings(problems);
+                self.is_listed = true;
+                let ended = is_ended(self.track, &value);
+                if ended && entries.is_empty() {
+                    return self.finish().await;
+                }
                 Update::Renditions {
                     entries,
                     warnings,
                     returns: value[RETURNS] == true,
+                    ended,
                 }
             }
             Ok(Some(_)) => self.unreadable("it is not a JSON object"),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //! The source pad of one rendition.
 
+mod flush;
 mod gaps;
 mod pusher;
 mod subscriber_handle;
@@ -20,6 +21,7 @@ use gst::{ClockTime, glib, prelude::*, subclass::prelude::*};
 use tokio::sync::mpsc::UnboundedSender;
 
 use self::{
+    flush::PendingFlush,
     gaps::GapTimer,
     pusher::Pusher,
     subscriber_handle::SubscriberHandle,
@@ -29,6 +31,7 @@ use super::{
     CAT,
     message::{Control, Message, PadIndex},
     playback::LatencyAnswer,
+    reach::Reach,
     stats::Counters,
 };
 use crate::{
@@ -59,6 +62,7 @@ pub(crate) struct Config {
     pub(crate) messages: mpsc::Receiver<Message>,
     pub(crate) control: UnboundedSender<Control>,
     pub(crate) latency: Arc<LatencyAnswer>,
+    pub(crate) reach: Arc<Reach>,
     pub(crate) budget: Arc<Budget>,
     pub(crate) counters: Arc<Counters>,
     /// Says whether the publisher takes requests; `None` without a return path.
@@ -117,6 +121,8 @@ struct Run {
     kind: Kind,
     subscriber: SubscriberHandle,
     latency: Arc<LatencyAnswer>,
+    reach: Arc<Reach>,
+    flushing: Arc<PendingFlush>,
     budget: Arc<Budget>,
     counters: Arc<Counters>,
     return_path: Option<Arc<AtomicBool>>,
@@ -164,6 +170,8 @@ impl super::MoqSrcPad {
             kind: config.kind,
             subscriber: SubscriberHandle::new(config.index, config.control),
             latency: config.latency,
+            reach: config.reach,
+            flushing: Arc::default(),
             budget: config.budget,
             counters: config.counters,
             return_path: config.return_path,
@@ -222,6 +230,22 @@ impl super::MoqSrcPad {
         }
     }
 
+    /// Begins a flush, which the pad's thread ends when it is told where playing goes on.
+    pub(crate) fn flush_start(&self, seqnum: gst::Seqnum) {
+        let Some(run) = self.imp().run.get().filter(|_| self.is_streaming()) else {
+            return;
+        };
+        run.flushing.begin(seqnum);
+        self.push_event(gst::event::FlushStart::builder().seqnum(seqnum).build());
+    }
+
+    /// Waits until the pad's thread has ended the flush that was begun at this time, for a while.
+    pub(crate) fn wait_flushed(&self, begun: Instant) {
+        if let Some(run) = self.imp().run.get() {
+            run.flushing.wait(begun);
+        }
+    }
+
     /// Whether it was linked once: its streaming task takes messages.
     pub(crate) fn is_streaming(&self) -> bool {
         matches!(*lock(&self.imp().flow), Flow::Streaming(_))
@@ -275,8 +299,19 @@ impl MoqSrcPad {
                 true
             }
             gst::QueryViewMut::Seeking(query) if query.format() == gst::Format::Time => {
-                query.set(false, ClockTime::NONE, ClockTime::NONE);
+                let Some(run) = self.run.get() else {
+                    return false;
+                };
+                run.reach.answer_seeking(query);
+                if run.reach.is_stale() {
+                    run.subscriber.send(|_| Control::Measure);
+                }
                 true
+            }
+            gst::QueryViewMut::Duration(query) if query.format() == gst::Format::Time => {
+                let duration = self.run.get().and_then(|run| run.reach.duration());
+                query.set(duration);
+                duration.is_some()
             }
             _ => gst::Pad::query_default(&*self.obj(), parent, query),
         }
@@ -313,7 +348,11 @@ impl MoqSrcPad {
             {
                 self.request_keyframe()
             }
-            gst::EventView::Seek(_) | gst::EventView::Navigation(_) => false,
+            gst::EventView::Seek(_) => {
+                let element = self.obj().parent_element();
+                element.is_some_and(|element| element.send_event(event))
+            }
+            gst::EventView::Navigation(_) => false,
             _ => gst::Pad::event_default(&*self.obj(), parent, event),
         }
     }
@@ -360,6 +399,7 @@ impl MoqSrcPad {
                     run.subscriber.clone(),
                     counters,
                     gaps,
+                    run.flushing.clone(),
                 );
                 Flow::Streaming(PadTask::start(move || pusher.iterate()))
             }

@@ -9,17 +9,25 @@ use std::{
 
 use gst::{ClockTime, prelude::*};
 
-use super::{gaps::GapTimer, subscriber_handle::SubscriberHandle, text::TextOutput};
+use super::{
+    flush::PendingFlush, gaps::GapTimer, subscriber_handle::SubscriberHandle, text::TextOutput,
+};
 use crate::{
     element::pipeline_clock::PipelineClock,
     media::format::codec::Kind,
     source::{
         CAT,
         keyframe_gate::KeyframeGate,
-        message::{Control, Frame, MAX_POSITION_AHEAD, Message, Opening},
+        message::{Control, Flush, Frame, MAX_POSITION_AHEAD, Message, Opening},
         stats::Counters,
     },
 };
+
+/// So many ns may the stream time of a segment be wrong, as the edge follows the publisher's clock.
+const MAX_OFFSET_ERROR: u64 = 200_000_000;
+
+/// So much may the edge move back after the first frame of a broadcast that has just begun.
+const MAX_STEP_BACK: ClockTime = ClockTime::SECOND;
 
 /// Pushes the messages of one pad downstream.
 pub(super) struct Pusher {
@@ -44,6 +52,18 @@ pub(super) struct Pusher {
     /// Came after the end.
     tags: Option<gst::TagList>,
     text: TextOutput,
+    flushing: Arc<PendingFlush>,
+    segment: SegmentState,
+}
+
+/// The segment of the stream.
+#[derive(Default)]
+struct SegmentState {
+    start: ClockTime,
+    /// Running time less stream time, once that is known.
+    offset: Option<i64>,
+    /// Of the SEEK that it is of.
+    seqnum: Option<gst::Seqnum>,
 }
 
 /// How far the stream of a pad is.
@@ -64,6 +84,7 @@ impl Pusher {
         subscriber: SubscriberHandle,
         counters: Arc<Counters>,
         gaps: GapTimer,
+        flushing: Arc<PendingFlush>,
     ) -> Self {
         Self {
             pad: pad.downgrade(),
@@ -80,6 +101,8 @@ impl Pusher {
             format: None,
             tags: None,
             text: TextOutput::default(),
+            flushing,
+            segment: SegmentState::default(),
         }
     }
 
@@ -155,6 +178,7 @@ impl Pusher {
             },
             Message::Frame(frame) => self.push_frame(pad, frame),
             Message::Event(event) => self.push_event(pad, event.into_inner()),
+            Message::Flush(flush) => self.end_flush(pad, flush),
             Message::Clear(end, _charge) => self.text.clear(end),
             Message::Eos(seqnum) => self.push_eos(pad, seqnum),
         }
@@ -164,8 +188,78 @@ impl Pusher {
         self.stream == StreamState::Open
     }
 
+    /// Pushes where playing goes on after a seek.
+    fn end_flush(&mut self, pad: &gst::Pad, flush: Flush) {
+        let begun = self.flushing.seqnum();
+        if begun.is_some_and(|seqnum| seqnum != flush.seqnum) {
+            // Another seek is under way already.
+            return;
+        }
+        if begun.is_some() {
+            // A live source plays on: its running time is not reset.
+            let stop = gst::event::FlushStop::builder(false).seqnum(flush.seqnum);
+            pad.push_event(stop.build());
+        }
+        if self.stream != StreamState::Failed {
+            self.stream = StreamState::Open;
+        }
+        self.segment = SegmentState {
+            start: flush.start,
+            offset: i64::try_from(
+                i128::from(flush.start.nseconds()) - i128::from(flush.position.nseconds()),
+            )
+            .ok(),
+            seqnum: Some(flush.seqnum),
+        };
+        self.push_segment(pad);
+        self.flushing.end(flush.seqnum);
+        // The exact one is known with the first frame.
+        self.segment.offset = None;
+        self.position = None;
+        self.text = TextOutput::default();
+        self.gate.interrupt();
+        self.gaps.begin();
+    }
+
+    fn push_segment(&self, pad: &gst::Pad) {
+        let SegmentState {
+            start,
+            offset,
+            seqnum,
+        } = self.segment;
+        let segment = segment_from(start, offset);
+        let event = gst::event::Segment::builder(&segment);
+        pad.push_event(match seqnum {
+            Some(seqnum) => event.seqnum(seqnum).build(),
+            None => event.build(),
+        });
+    }
+
+    /// Pushes a segment that says which stream time `offset` makes of running time, if that has changed.
+    fn place(&mut self, pad: &gst::Pad, frame: &Frame) {
+        let Some(offset) = frame.offset.filter(|_| !frame.delta && !frame.unseen) else {
+            return;
+        };
+        let before = self.segment.offset;
+        if before.is_some_and(|before| before.abs_diff(offset) <= MAX_OFFSET_ERROR) {
+            return;
+        }
+        // No stream time is negative, and nothing that still comes may be before the start.
+        let earliest = ClockTime::from_nseconds(u64::try_from(offset).unwrap_or_default());
+        let possible = earliest.min(frame.pts.saturating_sub(MAX_STEP_BACK));
+        if before.is_some() && possible < earliest {
+            // It will be soon.
+            return;
+        }
+        self.segment.start = self.segment.start.max(possible);
+        let first = i64::try_from(self.segment.start.nseconds()).unwrap_or(i64::MAX);
+        let offset = offset.min(first);
+        self.segment.offset = Some(offset);
+        self.push_segment(pad);
+    }
+
     fn push_frame(&mut self, pad: &gst::Pad, mut frame: Frame) {
-        if !self.is_open() {
+        if !self.is_open() || self.flushing.seqnum().is_some() {
             return;
         }
         if !self.gate.admits(!frame.delta, frame.pts) {
@@ -175,6 +269,7 @@ impl Pusher {
         if !frame.delta {
             self.push_format(pad, false);
         }
+        self.place(pad, &frame);
         if self.kind == Kind::Text {
             self.text
                 .prepare(pad, self.subscriber.newest_wish(), &mut frame);
@@ -286,7 +381,7 @@ impl Pusher {
         pad.push_event(gst::event::Caps::new(&caps));
         self.text = TextOutput::default();
         if revived {
-            pad.push_event(gst::event::Segment::new(segment().as_ref()));
+            self.push_segment(pad);
             // A new STREAM_START has taken them away.
             if let Some(tags) = tags {
                 pad.push_event(gst::event::Tag::new(tags));
@@ -302,6 +397,7 @@ impl Pusher {
             caps,
             tags,
             start: first,
+            offset,
         } = opening;
         if !self.is_open() {
             self.format = caps.or(self.format.take());
@@ -329,8 +425,9 @@ impl Pusher {
             pad.push_event(gst::event::Caps::new(&caps));
         }
         if stream.is_some() || first.is_some() {
-            let segment = segment_from(first.unwrap_or_default());
-            pad.push_event(gst::event::Segment::new(segment.as_ref()));
+            self.segment.start = first.unwrap_or_default();
+            self.segment.offset = offset.or(self.segment.offset);
+            self.push_segment(pad);
         }
         if let Some(tags) = tags {
             let before = pad.sticky_event::<gst::event::Tag>(0);
@@ -351,7 +448,7 @@ impl Pusher {
         let stop = gst::event::FlushStop::builder(false).seqnum(flush.seqnum());
         pad.push_event(stop.build());
         // The flush has taken it away.
-        pad.push_event(gst::event::Segment::new(segment().as_ref()));
+        self.push_segment(pad);
         self.gate.interrupt();
         // An end that was flushed away is an end all the same.
         if let StreamState::Ended(seqnum) = self.stream {
@@ -387,15 +484,18 @@ fn copy(start: &gst::event::StreamStart) -> gst::Event {
 
 /// Buffers carry running time: the segment begins with it.
 pub(super) fn segment() -> gst::FormattedSegment<ClockTime> {
-    segment_from(ClockTime::ZERO)
+    segment_from(ClockTime::ZERO, None)
 }
 
-/// The same, of which decoders show nothing before this running time.
-fn segment_from(start: ClockTime) -> gst::FormattedSegment<ClockTime> {
+/// The same, of which decoders show nothing before this running time; stream time is less by `offset`.
+fn segment_from(start: ClockTime, offset: Option<i64>) -> gst::FormattedSegment<ClockTime> {
+    let offset = i128::from(offset.unwrap_or_default());
+    let time = i128::from(start.nseconds()) - offset;
+    let time = ClockTime::from_nseconds(u64::try_from(time).unwrap_or_default());
     let mut segment = gst::FormattedSegment::new();
     segment.set_start(start);
     segment.set_base(start);
-    segment.set_time(start);
+    segment.set_time(time);
     segment.set_position(start);
     segment
 }

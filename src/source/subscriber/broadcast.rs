@@ -39,6 +39,8 @@ pub(super) enum Event {
         entries: Vec<Entry>,
         warnings: Vec<String>,
         returns: bool,
+        /// Its publisher has ended it, and what is kept of it is still served.
+        ended: bool,
     },
     /// Something is wrong with its catalog.
     Warnings(Vec<String>),
@@ -337,9 +339,11 @@ impl BroadcastFollower {
                 entries,
                 warnings,
                 returns,
+                ended,
             } => {
                 let state = std::mem::replace(&mut self.state, State::Ended(None));
                 self.state = match state {
+                    State::Found(broadcast) if ended => State::Ended(Some(broadcast)),
                     State::Found(broadcast) => State::Listed(broadcast),
                     state => state,
                 };
@@ -347,6 +351,7 @@ impl BroadcastFollower {
                     entries,
                     warnings,
                     returns,
+                    ended,
                 }
             }
             Update::Unreadable { warnings } => Event::Warnings(warnings),

@@ -362,6 +362,7 @@ impl RenditionChange {
             caps: Some(entry.caps.clone()),
             tags: Some(entry.tags.clone()),
             start: None,
+            offset: None,
         };
         let urgency = match (trial, wanted.reason) {
             (true, _) => Urgency::Trial,
@@ -425,6 +426,8 @@ impl RenditionChange {
     pub(super) fn settle(&mut self, readers: &Readers) -> Option<Wanted> {
         let candidate = self.candidate.take().filter(|candidate| !candidate.trial);
         self.question = None;
+        // What is read next may be placed by another edge.
+        self.least = 0;
         readers.handover().abandon();
         self.wanted
             .take()

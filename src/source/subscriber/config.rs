@@ -18,6 +18,7 @@ use crate::{
         discovery::Discovery,
         message::Control,
         playback::LatencyAnswer,
+        reach::Reach,
         selection::{RenditionPolicy, Wishes},
     },
 };
@@ -42,6 +43,8 @@ pub(crate) struct Config {
     pub(crate) catalog_format: CatalogFormat,
     pub(crate) latency: ClockTime,
     pub(crate) join: Join,
+    /// How much before the live edge it begins.
+    pub(crate) start_offset: ClockTime,
     /// How long a late group of video is waited for, and of any other kind.
     pub(crate) video_max_age: Duration,
     pub(crate) audio_max_age: Duration,
@@ -55,6 +58,7 @@ pub(crate) struct Config {
     pub(crate) answer: Arc<LatencyAnswer>,
     /// What the application is told of broadcasts.
     pub(crate) discovery: Arc<Discovery>,
+    pub(crate) reach: Arc<Reach>,
     pub(crate) connection: Arc<ConnectionStatus>,
     pub(crate) ask_rendition: AskRendition,
     pub(crate) app_queue: Arc<AppQueue>,
@@ -77,6 +81,7 @@ impl Config {
             catalog_format: CatalogFormat::default(),
             latency: ClockTime::ZERO,
             join: Join::Live,
+            start_offset: ClockTime::ZERO,
             video_max_age: Duration::ZERO,
             audio_max_age: Duration::ZERO,
             policy: RenditionPolicy::All,
@@ -85,6 +90,7 @@ impl Config {
             return_path: None,
             answer: Arc::default(),
             discovery: Arc::default(),
+            reach: Arc::default(),
             connection: Arc::default(),
             ask_rendition: Arc::new(|_| None),
             app_queue: AppQueue::new(&gst::Bin::new().into()),

@@ -13,6 +13,7 @@ mod outbox;
 mod pads;
 mod readers;
 mod return_path;
+mod rewind;
 mod subscription;
 mod warnings;
 mod watchdog;
@@ -116,8 +117,8 @@ impl Subscriber {
                 never = self.external.run() => match never {},
                 Some(control) = self.commands.recv() => self.on_control(control),
                 event = self.broadcast.next(has_pads) => self.on_broadcast(event),
-                ended = self.pads.next() => {
-                    if let Some(ended) = ended {
+                happened = self.pads.next() => {
+                    if let Some(ended) = happened {
                         let reachable = self.is_reachable();
                         let pad = self.pads.get(ended.index);
                         pad.on_end(ended, reachable, &mut self.warnings);
@@ -157,8 +158,13 @@ impl Subscriber {
                     return_path.request_keyframe(track);
                 }
             }
+            Control::Seek(seqnum, position) => self.pads.seek(seqnum, position),
+            Control::Measure => self.pads.measure(),
             Control::Latency(latency) => self.pads.set_latency(latency),
-            Control::Flowing => playback::post_latency(&self.config.app_queue),
+            Control::Flowing => {
+                playback::post_latency(&self.config.app_queue);
+                self.pads.on_flowing();
+            }
             Control::Eos(seqnum) => self.on_eos(seqnum),
             Control::Problem(index, generation, problem) => {
                 let (reachable, live) = (self.is_reachable(), self.pads.is_live());
@@ -171,7 +177,7 @@ impl Subscriber {
 
     fn on_eos(&mut self, seqnum: gst::Seqnum) {
         self.broadcast.end();
-        self.pads.for_each(|pad| pad.end(Some(seqnum)));
+        self.pads.close_all(seqnum);
         if self.pads.is_any_linked() {
             return;
         }
@@ -207,12 +213,16 @@ impl Subscriber {
                 entries,
                 warnings,
                 returns,
+                ended,
             } => {
-                self.set_listening(returns);
+                self.set_listening(returns && !ended);
                 self.warnings.post_all(warnings);
                 self.external.follow(&entries);
                 let warnings = self.pads.reconcile(&entries);
                 self.warnings.post_all(warnings);
+                if ended {
+                    self.pads.record();
+                }
             }
             Event::Warnings(warnings) => self.warnings.post_all(warnings),
             Event::Lost => {
@@ -221,7 +231,9 @@ impl Subscriber {
             }
             Event::Ended => {
                 self.set_listening(false);
-                self.pads.for_each(Subscription::finish);
+                let served = self.broadcast.listed();
+                let served = served.is_some_and(|served| !served.consumer().is_closed());
+                self.pads.end(served);
             }
             Event::Missing => {
                 let broadcast = self.config.endpoint.broadcast().to_owned();

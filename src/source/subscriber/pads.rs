@@ -7,7 +7,12 @@ use gst::{ClockTime, prelude::*};
 use tokio::{task::JoinSet, time::Instant};
 
 use super::{
-    broadcast::at, config::Config, ladder::Ladder, readers::ReaderEnd, subscription::Subscription,
+    broadcast::at,
+    config::Config,
+    ladder::Ladder,
+    readers::ReaderEnd,
+    rewind::{self, Found, Rewind, Start},
+    subscription::Subscription,
 };
 use crate::{
     element::{app_queue::AppQueue, bus, pipeline_clock::PipelineClock},
@@ -18,7 +23,7 @@ use crate::{
     source::{
         MoqSrcPad,
         catalog::{Broadcast, Entry},
-        message::PadIndex,
+        message::{Flush, PadIndex},
         pad::{self, stop_all, template_name},
         playback::{self, Playback},
         selection::{Choice, RenditionPolicy, Selection, StreamKey, Wishes, key_of},
@@ -48,6 +53,7 @@ pub(super) struct Pads {
     /// What there is to select from, where pads are not one for each rendition.
     offered: BTreeMap<StreamKey, Offered>,
     adapt_at: Instant,
+    rewind: Rewind,
 }
 
 /// A stream that may be selected, as the catalog described it last.
@@ -64,6 +70,7 @@ impl Pads {
             selection: Selection::new(config.policy, config.wishes.clone()),
             offered: BTreeMap::new(),
             adapt_at: Instant::now(),
+            rewind: Rewind::new(config.clone()),
             config,
             list: Vec::new(),
             readers: JoinSet::new(),
@@ -108,23 +115,96 @@ impl Pads {
         tokio::select! {
             biased;
             Some(ended) = self.readers.join_next() => ended.ok(),
+            found = self.rewind.next() => {
+                if let Some(found) = found {
+                    self.on_found(found);
+                }
+                None
+            }
             () = at(retry_at) => None,
         }
     }
 
     pub(super) fn play(&mut self, clock: PipelineClock) {
-        self.playback = Some(Playback::new(
-            clock.clone(),
+        self.playback = Some(rewind::playback(
+            &Start::Live,
+            &self.config,
+            &clock,
             self.latency,
-            self.config.join,
-            self.config.answer.clone(),
-            self.config.app_queue.clone(),
         ));
         self.for_each(|pad| pad.play(clock.clone()));
     }
 
+    /// A search has ended: the readers begin where it says.
+    fn on_found(&mut self, found: Found) {
+        let start = self.rewind.on_found(found);
+        if let Some((start, playback)) = start.zip(self.playback.as_ref()) {
+            let clock = playback.clock.clone();
+            let playback = rewind::playback(&start, &self.config, &clock, self.latency);
+            self.playback = Some(playback);
+        }
+    }
+
+    /// Playing goes on at the stream time `position`.
+    pub(super) fn seek(&mut self, seqnum: gst::Seqnum, position: ClockTime) {
+        self.rewind.seek(position);
+        let mut start = ClockTime::ZERO;
+        if let Some(playback) = &self.playback {
+            let clock = playback.clock.clone();
+            start = clock.running_time();
+            let live = rewind::playback(&Start::Live, &self.config, &clock, self.latency);
+            self.playback = Some(live);
+        }
+        let ended = self.rewind.has_ended();
+        let flush = Flush {
+            seqnum,
+            start,
+            position,
+        };
+        self.for_each(|pad| pad.flush(flush, ended));
+    }
+
+    /// The broadcast had ended before it was found: it is played as a file.
+    pub(super) fn record(&mut self) {
+        self.rewind.record();
+        self.for_each(Subscription::record);
+    }
+
+    /// The broadcast has ended; what is kept of it may still be `served`.
+    pub(super) fn end(&mut self, served: bool) {
+        match self.rewind.is_past() {
+            // What is behind the live edge is still to be played.
+            true => self.for_each(Subscription::record),
+            false => self.for_each(Subscription::finish),
+        }
+        self.rewind.end(served);
+    }
+
+    /// The application has ended the stream.
+    pub(super) fn close_all(&mut self, seqnum: gst::Seqnum) {
+        self.for_each(|pad| pad.end(Some(seqnum)));
+        self.rewind.end(false);
+    }
+
+    /// The first frames of a pad have come: what is kept is known as soon as that costs little.
+    pub(super) fn on_flowing(&mut self) {
+        let mut entries = self.list.iter().filter_map(Subscription::wanted_entry);
+        if self.config.reach.is_stale()
+            && entries.any(|entry| entry.rendition.kind() == Kind::Audio)
+        {
+            self.rewind.measure();
+        }
+    }
+
+    /// What there is to seek is to be found out.
+    pub(super) fn measure(&mut self) {
+        self.rewind.measure();
+    }
+
     pub(super) fn pause(&mut self) {
-        self.playback = None;
+        if let Some(playback) = self.playback.take() {
+            self.rewind.interrupt(&playback);
+        }
         self.for_each(Subscription::pause);
     }
 
@@ -142,7 +222,9 @@ impl Pads {
     /// Another broadcast has come, which may have other timestamps, and other tracks of the same names.
     pub(super) fn restart(&mut self) {
         self.for_each(Subscription::restart);
+        self.rewind.begin_anew();
         if let Some(playback) = &self.playback {
+            self.rewind.interrupt(playback);
             playback.update(|timeline| timeline.restart());
         }
     }
@@ -155,7 +237,24 @@ impl Pads {
 
     /// Reads each track of `broadcast` that is wanted, and no other.
     pub(super) fn resume(&mut self, broadcast: Option<&Broadcast>) {
+        if self.rewind.needs_track()
+            && self.playback.is_some()
+            && let Some(broadcast) = broadcast
+        {
+            // Sound tells best what is there: its groups are small.
+            let wanted = |kind| {
+                let mut entries = self.list.iter().filter_map(Subscription::wanted_entry);
+                entries.find(|entry| entry.rendition.kind() == kind)
+            };
+            match wanted(Kind::Audio).or_else(|| wanted(Kind::Video)) {
+                Some(entry) => self.rewind.look(broadcast.consumer(), entry),
+                // Text and data alone have no past that could be looked for.
+                None if self.list.iter().any(Subscription::is_linked) => self.rewind.give_up(),
+                None => {}
+            }
+        }
         let source = broadcast.zip(self.playback.as_ref());
+        let source = source.filter(|_| self.rewind.is_settled());
         let adapts = self.adapt_at <= Instant::now();
         if adapts {
             self.adapt_at = Instant::now() + ADAPT_INTERVAL;

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use gst::prelude::*;
+use gst::{ClockTime, prelude::*};
 use tokio::{task::JoinSet, time::Instant};
 
 use super::{
@@ -29,8 +29,8 @@ use crate::{
         CAT, MoqSrcPad,
         catalog::Entry,
         message::{
-            AppEvent, MAX_POSITION_AHEAD, MAX_QUEUE_TIME, Message, Opening, PadIndex, TrackEnd,
-            TrackProblem,
+            AppEvent, Flush, MAX_POSITION_AHEAD, MAX_QUEUE_TIME, Message, Opening, PadIndex,
+            TrackEnd, TrackProblem,
         },
         pad,
         selection::RenditionPolicy,
@@ -131,6 +131,8 @@ pub(super) struct Subscription {
     stage: Stage,
     reading: Reading,
     readers: Readers,
+    /// The broadcast has ended: the pad does with the end of the track.
+    recorded: bool,
     backoff: Backoff,
     health: Health,
     change: RenditionChange,
@@ -172,6 +174,7 @@ impl Subscription {
             stage: Stage::Listed,
             reading: Reading::idle(),
             readers,
+            recorded: false,
             backoff: Backoff::new(MIN_RETRY_INTERVAL, MAX_RETRY_INTERVAL),
             health: Health::default(),
             change,
@@ -191,6 +194,7 @@ impl Subscription {
             messages: receiver,
             control: this.config.control.clone(),
             latency: this.config.answer.clone(),
+            reach: this.config.reach.clone(),
             budget: this.budget.clone(),
             counters: this.counters.clone(),
             return_path: this.config.return_path.clone(),
@@ -275,6 +279,35 @@ impl Subscription {
         self.outbox.send(Message::Pause);
     }
 
+    /// The track that downstream wants, if the broadcast has it itself.
+    pub(super) fn wanted_entry(&self) -> Option<&Entry> {
+        (self.is_wanted() && self.entry.external.is_none()).then_some(&self.entry)
+    }
+
+    /// The broadcast has ended, and what is kept of the track is played to its end.
+    pub(super) fn record(&mut self) {
+        self.recorded = true;
+        if let Some(reader) = self.reading.reader() {
+            reader.retire();
+        }
+    }
+
+    /// Playing goes on elsewhere: nothing of what was read is given any more.
+    pub(super) fn flush(&mut self, flush: Flush, ended: bool) {
+        self.give_up();
+        self.reading = Reading::idle();
+        self.backoff.reset();
+        self.readers.position().forget_beyond(ClockTime::ZERO);
+        if ended {
+            self.stage = Stage::Listed;
+            self.recorded = true;
+        } else if self.stage == Stage::Closed {
+            // Whoever took nothing more, or had all of it, is given what is played again.
+            self.stage = Stage::Listed;
+        }
+        self.outbox.send(Message::Flush(flush));
+    }
+
     pub(super) fn send_event(&mut self, event: AppEvent) {
         self.outbox.send_event(event);
     }
@@ -285,6 +318,7 @@ impl Subscription {
 
     /// Another broadcast has come in the place of the one that was lost: its track is tried at once.
     pub(super) fn restart(&mut self) {
+        self.recorded = false;
         self.settle();
         self.reading = Reading::idle();
         self.backoff.reset();
@@ -463,6 +497,7 @@ impl Subscription {
             caps: Some(wanted.entry.caps.clone()),
             tags: Some(wanted.entry.tags.clone()),
             start: None,
+            offset: None,
         }));
         self.switch(wanted.entry, wanted.reason);
     }
@@ -511,6 +546,11 @@ impl Subscription {
             // Of a broadcast that has ended, what there is of the track is still read.
             self.stage = stage;
             self.reading = Reading::Continuing;
+            return;
+        }
+        if self.recorded {
+            self.reading = Reading::Finished;
+            self.stage = self.stage.delisted();
             return;
         }
         let pause = match end {
@@ -754,6 +794,9 @@ impl Subscription {
             from_start,
         };
         let reader = self.readers.start(order, source, tasks);
+        if self.recorded {
+            reader.retire();
+        }
         self.reading = Reading::Running(reader);
     }
 }

@@ -150,6 +150,7 @@ pub(super) async fn read(
             delta: false,
             stays: false,
             unseen: false,
+            offset: None,
             charge: charge.at(pts),
             payload,
         });

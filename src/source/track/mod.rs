@@ -7,6 +7,7 @@ mod frame_reader;
 mod handover;
 mod json_tracks;
 mod pad_sender;
+mod past;
 mod playout;
 mod reader;
 mod reading;
@@ -20,6 +21,7 @@ pub(crate) use self::{
     frame_reader::FrameReader,
     handover::Handover,
     pad_sender::{PadSender, Position},
+    past::{Located, locate},
     reader::Reader,
     reading::{ReadingState, Urgency},
     tail::Tail,

@@ -59,6 +59,10 @@ pub(super) struct Playout {
     /// Until when the pending frames are held for another reader's sake.
     held_until: ClockTime,
     begins_group: bool,
+    /// What is before this timestamp is for the decoder alone: playing begins in the middle of a group.
+    begin: Option<ClockTime>,
+    /// That was told downstream.
+    begun: bool,
 }
 
 /// A frame that waits for its running time.
@@ -79,7 +83,7 @@ struct PendingFrame {
 }
 
 /// The frame's timestamp, unless it is absurd: 2^63 ns are 292 years.
-fn timestamp(frame: &container::Frame) -> Option<ClockTime> {
+pub(super) fn timestamp(frame: &container::Frame) -> Option<ClockTime> {
     let nanos = u64::try_from(frame.timestamp.as_nanos()).ok()?;
     (nanos < 1 << 63).then(|| ClockTime::from_nseconds(nanos))
 }
@@ -99,6 +103,7 @@ impl Playout {
             }
             track
         });
+        let begin = playback.begin();
         let skips_first_group = playback.timeline().joins_next_group();
         let mut gate = KeyframeGate::new(kind);
         gate.interrupt();
@@ -119,7 +124,19 @@ impl Playout {
             opening: config.opening.clone(),
             held_until: ClockTime::ZERO,
             begins_group: true,
+            begin,
+            begun: false,
         }
+    }
+
+    /// The timestamp with which playing begins, if that is in the past.
+    pub(super) fn begin(&self) -> Option<ClockTime> {
+        self.begin
+    }
+
+    /// How long the frame is to wait, which nothing paces but this.
+    pub(super) fn early(&self, frame: &container::Frame) -> Option<Duration> {
+        self.playback.early(timestamp(frame)?)
     }
 
     pub(super) fn playback(&self) -> &Playback {
@@ -166,7 +183,9 @@ impl Playout {
     /// Whether a frame that comes now, behind a loss, is ahead of all that came, as no lost group makes
     /// it: it is of another publisher's clock.
     pub(super) fn is_ahead(&self, frame: &container::Frame) -> bool {
-        let edge = timestamp(frame).and_then(|ts| self.playback.timeline().edge(ts));
+        // What is kept of the past may be read early.
+        let live = timestamp(frame).filter(|_| self.begin.is_none());
+        let edge = live.and_then(|ts| self.playback.timeline().edge(ts));
         edge.is_some_and(|edge| edge > self.playback.clock.running_time() + MAX_AHEAD)
     }
 
@@ -275,43 +294,76 @@ impl Playout {
             let Some(mut frame) = self.pending.pop_front() else {
                 return;
             };
+            let precedes = self.begin.filter(|begin| frame.timestamp < *begin);
             let is_shown = match turn {
                 Turn::Skip => continue,
+                Turn::Give {
+                    first: false,
+                    shown: None,
+                } if precedes.is_some() && self.rendition.kind() == Kind::Video => {
+                    let start = precedes.and_then(|begin| timeline.edge(begin));
+                    let offset = timeline.offset();
+                    drop(timeline);
+                    self.open_before(start, offset);
+                    timeline = playback.timeline();
+                    true
+                }
+                // What of text lasts on beyond the beginning is given from there on.
+                Turn::Give { first: false, .. } if precedes.is_some() && self.cues.is_none() => {
+                    continue;
+                }
                 Turn::Give { first: true, shown } => {
                     // What was lost before it the other track has shown.
                     frame.follows_loss = false;
                     timeline.follow(self.track, self.pad.position());
                     let start = shown.and_then(|shown| self.unshown_at(&timeline, shown));
+                    let offset = timeline.offset();
                     drop(timeline);
-                    self.open(start);
+                    self.open(start, offset);
                     timeline = playback.timeline();
                     shown.is_some()
                 }
                 Turn::Give { shown, .. } => shown.is_some(),
                 Turn::Later(_) => false,
             };
-            if is_shown {
-                let admitted = self.admit(&mut timeline, &frame);
-                let edge = timeline.edge(frame.timestamp);
-                drop(timeline);
-                if let (Ok(()), Some(edge)) = (admitted, edge) {
-                    // By a second, so that none lasts beyond the start.
-                    self.emit_unseen(frame, edge.saturating_sub(ClockTime::SECOND));
-                }
-                continue;
-            }
-            let admitted = self.admit(&mut timeline, &frame);
-            if let (Ok(()), Some(_)) = (admitted, &self.cues) {
-                drop(timeline);
-                self.emit_cues(&frame);
-                continue;
-            }
-            let stamp = admitted.and_then(|()| self.stamp(&mut timeline, &frame));
             drop(timeline);
-            match stamp {
-                Ok(stamp) => self.emit(frame, stamp),
-                Err(cause) => self.drop_frame(cause),
+            match is_shown {
+                true => self.give_unseen(frame),
+                false => self.give(frame),
             }
+        }
+    }
+
+    /// Emits a frame whose turn it is, unless it cannot be decoded or shown.
+    fn give(&mut self, frame: PendingFrame) {
+        let playback = self.playback.clone();
+        let mut timeline = playback.timeline();
+        let admitted = self.admit(&mut timeline, &frame);
+        if let (Ok(()), Some(_)) = (admitted, &self.cues) {
+            drop(timeline);
+            self.emit_cues(&frame);
+            return;
+        }
+        let stamp = admitted.and_then(|()| self.stamp(&mut timeline, &frame));
+        let offset = timeline.offset();
+        drop(timeline);
+        match stamp {
+            Ok(stamp) => self.emit(frame, stamp, offset),
+            Err(cause) => self.drop_frame(cause),
+        }
+    }
+
+    /// Emits a frame whose turn it is for the decoder alone.
+    fn give_unseen(&mut self, frame: PendingFrame) {
+        let playback = self.playback.clone();
+        let mut timeline = playback.timeline();
+        let admitted = self.admit(&mut timeline, &frame);
+        let (edge, offset) = (timeline.edge(frame.timestamp), timeline.offset());
+        drop(timeline);
+        if let (Ok(()), Some(edge)) = (admitted, edge) {
+            // By a second, so that none lasts beyond the start.
+            let pts = edge.saturating_sub(ClockTime::SECOND);
+            self.emit_unseen(frame, pts, offset);
         }
     }
 
@@ -348,12 +400,29 @@ impl Playout {
         Some(edge.max(self.pad.position() + ClockTime::from_nseconds(1)))
     }
 
+    /// Begins with frames that are only decoded: what is shown begins at `start`.
+    fn open_before(&mut self, start: Option<ClockTime>, offset: Option<i64>) {
+        if std::mem::replace(&mut self.begun, true) {
+            return;
+        }
+        self.gate.mark_discont();
+        self.pad.open(Opening {
+            start,
+            offset,
+            ..Opening::default()
+        });
+    }
+
     /// Begins to give the frames of the pad, where another track has ended; with a `start` what is before
     /// that is only decoded.
-    fn open(&mut self, start: Option<ClockTime>) {
+    fn open(&mut self, start: Option<ClockTime>, offset: Option<i64>) {
         self.gate.take_discont();
         let opening = std::mem::take(&mut self.opening);
-        self.pad.open(Opening { start, ..opening });
+        self.pad.open(Opening {
+            start,
+            offset,
+            ..opening
+        });
         self.problems.report_switched();
     }
 
@@ -387,7 +456,7 @@ impl Playout {
         }
     }
 
-    fn emit(&mut self, frame: PendingFrame, stamp: Stamp) {
+    fn emit(&mut self, frame: PendingFrame, stamp: Stamp, offset: Option<i64>) {
         self.drops.end();
         self.pad.send(Frame {
             pts: stamp.pts,
@@ -397,22 +466,24 @@ impl Playout {
             delta: self.rendition.kind() == Kind::Video && !frame.keyframe,
             stays: false,
             unseen: false,
+            offset,
             charge: frame.charge.at(stamp.pts),
             payload: frame.payload,
         });
     }
 
     /// Emits a frame for the decoder alone, before the start of the segment.
-    fn emit_unseen(&mut self, frame: PendingFrame, pts: ClockTime) {
-        self.gate.take_discont();
+    fn emit_unseen(&mut self, frame: PendingFrame, pts: ClockTime, offset: Option<i64>) {
+        let discont = self.gate.take_discont();
         self.pad.send(Frame {
             pts,
             dts: None,
             duration: duration::of(&self.rendition, &frame.payload),
-            discont: false,
+            discont,
             delta: self.rendition.kind() == Kind::Video && !frame.keyframe,
             stays: false,
             unseen: true,
+            offset,
             charge: frame.charge.at(pts),
             payload: frame.payload,
         });
@@ -423,6 +494,7 @@ impl Playout {
         for cue in reader.cues(frame.timestamp, &frame.payload, frame.end) {
             let mut timeline = self.playback.timeline();
             let stamped = timeline.stamp_span(self.track, cue.begin, cue.end);
+            let offset = timeline.offset();
             drop(timeline);
             let Some((Stamp { pts, discont, .. }, duration)) = stamped else {
                 // Nothing is wrong with a cue that was over before the start.
@@ -438,6 +510,7 @@ impl Playout {
                 discont: self.gate.take_discont() | discont,
                 delta: false,
                 unseen: false,
+                offset,
                 stays: duration.is_none() && reader.is_plain(),
                 charge: self.pad.charge_part(cue.text.len(), pts),
                 payload: cue.text,

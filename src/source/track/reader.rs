@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use gst::ClockTime;
 use moq_mux::container;
 use moq_net::{broadcast, group, track};
 use tokio::time::{Instant, sleep, sleep_until};
@@ -17,6 +18,7 @@ use super::{
     config::Config,
     frame_reader::Error,
     json_tracks,
+    past::PastGroups,
     playout::Playout,
     reorder::{GroupReorderBuffer, MAX_BACKLOG},
     silence::SilenceWatch,
@@ -30,6 +32,9 @@ use crate::{
         playback::Playback,
     },
 };
+
+/// How old a group of text or data may be that is read with the past.
+const SPARSE_MAX_AGE: Duration = Duration::from_secs(3600);
 
 /// How long frames wait that seem to be of another publisher, until that is known.
 const REPLACED_TIMEOUT: Duration = Duration::from_secs(1);
@@ -102,7 +107,14 @@ impl Reader {
                 end.unwrap_or_else(|err| TrackEnd::Lost(chain(&err)))
             });
         }
-        let end = match tail.before_over(self.read(&broadcast)).await {
+        let is_past = self.playout.begin().is_some();
+        let read = self.read(&broadcast);
+        let end = match is_past {
+            // What a peer has kept is played to its end, however long that is.
+            true => Some(read.await),
+            false => tail.before_over(read).await,
+        };
+        let end = match end {
             Some(Ok(end)) => end,
             Some(Err(err)) => return TrackEnd::Lost(chain(&err)),
             None => TrackEnd::Retired,
@@ -112,7 +124,13 @@ impl Reader {
     }
 
     async fn read(&mut self, broadcast: &broadcast::Consumer) -> Result<TrackEnd, moq_net::Error> {
-        let max_age = self.config.max_age;
+        let is_sparse = self.config.rendition.kind().is_sparse();
+        let max_age = match self.playout.begin() {
+            Some(begin) if !is_sparse => return self.read_past(broadcast, begin).await,
+            // Of what comes now and then, all is taken at once: it is little, and paced all the same.
+            Some(_) => SPARSE_MAX_AGE,
+            None => self.config.max_age,
+        };
         let mut subscription = track::Subscription::default()
             .with_priority(self.config.state.urgency().priority(self.config.priority))
             .with_max_age(max_age);
@@ -124,7 +142,7 @@ impl Reader {
         let track = broadcast.track(&self.config.name)?;
         let subscribing = track.subscribe(first);
         // Whoever publishes a cue or a record now and then may be silent for as long as it likes.
-        if !self.config.rendition.kind().is_sparse() {
+        if !is_sparse {
             self.silence = SilenceWatch::over(track);
         }
         let Some(subscriber) = self.wait_in_tail(subscribing).await else {
@@ -165,6 +183,27 @@ impl Reader {
                 }
             };
             if let Some(end) = end {
+                return Ok(end);
+            }
+        }
+    }
+
+    /// Reads what a peer has kept, from the group with the timestamp `begin` on.
+    async fn read_past(
+        &mut self,
+        broadcast: &broadcast::Consumer,
+        begin: ClockTime,
+    ) -> Result<TrackEnd, moq_net::Error> {
+        let track = broadcast.track(&self.config.name)?;
+        let priority = self.config.state.urgency().priority(self.config.priority);
+        let frames = self.config.frames.clone();
+        let tail = self.config.tail.clone();
+        let ended = tail.has_begun();
+        let mut groups = PastGroups::find(track, &frames, begin, priority, ended).await?;
+        loop {
+            let next = groups.next(|| tail.has_begun());
+            let next = self.wait(next).await;
+            if let Some(end) = self.read_next(broadcast, ready(next)).await? {
                 return Ok(end);
             }
         }
@@ -286,6 +325,9 @@ impl Reader {
     /// Hands a frame to the playout; `false` says that its group is too old to go on with.
     async fn play_out(&mut self, frame: container::Frame, keyframe: bool, arrives: bool) -> bool {
         self.config.pad.count(frame.payload.len());
+        if let Some(early) = self.playout.early(&frame) {
+            self.wait(sleep(early)).await;
+        }
         self.playout.note(&frame, &self.config.state);
         if self.config.handover.is_trial(self.config.number) {
             self.playout.skip();

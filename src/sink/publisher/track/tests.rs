@@ -38,7 +38,7 @@ impl Fixture {
         let producer = broadcast.create_track("track", info).expect("a track");
         let subscriber = producer.subscribe(None);
         Self {
-            track: PublishedTrack::new(producer, &rendition, Some(MAX_STUCK)),
+            track: PublishedTrack::new(producer, &rendition, Duration::MAX, Some(MAX_STUCK)),
             subscriber,
             tasks: DeliveryTasks::default(),
             _broadcast: broadcast,
