@@ -13,7 +13,7 @@ Usage: adaptive [OPTIONS]
 Options:
   --players A,B    only these of moqsrc, shaka
   --rounds N       how often each is measured, in alternation (1)
-  --path A,B,C     the path's bandwidths one after another, in kbit/s (4000,500,4000,1200)
+  --path A,B,C     the path's bandwidths one after another, in kbit/s (500,4000,1200)
   --seconds N      how long each lasts (30)
   --latency MS     moqsrc's latency (500)
   --node DIR       where shaka-player and playwright-core are installed (target/adaptive)
@@ -35,7 +35,7 @@ impl Options {
         let mut options = Self {
             players: Player::ALL.into(),
             rounds: 1,
-            steps: [4000, 500, 4000, 1200].map(|kbit| kbit * 1000).into(),
+            steps: [500, 4000, 1200].map(|kbit| kbit * 1000).into(),
             step: Duration::from_secs(30),
             latency: 500,
             node: "target/adaptive".into(),
