@@ -511,3 +511,18 @@ fn renditions_change_behind_the_live_edge_without_a_seam() {
         );
     }
 }
+
+#[test]
+fn a_relay_serves_nothing_of_a_publisher_that_has_left() {
+    let relay = Relay::start().expect("the relay starts");
+    let broadcast = unique_broadcast("file");
+    let publisher = publish_file(&moqsink(&relay.url(), &broadcast));
+    plays_as_a_file(&moqsrc(&relay.url(), &broadcast));
+    drop(publisher);
+    let player = Running::play(&format!(
+        "{} fakesrc num-buffers=0 ! fakesink async=false",
+        moqsrc(&relay.url(), &broadcast)
+    ));
+    let missing = wait_told(&player.bus(), "moq-broadcast-missing", |_| true);
+    assert_eq!(missing.get("broadcast"), Ok(broadcast));
+}
