@@ -251,6 +251,12 @@ impl Pusher {
         if before.is_some_and(|before| before.abs_diff(offset) <= tolerated) {
             return;
         }
+        let is_first = before.is_none() && self.segment.seqnum.is_none();
+        if is_first && (1..=MAX_OFFSET_ERROR.cast_signed()).contains(&offset) {
+            // The segment that the pad has says so nearly, and muxers take its start for a beginning.
+            self.segment.offset = Some(0);
+            return;
+        }
         // No stream time is negative, and nothing that still comes may be before the start.
         let earliest = ClockTime::from_nseconds(u64::try_from(offset).unwrap_or_default());
         let possible = earliest.min(frame.pts.saturating_sub(MAX_STEP_BACK));
