@@ -24,7 +24,9 @@ use crate::{
 };
 
 /// So many ns may the stream time of a segment be wrong, as the edge follows the publisher's clock.
-const MAX_OFFSET_ERROR: u64 = 200_000_000;
+const MAX_OFFSET_ERROR: u64 = 2_000_000_000;
+/// The same behind a hole.
+const MAX_JUMP_ERROR: u64 = 200_000_000;
 
 /// So much may the edge move back after the first frame of a broadcast that has just begun.
 const MAX_STEP_BACK: ClockTime = ClockTime::SECOND;
@@ -241,7 +243,18 @@ impl Pusher {
             return;
         };
         let before = self.segment.offset;
-        if before.is_some_and(|before| before.abs_diff(offset) <= MAX_OFFSET_ERROR) {
+        // Muxers notice a segment between two frames that follow each other.
+        let tolerated = match frame.discont {
+            true => MAX_JUMP_ERROR,
+            false => MAX_OFFSET_ERROR,
+        };
+        if before.is_some_and(|before| before.abs_diff(offset) <= tolerated) {
+            return;
+        }
+        let is_first = before.is_none() && self.segment.seqnum.is_none();
+        if is_first && (1..=MAX_OFFSET_ERROR.cast_signed()).contains(&offset) {
+            // The segment that the pad has says so nearly, and muxers take its start for a beginning.
+            self.segment.offset = Some(0);
             return;
         }
         // No stream time is negative, and nothing that still comes may be before the start.
