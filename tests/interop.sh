@@ -28,7 +28,8 @@ mkdir -p "$INTEROP/logs" "$INTEROP/plugin"
         PLUGIN=target/release/libgstmoq.so
     fi
 } >&2
-cp "$PLUGIN" "$INTEROP/plugin/libgstmoq.so"
+# A running program may have the one before in its memory.
+cp --remove-destination "$PLUGIN" "$INTEROP/plugin/libgstmoq.so"
 export GST_PLUGIN_PATH="$INTEROP/plugin" GST_REGISTRY="$INTEROP/registry" GST_DEBUG_NO_COLOR=1
 # Relays and tools read these; the cells mean their own settings.
 while read -r name; do

@@ -3,17 +3,6 @@
 source "$(dirname "$0")/common.bash"
 [ "${1:-}" != install ] || { crate moq-relay "$RELAY_VERSION"; exit; }
 
-moq_relay first
-publisher_url=$url first=$url
-moq_relay middle --cluster-connect "$first"
-middle=$url middle_job=$job
-moq_relay last --cluster-connect "$middle,$first?cost=20"
-
-publish publish "$publisher_url" cluster.hang legacy "h264 opus"
-receive receive "$url" cluster.hang 1 1 || true
-received_rows receive 1 1 "moq-relay, 3 in a cluster" "$RELAY_VERSION" "moqsink at one end, moqsrc at the other" WebTransport \
-    "$(negotiated m receive)" hang legacy
-
 # largest_gap FILE SECONDS: the longest time in ms for which the file does not grow.
 largest_gap() {
     python3 - "$@" <<'P'
@@ -29,19 +18,39 @@ while time.monotonic() < end:
 print(round(largest * 1000))
 P
 }
-WANTED=2000 WAIT=60
-receive killed "$url" cluster.hang 1 1 &
-receiver=$!
-JOBS+=("$receiver")
-flows() { [ "$(frames killed video_0)" -gt 25 ]; }
-if until_true 20 flows; then
-    kill -KILL "$middle_job"
-    gap=$(largest_gap "$WORK/killed.video_0.raw" 15)
-    ok=killed
-    [ "$gap" -ge 5000 ] || ok=ok
-else
-    gap="nothing before that, -" ok=killed
-fi
-row "moq-relay, 3 in a cluster" "$RELAY_VERSION" "the same, the relay between them killed" WebTransport \
-    "$(negotiated m killed)" hang legacy h264 "still for $gap ms" "$ok"
-pkill -P "$receiver" || true
+
+# cluster LABEL CAUSE RELAY_OPTION...
+cluster() {
+    local label=$1 cause=$2 first middle middle_job publisher receiver gap ok
+    shift 2
+    moq_relay "first-$label" "$@"
+    first=$url
+    moq_relay "middle-$label" --cluster-connect "$first" "$@"
+    middle=$url middle_job=$job
+    moq_relay "last-$label" --cluster-connect "$middle,$first?cost=20" "$@"
+    publish "publish-$label" "$first" cluster.hang legacy "h264 opus"
+    WANTED=50 WAIT=40
+    receive "receive-$label" "$url" cluster.hang 1 1 || true
+    received_rows "receive-$label" 1 1 "$PEER" "$RELAY_VERSION" "moqsink at one end, moqsrc at the other" WebTransport \
+        "$(negotiated m "receive-$label")" hang legacy
+
+    WANTED=2000 WAIT=60
+    receive "killed-$label" "$url" cluster.hang 1 1 &
+    receiver=$!
+    JOBS+=("$receiver")
+    flows() { [ "$(frames "killed-$label" video_0)" -gt 25 ]; }
+    gap="nothing came before" ok=killed-$label
+    if until_true 20 flows; then
+        kill -KILL "$middle_job"
+        gap=$(largest_gap "$WORK/killed-$label.video_0.raw" 20)
+        [ "$gap" -ge 5000 ] || ok=ok
+        gap="still for $gap ms"
+    fi
+    row "$PEER" "$RELAY_VERSION" "the same, the relay between them killed${*:+, \`$*\`}" WebTransport \
+        "$(negotiated m "killed-$label")" hang legacy h264 "$gap" "$ok" "$cause"
+    pkill -P "$receiver" || true
+    stop "${JOBS[@]}"
+}
+PEER="moq-relay, 3 in a cluster"
+cluster default "moq-relay takes a peer for gone after 10 s of silence (\`--quic-idle-timeout\`)"
+cluster brisk "" --quic-idle-timeout 3s --quic-keep-alive 1s

@@ -181,10 +181,12 @@ receive() {
 # What came by pad: frames of video, and ms of audio.
 frames() { echo $(($(stat -c %s "$WORK/$1.$2.raw" 2>/dev/null || echo 0) / 256)); }
 milliseconds() { echo $(($(stat -c %s "$WORK/$1.$2.raw" 2>/dev/null || echo 0) / 16)); }
-# The media type that a pad of moqsrc has, as one of the names above.
+# codec_of LOG PAD INDEX: the media type that a pad of moqsrc has, as one of the names above. Not every notification
+# of caps is printed, so the decoder's count, too.
 codec_of() {
     local caps
-    caps=$(grep -o "GstQueue:$2.GstPad:sink: caps = .*" "$WORK/$1.log" | head -n 1)
+    caps=$(grep -E "Gst(Queue:$2|DecodeBin:decodebin$3)[./].*: caps = (video/x-(h26|vp|av)|audio/(mpeg|x-opus|x-flac))" "$WORK/$1.log" |
+        head -n 1)
     case $caps in
     *x-h264*) echo h264 ;; *x-h265*) echo h265 ;; *x-vp8*) echo vp8 ;; *x-vp9*) echo vp9 ;; *x-av1*) echo av1 ;;
     *mpegversion=\(int\)4*) echo aac ;; *mpegversion=\(int\)1*) echo mp3 ;; *x-opus*) echo opus ;; *x-flac*) echo flac ;;
@@ -193,10 +195,17 @@ codec_of() {
 }
 
 # ffprobe's count of the decoded frames of the first video or audio stream of a file.
-decoded() { ffprobe -v error -select_streams "$2:0" -count_frames -show_entries stream=nb_read_frames -of csv=p=0 "$1" 2>/dev/null | head -n 1 | tr -dc 0-9; }
+decoded() {
+    { ffprobe -v error -select_streams "$2:0" -count_frames -show_entries stream=nb_read_frames -of csv=p=0 "$1" 2>/dev/null || true; } |
+        head -n 1 | tr -dc 0-9
+}
 
 # until_decoded FILE KIND: waits until $WANTED frames of a stream can be decoded from what the file has so far.
-decodes() { [ "$(decoded "$@")" -ge "$WANTED" ]; }
+decodes() {
+    local count
+    count=$(decoded "$@")
+    [ "${count:-0}" -ge "$WANTED" ]
+}
 until_decoded() { until_true "$WAIT" decodes "$@"; }
 
 # row PEER VERSION DIRECTION TRANSPORT MOQ CATALOG CONTAINER CODECS FIGURE OK [CAUSE]: OK is "ok" or the log to look
@@ -219,12 +228,12 @@ declare -A CAUSES=()
 received_rows() {
     local log=$1 index pad codec good=() figures=() bad=()
     for ((index = 0; index < $2; index++)); do
-        pad=video_$index codec=$(codec_of "$log" "$pad") count=$(frames "$log" "$pad")
+        pad=video_$index codec=$(codec_of "$log" "$pad" $index) count=$(frames "$log" "$pad")
         [ "$count" -ge "$WANTED" ] && good+=("$codec") && figures+=("$count frames") && continue
         bad+=("$codec:$count frames")
     done
     for ((index = 0; index < $3; index++)); do
-        pad=audio_$index codec=$(codec_of "$log" "$pad") count=$(milliseconds "$log" "$pad")
+        pad=audio_$index codec=$(codec_of "$log" "$pad" $(($2 + index))) count=$(milliseconds "$log" "$pad")
         # Packets last 20 ms or more; the first may be shorter.
         [ "$count" -ge $((WANTED * 15)) ] && good+=("$codec") && figures+=("$count ms") && continue
         bad+=("$codec:$count ms")

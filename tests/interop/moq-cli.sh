@@ -11,7 +11,7 @@ export_cell() {
     file=$WORK/$log.$format
     publish "publish-$log" "$url" "$log" "$container" "$name"
     local publisher=$job
-    background "$log" bash -c 'exec moq --connect "$1" --broadcast "$2" export --catalog-format "$3" "$4" >"$5"' - "$url" "$log" "$catalog" "$format" "$file"
+    background "$log" bash -c 'exec moq --connect-websocket-enabled=false --connect "$1" --broadcast "$2" export --catalog-format "$3" "$4" >"$5"' - "$url" "$log" "$catalog" "$format" "$file"
     local exporter=$job
     for codec in $name; do
         what=$(kind "$codec")
@@ -43,7 +43,7 @@ import_cell() {
     # Ends by itself, so that nothing stays behind.
     background "$log" bash -c 'url=$1 name=$2 format=$3; shift 3
         ffmpeg -v error -re -f lavfi -i testsrc2=s=320x240:r=25:d=40 -f lavfi -i sine=440:r=48000:d=40 -pix_fmt yuv420p \
-            -g 25 -preset veryfast "$@" - | exec moq --connect "$url" --broadcast "$name" import "$format"' - "$url" "$log" "$format" "$@"
+            -g 25 -preset veryfast "$@" - | exec moq --connect-websocket-enabled=false --connect "$url" --broadcast "$name" import "$format"' - "$url" "$log" "$format" "$@"
     local importer=$job
     receive "receive-$log" "$url" "$log" 1 1 || true
     CAUSES=([h264]="${CAUSES[$format h264]:-}" [aac]="${CAUSES[$format aac]:-}" [h265]="${CAUSES[$format h265]:-}")

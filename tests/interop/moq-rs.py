@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Subscribes to a broadcast or publishes a fragmented MP4 file with the package moq-rs.
 
-    moq-rs.py subscribe URL BROADCAST FRAMES
+    moq-rs.py subscribe URL BROADCAST FRAMES TRACK...
     moq-rs.py publish URL BROADCAST FILE
 
-Prints a track's name and how many frames it gave, each time that it gave some.
+Prints the tracks of each catalog, and a track's name and how many frames it gave, each time that it gave some.
 """
 import asyncio
 import struct
@@ -26,12 +26,16 @@ async def count(broadcast, name, track, wanted):
                 return
 
 
-async def subscribe(url, path, wanted):
+async def subscribe(url, path, wanted, *names):
     async with moq.connect(url) as client:
         broadcast = await client.announced_broadcast(path)
-        catalog = await broadcast.catalog()
-        tracks = {**catalog.video, **catalog.audio}
-        await asyncio.gather(*(count(broadcast, name, track, int(wanted)) for name, track in tracks.items()))
+        async for catalog in await broadcast.subscribe_catalog():
+            tracks = {**catalog.video, **catalog.audio}
+            print("tracks", *sorted(tracks), flush=True)
+            # A track may come later than the others.
+            if tracks.keys() >= set(names):
+                break
+        await asyncio.gather(*(count(broadcast, name, tracks[name], int(wanted)) for name in names))
 
 
 def boxes(data):

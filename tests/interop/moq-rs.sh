@@ -8,7 +8,7 @@ moq_relay relay
 for container in legacy loc cmaf; do
     publish "publish-$container" "$url" "$container.hang" "$container" "h264 h265 vp9 aac opus"
     log=subscribe-$container
-    timeout -k 5 "$WAIT" "$PYTHON" "$HERE/moq-rs.py" subscribe "$url" "$container.hang" "$WANTED" >"$WORK/$log.log" 2>&1 </dev/null || true
+    timeout -k 5 "$WAIT" "$PYTHON" "$HERE/moq-rs.py" subscribe "$url" "$container.hang" "$WANTED" h264 h265 vp9 aac opus >"$WORK/$log.log" 2>&1 </dev/null || true
     for codec in h264 h265 vp9 aac opus; do
         count=$(sed -n "s/^$codec //p" "$WORK/$log.log" | tail -n 1)
         if [ "${count:-0}" -ge "$WANTED" ]; then ok=ok; else ok=$log; fi
