@@ -37,9 +37,26 @@ while read -r name; do
 done < <(compgen -e MOQ_ || true)
 version=$(gst-inspect-1.0 moq | awk '$1 == "Version" { print $2 }')
 
-export UNKNOWN="$INTEROP/unknown"
+# Makes one row of neighbours that differ in codec and figure alone.
+merged() {
+    awk -F ' *[|] *' -v OFS=' | ' '
+        function flush() { if (n) { sub(/^ *[|]/, "", row); print "| " a " | " codec " | " result " | " figure " | " cause " |"; fflush() } }
+        !/^[|]/ { print; next }
+        {
+            head = $2 OFS $3 OFS $4 OFS $5 OFS $6 OFS $7 OFS $8
+            if (n && head == a && $10 == result && $12 == cause) { codec = codec ", " $9; if ($11 != last) figure = figure ", " $11; last = $11; next }
+            flush(); n = 1; a = head; codec = $9; result = $10; figure = last = $11; cause = $12
+        }
+        END { flush() }'
+}
+
+ROWS=$INTEROP/rows-$$
+export UNKNOWN="$INTEROP/unknown-$$"
 : >"$UNKNOWN"
 [ $# -gt 0 ] || set -- "${ALL[@]}"
+peer=
+trap '[ -z "$peer" ] || { kill "$peer"; wait "$peer"; } 2>/dev/null' EXIT
+trap 'exit 143' TERM INT
 echo "Plugin $version, $(gst-launch-1.0 --version | sed -n 2p), $(date -u +%F)."
 echo
 echo "| peer | version | direction | transport | MoQ version | catalog | container | codec | result | figure | cause |"
@@ -47,6 +64,13 @@ echo "|---|---|---|---|---|---|---|---|---|---|---|"
 for name in "$@"; do
     say "$name" >&2
     (bash "tests/interop/$name.sh" install) >&2 || { echo "| $name | | | | | | | | not run | | cannot be installed |"; continue; }
-    timeout -k 20 "$BOUND" bash "tests/interop/$name.sh" || echo "$name: ended with $?" >>"$UNKNOWN"
+    # In the background, so that a signal reaches it.
+    timeout -k 20 "$BOUND" bash "tests/interop/$name.sh" >"$ROWS" &
+    peer=$!
+    wait "$peer" || echo "$name: ended with $?" >>"$UNKNOWN"
+    peer=
+    merged <"$ROWS"
 done
-[ ! -s "$UNKNOWN" ] || { say "Fails, and the cause is not known:" >&2; cat "$UNKNOWN" >&2; exit 1; }
+rm -f "$ROWS"
+[ -s "$UNKNOWN" ] || rm "$UNKNOWN"
+[ ! -e "$UNKNOWN" ] || { say "Fails, and the cause is not known:" >&2; cat "$UNKNOWN" >&2; exit 1; }

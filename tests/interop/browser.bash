@@ -12,6 +12,6 @@ install_browser() {
 page_version() { node -p "require('$ROOT/examples/web/package.json').dependencies['$1']"; }
 # drive LOG MODE PAGE QUERY: whether the page does what tests/browser/drive.js waits for.
 drive() {
-    timeout -k 5 70 node "$ROOT/tests/browser/drive.js" "${@:2}" >"$WORK/$1.log" 2>&1 </dev/null
+    timeout --foreground -k 5 70 node "$ROOT/tests/browser/drive.js" "${@:2}" >"$WORK/$1.log" 2>&1 </dev/null
     grep -q '^{' "$WORK/$1.log"
 }

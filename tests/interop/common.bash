@@ -132,11 +132,13 @@ kind() {
     esac
 }
 
+# What an element connects to, or nothing where it listens.
+target() { [ "$1" = - ] || echo "url=$1"; }
 # publish LOG URL BROADCAST CONTAINER CODECS [PROPERTY=VALUE...]: publishes a live test signal, one track for each
 # codec and named after it, until it is stopped; returns when it is connected. Its id is in $job.
 publish() {
     local log=$1 to=$2 broadcast=$3 container=$4 codecs=$5 pad=0 codec
-    local line=("moqsink name=s url=$to broadcast=$broadcast ${*:6}") branches=""
+    local line=("moqsink name=s $(target "$to") broadcast=$broadcast ${*:6}") branches=""
     for codec in $codecs; do
         line+=("sink_$pad::container=$container sink_$pad::track=$codec")
         if [ "$(kind "$codec")" = video ]; then
@@ -165,7 +167,7 @@ negotiated() { grep -o "$1: moq-version = moq[-a-z0-9]*" "$WORK/$2.log" | tail -
 # tells how many came. A picture is scaled to 256 bytes, a packet of audio to one sample.
 receive() {
     local log=$1 from=$2 broadcast=$3 line pad index
-    line="moqsrc name=m url=$from broadcast=$broadcast ${*:6}"
+    line="moqsrc name=m $(target "$from") broadcast=$broadcast ${*:6}"
     rm -f "$WORK/$log".*.raw
     for ((index = 0; index < $4; index++)); do
         line+=" m.video_$index ! queue name=video_$index ! decodebin ! videoconvert ! videoscale ! video/x-raw,format=GRAY8,width=16,height=16"
@@ -176,7 +178,7 @@ receive() {
         line+=" ! identity eos-after=$((WANTED + 1)) ! filesink buffer-mode=unbuffered location=$WORK/$log.audio_$index.raw"
     done
     # shellcheck disable=SC2086
-    timeout -k 5 "$WAIT" gst-launch-1.0 -v $line >"$WORK/$log.log" 2>&1 </dev/null
+    timeout --foreground -k 5 "$WAIT" gst-launch-1.0 -v $line >"$WORK/$log.log" 2>&1 </dev/null
 }
 # What came by pad: frames of video, and ms of audio.
 frames() { echo $(($(stat -c %s "$WORK/$1.$2.raw" 2>/dev/null || echo 0) / 256)); }

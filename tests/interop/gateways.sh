@@ -37,20 +37,20 @@ received_rows srt-received 1 1 moq-cli "$VERSION" "SRT push (TS), \`moq import s
 pkill -P "$job" || true
 stop "$job" "$server"
 
-# read_back LOG DIRECTION FORMAT URL: what ffmpeg decodes from a gateway.
+# read_back LOG DIRECTION CONTAINER URL [CAUSE]: what ffmpeg decodes from a gateway.
 read_back() {
     local log=$1 codec what count ok
     # shellcheck disable=SC2317 # until_true calls it
     pull() {
-        timeout 15 ffmpeg -v error -y -i "$2" -t 2.5 -map 0 -c copy -f matroska "$WORK/$1.mkv" >"$WORK/$1.log" 2>&1 </dev/null
+        timeout --foreground 20 ffmpeg -v error -y -i "$2" -t 2.5 -map 0:v -map 0:a -c copy -f matroska "$WORK/$1.mkv" >"$WORK/$1.log" 2>&1 </dev/null
         decodes "$WORK/$1.mkv" v
     }
-    until_true "$WAIT" pull "$log" "$4" || true
+    until_true $((WAIT / 2)) pull "$log" "$4" || true
     for codec in h264 aac; do
         what=$(kind $codec)
         count=$(decoded "$WORK/$log.mkv" "${what:0:1}")
         if [ "${count:-0}" -ge "$WANTED" ]; then ok=ok; else ok=$log; fi
-        row moq-cli "$VERSION" "$2" WebTransport "" hang "$3" $codec "${count:-0} frames" $ok
+        row moq-cli "$VERSION" "$2" WebTransport "" hang "$3" $codec "${count:-0} frames" $ok "${5:-}"
     done
 }
 for container in legacy cmaf; do
@@ -59,7 +59,8 @@ for container in legacy cmaf; do
 
     gateway=$(free_port)
     background "hls-$container" cli "$container.hang" export hls --listen "127.0.0.1:$gateway"
-    read_back "hls-read-$container" "moqsink to \`moq export hls\`" $container "http://127.0.0.1:$gateway/$container.hang/master.m3u8"
+    read_back "hls-read-$container" "moqsink to \`moq export hls\`" $container "http://127.0.0.1:$gateway/$container.hang/master.m3u8" \
+        "moq-hls 0.5.19 serves renditions whose catalog lists an archive, a timeline track; moqsink lists none"
     stop "$job"
 
     gateway=$(free_port)

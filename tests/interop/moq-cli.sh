@@ -4,6 +4,14 @@ source "$(dirname "$0")/common.bash"
 VERSION=0.14.10
 [ "${1:-}" != install ] || { crate moq-relay "$RELAY_VERSION"; crate moq-cli "$VERSION"; exit; }
 
+CAUSES=(
+    ["fmp4 msf cmaf h264-b"]="its MSF reader takes H.264 in CMAF for Annex B"
+    ["fmp4 msf cmaf aac"]="the same, as the export ends"
+    ["ts hang cmaf h264-b"]="its TS export takes no CMAF"
+    ["ts hang cmaf aac"]="its TS export takes no CMAF"
+    ["mkv hang cmaf h264-b"]="its MKV export takes no CMAF"
+    ["mkv hang cmaf opus"]="its MKV export takes no CMAF"
+)
 moq_relay relay
 # export FORMAT CATALOG CONTAINER CODECS: what `publish` publishes as $CONTAINER.
 export_cell() {

@@ -8,7 +8,7 @@ moq_relay relay
 for container in legacy loc cmaf; do
     publish "publish-$container" "$url" "$container.hang" "$container" "h264 h265 vp9 aac opus"
     log=subscribe-$container
-    timeout -k 5 "$WAIT" "$PYTHON" "$HERE/moq-rs.py" subscribe "$url" "$container.hang" "$WANTED" h264 h265 vp9 aac opus >"$WORK/$log.log" 2>&1 </dev/null || true
+    timeout --foreground -k 5 "$WAIT" "$PYTHON" "$HERE/moq-rs.py" subscribe "$url" "$container.hang" "$WANTED" h264 h265 vp9 aac opus >"$WORK/$log.log" 2>&1 </dev/null || true
     for codec in h264 h265 vp9 aac opus; do
         count=$(sed -n "s/^$codec //p" "$WORK/$log.log" | tail -n 1)
         if [ "${count:-0}" -ge "$WANTED" ]; then ok=ok; else ok=$log; fi
@@ -18,6 +18,6 @@ for container in legacy loc cmaf; do
 done
 ffmpeg -v error -y -f lavfi -i testsrc2=s=320x240:r=25:d=30 -f lavfi -i sine=440:r=48000:d=30 -pix_fmt yuv420p \
     -c:v libx264 -preset ultrafast -bf 2 -g 25 -c:a aac -f mp4 -movflags empty_moov+frag_every_frame+default_base_moof "$WORK/clip.mp4"
-background publish timeout 60 "$PYTHON" "$HERE/moq-rs.py" publish "$url" python.hang "$WORK/clip.mp4"
+background publish timeout --foreground 60 "$PYTHON" "$HERE/moq-rs.py" publish "$url" python.hang "$WORK/clip.mp4"
 receive receive "$url" python.hang 1 1 || true
 received_rows receive 1 1 moq-rs "$VERSION" "Python (\`publish_container_stream\`) to moqsrc" WebTransport "$(negotiated m receive)" hang ""

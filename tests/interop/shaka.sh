@@ -13,7 +13,7 @@ shaka_cell() {
     publish "publish-$log" "$url" "$log.msf" "$1" "$2"
     local publisher=$job
     exec {input}<> <(:)
-    node "$ROOT/benches/adaptive/shaka.js" "$url" "$log.msf" "${url}certificate.sha256" >"$WORK/$log.log" 2>&1 <&"$input" &
+    node "$ROOT/benches/adaptive/shaka.js" "https://127.0.0.1:$port/" "$log.msf" "${url}certificate.sha256" >"$WORK/$log.log" 2>&1 <&"$input" &
     page=$!
     JOBS+=("$page")
     enough() { [ "$(grep -c '^[0-9]' "$WORK/$log.log")" -ge "$WANTED" ]; }
