@@ -44,7 +44,7 @@ merged() {
         !/^[|]/ { print; next }
         {
             head = $2 OFS $3 OFS $4 OFS $5 OFS $6 OFS $7 OFS $8
-            if (n && head == a && $10 == result && $12 == cause) { codec = codec ", " $9; if ($11 != last) figure = figure ", " $11; last = $11; next }
+            if (n && head == a && $10 == result && $12 == cause) { codec = codec "; " $9; if ($11 != last) figure = figure "; " $11; last = $11; next }
             flush(); n = 1; a = head; codec = $9; result = $10; figure = last = $11; cause = $12
         }
         END { flush() }'

@@ -114,7 +114,7 @@ relay_ietf() {
 encoder() {
     case $1 in
     h264) echo "x264enc tune=zerolatency key-int-max=25 bitrate=300 ! h264parse" ;;
-    h264-b) echo "x264enc bframes=2 b-adapt=false rc-lookahead=0 sync-lookahead=0 key-int-max=24 bitrate=300 ! h264parse" ;;
+    h264-b) echo "x264enc threads=1 bframes=2 b-adapt=false rc-lookahead=0 sync-lookahead=0 key-int-max=24 bitrate=300 ! h264parse" ;;
     h265) echo "x265enc tune=zerolatency key-int-max=25 bitrate=300 ! h265parse" ;;
     vp8) echo "vp8enc deadline=1 cpu-used=8 keyframe-max-dist=25 target-bitrate=300000" ;;
     vp9) echo "vp9enc deadline=1 cpu-used=8 keyframe-max-dist=25 target-bitrate=300000 ! vp9parse" ;;

@@ -65,11 +65,13 @@ for container in legacy cmaf; do
 
     gateway=$(free_port)
     background "rtmp-$container" cli "$container.hang" export rtmp --listen "127.0.0.1:$gateway"
-    read_back "rtmp-read-$container" "moqsink to \`moq export rtmp\`" $container "rtmp://127.0.0.1:$gateway/live/key"
+    read_back "rtmp-read-$container" "moqsink to \`moq export rtmp\`" $container "rtmp://127.0.0.1:$gateway/live/key" \
+        "$([ $container = legacy ] || echo "its FLV export takes no CMAF")"
     stop "$job"
 
     gateway=$(free_port)
     background "srt-$container" cli "$container.hang" export srt --listen "127.0.0.1:$gateway"
-    read_back "srt-read-$container" "moqsink to \`moq export srt\`" $container "srt://127.0.0.1:$gateway?streamid=key"
+    read_back "srt-read-$container" "moqsink to \`moq export srt\`" $container \
+        "srt://127.0.0.1:$gateway?streamid=%23!::r=key,m=request" "$([ $container = legacy ] || echo "its TS export takes no CMAF")"
     stop "$job" "$publisher"
 done

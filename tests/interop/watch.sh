@@ -10,7 +10,7 @@ watch_cell() {
     local log=watch-$3
     if drive "$log" watch "$WEB" "url=$2&broadcast=$3"; then ok=ok; else ok=$log; fi
     row @moq/watch "$VERSION" "moqsink$1 to Chromium" WebTransport "$MOQ" "$4" "$5" "${6// /, }" \
-        "$([ $ok = ok ] && echo "10 pictures, sound" || tail -n 1 "$WORK/$log.log" | cut -c1-80)" "$ok" "${CAUSES[$4 $5]:-${CAUSES[$6]:-}}"
+        "$([ $ok = ok ] && echo "10 pictures, sound" || echo "not both")" "$ok" "${CAUSES[$4 $5]:-${CAUSES[$6]:-}}"
 }
 CAUSES=(
     ["msf loc"]="its MSF reader takes every packaging but cmaf for legacy"
