@@ -60,7 +60,7 @@ for draft in 16 18 22; do
     background "$log" timeout --foreground 60 "$PYTHON" -m aiomoqt.tools.pub_media "https://$at/" --insecure --draft $draft -N "$log.msf" -t 50 \
         --mp4 "$WORK/clip.mp4" --loop --packaging cmaf
     receive "receive-$log" "$url" "$log.msf" 1 1 || true
-    cause="moq-relay $RELAY_VERSION does not announce a namespace that is only in PUBLISH"
+    cause="moq-net 0.3.18, of moq-relay, refuses PUBLISH: a publisher has to use PUBLISH_NAMESPACE"
     CAUSES=([video_0]="$cause" [audio_0]="$cause")
     received_rows "receive-$log" 1 1 aiomoqt "$VERSION" "its publisher to moqsrc, by PUBLISH alone" WebTransport "moq-transport-$draft" msf cmaf
     stop "$job"

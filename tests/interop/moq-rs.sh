@@ -12,7 +12,7 @@ for container in legacy loc cmaf; do
     for codec in h264 h265 vp9 aac opus; do
         count=$(sed -n "s/^$codec //p" "$WORK/$log.log" | tail -n 1)
         if [ "${count:-0}" -ge "$WANTED" ]; then ok=ok; else ok=$log; fi
-        row moq-rs "$VERSION" "moqsink to Python" WebTransport "" hang "$container" $codec "${count:-0} frames" "$ok"
+        row moq-rs "$VERSION" "moqsink to Python" WebTransport moq-lite-06 hang "$container" $codec "${count:-0} frames" "$ok"
     done
     stop "$job"
 done
