@@ -26,7 +26,7 @@ shaka_cell() {
 }
 shaka_cell cmaf "h264"
 shaka_cell cmaf "h264 aac"
-shaka_cell cmaf "h264-b aac" "playback stands still again and again near the live edge; the same fragments given to MSE by hand are one range and play smoothly"
+shaka_cell cmaf "h264-b aac" "playback often stands still near the live edge, not in every run; the video's fragments given to MSE by hand are one range and play at the full rate"
 shaka_cell cmaf "vp9 opus" "moqsink announces after 500 ms without the tracks that have no frame until then, and it reads the first catalog alone; vp9enc needs about 1 s"
 shaka_cell cmaf "av1"
 shaka_cell cmaf "av1 opus"
