@@ -14,6 +14,7 @@ use std::{
 };
 
 use gst::{glib, prelude::*};
+use tokio::sync::oneshot;
 
 use super::{
     bus,
@@ -78,6 +79,27 @@ impl AppQueue {
         if self.state().queue.len() < MAX_WAITING {
             self.send(work);
         }
+    }
+
+    /// Has the handlers of this signal of the element asked, as `emit` does; nobody is asked where there is none.
+    pub(crate) fn ask<T: Send + 'static>(
+        self: &Arc<Self>,
+        signal: &str,
+        emit: impl FnOnce(&gst::Element) -> T + Send + 'static,
+    ) -> Option<oneshot::Receiver<T>> {
+        let element = self.element.upgrade()?;
+        let signal = glib::subclass::SignalId::lookup(signal, element.type_())?;
+        if !glib::signal::signal_has_handler_pending(&element, signal, None, false) {
+            return None;
+        }
+        let (answer, answered) = oneshot::channel();
+        self.offer(move |element| {
+            // Whoever asked may have given up meanwhile.
+            if !answer.is_closed() {
+                let _ = answer.send(emit(element));
+            }
+        });
+        Some(answered)
     }
 
     /// Has an element message of this name posted.

@@ -3,11 +3,7 @@
 
 use std::{ops::ControlFlow, sync::Arc};
 
-use gst::{
-    glib::{self, subclass::Signal},
-    prelude::*,
-};
-use tokio::sync::oneshot;
+use gst::{glib::subclass::Signal, prelude::*};
 
 use super::app_queue::AppQueue;
 use crate::net::listen::Ask;
@@ -30,24 +26,12 @@ pub(crate) fn signal() -> Signal {
         .build()
 }
 
-/// Asks the handlers of `element`, on the thread where its application is called; nobody is asked
-/// where there is none.
-pub(crate) fn ask(queue: &Arc<AppQueue>, element: &gst::Element) -> Ask {
-    let (queue, element) = (queue.clone(), element.downgrade());
+/// Asks the handlers, on the thread where the application is called.
+pub(crate) fn ask(queue: &Arc<AppQueue>) -> Ask {
+    let queue = queue.clone();
     Arc::new(move |request| {
-        let element = element.upgrade()?;
-        let signal = glib::subclass::SignalId::lookup(SIGNAL, element.type_())?;
-        if !glib::signal::signal_has_handler_pending(&element, signal, None, false) {
-            return None;
-        }
-        let (answer, answered) = oneshot::channel();
-        queue.offer(move |element| {
-            // Whoever asked may have given up meanwhile.
-            if !answer.is_closed() {
-                let admitted = element.emit_by_name::<bool>(SIGNAL, &[&request.structure()]);
-                let _ = answer.send(admitted);
-            }
-        });
-        Some(answered)
+        queue.ask(SIGNAL, move |element| {
+            element.emit_by_name::<bool>(SIGNAL, &[&request.structure()])
+        })
     })
 }

@@ -256,12 +256,12 @@ impl MoqSrc {
             discovery: self.discovery.clone(),
             reach: self.reach.clone(),
             connection: self.connection.clone(),
-            ask_rendition: rendition_request::ask(&app_queue, &element),
+            ask_rendition: rendition_request::ask(&app_queue),
             app_queue: app_queue.clone(),
             control: control.clone(),
         };
         self.reach.forget();
-        let ask = session_request::ask(&app_queue, &element);
+        let ask = session_request::ask(&app_queue);
         let (connection, reporter) = (self.connection.clone(), app_queue.clone());
         let task = Task::spawn(
             |cancel| subscriber::run(config, endpoint, ask, commands, cancel),

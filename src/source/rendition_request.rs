@@ -3,11 +3,7 @@
 
 use std::{ops::ControlFlow, sync::Arc};
 
-use gst::{
-    glib::{self, subclass::Signal},
-    prelude::*,
-};
-use tokio::sync::oneshot;
+use gst::{glib::subclass::Signal, prelude::*};
 
 use super::{MoqSrcPad, subscriber::AskRendition};
 use crate::element::app_queue::AppQueue;
@@ -31,30 +27,18 @@ pub(super) fn signal() -> Signal {
         .build()
 }
 
-/// Asks the handlers of `element`, on the thread where its application is called; nobody is asked
-/// where there is none.
-pub(super) fn ask(queue: &Arc<AppQueue>, element: &gst::Element) -> AskRendition {
-    let (queue, element) = (queue.clone(), element.downgrade());
+/// Asks the handlers, on the thread where the application is called.
+pub(super) fn ask(queue: &Arc<AppQueue>) -> AskRendition {
+    let queue = queue.clone();
     Arc::new(move |change| {
-        let element = element.upgrade()?;
-        let signal = glib::subclass::SignalId::lookup(SIGNAL, element.type_())?;
-        if !glib::signal::signal_has_handler_pending(&element, signal, None, false) {
-            return None;
-        }
-        let (answer, answered) = oneshot::channel();
-        queue.offer(move |element| {
-            // Whoever asked may have given up meanwhile.
-            let pad = element.static_pad(&change.pad);
-            if let Some(pad) = pad.filter(|_| !answer.is_closed()) {
-                let structure = gst::Structure::builder("moq-rendition-change")
-                    .field("current", change.current)
-                    .field("proposed", change.proposed)
-                    .field("reason", change.reason.name())
-                    .build();
-                let name = element.emit_by_name::<Option<String>>(SIGNAL, &[&pad, &structure]);
-                let _ = answer.send(name);
-            }
-        });
-        Some(answered)
+        queue.ask(SIGNAL, move |element| {
+            let structure = gst::Structure::builder("moq-rendition-change")
+                .field("current", change.current)
+                .field("proposed", change.proposed)
+                .field("reason", change.reason.name())
+                .build();
+            let pad = element.static_pad(&change.pad)?;
+            element.emit_by_name::<Option<String>>(SIGNAL, &[&pad, &structure])
+        })
     })
 }

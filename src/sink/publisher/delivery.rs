@@ -50,6 +50,8 @@ struct Pending {
     bytes: usize,
     /// The first timestamp of the next group, in microseconds.
     end: Option<u64>,
+    /// Nobody took it in time: it is kept for those who want it as old as it is.
+    is_past: bool,
     progress: Arc<Progress>,
 }
 
@@ -147,7 +149,9 @@ impl Delivery {
             let age = pending.end.map(|end| timestamp.saturating_sub(end));
             age.map(Duration::from_micros)
         };
-        (self.pending).retain(|pending| pending.is_taken() || age(pending) < Some(max_late));
+        for pending in &mut self.pending {
+            pending.is_past |= !pending.is_taken() && age(pending) >= Some(max_late);
+        }
         if self.pending.iter().any(Pending::is_outdated)
             && let Some(subscription) = track.subscription()
         {
@@ -192,6 +196,7 @@ impl Delivery {
             frames: 0,
             bytes: 0,
             end: None,
+            is_past: false,
             progress,
         });
     }
@@ -214,7 +219,7 @@ impl Pending {
 
     /// Whether it was taken and has not got through.
     fn is_moving(&self) -> bool {
-        self.is_taken() && !self.is_done()
+        !self.is_past && self.is_taken() && !self.is_done()
     }
 
     /// Whether it is under way still after a newer one has begun.

@@ -111,11 +111,10 @@ impl Publisher {
 
     /// Publishes until `cancel` says stop, or until no other try to connect can help.
     pub(crate) async fn run(mut self, cancel: CancellationToken) -> Result<(), Error> {
-        let (Some(endpoint), Some(element)) = (self.endpoint.take(), self.element.upgrade()) else {
+        let Some(endpoint) = self.endpoint.take() else {
             return Ok(());
         };
-        let ask = session_request::ask(self.run.app_queue(), &element);
-        drop(element);
+        let ask = session_request::ask(self.run.app_queue());
         let mut broadcast =
             PublishedBroadcast::new(&self.settings, endpoint.listens(), self.run.clone());
         let mut attachment = Attachment {
