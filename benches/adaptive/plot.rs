@@ -7,7 +7,7 @@ use plotters::{coord::Shift, prelude::*};
 
 use crate::{
     common::ladder::LADDER,
-    score::{Record, Score, fitting},
+    score::{Picture, Record, Score, fitting},
     viewer::Player,
 };
 
@@ -40,6 +40,15 @@ fn color(player: Player) -> RGBColor {
     }
 }
 
+/// One picture of each tenth of a second, which is a dot's width.
+fn thinned(record: &Record) -> impl Iterator<Item = &Picture> {
+    let mut tenth = None;
+    record.pictures.iter().filter(move |picture| {
+        let this = Some(((picture.at * 10.0) as u64, picture.place));
+        std::mem::replace(&mut tenth, this) != this
+    })
+}
+
 fn draw_choice(panel: &Panel<'_>, player: Player, record: &Record) -> anyhow::Result<()> {
     let rate = |place: usize| f64::from(LADDER[place].3) / 1e3;
     let title = format!(
@@ -63,8 +72,7 @@ fn draw_choice(panel: &Panel<'_>, player: Player, record: &Record) -> anyhow::Re
         [(from, rate), (to, rate)]
     });
     chart.draw_series(LineSeries::new(fits, GREY.stroke_width(3)))?;
-    let points = record.pictures.iter();
-    let points = points.map(|picture| (picture.at, rate(picture.place)));
+    let points = thinned(record).map(|picture| (picture.at, rate(picture.place)));
     // Where there is no dot, the picture stood.
     chart.draw_series(points.map(|point| Circle::new(point, 2, color(player).filled())))?;
     Ok(())
@@ -90,7 +98,7 @@ fn draw_delay(panel: &Panel<'_>, players: &[&(Player, Record, Score)]) -> anyhow
         .light_line_style(TRANSPARENT)
         .draw()?;
     for (player, record, _) in players {
-        let dots = record.pictures.iter().map(|picture| {
+        let dots = thinned(record).map(|picture| {
             let point = (picture.at, picture.delay.min(LONGEST));
             Circle::new(point, 1, color(*player).filled())
         });
