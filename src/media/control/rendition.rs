@@ -487,7 +487,8 @@ mod tests {
         silent: Option<usize>,
         /// The time that each rendition played.
         played: Vec<Duration>,
-        trials: usize,
+        /// When each trial began.
+        trials: Vec<Duration>,
     }
 
     impl Link {
@@ -502,7 +503,7 @@ mod tests {
                 is_trial: false,
                 silent: None,
                 played: vec![Duration::ZERO; rates.len()],
-                trials: 0,
+                trials: Vec::new(),
             }
         }
 
@@ -566,7 +567,7 @@ mod tests {
                     assert!(to < self.current && other.is_none());
                     self.readers.push(reader(to));
                     self.is_trial = true;
-                    self.trials += 1;
+                    self.trials.push(self.now);
                 }
                 Decision::Promote => {
                     assert!(self.is_trial && other.is_some());
@@ -597,7 +598,19 @@ mod tests {
         let mut link = Link::new(&[2_000_000, 800_000], 1);
         link.run(1_200_000, Duration::from_secs(300));
         assert_eq!(link.played[0], Duration::ZERO);
-        assert!((3..=18).contains(&link.trials), "{} trials", link.trials);
+        let pauses = link.trials.windows(2).map(|pair| pair[1] - pair[0]);
+        let pauses: Vec<Duration> = pauses.collect();
+        // A trial itself lasts up to 3 s, and the pauses are 5, 7.5, ... 20 s.
+        let within = |pause: &Duration, seconds: f64| {
+            (seconds..=seconds + 3.1).contains(&pause.as_secs_f64())
+        };
+        let expected = [5.0, 7.5, 11.25, 16.8]
+            .into_iter()
+            .chain(std::iter::repeat(20.0));
+        for (pause, seconds) in pauses.iter().zip(expected) {
+            assert!(within(pause, seconds), "{pauses:?}");
+        }
+        assert!(pauses.len() > 10, "{pauses:?}");
     }
 
     #[test]
