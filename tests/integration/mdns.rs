@@ -400,6 +400,17 @@ fn more_senders_than_are_listed_harm_nothing() {
                 std::thread::sleep(Duration::from_millis(10));
             }
         }
+        // Who looks for them without a bound finds all of them.
+        let looker = ServiceDaemon::new().expect("a daemon");
+        let events = looker.browse("_moq._udp.local.").expect("it looks");
+        let mut found = BTreeSet::new();
+        wait_until("all are found", DEADLINE, || {
+            found.extend(events.try_iter().filter_map(|event| match event {
+                ServiceEvent::ServiceResolved(service) => Some(service.fullname.clone()),
+                _ => None,
+            }));
+            found.len() == 400
+        });
         wait_until("many are listed", DEADLINE, || {
             monitor.0.devices().len() >= 256
         });
